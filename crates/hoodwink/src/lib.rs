@@ -1,0 +1,6 @@
+//! Finds what fools a trained vision model, measures how much, and shows why.
+
+mod error;
+pub mod image;
+
+pub use error::{Error, Result};
