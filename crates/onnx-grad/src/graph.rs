@@ -1,0 +1,209 @@
+//! The intermediate representation: a list of nodes, each with one output, in topological order.
+
+use std::fmt;
+
+use crate::{
+    Error, Result,
+    op::Op,
+    shape::infer,
+    tensor::{DType, Tensor},
+};
+
+/// One side of a shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dim {
+    /// Known.
+    Fixed(usize),
+    /// A multiple of the batch size: `Batch(k)` is `k * N`.
+    Batch(usize),
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(side) => write!(f, "{side}"),
+            Self::Batch(1) => write!(f, "N"),
+            Self::Batch(factor) => write!(f, "{factor}N"),
+        }
+    }
+}
+
+impl From<usize> for Dim {
+    fn from(side: usize) -> Self {
+        Self::Fixed(side)
+    }
+}
+
+/// Names a node of one graph and, since a node has one output, its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(usize);
+
+impl ValueId {
+    /// Position of the node in [`Graph::nodes`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// An operator applied to earlier values.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What is computed.
+    pub op: Op,
+    /// From which values.
+    pub inputs: Vec<ValueId>,
+    /// Shape of the result.
+    pub shape: Vec<Dim>,
+    /// Element type of the result.
+    pub dtype: DType,
+    /// Name for messages: the ONNX node's or value's where there is one, else empty.
+    pub name: String,
+}
+
+/// A computation. Nodes are only ever appended, so they stay in topological order and ids stay valid.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    inputs: Vec<ValueId>,
+    outputs: Vec<(String, ValueId)>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends an input of the graph. Its name is the name in the exported file.
+    pub fn input(&mut self, name: impl Into<String>, dtype: DType, shape: Vec<Dim>) -> ValueId {
+        let id = self.push(Node {
+            op: Op::Input,
+            inputs: Vec::new(),
+            shape,
+            dtype,
+            name: name.into(),
+        });
+        self.inputs.push(id);
+        id
+    }
+
+    /// Appends a constant.
+    pub fn constant(&mut self, tensor: Tensor) -> ValueId {
+        self.named_constant("", tensor)
+    }
+
+    /// Appends a constant with a name, such as a weight's.
+    pub fn named_constant(&mut self, name: impl Into<String>, tensor: Tensor) -> ValueId {
+        self.push(Node {
+            shape: tensor
+                .shape()
+                .iter()
+                .map(|&side| Dim::Fixed(side))
+                .collect(),
+            dtype: tensor.dtype(),
+            op: Op::Constant(tensor),
+            inputs: Vec::new(),
+            name: name.into(),
+        })
+    }
+
+    /// Appends a float scalar.
+    pub fn scalar(&mut self, value: f32) -> ValueId {
+        self.constant(Tensor::scalar(value))
+    }
+
+    /// Appends an operator; its shape and type are inferred and its inputs checked.
+    pub fn add(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+        self.add_named("", op, inputs)
+    }
+
+    /// Appends an operator under a name that errors will quote.
+    pub fn add_named(
+        &mut self,
+        name: impl Into<String>,
+        op: Op,
+        inputs: &[ValueId],
+    ) -> Result<ValueId> {
+        let name = name.into();
+        let sources: Vec<&Node> = inputs.iter().map(|id| &self.nodes[id.0]).collect();
+        let (dtype, shape) = infer(&op, &sources).map_err(|error| match error {
+            Error::Invalid(message) => Error::Invalid(format!("node {name:?} ({op}): {message}")),
+            Error::Unsupported(message) => {
+                Error::Unsupported(format!("node {name:?} ({op}): {message}"))
+            }
+            other => other,
+        })?;
+        Ok(self.push(Node {
+            op,
+            inputs: inputs.to_vec(),
+            shape,
+            dtype,
+            name,
+        }))
+    }
+
+    /// Declares a value an output of the graph under a name.
+    pub fn output(&mut self, name: impl Into<String>, value: ValueId) {
+        self.outputs.push((name.into(), value));
+    }
+
+    /// All nodes, in topological order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The node that computes a value.
+    pub fn node(&self, id: ValueId) -> &Node {
+        &self.nodes[id.0]
+    }
+
+    /// The shape of a value.
+    pub fn shape(&self, id: ValueId) -> &[Dim] {
+        &self.nodes[id.0].shape
+    }
+
+    /// The constant behind a value, if it is one.
+    pub fn as_constant(&self, id: ValueId) -> Option<&Tensor> {
+        match &self.nodes[id.0].op {
+            Op::Constant(tensor) => Some(tensor),
+            _ => None,
+        }
+    }
+
+    /// The ids of all nodes, in topological order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = ValueId> + use<> {
+        (0..self.nodes.len()).map(ValueId)
+    }
+
+    /// The graph's inputs, in order.
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
+    }
+
+    /// The graph's outputs with their names, in order.
+    pub fn outputs(&self) -> &[(String, ValueId)] {
+        &self.outputs
+    }
+
+    /// Drops the declared outputs (the values stay), so that others can be declared.
+    pub fn clear_outputs(&mut self) {
+        self.outputs.clear();
+    }
+
+    /// Turns a constant into an input of the same name, type and shape: a weight to be trained.
+    /// Fails if the value is not a constant.
+    pub fn constant_to_input(&mut self, id: ValueId) -> Result<()> {
+        let node = &mut self.nodes[id.0];
+        if !matches!(node.op, Op::Constant(_)) {
+            return Err(Error::invalid(format!("{:?} is not a constant", node.name)));
+        }
+        node.op = Op::Input;
+        self.inputs.push(id);
+        Ok(())
+    }
+
+    fn push(&mut self, node: Node) -> ValueId {
+        self.nodes.push(node);
+        ValueId(self.nodes.len() - 1)
+    }
+}

@@ -1,0 +1,674 @@
+//! Shape and type of an operator's result, with a symbolic batch dimension.
+
+use crate::{
+    Error, Result,
+    graph::{Dim, Node},
+    op::{Convolution, Op, Pool},
+    tensor::DType,
+};
+
+type Shape = Vec<Dim>;
+
+/// Shape and element type of `op` applied to `inputs`; also checks arity, ranks and attributes, so a node
+/// that passed can be differentiated and written without looking back.
+pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
+    let (least, most) = arity(op);
+    if inputs.len() < least || inputs.len() > most {
+        return Err(Error::invalid(format!(
+            "has {} inputs, needs {least} to {most}",
+            inputs.len()
+        )));
+    }
+    let first = || (inputs[0].dtype, inputs[0].shape.clone());
+    let float_first = || -> Result<_> {
+        expect_type(inputs[0], DType::F32)?;
+        Ok(first())
+    };
+    match op {
+        Op::Input | Op::Constant(_) => Err(Error::invalid("is not an operator on values")),
+        Op::Abs | Op::Neg | Op::Sign | Op::Relu | Op::Clip { .. } => {
+            if inputs[0].dtype == DType::Bool {
+                return Err(Error::invalid("does not take truth values"));
+            }
+            Ok(first())
+        }
+        Op::Ceil
+        | Op::Cos
+        | Op::Elu { .. }
+        | Op::Erf
+        | Op::Exp
+        | Op::Floor
+        | Op::Gelu { .. }
+        | Op::HardSigmoid { .. }
+        | Op::HardSwish
+        | Op::LeakyRelu { .. }
+        | Op::Log
+        | Op::Reciprocal
+        | Op::Round
+        | Op::Sigmoid
+        | Op::Sin
+        | Op::Softplus
+        | Op::Sqrt
+        | Op::Tanh => float_first(),
+        Op::Not => {
+            expect_type(inputs[0], DType::Bool)?;
+            Ok(first())
+        }
+        Op::Cast { to } => Ok((*to, inputs[0].shape.clone())),
+        Op::Add | Op::Div | Op::Max | Op::Min | Op::Mod | Op::Mul | Op::Pow | Op::Sub => {
+            expect_same_type(inputs[0], inputs[1])?;
+            if inputs[0].dtype == DType::Bool {
+                return Err(Error::invalid("does not take truth values"));
+            }
+            Ok((
+                inputs[0].dtype,
+                broadcast(&inputs[0].shape, &inputs[1].shape)?,
+            ))
+        }
+        Op::And | Op::Or => {
+            expect_type(inputs[0], DType::Bool)?;
+            expect_type(inputs[1], DType::Bool)?;
+            Ok((DType::Bool, broadcast(&inputs[0].shape, &inputs[1].shape)?))
+        }
+        Op::Equal | Op::Greater | Op::GreaterOrEqual | Op::Less | Op::LessOrEqual => {
+            expect_same_type(inputs[0], inputs[1])?;
+            Ok((DType::Bool, broadcast(&inputs[0].shape, &inputs[1].shape)?))
+        }
+        Op::Where => {
+            expect_type(inputs[0], DType::Bool)?;
+            expect_same_type(inputs[1], inputs[2])?;
+            let branches = broadcast(&inputs[1].shape, &inputs[2].shape)?;
+            Ok((inputs[1].dtype, broadcast(&inputs[0].shape, &branches)?))
+        }
+        Op::ReluGrad => {
+            if inputs[0].shape != inputs[1].shape {
+                return Err(Error::invalid(
+                    "has a cotangent of another shape than its output",
+                ));
+            }
+            float_first()
+        }
+        Op::MatMul => Ok((DType::F32, matmul(inputs)?)),
+        Op::Gemm {
+            trans_a, trans_b, ..
+        } => Ok((DType::F32, gemm(inputs, *trans_a, *trans_b)?)),
+        Op::Conv(convolution) => Ok((DType::F32, conv(inputs, convolution)?)),
+        Op::ConvTranspose {
+            convolution,
+            output_padding,
+        } => Ok((
+            DType::F32,
+            conv_transpose(inputs, convolution, output_padding)?,
+        )),
+        Op::ConvWeightGrad {
+            convolution,
+            kernel,
+        } => {
+            let mut shape = vec![inputs[1].shape[1], inputs[0].shape[1]];
+            let (Dim::Fixed(_), Dim::Fixed(channels)) = (shape[0], shape[1]) else {
+                return Err(Error::unsupported(
+                    "has a channel count that depends on the batch",
+                ));
+            };
+            shape[1] = Dim::Fixed(channels / convolution.groups);
+            shape.extend(kernel.iter().map(|&side| Dim::Fixed(side)));
+            Ok((DType::F32, shape))
+        }
+        Op::MaxPool(pool) | Op::AveragePool { pool, .. } => {
+            expect_type(inputs[0], DType::F32)?;
+            Ok((DType::F32, pooled(&inputs[0].shape, pool)?))
+        }
+        Op::MaxPoolGrad(pool) => {
+            if pooled(&inputs[0].shape, pool)? != inputs[1].shape {
+                return Err(Error::invalid(
+                    "has a cotangent of another shape than its output",
+                ));
+            }
+            float_first()
+        }
+        Op::BatchNormalization { .. } => {
+            for parameter in &inputs[1..] {
+                if parameter.shape.len() != 1 || inputs[0].shape.get(1) != parameter.shape.first() {
+                    return Err(Error::invalid(
+                        "has a parameter that is not one value per channel",
+                    ));
+                }
+            }
+            float_first()
+        }
+        Op::LayerNormalization { axis, .. } => {
+            expect_axis(*axis, inputs[0])?;
+            for parameter in &inputs[1..] {
+                if broadcast(&inputs[0].shape, &parameter.shape)? != inputs[0].shape {
+                    return Err(Error::invalid("has a scale or bias larger than its input"));
+                }
+            }
+            float_first()
+        }
+        Op::Softmax { axis } | Op::LogSoftmax { axis } => {
+            expect_axis(*axis, inputs[0])?;
+            float_first()
+        }
+        Op::Reduce {
+            axes, keep_dims, ..
+        } => {
+            for &axis in axes {
+                expect_axis(axis, inputs[0])?;
+            }
+            Ok((inputs[0].dtype, reduced(&inputs[0].shape, axes, *keep_dims)))
+        }
+        Op::ArgMax { axis, keep_dims } => {
+            expect_axis(*axis, inputs[0])?;
+            Ok((DType::I64, reduced(&inputs[0].shape, &[*axis], *keep_dims)))
+        }
+        Op::Reshape { shape } => {
+            if size(&inputs[0].shape)? != size(shape)? {
+                return Err(Error::invalid(format!(
+                    "cannot reshape {} to {}",
+                    display(&inputs[0].shape),
+                    display(shape)
+                )));
+            }
+            if shape
+                .iter()
+                .filter(|dim| matches!(dim, Dim::Batch(_)))
+                .count()
+                > 1
+            {
+                return Err(Error::unsupported("has the batch in two axes"));
+            }
+            Ok((inputs[0].dtype, shape.clone()))
+        }
+        Op::Expand { shape } => {
+            if broadcast(&inputs[0].shape, shape)? != *shape {
+                return Err(Error::invalid(format!(
+                    "cannot expand {} to {}",
+                    display(&inputs[0].shape),
+                    display(shape)
+                )));
+            }
+            Ok((inputs[0].dtype, shape.clone()))
+        }
+        Op::Transpose { perm } => {
+            let mut seen = vec![false; inputs[0].shape.len()];
+            for &axis in perm {
+                match seen.get_mut(axis) {
+                    Some(taken) if !*taken => *taken = true,
+                    _ => return Err(Error::invalid("has a perm that is no permutation")),
+                }
+            }
+            if perm.len() != seen.len() {
+                return Err(Error::invalid("has a perm of another rank than its input"));
+            }
+            Ok((
+                inputs[0].dtype,
+                perm.iter().map(|&axis| inputs[0].shape[axis]).collect(),
+            ))
+        }
+        Op::Concat { axis } => Ok((inputs[0].dtype, concat(inputs, *axis)?)),
+        Op::Slice {
+            axes,
+            starts,
+            ends,
+            steps,
+        } => Ok((
+            inputs[0].dtype,
+            sliced(inputs[0], axes, starts, ends, steps)?,
+        )),
+        Op::Pad { before, after, .. } => {
+            let rank = inputs[0].shape.len();
+            if before.len() != rank || after.len() != rank {
+                return Err(Error::invalid("has pads of another rank than its input"));
+            }
+            let shape =
+                (0..rank).map(
+                    |axis| match (inputs[0].shape[axis], before[axis] + after[axis]) {
+                        (dim, 0) => Ok(dim),
+                        (Dim::Fixed(side), extra) => Ok(Dim::Fixed(side + extra)),
+                        (Dim::Batch(_), _) => Err(Error::unsupported("pads the batch axis")),
+                    },
+                );
+            Ok((inputs[0].dtype, shape.collect::<Result<_>>()?))
+        }
+        Op::Gather { axis } => {
+            expect_axis(*axis, inputs[0])?;
+            expect_type(inputs[1], DType::I64)?;
+            let mut shape = inputs[0].shape.clone();
+            shape.splice(*axis..=*axis, inputs[1].shape.iter().copied());
+            Ok((inputs[0].dtype, shape))
+        }
+        Op::GatherElements { axis } => {
+            expect_axis(*axis, inputs[0])?;
+            expect_type(inputs[1], DType::I64)?;
+            if inputs[0].shape.len() != inputs[1].shape.len() {
+                return Err(Error::invalid("has indices of another rank than its data"));
+            }
+            Ok((inputs[0].dtype, inputs[1].shape.clone()))
+        }
+        Op::ScatterAdd { axis } => {
+            expect_axis(*axis, inputs[0])?;
+            expect_type(inputs[1], DType::I64)?;
+            expect_same_type(inputs[0], inputs[2])?;
+            if inputs[1].shape != inputs[2].shape || inputs[0].shape.len() != inputs[1].shape.len()
+            {
+                return Err(Error::invalid(
+                    "has data, indices and updates of unlike shapes",
+                ));
+            }
+            Ok(first())
+        }
+        Op::Tile { repeats } => {
+            if repeats.len() != inputs[0].shape.len() {
+                return Err(Error::invalid("has repeats of another rank than its input"));
+            }
+            let shape = inputs[0]
+                .shape
+                .iter()
+                .zip(repeats)
+                .map(|(dim, repeat)| match dim {
+                    Dim::Fixed(side) => Dim::Fixed(side * repeat),
+                    Dim::Batch(factor) => Dim::Batch(factor * repeat),
+                });
+            Ok((inputs[0].dtype, shape.collect()))
+        }
+    }
+}
+
+/// Least and largest number of inputs.
+fn arity(op: &Op) -> (usize, usize) {
+    match op {
+        Op::Input | Op::Constant(_) => (0, 0),
+        Op::Add
+        | Op::Div
+        | Op::Max
+        | Op::Min
+        | Op::Mod
+        | Op::Mul
+        | Op::Pow
+        | Op::Sub
+        | Op::And
+        | Op::Or
+        | Op::Equal
+        | Op::Greater
+        | Op::GreaterOrEqual
+        | Op::Less
+        | Op::LessOrEqual
+        | Op::MatMul
+        | Op::ConvWeightGrad { .. }
+        | Op::MaxPoolGrad(_)
+        | Op::ReluGrad
+        | Op::Gather { .. }
+        | Op::GatherElements { .. } => (2, 2),
+        Op::Where | Op::ScatterAdd { .. } => (3, 3),
+        Op::Gemm { .. }
+        | Op::Conv(_)
+        | Op::ConvTranspose { .. }
+        | Op::LayerNormalization { .. } => (2, 3),
+        Op::BatchNormalization { .. } => (5, 5),
+        Op::Concat { .. } => (1, usize::MAX),
+        _ => (1, 1),
+    }
+}
+
+fn expect_type(node: &Node, dtype: DType) -> Result<()> {
+    if node.dtype == dtype {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "takes {dtype:?}, was given {:?} {:?}",
+        node.dtype, node.name
+    )))
+}
+
+fn expect_same_type(a: &Node, b: &Node) -> Result<()> {
+    if a.dtype == b.dtype {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "mixes {:?} and {:?}",
+        a.dtype, b.dtype
+    )))
+}
+
+fn expect_axis(axis: usize, node: &Node) -> Result<()> {
+    if axis < node.shape.len() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "has axis {axis} of an input of shape {}",
+        display(&node.shape)
+    )))
+}
+
+/// A shape as `[N, 3, 224, 224]`.
+pub(crate) fn display(shape: &[Dim]) -> String {
+    let sides: Vec<String> = shape.iter().map(Dim::to_string).collect();
+    format!("[{}]", sides.join(", "))
+}
+
+/// Number of elements as (factor, power of N).
+fn size(shape: &[Dim]) -> Result<(usize, u32)> {
+    let mut product = 1_usize;
+    let mut power = 0;
+    for dim in shape {
+        let factor = match *dim {
+            Dim::Fixed(side) => side,
+            Dim::Batch(factor) => {
+                power += 1;
+                factor
+            }
+        };
+        product = product
+            .checked_mul(factor)
+            .ok_or_else(|| Error::invalid("has more elements than fit an address space"))?;
+    }
+    Ok((product, power))
+}
+
+/// NumPy's broadcasting of two shapes.
+pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Shape> {
+    let rank = a.len().max(b.len());
+    let side = |shape: &[Dim], axis: usize| match (axis + shape.len()).checked_sub(rank) {
+        Some(own) => shape[own],
+        None => Dim::Fixed(1),
+    };
+    (0..rank)
+        .map(|axis| match (side(a, axis), side(b, axis)) {
+            (x, y) if x == y => Ok(x),
+            (Dim::Fixed(1), other) | (other, Dim::Fixed(1)) => Ok(other),
+            _ => Err(Error::invalid(format!(
+                "cannot broadcast {} with {}",
+                display(a),
+                display(b)
+            ))),
+        })
+        .collect()
+}
+
+fn reduced(shape: &[Dim], axes: &[usize], keep_dims: bool) -> Shape {
+    shape
+        .iter()
+        .enumerate()
+        .filter_map(|(axis, &dim)| match (axes.contains(&axis), keep_dims) {
+            (false, _) => Some(dim),
+            (true, true) => Some(Dim::Fixed(1)),
+            (true, false) => None,
+        })
+        .collect()
+}
+
+fn matmul(inputs: &[&Node]) -> Result<Shape> {
+    expect_type(inputs[0], DType::F32)?;
+    expect_type(inputs[1], DType::F32)?;
+    let (a, b) = (&inputs[0].shape, &inputs[1].shape);
+    if a.len() < 2 || b.len() < 2 {
+        return Err(Error::unsupported("multiplies by a vector"));
+    }
+    let (rows, inner_a) = (a[a.len() - 2], a[a.len() - 1]);
+    let (inner_b, columns) = (b[b.len() - 2], b[b.len() - 1]);
+    if inner_a != inner_b {
+        return Err(Error::invalid(format!(
+            "cannot multiply {} by {}",
+            display(a),
+            display(b)
+        )));
+    }
+    let mut shape = broadcast(&a[..a.len() - 2], &b[..b.len() - 2])?;
+    shape.extend([rows, columns]);
+    Ok(shape)
+}
+
+fn gemm(inputs: &[&Node], trans_a: bool, trans_b: bool) -> Result<Shape> {
+    let matrix = |node: &Node, transposed: bool| -> Result<[Dim; 2]> {
+        expect_type(node, DType::F32)?;
+        match (&node.shape[..], transposed) {
+            (&[rows, columns], false) | (&[columns, rows], true) => Ok([rows, columns]),
+            _ => Err(Error::invalid(format!(
+                "takes matrices, not {}",
+                display(&node.shape)
+            ))),
+        }
+    };
+    let [rows, inner_a] = matrix(inputs[0], trans_a)?;
+    let [inner_b, columns] = matrix(inputs[1], trans_b)?;
+    if inner_a != inner_b {
+        return Err(Error::invalid(format!(
+            "cannot multiply {} by {}",
+            display(&inputs[0].shape),
+            display(&inputs[1].shape)
+        )));
+    }
+    let shape = vec![rows, columns];
+    if let Some(c) = inputs.get(2) {
+        if broadcast(&c.shape, &shape)? != shape {
+            return Err(Error::invalid("has a C larger than the product"));
+        }
+    }
+    Ok(shape)
+}
+
+/// The fixed sides of all axes from `from` on.
+pub(crate) fn fixed_from(shape: &[Dim], from: usize) -> Result<Vec<usize>> {
+    shape
+        .iter()
+        .skip(from)
+        .map(|dim| match dim {
+            Dim::Fixed(side) => Ok(*side),
+            Dim::Batch(_) => Err(Error::unsupported("has the batch in an inner axis")),
+        })
+        .collect()
+}
+
+fn check_convolution(convolution: &Convolution, spatial: usize) -> Result<()> {
+    let Convolution {
+        strides,
+        pads_before,
+        pads_after,
+        dilations,
+        groups,
+    } = convolution;
+    let lengths = [
+        strides.len(),
+        pads_before.len(),
+        pads_after.len(),
+        dilations.len(),
+    ];
+    if lengths != [spatial; 4] {
+        return Err(Error::invalid(
+            "has attributes of another rank than its input",
+        ));
+    }
+    if *groups == 0 || strides.contains(&0) || dilations.contains(&0) {
+        return Err(Error::invalid("has a group, stride or dilation of 0"));
+    }
+    Ok(())
+}
+
+/// Positions of a window along one axis.
+fn windows(
+    side: usize,
+    pads: usize,
+    kernel: usize,
+    dilation: usize,
+    stride: usize,
+) -> Result<usize> {
+    let reach = kernel
+        .checked_sub(1)
+        .and_then(|n| n.checked_mul(dilation))
+        .and_then(|n| n.checked_add(1))
+        .ok_or_else(|| Error::invalid("has a kernel side of 0"))?;
+    (side + pads)
+        .checked_sub(reach)
+        .map(|room| room / stride + 1)
+        .ok_or_else(|| {
+            Error::invalid(format!(
+                "has a kernel reaching {reach} over a side of {}",
+                side + pads
+            ))
+        })
+}
+
+fn conv(inputs: &[&Node], convolution: &Convolution) -> Result<Shape> {
+    inputs
+        .iter()
+        .try_for_each(|node| expect_type(node, DType::F32))?;
+    let (x, weight) = (&inputs[0].shape, fixed_from(&inputs[1].shape, 0)?);
+    if x.len() < 3 || weight.len() != x.len() {
+        return Err(Error::invalid(format!(
+            "cannot convolve {} with {weight:?}",
+            display(x)
+        )));
+    }
+    check_convolution(convolution, x.len() - 2)?;
+    let sides = fixed_from(x, 1)?;
+    if Some(sides[0]) != weight[1].checked_mul(convolution.groups)
+        || !weight[0].is_multiple_of(convolution.groups)
+    {
+        return Err(Error::invalid(format!(
+            "cannot convolve {} with {weight:?} in {} groups",
+            display(x),
+            convolution.groups
+        )));
+    }
+    if let Some(bias) = inputs.get(2) {
+        if bias.shape != [Dim::Fixed(weight[0])] {
+            return Err(Error::invalid(
+                "has a bias that is not one value per channel",
+            ));
+        }
+    }
+    let mut shape = vec![x[0], Dim::Fixed(weight[0])];
+    for axis in 0..x.len() - 2 {
+        shape.push(Dim::Fixed(windows(
+            sides[axis + 1],
+            convolution.pads_before[axis] + convolution.pads_after[axis],
+            weight[axis + 2],
+            convolution.dilations[axis],
+            convolution.strides[axis],
+        )?));
+    }
+    Ok(shape)
+}
+
+fn conv_transpose(
+    inputs: &[&Node],
+    convolution: &Convolution,
+    output_padding: &[usize],
+) -> Result<Shape> {
+    inputs
+        .iter()
+        .try_for_each(|node| expect_type(node, DType::F32))?;
+    let (x, weight) = (&inputs[0].shape, fixed_from(&inputs[1].shape, 0)?);
+    if x.len() < 3 || weight.len() != x.len() {
+        return Err(Error::invalid(format!(
+            "cannot convolve {} with {weight:?}",
+            display(x)
+        )));
+    }
+    check_convolution(convolution, x.len() - 2)?;
+    let sides = fixed_from(x, 1)?;
+    if sides[0] != weight[0]
+        || !weight[0].is_multiple_of(convolution.groups)
+        || output_padding.len() != x.len() - 2
+    {
+        return Err(Error::invalid(format!(
+            "cannot convolve {} with {weight:?}",
+            display(x)
+        )));
+    }
+    let mut shape = vec![x[0], Dim::Fixed(weight[1] * convolution.groups)];
+    for axis in 0..x.len() - 2 {
+        let reach = (weight[axis + 2].max(1) - 1) * convolution.dilations[axis] + 1;
+        let full = sides[axis + 1].max(1).saturating_sub(1) * convolution.strides[axis]
+            + reach
+            + output_padding[axis];
+        let side = full
+            .checked_sub(convolution.pads_before[axis] + convolution.pads_after[axis])
+            .ok_or_else(|| Error::invalid("cuts off more than there is"))?;
+        shape.push(Dim::Fixed(side));
+    }
+    Ok(shape)
+}
+
+fn pooled(x: &[Dim], pool: &Pool) -> Result<Shape> {
+    let spatial = pool.kernel.len();
+    let lengths = [
+        pool.strides.len(),
+        pool.pads_before.len(),
+        pool.pads_after.len(),
+        pool.dilations.len(),
+        pool.ceil_extra.len(),
+    ];
+    if lengths != [spatial; 5] || x.len() != spatial + 2 {
+        return Err(Error::invalid(
+            "has attributes of another rank than its input",
+        ));
+    }
+    if pool.strides.contains(&0) || pool.dilations.contains(&0) {
+        return Err(Error::invalid("has a stride or dilation of 0"));
+    }
+    let sides = fixed_from(x, 1)?;
+    let mut shape = x[..2].to_vec();
+    for axis in 0..spatial {
+        shape.push(Dim::Fixed(windows(
+            sides[axis + 1],
+            pool.pads_before[axis] + pool.pads_after[axis],
+            pool.kernel[axis],
+            pool.dilations[axis],
+            pool.strides[axis],
+        )?));
+    }
+    Ok(shape)
+}
+
+fn concat(inputs: &[&Node], axis: usize) -> Result<Shape> {
+    expect_axis(axis, inputs[0])?;
+    let mut shape = inputs[0].shape.clone();
+    for node in &inputs[1..] {
+        expect_same_type(inputs[0], node)?;
+        let alike = node.shape.len() == shape.len()
+            && (0..shape.len()).all(|other| other == axis || node.shape[other] == shape[other]);
+        shape[axis] = match (shape[axis], node.shape.get(axis)) {
+            (Dim::Fixed(a), Some(Dim::Fixed(b))) if alike => Dim::Fixed(a + b),
+            (Dim::Batch(a), Some(Dim::Batch(b))) if alike => Dim::Batch(a + b),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "cannot join {} and {} along axis {axis}",
+                    display(&inputs[0].shape),
+                    display(&node.shape)
+                )));
+            }
+        };
+    }
+    Ok(shape)
+}
+
+fn sliced(x: &Node, axes: &[usize], starts: &[i64], ends: &[i64], steps: &[i64]) -> Result<Shape> {
+    if [starts.len(), ends.len(), steps.len()] != [axes.len(); 3] {
+        return Err(Error::invalid(
+            "has axes, starts, ends and steps of unlike lengths",
+        ));
+    }
+    let mut shape = x.shape.clone();
+    for (at, &axis) in axes.iter().enumerate() {
+        expect_axis(axis, x)?;
+        let Dim::Fixed(side) = x.shape[axis] else {
+            return Err(Error::unsupported("slices the batch axis"));
+        };
+        let (start, end, step) = (starts[at], ends[at], steps[at]);
+        let side = i64::try_from(side).map_err(|_| Error::invalid("is too large"))?;
+        let in_range = match step.signum() {
+            1 => 0 <= start && start <= end && end <= side,
+            -1 => -1 <= end && end <= start && start < side,
+            _ => false,
+        };
+        if !in_range {
+            return Err(Error::invalid(format!(
+                "slices {start}..{end} step {step} of a side of {side}"
+            )));
+        }
+        let count = (end - start).unsigned_abs().div_ceil(step.unsigned_abs());
+        shape[axis] = Dim::Fixed(count as usize);
+    }
+    Ok(shape)
+}
