@@ -3,6 +3,7 @@
 mod error;
 mod graph;
 mod op;
+mod proto;
 mod shape;
 mod tensor;
 
