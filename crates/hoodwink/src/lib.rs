@@ -2,5 +2,6 @@
 
 mod error;
 pub mod image;
+pub mod results;
 
 pub use error::{Error, Result};

@@ -1,0 +1,10 @@
+//! What a run leaves behind: rows (Parquet), settings (`run.toml`), pictures, and the views made of them.
+//!
+//! Everything that a view shows is a pure function of the tables; nothing here depends on the time of day
+//! except [`Timing`], which has a file of its own so that the same seed gives the same bytes everywhere else.
+
+mod row;
+mod run;
+
+pub use row::{Norms, Outcome, Row, Seen, Verdict};
+pub use run::{AttackRecord, DataRecord, ModelRecord, Run, Settings, ThreatRecord, Timing};

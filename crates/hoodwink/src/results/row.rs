@@ -1,0 +1,115 @@
+//! One row: a sample under one attack at one eps.
+
+/// What the model says about one picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seen {
+    /// The most likely class.
+    pub label: u32,
+    /// Its softmax probability, in \[0, 1\].
+    pub confidence: f32,
+}
+
+/// The judge's verdict on one candidate.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    /// What the model says about it.
+    pub seen: Seen,
+    /// Whether it reaches the goal *and* keeps to the threat model.
+    pub success: bool,
+    /// Its measured distances from the original.
+    pub norms: Norms,
+}
+
+/// Distances between two images in pixel space (values in \[0, 1\]).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Norms {
+    /// Number of pixels' channel values that differ.
+    pub l0: f64,
+    /// Sum of absolute differences.
+    pub l1: f64,
+    /// Root of the sum of squared differences.
+    pub l2: f64,
+    /// Largest absolute difference.
+    pub linf: f64,
+}
+
+/// How the attack on one sample ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The model was wrong before any attack; nothing was attempted.
+    AlreadyWrong,
+    /// The goal was reached within the threat model.
+    Fooled,
+    /// The attack ended without reaching the goal.
+    Robust,
+    /// The gradient was zero everywhere the attack looked: its failure proves nothing.
+    ZeroGradient,
+    /// The budget was used up before the goal was reached.
+    BudgetSpent,
+}
+
+impl Outcome {
+    /// All outcomes.
+    pub const ALL: [Self; 5] = [
+        Self::AlreadyWrong,
+        Self::Fooled,
+        Self::Robust,
+        Self::ZeroGradient,
+        Self::BudgetSpent,
+    ];
+
+    /// The word written into tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AlreadyWrong => "already-wrong",
+            Self::Fooled => "fooled",
+            Self::Robust => "robust",
+            Self::ZeroGradient => "zero-gradient",
+            Self::BudgetSpent => "budget-spent",
+        }
+    }
+
+    /// The outcome of a word, if it is one.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.word() == word)
+    }
+}
+
+/// A sample under one attack at one eps. A row without a judge's verdict is not a result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Position of the sample in its data set.
+    pub index: u64,
+    /// Content hash of the sample's picture.
+    pub sample: String,
+    /// File or array row the sample came from.
+    pub file: String,
+    /// True label.
+    pub label: u32,
+    /// Name of the attack.
+    pub attack: String,
+    /// Radius of the ball in pixel space, as typed (such as `8/255`).
+    pub eps_text: String,
+    /// Radius of the ball in pixel space.
+    pub eps: f64,
+    /// The class aimed at, for targeted attacks.
+    pub target: Option<u32>,
+    /// The model on the original.
+    pub clean: Seen,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The judge on the candidate as the attack returned it; `None` if nothing was attempted.
+    pub float: Option<Verdict>,
+    /// The judge on the 8-bit PNG, written and read back; `None` if nothing was attempted.
+    pub saved: Option<Verdict>,
+    /// The model on the sign map of the perturbation, shown as a picture; `None` if nothing was attempted.
+    pub noise: Option<Seen>,
+    /// Forward passes the attack spent on this row.
+    pub queries: u64,
+    /// Gradients (each with its forward pass, not counted in `queries`) the attack spent on this row.
+    pub gradients: u64,
+    /// The loss at every step of the restart that gave the candidate.
+    pub loss: Vec<f32>,
+    /// The adversarial PNG, relative to the run folder; `None` if nothing was attempted.
+    pub picture: Option<String>,
+}
