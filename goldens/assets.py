@@ -65,8 +65,8 @@ CAFFE = {"norm": pixel_scale([103.94, 116.78, 123.68], [1, 1, 1]), "bgr": True}
 TFLITE = {"norm": ([0.5], [0.5])}
 
 ASSETS = [
-    Asset(CIFAR, "resnet20_akamaster", "cifar10", IMAGENET_NORM),
-    Asset(CIFAR, "resnet20_akamaster_slim", "cifar10", IMAGENET_NORM, weights=True),
+    Asset(CIFAR, "resnet20_akamaster", "cifar10", IMAGENET_NORM, losses=True),
+    Asset(CIFAR, "resnet20_akamaster_slim", "cifar10", IMAGENET_NORM, losses=True, weights=True),
     Asset(CIFAR, "resnet_2b_adv2", "cifar10", CIFAR_NORM, losses=True, weights=True),
     Asset(CIFAR, "cifar_cnn_a_adv", "cifar10", CIFAR_NORM, losses=True, weights=True),
     Asset(CIFAR, "cifar_cnn_a_mix", "cifar10", CIFAR_NORM),
