@@ -2,6 +2,10 @@
 
 use crate::error::{Error, Result};
 
+/// The most pixels a picture that is read or made may have: more is taken for a mistake or an
+/// attack on the memory of the machine.
+pub const MAX_PIXELS: usize = 1 << 26;
+
 /// An 8-bit picture as a file holds it: grey (1 channel) or RGB (3 channels), rows top to bottom,
 /// channels interleaved (`HWC`).
 ///
