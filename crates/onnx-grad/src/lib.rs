@@ -1,13 +1,19 @@
 //! Differentiates ONNX graphs: an ONNX model in, the ONNX model of its gradient out.
 
 mod error;
+mod export;
 mod graph;
+mod loss;
+mod lower;
 mod op;
 mod proto;
 mod shape;
 mod tensor;
 
 pub use error::{Error, Result};
+pub use export::to_onnx;
 pub use graph::{Dim, Graph, Node, ValueId};
+pub use loss::Loss;
+pub use lower::Lowering;
 pub use op::{Convolution, Op, PadMode, Pool, Reduction};
 pub use tensor::{DType, Elements, Tensor};

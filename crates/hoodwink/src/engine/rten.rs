@@ -1,0 +1,111 @@
+//! rten: pure Rust, built in.
+
+use std::sync::Arc;
+
+use onnx_grad::{DType, Elements, Graph, Lowering, Tensor};
+use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
+use rten_tensor::{AsView, Layout};
+
+use super::{Engine, Executable, failure};
+use crate::Result;
+
+const NAME: &str = "rten";
+
+/// The engine that is always there.
+pub(super) struct Rten;
+
+impl Engine for Rten {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn version(&self) -> String {
+        // Pinned exactly in the workspace's Cargo.toml.
+        "rten 0.27.0".to_owned()
+    }
+
+    fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>> {
+        let bytes = onnx_grad::to_onnx(graph, Lowering::Portable)?;
+        let model = Model::load(bytes).map_err(failure(NAME))?;
+        Ok(Box::new(Program {
+            inputs: model.input_ids().to_vec(),
+            outputs: model.output_ids().to_vec(),
+            types: graph
+                .outputs()
+                .iter()
+                .map(|&(_, id)| graph.node(id).dtype)
+                .collect(),
+            model,
+            thread: Arc::new(ThreadPool::with_num_threads(1)),
+        }))
+    }
+}
+
+struct Program {
+    model: Model,
+    inputs: Vec<NodeId>,
+    outputs: Vec<NodeId>,
+    types: Vec<DType>,
+    thread: Arc<ThreadPool>,
+}
+
+impl Executable for Program {
+    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+        let values = self
+            .inputs
+            .iter()
+            .zip(inputs)
+            .map(|(&id, tensor)| (id, ValueOrView::from(to_value(tensor))))
+            .collect();
+        let options = RunOptions::default().with_thread_pool(Some(self.thread.clone()));
+        let results = self
+            .model
+            .run(values, &self.outputs, Some(options))
+            .map_err(failure(NAME))?;
+        results
+            .into_iter()
+            .zip(&self.types)
+            .map(|(value, &dtype)| from_value(value, dtype))
+            .collect()
+    }
+}
+
+/// rten computes with 32-bit integers; labels and indices are far below their limit.
+fn to_value(tensor: &Tensor) -> Value {
+    let shape = tensor.shape();
+    match tensor.elements() {
+        Elements::F32(values) => rten_tensor::Tensor::from_data(shape, values.to_vec()).into(),
+        Elements::I64(values) => {
+            let values: Vec<i32> = values
+                .iter()
+                .map(|&value| {
+                    i32::try_from(value).unwrap_or(if value < 0 { i32::MIN } else { i32::MAX })
+                })
+                .collect();
+            rten_tensor::Tensor::from_data(shape, values).into()
+        }
+        Elements::Bool(values) => {
+            let values: Vec<i32> = values.iter().map(|&value| i32::from(value)).collect();
+            rten_tensor::Tensor::from_data(shape, values).into()
+        }
+    }
+}
+
+fn from_value(value: Value, dtype: DType) -> Result<Tensor> {
+    Ok(match dtype {
+        DType::F32 => {
+            let tensor: rten_tensor::Tensor<f32> = value.try_into().map_err(failure(NAME))?;
+            Tensor::f32(tensor.shape().to_vec(), tensor.to_vec())?
+        }
+        DType::I64 | DType::Bool => {
+            let tensor: rten_tensor::Tensor<i32> = value.try_into().map_err(failure(NAME))?;
+            let values = tensor.iter().map(|&value| i64::from(value));
+            if dtype == DType::I64 {
+                Tensor::i64(tensor.shape().to_vec(), values.collect::<Vec<_>>())?
+            } else {
+                let values: Vec<bool> = values.map(|value| value != 0).collect();
+                Tensor::bool(tensor.shape().to_vec(), values)?
+            }
+        }
+    })
+}

@@ -1,0 +1,221 @@
+//! Drives many attacks at once: polls every live image until all wait on a question, answers the questions of one
+//! kind as a batch, and refills free slots from the queue.
+//!
+//! An image that is done stops costing anything at once, and no image waits for another. What an image sees does
+//! not depend on its neighbours: its randomness is its own, and [`Model`] answers each row as if it were alone.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    task::{Context, Poll, Waker},
+    thread,
+};
+
+use onnx_grad::Loss;
+
+use super::{
+    Objective, Seen,
+    handle::{Answer, Handle, Mailbox, Question},
+};
+use crate::{Error, Result, attacks::Local, image::Image};
+
+/// A model that can be asked from several threads.
+pub trait Model: Sync {
+    /// What one thread needs to ask it.
+    fn worker(&self) -> Result<Box<dyn Worker + '_>>;
+}
+
+/// One thread's way to a model. Answers come in the order of the questions.
+pub trait Worker {
+    /// The logits of images in pixel space.
+    fn logits(&mut self, images: &[&Image]) -> Result<Vec<Vec<f32>>>;
+
+    /// Logits, loss and gradient of images in pixel space; all objectives have the same loss.
+    fn gradients(&mut self, images: &[&Image], objectives: &[Objective]) -> Result<Vec<Seen>>;
+}
+
+/// How much runs at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crew {
+    /// Worker threads; at least 1.
+    pub threads: usize,
+    /// Live images of each worker, and so the most that one execution answers; at least 1.
+    pub batch: usize,
+}
+
+/// Runs `task` on every job and gives what it returns to `sink`, in order of completion.
+///
+/// The first error, from a task or from `sink`, ends the run. Once `stop` is set no new job is begun; jobs in hand are
+/// finished.
+pub fn drive<J: Send, T: Send>(
+    model: &dyn Model,
+    crew: Crew,
+    jobs: impl Iterator<Item = J> + Send,
+    stop: &AtomicBool,
+    task: impl Fn(J, Handle) -> Local<'static, Result<T>> + Sync,
+    mut sink: impl FnMut(T) -> Result<()>,
+) -> Result<()> {
+    let queue = Mutex::new(jobs.fuse());
+    let failed = AtomicBool::new(false);
+    let next = || {
+        if stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        // Another worker's panic is re-raised when its thread is joined.
+        queue.lock().ok()?.next()
+    };
+    let (sender, receiver) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..crew.threads.max(1) {
+            let sender = sender.clone();
+            let (next, task) = (&next, &task);
+            scope.spawn(move || {
+                let give = |result| sender.send(result).is_ok();
+                if let Err(error) = work(model, crew.batch.max(1), next, task, &give) {
+                    give(Err(error));
+                }
+            });
+        }
+        drop(sender);
+        let mut outcome = Ok(());
+        for result in receiver {
+            outcome = outcome.and_then(|()| result.and_then(&mut sink));
+            if outcome.is_err() {
+                failed.store(true, Ordering::Relaxed);
+            }
+        }
+        outcome
+    })
+}
+
+/// One image in the batch: its attack, and what it waits for.
+struct Live<T> {
+    mailbox: Rc<RefCell<Mailbox>>,
+    future: Local<'static, Result<T>>,
+}
+
+/// One worker: keeps up to `batch` images alive until the queue is empty.
+fn work<J, T>(
+    model: &dyn Model,
+    batch: usize,
+    next: &dyn Fn() -> Option<J>,
+    task: &dyn Fn(J, Handle) -> Local<'static, Result<T>>,
+    give: &dyn Fn(Result<T>) -> bool,
+) -> Result<()> {
+    let mut worker = model.worker()?;
+    let mut live: Vec<Live<T>> = Vec::with_capacity(batch);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        while live.len() < batch {
+            let Some(job) = next() else { break };
+            let mailbox = Rc::default();
+            let future = task(job, Handle::new(Rc::clone(&mailbox)));
+            live.push(Live { mailbox, future });
+        }
+        if live.is_empty() {
+            return Ok(());
+        }
+        let before = live.len();
+        let mut at = 0;
+        while at < live.len() {
+            let waits = live[at].mailbox.borrow().question.is_some();
+            if waits {
+                at += 1;
+                continue;
+            }
+            match live[at].future.as_mut().poll(&mut context) {
+                Poll::Pending if live[at].mailbox.borrow().question.is_none() => {
+                    return Err(Error::invalid(
+                        "an attack waits for something that is not the model",
+                    ));
+                }
+                Poll::Pending => at += 1,
+                Poll::Ready(result) => {
+                    live.remove(at);
+                    let broken = result.is_err();
+                    if !give(result) || broken {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        // A free slot is filled before the next execution, so that batches stay full.
+        if live.len() == before {
+            answer(worker.as_mut(), &mut live)?;
+        }
+    }
+}
+
+/// Answers the most frequent kind of question among the live images.
+fn answer<T>(worker: &mut dyn Worker, live: &mut [Live<T>]) -> Result<()> {
+    let kinds: Vec<Option<Loss>> = live
+        .iter()
+        .filter_map(|one| one.mailbox.borrow().question.as_ref().map(kind))
+        .collect();
+    let count = |wanted: &Option<Loss>| kinds.iter().filter(|kind| *kind == wanted).count();
+    // `max_by_key` takes the last of equals; reversed, that is the first image's.
+    let Some(&chosen) = kinds.iter().rev().max_by_key(|kind| count(kind)) else {
+        return Ok(());
+    };
+    let mut asked = Vec::new();
+    let mut mailboxes = Vec::new();
+    for one in live {
+        let mut mailbox = one.mailbox.borrow_mut();
+        if let Some(question) = mailbox
+            .question
+            .take_if(|question| kind(question) == chosen)
+        {
+            asked.push(question);
+            mailboxes.push(&one.mailbox);
+        }
+    }
+    let images: Vec<&Image> = asked
+        .iter()
+        .map(|question| match question {
+            Question::Logits(image) | Question::Gradient(image, _) => image,
+        })
+        .collect();
+    let objectives: Vec<Objective> = asked
+        .iter()
+        .filter_map(|question| match question {
+            Question::Logits(_) => None,
+            Question::Gradient(_, objective) => Some(*objective),
+        })
+        .collect();
+    let answers: Vec<Answer> = match chosen {
+        None => worker
+            .logits(&images)?
+            .into_iter()
+            .map(Answer::Logits)
+            .collect(),
+        Some(_) => {
+            let seen = worker.gradients(&images, &objectives)?;
+            seen.into_iter().map(Answer::Gradient).collect()
+        }
+    };
+    if answers.len() != mailboxes.len() {
+        return Err(Error::invalid(
+            "the model answered another number of questions",
+        ));
+    }
+    for (mailbox, answer) in mailboxes.into_iter().zip(answers) {
+        mailbox.borrow_mut().answer = Some(Ok(answer));
+    }
+    Ok(())
+}
+
+/// What can be answered in one execution: logits, or gradients of one loss.
+fn kind(question: &Question) -> Option<Loss> {
+    match question {
+        Question::Logits(_) => None,
+        Question::Gradient(_, objective) => Some(objective.loss),
+    }
+}
+
+#[cfg(test)]
+mod tests;
