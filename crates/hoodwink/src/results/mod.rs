@@ -3,8 +3,11 @@
 //! Everything that a view shows is a pure function of the tables; nothing here depends on the time of day
 //! except [`Timing`], which has a file of its own so that the same seed gives the same bytes everywhere else.
 
+mod folder;
 mod row;
 mod run;
+pub mod table;
 
+pub use folder::{RunFolder, SAMPLES_PER_PART};
 pub use row::{Norms, Outcome, Row, Seen, Verdict};
 pub use run::{AttackRecord, DataRecord, ModelRecord, Run, Settings, ThreatRecord, Timing};
