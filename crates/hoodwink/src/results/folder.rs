@@ -159,14 +159,14 @@ impl RunFolder {
 
     /// Writes a picture as PNG at a path relative to the folder.
     pub fn write_picture(&self, relative: &str, picture: &Picture) -> Result<()> {
-        self.write(relative, &encode_png(picture)?)
+        self.write(relative, &encode_png(picture))
     }
 
     /// Reads a picture at a path relative to the folder.
     pub fn read_picture(&self, relative: &str) -> Result<Picture> {
         let path = self.inside(relative)?;
         let bytes = fs::read(&path).map_err(Error::io(&path))?;
-        decode_png(&bytes).map_err(|e| Error::invalid(format!("{}: {e}", path.display())))
+        decode_png(&bytes, &path.display().to_string())
     }
 
     /// Where the original of a sample lies, relative to the folder.
@@ -285,7 +285,7 @@ fn flatten(prefix: &str, value: &toml::Value, into: &mut Vec<(String, String)>) 
     }
 }
 
-fn encode_png(picture: &Picture) -> Result<Vec<u8>> {
+fn encode_png(picture: &Picture) -> Vec<u8> {
     use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
     let color = match picture.channels() {
         1 => ExtendedColorType::L8,
@@ -299,12 +299,13 @@ fn encode_png(picture: &Picture) -> Result<Vec<u8>> {
             picture.height() as u32,
             color,
         )
-        .map_err(|e| Error::invalid(e.to_string()))?;
-    Ok(bytes)
+        .expect("writing to memory cannot fail");
+    bytes
 }
 
-fn decode_png(bytes: &[u8]) -> Result<Picture> {
-    let image = image::load_from_memory(bytes).map_err(|e| Error::invalid(e.to_string()))?;
+fn decode_png(bytes: &[u8], file: &str) -> Result<Picture> {
+    let image =
+        image::load_from_memory(bytes).map_err(|e| Error::invalid(format!("{file}: {e}")))?;
     let (w, h) = (image.width() as usize, image.height() as usize);
     match image.color().channel_count() {
         1 => Picture::new(1, h, w, image.to_luma8().into_raw()),

@@ -1,0 +1,127 @@
+//! A small made-up run for tests.
+
+use std::collections::BTreeMap;
+
+use super::{
+    AttackRecord, DataRecord, ModelRecord, Norms, Outcome, Row, Run, Seen, Settings, ThreatRecord,
+    Verdict, table,
+};
+
+/// A run of two attacks at two eps on `samples` pictures of three classes.
+pub(crate) fn run(samples: usize) -> Run {
+    let attack = |name: &str| AttackRecord {
+        name: name.into(),
+        recipe: format!("{name}(loss = cross-entropy)"),
+    };
+    Run {
+        schema: table::SCHEMA,
+        hoodwink: "0.1.0".into(),
+        engine: "rten 0.27.0".into(),
+        model: ModelRecord {
+            path: "model.onnx".into(),
+            sha256: "ab".repeat(32),
+            input: [3, 8, 8],
+            classes: 3,
+            preprocessing: "mean = 0.5".into(),
+        },
+        data: DataRecord {
+            path: "pictures".into(),
+            digest: "cd".repeat(32),
+            samples,
+            class_names: ["circle", "square", "star"].map(String::from).into(),
+        },
+        threat: ThreatRecord {
+            norm: "linf".into(),
+            eps: vec!["4/255".into(), "8/255".into()],
+            goal: "untargeted".into(),
+            access: "gradients".into(),
+            budget: BTreeMap::new(),
+        },
+        attacks: vec![attack("pgd"), attack("fgsm")],
+        settings: Settings { seed: 0, batch: 4 },
+    }
+}
+
+/// A sample of class 0 that the model sees as class 0 and the attack turned into class 1.
+pub(crate) fn fooled(index: u64, attack: &str, eps_text: &str) -> Row {
+    let numerator: f64 = eps_text
+        .trim_end_matches("/255")
+        .parse()
+        .expect("eps of the example is k/255");
+    let eps = numerator / 255.0;
+    let verdict = Verdict {
+        seen: Seen {
+            label: 1,
+            confidence: 0.75,
+        },
+        success: true,
+        norms: Norms {
+            l0: 192.0,
+            l1: 192.0 * eps,
+            l2: 192f64.sqrt() * eps,
+            linf: eps,
+        },
+    };
+    Row {
+        index,
+        sample: format!("{index:064x}"),
+        file: format!("pictures/circle/{index}.png"),
+        label: 0,
+        attack: attack.into(),
+        eps_text: eps_text.into(),
+        eps,
+        target: None,
+        clean: Seen {
+            label: 0,
+            confidence: 0.875,
+        },
+        outcome: Outcome::Fooled,
+        float: Some(verdict),
+        saved: Some(verdict),
+        noise: Some(Seen {
+            label: 2,
+            confidence: 0.5,
+        }),
+        queries: 2,
+        gradients: 10,
+        loss: vec![0.125, 0.5, 2.0],
+        picture: Some(format!("pictures/{attack}/{index}.png")),
+    }
+}
+
+/// The same sample, had it withstood.
+pub(crate) fn robust(index: u64, attack: &str, eps_text: &str) -> Row {
+    let row = fooled(index, attack, eps_text);
+    let withstood = |verdict: Option<Verdict>| {
+        verdict.map(|verdict| Verdict {
+            seen: row.clean,
+            success: false,
+            ..verdict
+        })
+    };
+    Row {
+        outcome: Outcome::Robust,
+        float: withstood(row.float),
+        saved: withstood(row.saved),
+        ..row
+    }
+}
+
+/// The same sample, had the model been wrong before any attack.
+pub(crate) fn already_wrong(index: u64, attack: &str, eps_text: &str) -> Row {
+    Row {
+        clean: Seen {
+            label: 2,
+            confidence: 0.5,
+        },
+        outcome: Outcome::AlreadyWrong,
+        float: None,
+        saved: None,
+        noise: None,
+        queries: 0,
+        gradients: 0,
+        loss: Vec::new(),
+        picture: None,
+        ..fooled(index, attack, eps_text)
+    }
+}
