@@ -4,12 +4,15 @@
 //! except [`Timing`], which has a file of its own so that the same seed gives the same bytes everywhere else.
 
 #[cfg(test)]
-mod example;
+pub(crate) mod example;
 mod folder;
 mod row;
 mod run;
+pub mod summary;
 pub mod table;
+pub mod text;
 
 pub use folder::{RunFolder, SAMPLES_PER_PART};
 pub use row::{Norms, Outcome, Row, Seen, Verdict};
 pub use run::{AttackRecord, DataRecord, ModelRecord, Run, Settings, ThreatRecord, Timing};
+pub use summary::Summary;

@@ -160,8 +160,8 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
     for batch in reader.build().map_err(|e| invalid(&e))? {
         let batch = batch.map_err(|e| invalid(&e))?;
         for at in 0..batch.num_rows() {
-            let row = row(&batch, at)
-                .map_err(|e| invalid(&format_args!("row {}: {e}", rows.len())))?;
+            let row =
+                row(&batch, at).map_err(|e| invalid(&format_args!("row {}: {e}", rows.len())))?;
             rows.push(row);
         }
     }
@@ -208,7 +208,9 @@ fn check_columns(found: &Schema) -> Result<()> {
     for wanted in schema().fields() {
         let name = wanted.name();
         let Ok(field) = found.field_with_name(name) else {
-            return Err(Error::invalid(format!("the table lacks the column '{name}'")));
+            return Err(Error::invalid(format!(
+                "the table lacks the column '{name}'"
+            )));
         };
         if field.data_type() != wanted.data_type() || field.is_nullable() != wanted.is_nullable() {
             return Err(Error::invalid(format!(
@@ -339,23 +341,39 @@ impl Cells<'_> {
     }
 
     fn u32(&self, name: &str) -> Result<u32> {
-        Ok(self.column(name)?.as_primitive::<UInt32Type>().value(self.at))
+        Ok(self
+            .column(name)?
+            .as_primitive::<UInt32Type>()
+            .value(self.at))
     }
 
     fn u64(&self, name: &str) -> Result<u64> {
-        Ok(self.column(name)?.as_primitive::<UInt64Type>().value(self.at))
+        Ok(self
+            .column(name)?
+            .as_primitive::<UInt64Type>()
+            .value(self.at))
     }
 
     fn f32(&self, name: &str) -> Result<f32> {
-        Ok(self.column(name)?.as_primitive::<Float32Type>().value(self.at))
+        Ok(self
+            .column(name)?
+            .as_primitive::<Float32Type>()
+            .value(self.at))
     }
 
     fn f64(&self, name: &str) -> Result<f64> {
-        Ok(self.column(name)?.as_primitive::<Float64Type>().value(self.at))
+        Ok(self
+            .column(name)?
+            .as_primitive::<Float64Type>()
+            .value(self.at))
     }
 
     fn text(&self, name: &str) -> Result<String> {
-        Ok(self.column(name)?.as_string::<i32>().value(self.at).to_owned())
+        Ok(self
+            .column(name)?
+            .as_string::<i32>()
+            .value(self.at)
+            .to_owned())
     }
 
     fn losses(&self) -> Result<Vec<f32>> {

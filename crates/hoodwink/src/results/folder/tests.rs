@@ -96,7 +96,9 @@ fn rows_that_contradict_the_run_are_refused() {
     let message = folder.rows().unwrap_err().to_string();
     assert!(message.contains("sample 3 has two rows"), "{message}");
 
-    folder.write_part(0, &[fooled(3, "square", "8/255")]).unwrap();
+    folder
+        .write_part(0, &[fooled(3, "square", "8/255")])
+        .unwrap();
     let message = folder.rows().unwrap_err().to_string();
     assert!(message.contains("'square'"), "{message}");
 }

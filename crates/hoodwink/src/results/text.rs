@@ -1,0 +1,183 @@
+//! The summary as a plain-text table for the terminal, and as Markdown.
+
+use super::summary::Summary;
+use crate::stats::Interval;
+
+const HEAD: [&str; 10] = [
+    "attack",
+    "eps",
+    "clean",
+    "robust",
+    "95% CI",
+    "robust (PNG)",
+    "success",
+    "median size",
+    "gradients",
+    "queries",
+];
+
+/// The summary as aligned columns, for a terminal with a fixed-width font.
+pub fn plain(summary: &Summary) -> String {
+    let rows = rows(summary);
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0).max(HEAD[column].len())
+    };
+    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
+    let line = |cells: &[&str]| {
+        let mut line = String::new();
+        for (at, (cell, &width)) in cells.iter().zip(&widths).enumerate() {
+            match at {
+                0 => line.push_str(&format!("{cell:width$}")),
+                _ => line.push_str(&format!("  {cell:>width$}")),
+            }
+        }
+        line.push('\n');
+        line
+    };
+    let mut text = line(&HEAD);
+    for row in &rows {
+        text.push_str(&line(&row.each_ref().map(String::as_str)));
+    }
+    text
+}
+
+/// The summary as a Markdown table.
+pub fn markdown(summary: &Summary) -> String {
+    let line = |cells: &[&str]| format!("| {} |\n", cells.join(" | "));
+    let mut text = line(&HEAD);
+    text.push_str(&line(&std::array::from_fn::<_, 10, _>(|at| match at {
+        0 => "---",
+        _ => "---:",
+    })));
+    for row in rows(summary) {
+        let escaped = row.map(|cell| cell.replace('|', "\\|"));
+        text.push_str(&line(&escaped.each_ref().map(String::as_str)));
+    }
+    text
+}
+
+/// A proportion as a percentage with one decimal; a dash if nothing was measured.
+pub fn percent(proportion: f64) -> String {
+    match proportion.is_nan() {
+        true => "–".to_owned(),
+        false => format!("{:.1}%", 100.0 * proportion),
+    }
+}
+
+/// The ends of an interval as percentages; a dash if nothing was measured.
+pub fn ends(interval: &Interval) -> String {
+    match interval.n {
+        0 => "–".to_owned(),
+        _ => format!("{:.1}–{:.1}%", 100.0 * interval.low, 100.0 * interval.high),
+    }
+}
+
+/// A distance of `norm` in pixel space: L∞ in levels of 1/255, the others as they are.
+pub fn distance(norm: &str, value: f64) -> String {
+    match norm {
+        "linf" => format!("{}/255", (value * 2550.0).round() / 10.0),
+        _ => format!("{value:.3}"),
+    }
+}
+
+fn rows(summary: &Summary) -> Vec<[String; HEAD.len()]> {
+    let norm = summary.threat.norm.as_str();
+    let dash = || "–".to_owned();
+    let mut rows: Vec<_> = summary
+        .attacks
+        .iter()
+        .map(|attack| {
+            let size = attack.norms.map(|norms| match norm {
+                "l1" => norms.l1.median,
+                "l2" => norms.l2.median,
+                _ => norms.linf.median,
+            });
+            let mean = |mean: Option<f64>| mean.map_or_else(dash, |mean| format!("{mean:.1}"));
+            [
+                attack.name.clone(),
+                attack.eps.clone(),
+                percent(attack.clean_accuracy.value),
+                percent(attack.robust_accuracy.value),
+                ends(&attack.robust_accuracy),
+                percent(attack.robust_accuracy_saved.value),
+                percent(attack.success_rate.value),
+                size.map_or_else(dash, |size| distance(norm, size)),
+                mean(attack.gradients.mean),
+                mean(attack.queries.mean),
+            ]
+        })
+        .collect();
+    let attacks_per_eps = summary.attacks.len() / summary.worst_case.len().max(1);
+    if attacks_per_eps > 1 {
+        rows.extend(summary.worst_case.iter().map(|worst| {
+            [
+                "worst of all".to_owned(),
+                worst.eps.clone(),
+                dash(),
+                percent(worst.robust_accuracy.value),
+                ends(&worst.robust_accuracy),
+                percent(worst.robust_accuracy_saved.value),
+                dash(),
+                dash(),
+                dash(),
+                dash(),
+            ]
+        }));
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::example::{already_wrong, fooled, run};
+
+    fn summary() -> Summary {
+        let rows = [
+            fooled(0, "pgd", "8/255"),
+            already_wrong(1, "pgd", "8/255"),
+            fooled(0, "fgsm", "8/255"),
+            already_wrong(1, "fgsm", "8/255"),
+        ];
+        let mut run = run(2);
+        run.threat.eps = vec!["8/255".into()];
+        Summary::of(&run, &rows, None)
+    }
+
+    #[test]
+    fn columns_are_aligned() {
+        let expected = "\
+attack        eps  clean  robust     95% CI  robust (PNG)  success  median size  gradients  queries
+pgd         8/255  50.0%    0.0%  0.0–84.2%          0.0%   100.0%        8/255       10.0      2.0
+fgsm        8/255  50.0%    0.0%  0.0–84.2%          0.0%   100.0%        8/255       10.0      2.0
+worst of all 8/255      –    0.0%  0.0–84.2%          0.0%        –            –          –        –
+";
+        let found = plain(&summary());
+        let aligned = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(aligned(&found), aligned(expected));
+        let width = |line: &str| line.chars().count();
+        let widths: Vec<usize> = found.lines().map(width).collect();
+        assert!(widths.iter().all(|w| *w == widths[0]), "{found}");
+    }
+
+    #[test]
+    fn markdown_keeps_its_cells_apart() {
+        let mut summary = summary();
+        summary.attacks[0].name = "a|b".into();
+        let text = markdown(&summary);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1].matches("---").count(), HEAD.len());
+        assert!(lines[2].starts_with("| a\\|b | 8/255 | 50.0% |"), "{text}");
+        assert_eq!(lines.len(), 5);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_a_dash() {
+        assert_eq!(percent(f64::NAN), "–");
+        assert_eq!(percent(0.0), "0.0%");
+        assert_eq!(distance("linf", 8.0 / 255.0), "8/255");
+        assert_eq!(distance("linf", 7.6 / 255.0), "7.6/255");
+        assert_eq!(distance("l2", 0.5), "0.500");
+    }
+}
