@@ -3,6 +3,7 @@
 //! A [`Dataset`] gives prepared pictures with their labels, in a fixed order, one at a time: what
 //! lies in files is decoded when it is asked for, so memory does not grow with the data.
 
+pub mod scenes;
 mod transform;
 
 use sha2::{Digest, Sha256};
