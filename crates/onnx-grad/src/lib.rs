@@ -2,16 +2,20 @@
 
 mod error;
 mod export;
+mod grad;
 mod graph;
 mod loss;
 mod lower;
 mod op;
 mod proto;
+mod rules;
 mod shape;
+mod tape;
 mod tensor;
 
 pub use error::{Error, Result};
 pub use export::to_onnx;
+pub use grad::gradient;
 pub use graph::{Dim, Graph, Node, ValueId};
 pub use loss::Loss;
 pub use lower::Lowering;

@@ -1,0 +1,118 @@
+//! The table of derivatives.
+//!
+//! A rule is a formula: for each operator and input, the cotangent of that input from the cotangent `g`
+//! of the output. The driver ([`crate::gradient`]) asks only for inputs that matter, sums over axes that
+//! were broadcast, and adds up what flows back from several uses, so no rule does. The conventions
+//! where authors differ are in `docs/conventions.md`.
+
+mod conv;
+mod elementwise;
+mod linear;
+mod norm;
+mod pool;
+mod reduce;
+
+use crate::{Result, grad::Cotangent, op::Op, tape::Expr, tensor::DType};
+
+/// What a rule sees of a node.
+pub(crate) struct Site<'a, 't> {
+    /// The node's inputs.
+    pub(crate) inputs: &'a [Expr<'t>],
+    /// Its output.
+    pub(crate) y: Expr<'t>,
+    /// The cotangent of its output.
+    pub(crate) g: Expr<'t>,
+}
+
+/// The cotangent of input number `input` of an operator: one line for each operator and input.
+#[rustfmt::skip] // A table reads by its columns.
+pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cotangent<'t>> {
+    use Cotangent::{NotDifferentiable, Zero};
+    use Op::*;
+
+    let Site { inputs, y, g } = *site;
+    let (x, a, b) = (inputs[0], inputs[0], inputs[inputs.len() - 1]);
+    Ok(Cotangent::Value(match (op, input) {
+        // The winner of a window, the mask, the choice of a branch jump.
+        (MaxPoolGrad(_) | ReluGrad | Where, 0) => return Ok(Zero),
+
+        (Abs, _) => g * x.apply(Sign),
+        (Add, _) => g,
+        (AveragePool { pool, count_include_pad }, _) => pool::average(pool, *count_include_pad, x, g)?,
+        (BatchNormalization { epsilon }, _) => norm::batch(*epsilon, site, input),
+        (Cast { to: DType::F32 }, _) => g,
+        (Clip { .. }, _) => x.equal(y).select(g, 0.0),
+        (Concat { axis }, _) => linear::concat(*axis, inputs, input, g)?,
+        (Conv(convolution), 0) => conv::input(convolution, &x.shape(), inputs[1], g)?,
+        (Conv(convolution), 1) => conv::weight(convolution, x, &inputs[1].shape(), g)?,
+        (Conv(_), _) => conv::bias(g),
+        (ConvTranspose { convolution, .. }, 0) => conv::transposed_input(convolution, &x.shape(), inputs[1], g)?,
+        (ConvTranspose { convolution, .. }, 1) => conv::weight(convolution, g, &inputs[1].shape(), x)?,
+        (ConvTranspose { .. }, _) => conv::bias(g),
+        (ConvWeightGrad { convolution, .. }, 0) => conv::input(convolution, &x.shape(), g, b)?,
+        (ConvWeightGrad { convolution, .. }, _) => x.with(Conv(convolution.clone()), g),
+        (Cos, _) => -g * x.apply(Sin),
+        (Div, 0) => g / b,
+        (Div, _) => -g * y / b,
+        (Elu { alpha }, _) => x.greater(0.0).select(g, g * (y + *alpha)),
+        (Erf, _) => g * elementwise::erf_slope(x),
+        (Exp, _) => g * y,
+        (Expand { .. }, _) => g,
+        (Gather { axis }, 0) => linear::gather(*axis, x, inputs[1], g)?,
+        (GatherElements { axis }, 0) => linear::gather_elements(*axis, x, inputs[1], g),
+        (Gelu { tanh }, _) => g * elementwise::gelu_slope(x, *tanh),
+        (Gemm { alpha, trans_a, trans_b, .. }, 0) => linear::gemm_a(*alpha, *trans_a, *trans_b, inputs[1], g),
+        (Gemm { alpha, trans_a, trans_b, .. }, 1) => linear::gemm_b(*alpha, *trans_a, *trans_b, a, g),
+        (Gemm { beta, .. }, _) => g * *beta,
+        (HardSigmoid { alpha, .. }, _) => y.greater(0.0).and(y.less(1.0)).select(g * *alpha, 0.0),
+        (HardSwish, _) => g * elementwise::hard_swish_slope(x),
+        (LayerNormalization { axis, epsilon }, _) => norm::layer(*axis, *epsilon, site, input),
+        (LeakyRelu { alpha }, _) => x.greater(0.0).select(g, g * *alpha),
+        (Log, _) => g / x,
+        (LogSoftmax { axis }, _) => g - y.exp() * g.sum([*axis]),
+        (MatMul, 0) => g.matmul(b.transpose_matrices()),
+        (MatMul, _) => a.transpose_matrices().matmul(g),
+        (Max, _) => elementwise::winner(inputs[input], inputs[1 - input], y, g),
+        (MaxPool(pool), _) => x.with(MaxPoolGrad(pool.clone()), g),
+        (Min, _) => elementwise::winner(inputs[input], inputs[1 - input], y, g),
+        (Mod, 0) => g,
+        (Mod, _) => g * (y - a) / b,
+        (Mul, 0) => g * b,
+        (Mul, _) => g * a,
+        (Neg, _) => -g,
+        (Pad { mode, before, after }, _) => linear::pad(*mode, before, after, &x.shape(), g),
+        (Pow, 0) => elementwise::pow_base(a, b, g),
+        (Pow, _) => elementwise::pow_exponent(a, b, y, g),
+        (Reciprocal, _) => -g * y * y,
+        (Reduce { kind, axes, .. }, _) => reduce::reduce(*kind, axes, x, y, g)?,
+        (Relu, _) => y.with(ReluGrad, g),
+        (ReluGrad, _) => x.with(ReluGrad, g),
+        (Reshape { .. }, _) => g.reshape(x.shape()),
+        (ScatterAdd { .. }, 0) => g,
+        (ScatterAdd { axis }, 2) => g.with(GatherElements { axis: *axis }, inputs[1]),
+        (Sigmoid, _) => g * y * (1.0 - y),
+        (Sin, _) => g * x.apply(Cos),
+        (Slice { axes, starts, steps, .. }, _) => linear::slice(axes, starts, steps, &x.shape(), g)?,
+        (Softmax { axis }, _) => y * (g - (g * y).sum([*axis])),
+        (Softplus, _) => g * x.apply(Sigmoid),
+        (Sqrt, _) => g / (2.0 * y),
+        (Sub, 0) => g,
+        (Sub, _) => -g,
+        (Tanh, _) => g * (1.0 - y * y),
+        (Tile { repeats }, _) => linear::tile(repeats, &x.shape(), g),
+        (Transpose { perm }, _) => g.transpose(linear::inverse(perm)),
+        (Where, 1) => x.select(g, 0.0),
+        (Where, _) => x.select(0.0, g),
+
+        // Constant but for jumps, as PyTorch has it.
+        (Ceil | Floor | Round | Sign, _) => return Ok(Zero),
+        // Indices.
+        (Gather { .. } | GatherElements { .. } | ScatterAdd { .. }, _) => return Ok(Zero),
+        (Input | Constant(_), _) => return Ok(Zero),
+
+        (And | Equal | Greater | GreaterOrEqual | Less | LessOrEqual | Not | Or, _) =>
+            return Ok(NotDifferentiable("its result is a truth value")),
+        (ArgMax { .. } | Cast { .. }, _) => return Ok(NotDifferentiable("its result is no float")),
+        (MaxPoolGrad(_), _) => return Ok(NotDifferentiable("a second derivative of MaxPool is not implemented")),
+    }))
+}
