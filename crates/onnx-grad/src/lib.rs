@@ -1,5 +1,6 @@
 //! Differentiates ONNX graphs: an ONNX model in, the ONNX model of its gradient out.
 
+mod derive;
 mod error;
 mod export;
 mod grad;
@@ -12,7 +13,10 @@ mod rules;
 mod shape;
 mod tape;
 mod tensor;
+#[cfg(test)]
+mod testing;
 
+pub use derive::{gradient_graph, training_graph};
 pub use error::{Error, Result};
 pub use export::to_onnx;
 pub use grad::gradient;

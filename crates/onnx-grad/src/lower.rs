@@ -1,5 +1,15 @@
 //! Composite operators in plain ONNX.
 
+use crate::{
+    Result,
+    graph::{Dim, Graph, Node, ValueId},
+    op::{Convolution, Op, PadMode, Pool, Reduction},
+    rules::pool::{counts, merge_channels, tiles},
+    shape::fixed_from,
+    tape::{Expr, Tape},
+    tensor::DType,
+};
+
 /// For which engine composite operators are spelled out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lowering {
@@ -7,4 +17,331 @@ pub enum Lowering {
     Portable,
     /// ONNX Runtime, which is faster with other spellings.
     OnnxRuntime,
+}
+
+/// The part of `graph` that its outputs need, with every composite operator spelled out. Inputs all stay.
+pub(crate) fn lower(graph: &Graph, lowering: Lowering) -> Result<Graph> {
+    let mut needed = vec![false; graph.nodes().len()];
+    for (_, output) in graph.outputs() {
+        needed[output.index()] = true;
+    }
+    for id in graph.ids().rev() {
+        if needed[id.index()] {
+            for input in &graph.node(id).inputs {
+                needed[input.index()] = true;
+            }
+        }
+    }
+
+    let mut lowered = Graph::new();
+    let mut places: Vec<Option<ValueId>> = vec![None; graph.nodes().len()];
+    for &id in graph.inputs() {
+        let Node {
+            name, dtype, shape, ..
+        } = graph.node(id);
+        places[id.index()] = Some(lowered.input(name.clone(), *dtype, shape.clone()));
+    }
+    for (id, node) in graph.ids().zip(graph.nodes()) {
+        if !needed[id.index()] || places[id.index()].is_some() {
+            continue;
+        }
+        let inputs: Vec<ValueId> = node
+            .inputs
+            .iter()
+            .map(|input| places[input.index()].expect("nodes stand after their inputs"))
+            .collect();
+        places[id.index()] = Some(match &node.op {
+            Op::Constant(tensor) => lowered.named_constant(node.name.clone(), tensor.clone()),
+            _ => lower_node(&mut lowered, node, &inputs, lowering)?,
+        });
+    }
+    for (name, output) in graph.outputs() {
+        let place = places[output.index()].expect("outputs are needed");
+        lowered.output(name.clone(), place);
+    }
+    Ok(lowered)
+}
+
+fn lower_node(
+    graph: &mut Graph,
+    node: &Node,
+    inputs: &[ValueId],
+    lowering: Lowering,
+) -> Result<ValueId> {
+    let portable = lowering == Lowering::Portable;
+    let composite = |graph: &mut Graph, formula: &dyn Fn(&[Expr<'_>]) -> Result<ValueId>| {
+        Tape::record(graph, |tape| {
+            let inputs: Vec<Expr<'_>> = inputs.iter().map(|&id| tape.value(id)).collect();
+            formula(&inputs)
+        })
+    };
+    match &node.op {
+        Op::ReluGrad => composite(graph, &|v| Ok(relu_grad(v[0], v[1], lowering).id)),
+        Op::MaxPoolGrad(pool) => composite(graph, &|v| {
+            Ok(max_pool_grad(pool, v[0], v[1], v[2], lowering)?.id)
+        }),
+        Op::ConvWeightGrad {
+            convolution,
+            kernel,
+        } => composite(graph, &|v| {
+            Ok(conv_weight_grad(convolution, kernel, v[0], v[1])?.id)
+        }),
+        Op::Gelu { tanh } => composite(graph, &|v| Ok(gelu(v[0], *tanh).id)),
+        Op::AveragePool {
+            pool,
+            count_include_pad,
+        } if needs_counting(pool, *count_include_pad) => composite(graph, &|v| {
+            Ok(average_pool(pool, *count_include_pad, v[0])?.id)
+        }),
+        // rten's pooling has no dilations, and of equal maxima its ArgMax takes the last.
+        Op::MaxPool(pool) if portable && dilated(pool) => {
+            composite(graph, &|v| Ok(max_pool(pool, v[0])?.id))
+        }
+        Op::ArgMax { axis, keep_dims } if portable => composite(graph, &|v| {
+            let index = arg_max(*axis, v[0])?;
+            Ok(if *keep_dims {
+                index.id
+            } else {
+                index.reshape(node.shape.clone()).id
+            })
+        }),
+        op => graph.add_named(node.name.clone(), op.clone(), inputs),
+    }
+}
+
+/// ONNX Runtime keeps `Mul` and `HardSigmoid` in the blocked layout of its convolutions, but not `Where`.
+fn relu_grad<'t>(y: Expr<'t>, g: Expr<'t>, lowering: Lowering) -> Expr<'t> {
+    match lowering {
+        Lowering::Portable => y.greater(0.0).select(g, 0.0),
+        Lowering::OnnxRuntime => {
+            let step = Op::HardSigmoid {
+                alpha: f32::MAX,
+                beta: 0.0,
+            };
+            g * y.apply(step)
+        }
+    }
+}
+
+/// Windows become an axis of their own; the first maximum on it takes the cotangent; windows are laid back and
+/// added up.
+fn max_pool_grad<'t>(
+    pool: &Pool,
+    x: Expr<'t>,
+    y: Expr<'t>,
+    g: Expr<'t>,
+    lowering: Lowering,
+) -> Result<Expr<'t>> {
+    let (shape, sides) = (x.shape(), fixed_from(&x.shape(), 2)?);
+    if tiles(pool, &sides) {
+        let (mut windows, mut single) = (shape[..2].to_vec(), shape[..2].to_vec());
+        for (axis, &side) in pool.kernel.iter().enumerate() {
+            let count = y.shape()[axis + 2];
+            windows.extend([count, Dim::Fixed(side)]);
+            single.extend([count, Dim::Fixed(1)]);
+        }
+        let within: Vec<usize> = (0..sides.len()).map(|axis| 2 * axis + 3).collect();
+        let first = first_maximum(x.reshape(windows), y.reshape(single.clone()), &within)?;
+        return Ok(first.select(g.reshape(single), 0.0).reshape(shape));
+    }
+
+    let columns = columns(pool, x)?;
+    let mut single = merge_channels(&shape)?;
+    single.extend(&y.shape()[2..]);
+    let g = g.reshape(single.clone());
+    let won = match lowering {
+        Lowering::Portable => {
+            let first = first_maximum(columns, y.reshape(single), &[1])?;
+            first.select(g, 0.0)
+        }
+        // Its ArgMax takes the first, and its Where is slow with broadcasting.
+        Lowering::OnnxRuntime => {
+            let winner = columns.apply(Op::ArgMax {
+                axis: 1,
+                keep_dims: true,
+            });
+            let elements = x.tape().arange(area(pool), 1, x.rank());
+            let won = winner.equal(elements).apply(Op::Cast { to: DType::F32 });
+            won * g
+        }
+    };
+    let output_padding = (0..sides.len())
+        .map(|axis| {
+            let padded = sides[axis] + pool.pads_before[axis] + pool.pads_after[axis];
+            let last = (pool.kernel[axis] - 1) * pool.dilations[axis];
+            let outputs = fixed_from(&y.shape()[axis + 2..axis + 3], 0)?[0];
+            Ok(padded - last - 1 - (outputs - 1) * pool.strides[axis])
+        })
+        .collect::<Result<_>>()?;
+    let lay_back = Op::ConvTranspose {
+        convolution: window_convolution(pool),
+        output_padding,
+    };
+    Ok(won.with(lay_back, picker(pool, x)).reshape(shape))
+}
+
+/// Where `x` equals its maximum `y` along axes for the first time: a mask of `x`'s shape.
+fn first_maximum<'t>(x: Expr<'t>, y: Expr<'t>, axes: &[usize]) -> Result<Expr<'t>> {
+    let mut sides = vec![1; x.rank()];
+    for &axis in axes {
+        sides[axis] = fixed_from(&x.shape()[axis..=axis], 0)?[0];
+    }
+    let count: usize = sides.iter().product();
+    let ranks = (1..=count).rev().map(|rank| rank as f32).collect();
+    let ranked = x.equal(y).select(x.tape().floats(sides, ranks), 0.0);
+    Ok(ranked.equal(ranked.reduce(Reduction::Max, axes)))
+}
+
+/// Index of the first maximum along an axis, which stays with side 1.
+fn arg_max(axis: usize, x: Expr<'_>) -> Result<Expr<'_>> {
+    let count = fixed_from(&x.shape()[axis..=axis], 0)?[0];
+    let mut sides = vec![1; x.rank()];
+    sides[axis] = count;
+    let ranks = (1..=count).rev().map(|rank| rank as f32).collect();
+    let equal = x.equal(x.reduce(Reduction::Max, [axis]));
+    let rank = equal
+        .select(x.tape().floats(sides, ranks), 0.0)
+        .reduce(Reduction::Max, [axis]);
+    Ok((count as f32 - rank).apply(Op::Cast { to: DType::I64 }))
+}
+
+/// `[N, C, ...]` to `[N * C, window, ...]`, by a convolution with kernels that pick one element each.
+fn columns<'t>(pool: &Pool, x: Expr<'t>) -> Result<Expr<'t>> {
+    let mut single = merge_channels(&x.shape())?;
+    single.extend(&x.shape()[2..]);
+    let with_channels = |pads: &[usize]| [&[0, 0], pads].concat();
+    let padded = if pool
+        .pads_before
+        .iter()
+        .chain(&pool.pads_after)
+        .all(|&p| p == 0)
+    {
+        x.reshape(single)
+    } else {
+        // Finite, because the kernels' zeros times an infinity would be no number.
+        x.reshape(single).apply(Op::Pad {
+            mode: PadMode::Constant(f32::MIN),
+            before: with_channels(&pool.pads_before),
+            after: with_channels(&pool.pads_after),
+        })
+    };
+    let unpadded = Convolution {
+        pads_before: vec![0; pool.kernel.len()],
+        pads_after: vec![0; pool.kernel.len()],
+        ..window_convolution(pool)
+    };
+    Ok(padded.with(Op::Conv(unpadded), picker(pool, x)))
+}
+
+/// For each element of a window, the kernel that picks it.
+fn picker<'t>(pool: &Pool, x: Expr<'t>) -> Expr<'t> {
+    let area = area(pool);
+    let identity = (0..area * area).map(|at| f32::from(at.is_multiple_of(area + 1)));
+    let mut sides = vec![area, 1];
+    sides.extend(&pool.kernel);
+    x.tape().floats(sides, identity.collect())
+}
+
+fn window_convolution(pool: &Pool) -> Convolution {
+    Convolution {
+        strides: pool.strides.clone(),
+        pads_before: pool.pads_before.clone(),
+        pads_after: pool.pads_after.clone(),
+        dilations: pool.dilations.clone(),
+        groups: 1,
+    }
+}
+
+fn area(pool: &Pool) -> usize {
+    pool.kernel.iter().product()
+}
+
+fn dilated(pool: &Pool) -> bool {
+    pool.dilations.iter().any(|&dilation| dilation != 1)
+}
+
+fn max_pool<'t>(pool: &Pool, x: Expr<'t>) -> Result<Expr<'t>> {
+    let shape = x.shape();
+    let highest = columns(pool, x)?.reduce(Reduction::Max, [1]);
+    let sides = highest.shape();
+    Ok(highest.reshape([&shape[..2], &sides[2..]].concat()))
+}
+
+/// ONNX 18 averages without dilations, and would count what `ceil_mode` added.
+fn needs_counting(pool: &Pool, count_include_pad: bool) -> bool {
+    dilated(pool) || count_include_pad && pool.ceil_extra.iter().any(|&extra| extra > 0)
+}
+
+/// The sum of each window, over its count.
+fn average_pool<'t>(pool: &Pool, count_include_pad: bool, x: Expr<'t>) -> Result<Expr<'t>> {
+    let shape = x.shape();
+    let mut single = merge_channels(&shape)?;
+    single.extend(&shape[2..]);
+    let kernel = [&[1, 1], &pool.kernel[..]].concat();
+    let ones = x.tape().floats(kernel, vec![1.0; area(pool)]);
+    let sum = x
+        .reshape(single)
+        .with(Op::Conv(window_convolution(pool)), ones);
+    let outputs = fixed_from(&sum.shape(), 2)?;
+    let sum = sum.reshape([&shape[..2], &sum.shape()[2..]].concat());
+    let sides = fixed_from(&shape, 2)?;
+    Ok(sum / counts(pool, count_include_pad, &sides, &outputs, x))
+}
+
+fn gelu(x: Expr<'_>, tanh: bool) -> Expr<'_> {
+    use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
+    let inner = if tanh {
+        (x * (x * x * 0.044_715 + 1.0) * (FRAC_2_SQRT_PI * FRAC_1_SQRT_2)).apply(Op::Tanh)
+    } else {
+        (x * FRAC_1_SQRT_2).apply(Op::Erf)
+    };
+    x * 0.5 * (inner + 1.0)
+}
+
+/// The weight's gradient is the convolution of the input with the cotangent as kernel: the batch takes the
+/// channels' place, strides and dilations change places, and windows beyond the kernel are cut off.
+fn conv_weight_grad<'t>(
+    convolution: &Convolution,
+    kernel: &[usize],
+    x: Expr<'t>,
+    g: Expr<'t>,
+) -> Result<Expr<'t>> {
+    let shape = x.shape();
+    let groups = convolution.groups;
+    let channels = fixed_from(&shape[1..2], 0)?[0] / groups;
+    let spatial = 2..shape.len();
+
+    // [N, G * C, ...] to [C, G * N, ...].
+    let mut apart = vec![shape[0], Dim::Fixed(groups), Dim::Fixed(channels)];
+    apart.extend(&shape[2..]);
+    let perm: Vec<usize> = [2, 1, 0].into_iter().chain(3..apart.len()).collect();
+    let batches = match shape[0] {
+        Dim::Fixed(side) => Dim::Fixed(side * groups),
+        Dim::Batch(factor) => Dim::Batch(factor * groups),
+    };
+    let mut joined = vec![Dim::Fixed(channels), batches];
+    joined.extend(&shape[2..]);
+    let swapped: Vec<usize> = [1, 0].into_iter().chain(spatial).collect();
+
+    let exchanged = Convolution {
+        strides: convolution.dilations.clone(),
+        dilations: convolution.strides.clone(),
+        ..convolution.clone()
+    };
+    let whole = x
+        .reshape(apart)
+        .transpose(perm)
+        .reshape(joined)
+        .with(Op::Conv(exchanged), g.transpose(swapped.clone()));
+    let cut = kernel
+        .iter()
+        .enumerate()
+        .fold(whole, |whole, (axis, &side)| {
+            if whole.shape()[axis + 2] == Dim::Fixed(side) {
+                whole
+            } else {
+                whole.slice(axis + 2, 0, side)
+            }
+        });
+    Ok(cut.transpose(swapped))
 }

@@ -140,7 +140,7 @@ operators! {
     ConvWeightGrad { #[doc = "The convolution's attributes."] convolution: Convolution, #[doc = "Spatial sides of the weight."] kernel: Vec<usize> };
     /// Largest value of each window; padding never wins.
     MaxPool(Pool);
-    /// Gradient of [`Op::MaxPool`]: each cotangent goes to the first maximum of its window. Inputs: x, cotangent. Lowered on export.
+    /// Gradient of [`Op::MaxPool`]: each cotangent goes to the first maximum of its window. Inputs: x, y, cotangent. Lowered on export.
     MaxPoolGrad(Pool);
     /// Mean of each window.
     AveragePool { #[doc = "Kernel, strides, pads, dilations."] pool: Pool, #[doc = "Whether padding counts in the divisor."] count_include_pad: bool };

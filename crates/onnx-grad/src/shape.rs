@@ -119,7 +119,8 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
             Ok((DType::F32, pooled(&inputs[0].shape, pool)?))
         }
         Op::MaxPoolGrad(pool) => {
-            if pooled(&inputs[0].shape, pool)? != inputs[1].shape {
+            let shape = pooled(&inputs[0].shape, pool)?;
+            if inputs[1..].iter().any(|node| node.shape != shape) {
                 return Err(Error::invalid(
                     "has a cotangent of another shape than its output",
                 ));
@@ -295,11 +296,10 @@ fn arity(op: &Op) -> (usize, usize) {
         | Op::LessOrEqual
         | Op::MatMul
         | Op::ConvWeightGrad { .. }
-        | Op::MaxPoolGrad(_)
         | Op::ReluGrad
         | Op::Gather { .. }
         | Op::GatherElements { .. } => (2, 2),
-        Op::Where | Op::ScatterAdd { .. } => (3, 3),
+        Op::Where | Op::ScatterAdd { .. } | Op::MaxPoolGrad(_) => (3, 3),
         Op::Gemm { .. }
         | Op::Conv(_)
         | Op::ConvTranspose { .. }
@@ -439,10 +439,10 @@ fn gemm(inputs: &[&Node], trans_a: bool, trans_b: bool) -> Result<Shape> {
         )));
     }
     let shape = vec![rows, columns];
-    if let Some(c) = inputs.get(2) {
-        if broadcast(&c.shape, &shape)? != shape {
-            return Err(Error::invalid("has a C larger than the product"));
-        }
+    if let Some(c) = inputs.get(2)
+        && broadcast(&c.shape, &shape)? != shape
+    {
+        return Err(Error::invalid("has a C larger than the product"));
     }
     Ok(shape)
 }
@@ -512,37 +512,42 @@ fn conv(inputs: &[&Node], convolution: &Convolution) -> Result<Shape> {
     inputs
         .iter()
         .try_for_each(|node| expect_type(node, DType::F32))?;
-    let (x, weight) = (&inputs[0].shape, fixed_from(&inputs[1].shape, 0)?);
+    let (x, weight) = (&inputs[0].shape, &inputs[1].shape);
+    let mismatch = || {
+        Error::invalid(format!(
+            "cannot convolve {} with {} in {} groups",
+            display(x),
+            display(weight),
+            convolution.groups
+        ))
+    };
     if x.len() < 3 || weight.len() != x.len() {
-        return Err(Error::invalid(format!(
-            "cannot convolve {} with {weight:?}",
-            display(x)
-        )));
+        return Err(mismatch());
     }
     check_convolution(convolution, x.len() - 2)?;
-    let sides = fixed_from(x, 1)?;
-    if Some(sides[0]) != weight[1].checked_mul(convolution.groups)
-        || !weight[0].is_multiple_of(convolution.groups)
+    // The gradient of a weight sums over the batch, which then stands in the channels' place.
+    let inner = match weight[1] {
+        Dim::Fixed(side) => side.checked_mul(convolution.groups).map(Dim::Fixed),
+        Dim::Batch(factor) => factor.checked_mul(convolution.groups).map(Dim::Batch),
+    };
+    let outputs = fixed_from(&weight[..1], 0)?[0];
+    if Some(x[1]) != inner || !outputs.is_multiple_of(convolution.groups) {
+        return Err(mismatch());
+    }
+    let (sides, kernel) = (fixed_from(x, 2)?, fixed_from(weight, 2)?);
+    if let Some(bias) = inputs.get(2)
+        && bias.shape != [Dim::Fixed(outputs)]
     {
-        return Err(Error::invalid(format!(
-            "cannot convolve {} with {weight:?} in {} groups",
-            display(x),
-            convolution.groups
-        )));
+        return Err(Error::invalid(
+            "has a bias that is not one value per channel",
+        ));
     }
-    if let Some(bias) = inputs.get(2) {
-        if bias.shape != [Dim::Fixed(weight[0])] {
-            return Err(Error::invalid(
-                "has a bias that is not one value per channel",
-            ));
-        }
-    }
-    let mut shape = vec![x[0], Dim::Fixed(weight[0])];
+    let mut shape = vec![x[0], Dim::Fixed(outputs)];
     for axis in 0..x.len() - 2 {
         shape.push(Dim::Fixed(windows(
-            sides[axis + 1],
+            sides[axis],
             convolution.pads_before[axis] + convolution.pads_after[axis],
-            weight[axis + 2],
+            kernel[axis],
             convolution.dilations[axis],
             convolution.strides[axis],
         )?));

@@ -9,8 +9,8 @@ use std::{
 use crate::{
     Error, Result,
     graph::{Dim, Graph, ValueId},
-    op::{Op, Reduction},
-    tensor::{DType, Tensor},
+    op::{Op, PadMode, Reduction},
+    tensor::Tensor,
 };
 
 /// A graph that formulas append to.
@@ -109,10 +109,6 @@ impl<'t> Expr<'t> {
 
     pub(crate) fn rank(self) -> usize {
         self.tape.graph.borrow().shape(self.id).len()
-    }
-
-    pub(crate) fn dtype(self) -> DType {
-        self.tape.graph.borrow().node(self.id).dtype
     }
 
     /// The constant behind the value, if it is one.
@@ -257,7 +253,7 @@ impl<'t> Expr<'t> {
         pads[1][axis] = after;
         let [before, after] = pads;
         self.apply(Op::Pad {
-            mode: crate::op::PadMode::Constant(0.0),
+            mode: PadMode::Constant(0.0),
             before,
             after,
         })

@@ -40,7 +40,7 @@ pub(super) fn winner<'t>(own: Expr<'t>, other: Expr<'t>, y: Expr<'t>, g: Expr<'t
 pub(super) fn pow_base<'t>(a: Expr<'t>, b: Expr<'t>, g: Expr<'t>) -> Expr<'t> {
     let exponent = b.as_constant();
     match exponent.as_ref().and_then(|tensor| tensor.as_f32()) {
-        Some(&[exponent]) if exponent == 2.0 => g * a * 2.0,
+        Some([2.0]) => g * a * 2.0,
         Some(values) if !values.contains(&0.0) => g * b * a.pow(b - 1.0),
         _ => b.equal(0.0).select(0.0, g * b * a.pow(b - 1.0)),
     }

@@ -9,8 +9,10 @@ mod conv;
 mod elementwise;
 mod linear;
 mod norm;
-mod pool;
+pub(crate) mod pool;
 mod reduce;
+#[cfg(test)]
+mod tests;
 
 use crate::{Result, grad::Cotangent, op::Op, tape::Expr, tensor::DType};
 
@@ -34,7 +36,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
     let (x, a, b) = (inputs[0], inputs[0], inputs[inputs.len() - 1]);
     Ok(Cotangent::Value(match (op, input) {
         // The winner of a window, the mask, the choice of a branch jump.
-        (MaxPoolGrad(_) | ReluGrad | Where, 0) => return Ok(Zero),
+        (MaxPoolGrad(_), 0 | 1) | (ReluGrad | Where, 0) => return Ok(Zero),
 
         (Abs, _) => g * x.apply(Sign),
         (Add, _) => g,
@@ -73,7 +75,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
         (MatMul, 0) => g.matmul(b.transpose_matrices()),
         (MatMul, _) => a.transpose_matrices().matmul(g),
         (Max, _) => elementwise::winner(inputs[input], inputs[1 - input], y, g),
-        (MaxPool(pool), _) => x.with(MaxPoolGrad(pool.clone()), g),
+        (MaxPool(pool), _) => g.tape().apply(MaxPoolGrad(pool.clone()), &[x, y, g]),
         (Min, _) => elementwise::winner(inputs[input], inputs[1 - input], y, g),
         (Mod, 0) => g,
         (Mod, _) => g * (y - a) / b,

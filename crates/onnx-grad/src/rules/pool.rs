@@ -87,7 +87,7 @@ fn spread<'t>(pool: &Pool, shape: &[Dim], share: Expr<'t>) -> Expr<'t> {
 }
 
 /// How many elements each window averages: one number, or a map over the output's sides.
-fn counts<'t>(
+pub(crate) fn counts<'t>(
     pool: &Pool,
     count_include_pad: bool,
     sides: &[usize],
