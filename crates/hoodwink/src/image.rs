@@ -1,5 +1,7 @@
 //! Pictures (8-bit, what a file holds) and images (float, what an attack moves in).
 
+mod codec;
+
 use crate::error::{Error, Result};
 
 /// The most pixels a picture that is read or made may have: more is taken for a mistake or an
@@ -20,16 +22,13 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// A picture from its interleaved bytes; `channels` is 1 or 3, no side is 0, and `bytes` holds
-    /// exactly `height * width * channels` values.
+    /// A picture from its interleaved bytes; `channels` is 1 or 3, no side is 0, there are at most
+    /// [`MAX_PIXELS`] pixels, and `bytes` holds exactly `height * width * channels` values.
     pub fn new(channels: usize, height: usize, width: usize, bytes: Vec<u8>) -> Result<Self> {
+        let pixels = height.saturating_mul(width);
         let fits = matches!(channels, 1 | 3)
-            && height > 0
-            && width > 0
-            && height
-                .checked_mul(width)
-                .and_then(|n| n.checked_mul(channels))
-                == Some(bytes.len());
+            && (1..=MAX_PIXELS).contains(&pixels)
+            && pixels * channels == bytes.len();
         if !fits {
             return Err(Error::invalid(format!(
                 "a picture of {channels} channels, {height}x{width}, cannot have {} bytes",

@@ -3,15 +3,30 @@
 //! A [`Dataset`] gives prepared pictures with their labels, in a fixed order, one at a time: what
 //! lies in files is decoded when it is asked for, so memory does not grow with the data.
 
+mod arrays;
+mod folder;
+mod npy;
+mod npz;
+mod partition;
 pub mod scenes;
+mod source;
 mod transform;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use source::{Opened, Source};
+
+pub use partition::Partition;
 pub use transform::{Resize, Transform};
 
 use crate::error::{Error, Result};
 use crate::image::Picture;
+
+/// One more than the largest label that is believed: beyond it a label is taken for a mistake.
+pub const MAX_CLASSES: usize = 1_000_000;
 
 /// One picture, prepared for the model, with what is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +36,8 @@ pub struct Sample {
     /// The first 16 hexadecimal digits of the SHA-256 of the prepared picture: channels, height and
     /// width (unsigned 32-bit, little endian), then its bytes. Equal pictures have equal ids.
     pub id: String,
-    /// The picture's file relative to the data set's folder, or `ARRAY[ROW]`.
+    /// The picture's file relative to the data set's folder, or `ARRAY[ROW]` with the row in the
+    /// whole array.
     pub file: String,
     /// The true class, from 0; `None` where the data has no labels.
     pub label: Option<usize>,
@@ -32,6 +48,9 @@ pub struct Sample {
 /// How to read a data set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataOptions {
+    /// The labels, where the data does not hold them: a `.npy` file of integers for pictures in
+    /// arrays, a CSV table with the columns `file` and `label` for a folder.
+    pub labels: Option<PathBuf>,
     /// What is done to every picture.
     pub transform: Transform,
     /// Leave out this many pictures at the beginning.
@@ -40,11 +59,31 @@ pub struct DataOptions {
     pub limit: Option<usize>,
 }
 
+impl DataOptions {
+    /// The rows to take of `total`; never none.
+    fn window(&self, total: usize, name: &str) -> Result<Range<usize>> {
+        let start = self.skip.min(total);
+        let end = start.saturating_add(self.limit.unwrap_or(total)).min(total);
+        if start == end {
+            return Err(Error::invalid(match total {
+                0 => format!("{name} holds no pictures"),
+                _ => {
+                    format!("{name} holds {total} pictures, and skip and limit leave none of them")
+                }
+            }));
+        }
+        Ok(start..end)
+    }
+}
+
 /// Pictures in a fixed order.
 #[derive(Debug)]
 pub struct Dataset {
     name: String,
-    pictures: Vec<Picture>,
+    source: Source,
+    /// Where the samples lie in the source's numbering.
+    rows: Range<usize>,
+    /// One label per sample.
     labels: Option<Vec<usize>>,
     class_names: Option<Vec<String>>,
     notices: Vec<String>,
@@ -52,6 +91,42 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Opens the data at `path`:
+    ///
+    /// - a folder with one sub-folder per class (the label is the position of its name in sorted
+    ///   order); or a folder with a `labels.csv` that has the columns `file`, `label` and, if it
+    ///   likes, `name` (of the class; others are ignored); or a folder of pictures without labels;
+    /// - a `.npy` array of pictures, `[N,H,W]`, `[N,H,W,C]` or `[N,C,H,W]` with 1 or 3 channels,
+    ///   uint8, or floats in \[0, 1\], which are rounded to the nearest 8-bit level;
+    /// - a `.npz` archive with such an array named `x` or `images` and, if it likes, integer labels
+    ///   named `y` or `labels`;
+    /// - a single picture.
+    ///
+    /// Files and `.npy` rows are read when a sample is asked for; a `.npz` archive is unpacked into
+    /// memory, at 8 bits a value. Float arrays are read through once to find values out of range.
+    pub fn open(path: &Path, options: &DataOptions) -> Result<Self> {
+        let name = path.file_name().map_or_else(
+            || path.display().to_string(),
+            |name| name.to_string_lossy().into(),
+        );
+        let Opened {
+            source,
+            rows,
+            labels,
+            class_names,
+            notices,
+        } = source::open(path, &name, options)?;
+        Ok(Self {
+            labels: labels.map(|labels| labels[rows.clone()].to_vec()),
+            name,
+            source,
+            rows,
+            class_names,
+            notices,
+            transform: options.transform.clone(),
+        })
+    }
+
     /// A data set from pictures in memory, each with its label; none is changed.
     ///
     /// `class_names[label]` names a class; a label beyond the names is refused, and so is an empty
@@ -62,24 +137,21 @@ impl Dataset {
         class_names: Option<Vec<String>>,
     ) -> Result<Self> {
         let name = name.into();
-        if pictures.is_empty() {
-            return Err(Error::invalid(format!("{name} holds no pictures")));
-        }
+        let rows = DataOptions::default().window(pictures.len(), &name)?;
         let (pictures, labels): (Vec<_>, Vec<_>) = pictures.into_iter().unzip();
         if let Some(names) = &class_names
-            && let Some((row, label)) = labels
-                .iter()
-                .enumerate()
-                .find(|(_, label)| **label >= names.len())
+            && let Some(row) = labels.iter().position(|&label| label >= names.len())
         {
             return Err(Error::invalid(format!(
-                "{name}[{row}] has label {label}, but only {} classes have names",
+                "{name}[{row}] has label {}, but only {} classes have names",
+                labels[row],
                 names.len()
             )));
         }
         Ok(Self {
             name,
-            pictures,
+            source: Source::Memory { pictures, first: 0 },
+            rows,
             labels: Some(labels),
             class_names,
             notices: Vec::new(),
@@ -93,25 +165,34 @@ impl Dataset {
         reason = "an empty data set is refused when it is made"
     )]
     pub fn len(&self) -> usize {
-        self.pictures.len()
+        self.rows.len()
     }
 
-    /// The sample at `index`, decoded and prepared now.
+    /// The sample at `index`, read and prepared now. An error names the picture.
     pub fn get(&self, index: usize) -> Result<Sample> {
-        let picture = self.pictures.get(index).ok_or_else(|| {
-            Error::invalid(format!(
-                "{} has {} pictures, so there is none at index {index}",
-                self.name,
-                self.len()
-            ))
-        })?;
-        let picture = self.transform.apply(picture.clone())?;
+        let row = self.row(index)?;
+        let file = self.source.file(row, &self.name);
+        let picture = self.source.picture(row, &file)?;
+        let picture = self
+            .transform
+            .apply(picture)
+            .map_err(|error| Error::invalid(format!("{file}: {error}")))?;
         Ok(Sample {
             index,
             id: id(&picture),
-            file: format!("{}[{index}]", self.name),
+            file,
             label: self.labels.as_ref().map(|labels| labels[index]),
             picture,
+        })
+    }
+
+    fn row(&self, index: usize) -> Result<usize> {
+        self.rows.clone().nth(index).ok_or_else(|| {
+            Error::invalid(format!(
+                "{} has {} samples, so there is none at index {index}",
+                self.name,
+                self.len()
+            ))
         })
     }
 
@@ -120,7 +201,8 @@ impl Dataset {
         &self.name
     }
 
-    /// The names of the classes by label, where the data has any.
+    /// The names of the classes by label, where the data has any. A label that a table does not
+    /// name is called by its number.
     pub fn class_names(&self) -> Option<&[String]> {
         self.class_names.as_deref()
     }
@@ -130,7 +212,7 @@ impl Dataset {
         self.labels.as_deref().ok_or_else(|| {
             Error::invalid(format!(
                 "{} has no labels: sort the pictures into one folder per class, put a labels.csv \
-                 with the columns file,label beside them, or name a file of labels",
+                 with the columns file and label beside them, or name a file of labels",
                 self.name
             ))
         })
@@ -141,18 +223,48 @@ impl Dataset {
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
+
+    /// The SHA-256 of all samples as they are stored, in hexadecimal: of each its name, its label
+    /// and its bytes. It says whether two runs saw the same data; what was done to the pictures is
+    /// not in it. Reads everything once, one sample at a time.
+    pub fn digest(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        for (index, row) in self.rows.clone().enumerate() {
+            let file = self.source.file(row, &self.name);
+            let label = match &self.labels {
+                Some(labels) => labels[index] as u64,
+                None => u64::MAX,
+            };
+            let bytes = self.source.stored(row)?;
+            hash.update((file.len() as u64).to_le_bytes());
+            hash.update(file);
+            hash.update(label.to_le_bytes());
+            hash.update((bytes.len() as u64).to_le_bytes());
+            hash.update(bytes);
+        }
+        Ok(hex(&hash.finalize()))
+    }
 }
 
 /// See [`Sample::id`].
 fn id(picture: &Picture) -> String {
     let mut hash = Sha256::new();
-    for side in [picture.channels(), picture.height(), picture.width()] {
-        hash.update((side as u32).to_le_bytes());
-    }
+    hash.update(shape_bytes(picture));
     hash.update(picture.bytes());
     hex(&hash.finalize()[..8])
+}
+
+/// Channels, height and width, unsigned 32-bit, little endian.
+fn shape_bytes(picture: &Picture) -> Vec<u8> {
+    [picture.channels(), picture.height(), picture.width()]
+        .into_iter()
+        .flat_map(|size| (size as u32).to_le_bytes())
+        .collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+#[cfg(test)]
+mod tests;

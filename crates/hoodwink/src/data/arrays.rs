@@ -1,0 +1,254 @@
+//! NumPy arrays as pictures and labels.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::MAX_CLASSES;
+use super::npy::{Element, Header, Kind};
+use crate::error::{Error, Result};
+use crate::image::{MAX_PIXELS, Picture};
+
+/// How far from an 8-bit level a float may lie, in levels, before it is worth a notice. Division by
+/// 255 in single precision stays a hundred times closer.
+const LATTICE_TOLERANCE: f64 = 1e-3;
+
+/// How the values of an array form pictures.
+#[derive(Debug)]
+pub(super) struct Layout {
+    element: Element,
+    /// Number of pictures.
+    pub(super) count: usize,
+    /// Channels, height, width.
+    shape: [usize; 3],
+    /// Whether the channels lie apart (`[N,C,H,W]`) or interleaved (`[N,H,W,C]`).
+    planar: bool,
+}
+
+impl Layout {
+    pub(super) fn of(header: &Header, file: &str) -> Result<Self> {
+        let is_channels = |size: usize| matches!(size, 1 | 3);
+        let (count, shape, planar) = match header.shape[..] {
+            [count, height, width] => (count, [1, height, width], false),
+            [_, first, _, last] if is_channels(first) && is_channels(last) => {
+                return Err(Error::invalid(format!(
+                    "{file} has the shape {:?}, which could be [N,C,H,W] or [N,H,W,C]: make the \
+                     channels 1 or 3 and no side of the picture so small",
+                    header.shape
+                )));
+            }
+            [count, height, width, last] if is_channels(last) => {
+                (count, [last, height, width], false)
+            }
+            [count, first, height, width] if is_channels(first) => {
+                (count, [first, height, width], true)
+            }
+            _ => {
+                return Err(Error::invalid(format!(
+                    "{file} has the shape {:?}; pictures are [N,H,W], [N,H,W,C] or [N,C,H,W] with 1 \
+                     or 3 channels",
+                    header.shape
+                )));
+            }
+        };
+        let pixels = shape[1].saturating_mul(shape[2]);
+        if count == 0 || !(1..=MAX_PIXELS).contains(&pixels) {
+            return Err(Error::invalid(format!(
+                "{file} has the shape {:?}: it holds no pictures, or pictures without or with too \
+                 many pixels",
+                header.shape
+            )));
+        }
+        let known = match header.element.kind {
+            Kind::Unsigned => header.element.width == 1,
+            Kind::Signed => false,
+            Kind::Float => true,
+        };
+        if !known {
+            return Err(Error::unsupported(format!(
+                "{file} holds wide or signed integers: save pictures as uint8 (0 to 255), or as \
+                 floats in [0, 1]"
+            )));
+        }
+        Ok(Self {
+            element: header.element,
+            count,
+            shape,
+            planar,
+        })
+    }
+
+    /// Bytes of one picture in the array.
+    pub(super) fn row_bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.element.width
+    }
+
+    /// The picture in one row of the array, and how far its worst value lay from an 8-bit level, in
+    /// levels. `row` names it in errors.
+    pub(super) fn picture(&self, values: &[u8], row: &str) -> Result<(Picture, f64)> {
+        let mut worst = 0.0_f64;
+        let levels: Vec<u8> = match self.element.kind {
+            Kind::Float => values
+                .chunks_exact(self.element.width)
+                .map(|value| {
+                    let value = self.element.float(value);
+                    if !(0.0..=1.0).contains(&value) {
+                        return Err(Error::invalid(format!(
+                            "{row} holds the value {value}, and floats must lie in [0, 1]. Are they \
+                             0 to 255? Then save them as uint8; are they normalised? Then undo that"
+                        )));
+                    }
+                    let level = (value * 255.0).round();
+                    worst = worst.max((value * 255.0 - level).abs());
+                    Ok(level as u8)
+                })
+                .collect::<Result<_>>()?,
+            _ => values.to_vec(),
+        };
+        let [channels, height, width] = self.shape;
+        let levels = if self.planar && channels > 1 {
+            let plane = height * width;
+            (0..levels.len())
+                .map(|at| levels[at % channels * plane + at / channels])
+                .collect()
+        } else {
+            levels
+        };
+        Ok((Picture::new(channels, height, width, levels)?, worst))
+    }
+}
+
+/// Collects how far values lay from the 8-bit lattice.
+#[derive(Default)]
+pub(super) struct Rounding {
+    worst: f64,
+    rows: usize,
+}
+
+impl Rounding {
+    pub(super) fn add(&mut self, distance: f64) {
+        self.worst = self.worst.max(distance);
+        self.rows += usize::from(distance > LATTICE_TOLERANCE);
+    }
+
+    pub(super) fn notice(self, file: &str) -> Option<String> {
+        (self.rows > 0).then(|| {
+            format!(
+                "{} pictures of {file} have values between the 8-bit levels (up to {:.3} of a level \
+                 off); they were rounded to the nearest level.",
+                self.rows, self.worst
+            )
+        })
+    }
+}
+
+/// A `.npy` file of pictures, read one row at a time.
+#[derive(Debug)]
+pub(super) struct PictureArray {
+    path: PathBuf,
+    file: String,
+    start: u64,
+    layout: Layout,
+}
+
+impl PictureArray {
+    /// Reads the header and checks the file's length against it; `file` names it in errors.
+    pub(super) fn open(path: &Path, file: &str) -> Result<Self> {
+        let (header, _) = open(path, file)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: file.to_owned(),
+            start: header.start,
+            layout: Layout::of(&header, file)?,
+        })
+    }
+
+    /// Number of pictures.
+    pub(super) fn count(&self) -> usize {
+        self.layout.count
+    }
+
+    /// The bytes of one row as they stand in the file.
+    pub(super) fn row(&self, row: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; self.layout.row_bytes()];
+        let offset = self.start + row as u64 * bytes.len() as u64;
+        let mut file = File::open(&self.path).map_err(Error::io(&self.path))?;
+        file.seek(SeekFrom::Start(offset))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(Error::io(&self.path))?;
+        Ok(bytes)
+    }
+
+    /// The picture in one row.
+    pub(super) fn picture(&self, row: usize) -> Result<Picture> {
+        let (picture, _) = self.rounded(row)?;
+        Ok(picture)
+    }
+
+    fn rounded(&self, row: usize) -> Result<(Picture, f64)> {
+        let name = format!("{}[{row}]", self.file);
+        self.layout.picture(&self.row(row)?, &name)
+    }
+
+    /// Reads all of `rows` once: a value out of range is an error, and one between the 8-bit levels
+    /// a notice.
+    pub(super) fn check(&self, rows: Range<usize>) -> Result<Option<String>> {
+        let mut rounding = Rounding::default();
+        if self.layout.element.kind == Kind::Float {
+            for row in rows {
+                rounding.add(self.rounded(row)?.1);
+            }
+        }
+        Ok(rounding.notice(&self.file))
+    }
+}
+
+/// The header of a `.npy` file, and the file at its first value.
+fn open(path: &Path, file: &str) -> Result<(Header, BufReader<File>)> {
+    let source = File::open(path).map_err(Error::io(path))?;
+    let length = source.metadata().map_err(Error::io(path))?.len();
+    let mut source = BufReader::new(source);
+    let header = Header::read(&mut source, file)?;
+    header.check_length(length, file)?;
+    Ok((header, source))
+}
+
+/// All labels of a `.npy` file.
+pub(super) fn read_labels(path: &Path, file: &str) -> Result<Vec<usize>> {
+    let (header, mut source) = open(path, file)?;
+    labels(&header, &mut source, file)
+}
+
+/// The labels that follow a header: integers of any type, `[N]` or `[N,1]`.
+pub(super) fn labels(header: &Header, source: &mut impl Read, file: &str) -> Result<Vec<usize>> {
+    let count = match header.shape[..] {
+        [count] | [count, 1] => count,
+        _ => {
+            return Err(Error::invalid(format!(
+                "{file} has the shape {:?}; labels are one integer per picture, [N]",
+                header.shape
+            )));
+        }
+    };
+    if header.element.kind == Kind::Float {
+        return Err(Error::invalid(format!(
+            "{file} holds floats; labels are integers, the number of the class"
+        )));
+    }
+    let mut value = vec![0; header.element.width];
+    let mut labels = Vec::new();
+    for row in 0..count {
+        source.read_exact(&mut value).map_err(Error::io(file))?;
+        let label = header.element.integer(&value);
+        match usize::try_from(label) {
+            Ok(label) if label < MAX_CLASSES => labels.push(label),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "{file}[{row}] is {label}, which is no class: labels count from 0"
+                )));
+            }
+        }
+    }
+    Ok(labels)
+}
