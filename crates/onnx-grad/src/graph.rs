@@ -124,7 +124,12 @@ impl Graph {
         op: Op,
         inputs: &[ValueId],
     ) -> Result<ValueId> {
-        let name = name.into();
+        let node = self.checked(name.into(), op, inputs)?;
+        Ok(self.push(node))
+    }
+
+    /// The node that [`Graph::add_named`] would append.
+    pub(crate) fn checked(&self, name: String, op: Op, inputs: &[ValueId]) -> Result<Node> {
         let sources: Vec<&Node> = inputs.iter().map(|id| &self.nodes[id.0]).collect();
         let (dtype, shape) = infer(&op, &sources).map_err(|error| match error {
             Error::Invalid(message) => Error::Invalid(format!("node {name:?} ({op}): {message}")),
@@ -133,13 +138,13 @@ impl Graph {
             }
             other => other,
         })?;
-        Ok(self.push(Node {
+        Ok(Node {
             op,
             inputs: inputs.to_vec(),
             shape,
             dtype,
             name,
-        }))
+        })
     }
 
     /// Declares a value an output of the graph under a name.
@@ -202,7 +207,8 @@ impl Graph {
         Ok(())
     }
 
-    fn push(&mut self, node: Node) -> ValueId {
+    /// Appends a node that [`Graph::checked`] made.
+    pub(crate) fn push(&mut self, node: Node) -> ValueId {
         self.nodes.push(node);
         ValueId(self.nodes.len() - 1)
     }

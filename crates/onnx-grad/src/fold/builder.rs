@@ -1,0 +1,239 @@
+//! A graph that folds while it grows.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use super::evaluate::evaluate;
+use crate::{
+    Error, Result,
+    graph::{Dim, Graph, Node, ValueId},
+    op::Op,
+    shape::fixed_from,
+    tensor::{DType, Elements, Tensor},
+};
+
+/// Most elements of one value, for a batch of one. Keeps every later product of sides far from overflow.
+const MAX_ELEMENTS: usize = 1 << 32;
+
+/// Results up to this many elements are computed however small their inputs are.
+const SMALL_RESULT: usize = 1 << 18;
+
+/// Larger results may have this many times the elements of their inputs.
+const MAX_GROWTH: usize = 16;
+
+/// Most elements that one graph's folding computes, all results together.
+const MAX_FOLDED: usize = 1 << 28;
+
+/// Appends nodes to a graph, or finds that there is no need to: the result is a constant, one of the
+/// inputs, or a value that is there already.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    graph: Graph,
+    /// Nodes by operator and inputs. Only looked up, never walked.
+    nodes: HashMap<String, ValueId>,
+    /// Unnamed constants by the hash of their elements. Only looked up, never walked.
+    constants: HashMap<u64, Vec<ValueId>>,
+    folded: usize,
+}
+
+impl Builder {
+    /// The graph so far.
+    pub(crate) fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The graph, with nodes that turned out to be unneeded still in it.
+    pub(crate) fn into_graph(self) -> Graph {
+        self.graph
+    }
+
+    /// Appends an input.
+    pub(crate) fn input(&mut self, name: String, dtype: DType, shape: Vec<Dim>) -> ValueId {
+        self.graph.input(name, dtype, shape)
+    }
+
+    /// A constant; equal unnamed ones are shared.
+    pub(crate) fn constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
+        if !name.is_empty() {
+            return self.graph.named_constant(name, tensor);
+        }
+        let alike = self.constants.entry(digest(&tensor)).or_default();
+        let known = alike.iter().copied().find(|&id| {
+            self.graph
+                .as_constant(id)
+                .is_some_and(|known| identical(known, &tensor))
+        });
+        known.unwrap_or_else(|| {
+            let id = self.graph.constant(tensor);
+            alike.push(id);
+            id
+        })
+    }
+
+    /// A float scalar.
+    pub(crate) fn scalar(&mut self, value: f32) -> ValueId {
+        self.constant("", Tensor::scalar(value))
+    }
+
+    /// The value of an operator; `name` is quoted by errors.
+    pub(crate) fn add(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+        let node = self.graph.checked(name.to_owned(), op, inputs)?;
+        let elements = elements(&node.shape)
+            .filter(|&elements| elements <= MAX_ELEMENTS)
+            .ok_or_else(|| {
+                Error::unsupported(format!(
+                    "node {name:?} ({}): has a result of more than 2^32 elements",
+                    node.op
+                ))
+            })?;
+        if let Some(same) = self.identity(&node) {
+            return Ok(same);
+        }
+        if let Some((op, inputs)) = self.composed(&node) {
+            return self.add(name, op, &inputs);
+        }
+        if let Some((name, tensor)) = self.computed(&node, elements) {
+            self.folded += elements;
+            return Ok(self.constant(&name, tensor));
+        }
+        let key = format!("{:?}{:?}", node.op, node.inputs);
+        if let Some(&known) = self.nodes.get(&key) {
+            return Ok(known);
+        }
+        let id = self.graph.push(node);
+        self.nodes.insert(key, id);
+        Ok(id)
+    }
+
+    /// The input that a node merely repeats.
+    fn identity(&self, node: &Node) -> Option<ValueId> {
+        let &first = node.inputs.first()?;
+        let unchanged = |id: ValueId| {
+            let source = self.graph.node(id);
+            source.shape == node.shape && source.dtype == node.dtype
+        };
+        let all_are = |id: ValueId, wanted: i64| {
+            self.graph
+                .as_constant(id)
+                .is_some_and(|tensor| uniform(tensor, wanted))
+        };
+        match &node.op {
+            Op::Reshape { .. } | Op::Expand { .. } | Op::Cast { .. } | Op::Tile { .. } => {
+                unchanged(first).then_some(first)
+            }
+            Op::Concat { .. } => (node.inputs.len() == 1).then_some(first),
+            Op::Pad { .. } => unchanged(first).then_some(first),
+            Op::Slice { steps, .. } => {
+                let forward = steps.iter().all(|&step| step == 1);
+                (forward && unchanged(first)).then_some(first)
+            }
+            Op::Transpose { perm } => perm.is_sorted().then_some(first),
+            Op::Reduce { axes, .. } => axes.is_empty().then_some(first),
+            Op::Clip { min, max } => {
+                (*min == f32::NEG_INFINITY && *max == f32::INFINITY).then_some(first)
+            }
+            Op::Add | Op::Mul => {
+                let neutral = i64::from(node.op == Op::Mul);
+                let &[a, b] = &node.inputs[..] else {
+                    return None;
+                };
+                let keeps = |kept: ValueId, other: ValueId| {
+                    (unchanged(kept) && all_are(other, neutral)).then_some(kept)
+                };
+                keeps(a, b).or_else(|| keeps(b, a))
+            }
+            Op::Sub | Op::Div | Op::Pow => {
+                let neutral = i64::from(node.op != Op::Sub);
+                let &other = node.inputs.get(1)?;
+                (unchanged(first) && all_are(other, neutral)).then_some(first)
+            }
+            _ => None,
+        }
+    }
+
+    /// A node and the one before it as a single node.
+    fn composed(&self, node: &Node) -> Option<(Op, Vec<ValueId>)> {
+        let before = self.graph.node(*node.inputs.first()?);
+        match (&node.op, &before.op) {
+            (Op::Reshape { shape }, Op::Reshape { .. }) => Some((
+                Op::Reshape {
+                    shape: shape.clone(),
+                },
+                before.inputs.clone(),
+            )),
+            (Op::Transpose { perm }, Op::Transpose { perm: inner }) => Some((
+                Op::Transpose {
+                    perm: perm.iter().map(|&axis| inner[axis]).collect(),
+                },
+                before.inputs.clone(),
+            )),
+            _ => None,
+        }
+    }
+
+    /// The result of a node on constants, with the name of the weight that it is made of.
+    fn computed(&self, node: &Node, elements: usize) -> Option<(String, Tensor)> {
+        if matches!(node.op, Op::Input | Op::Constant(_)) {
+            return None;
+        }
+        let inputs: Option<Vec<&Tensor>> = node
+            .inputs
+            .iter()
+            .map(|&id| self.graph.as_constant(id))
+            .collect();
+        let inputs = inputs?;
+        let source: usize = inputs.iter().map(|tensor| tensor.len()).sum();
+        let bounded = elements <= SMALL_RESULT.max(source.saturating_mul(MAX_GROWTH));
+        if !bounded || self.folded.saturating_add(elements) > MAX_FOLDED {
+            return None;
+        }
+        let tensor = evaluate(&node.op, &inputs, &fixed_from(&node.shape, 0).ok()?)?;
+        let name = node
+            .inputs
+            .iter()
+            .map(|&id| &self.graph.node(id).name)
+            .find(|name| !name.is_empty() && tensor.dtype() == DType::F32);
+        Some((name.cloned().unwrap_or_default(), tensor))
+    }
+}
+
+/// Number of elements for a batch of one, counting empty axes as one so that no partial product overflows.
+fn elements(shape: &[Dim]) -> Option<usize> {
+    shape.iter().try_fold(1_usize, |product, dim| {
+        let (Dim::Fixed(side) | Dim::Batch(side)) = *dim;
+        product.checked_mul(side.max(1))
+    })
+}
+
+fn uniform(tensor: &Tensor, wanted: i64) -> bool {
+    match tensor.elements() {
+        Elements::F32(values) => values.iter().all(|&value| value == wanted as f32),
+        Elements::I64(values) => values.iter().all(|&value| value == wanted),
+        Elements::Bool(_) => false,
+    }
+}
+
+fn digest(tensor: &Tensor) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    tensor.shape().hash(&mut hasher);
+    match tensor.elements() {
+        Elements::F32(values) => values
+            .iter()
+            .for_each(|value| value.to_bits().hash(&mut hasher)),
+        Elements::I64(values) => values.hash(&mut hasher),
+        Elements::Bool(values) => values.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+/// Equality bit by bit: `0.0` and `-0.0` differ, NaN is itself.
+fn identical(a: &Tensor, b: &Tensor) -> bool {
+    let bits =
+        |values: &[f32]| -> Vec<u32> { values.iter().map(|value| value.to_bits()).collect() };
+    match (a.as_f32(), b.as_f32()) {
+        (Some(x), Some(y)) => a.shape() == b.shape() && bits(x) == bits(y),
+        _ => a == b,
+    }
+}

@@ -1,0 +1,62 @@
+//! Whether the pictures of a batch stay apart.
+
+use crate::{
+    Error, Result,
+    graph::{Dim, Graph, Node, ValueId},
+    op::Op,
+    shape::display,
+};
+
+/// Fails where a node lets one picture of a batch see another, or where an output is not led by the batch.
+/// A graph without a symbolic batch passes.
+pub(super) fn check(graph: &Graph) -> Result<()> {
+    let is_batched = |id: &ValueId| graph.shape(*id).iter().any(is_batch);
+    if !graph.inputs().iter().any(is_batched) {
+        return Ok(());
+    }
+    for node in graph.nodes() {
+        if mixes(graph, node) {
+            return Err(Error::unsupported(format!(
+                "node {:?} ({}): mixes the pictures of a batch",
+                node.name, node.op
+            )));
+        }
+    }
+    for (name, id) in graph.outputs() {
+        if graph.shape(*id).first() != Some(&Dim::Batch(1)) {
+            return Err(Error::unsupported(format!(
+                "output {name:?} has the shape {}, not led by the batch",
+                display(graph.shape(*id))
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn is_batch(dim: &Dim) -> bool {
+    matches!(dim, Dim::Batch(_))
+}
+
+fn mixes(graph: &Graph, node: &Node) -> bool {
+    let shapes: Vec<&[Dim]> = node.inputs.iter().map(|&id| graph.shape(id)).collect();
+    let on_batch = |input: usize, axis: usize| shapes[input].get(axis).is_some_and(is_batch);
+    let two_batches = node.shape.iter().filter(|dim| is_batch(dim)).count() > 1;
+    two_batches
+        || match &node.op {
+            Op::Reduce { axes, .. } => axes.iter().any(|&axis| on_batch(0, axis)),
+            Op::ArgMax { axis, .. }
+            | Op::Softmax { axis }
+            | Op::LogSoftmax { axis }
+            | Op::Gather { axis }
+            | Op::GatherElements { axis }
+            | Op::ScatterAdd { axis } => on_batch(0, *axis),
+            Op::Concat { axis } => (0..shapes.len()).any(|input| on_batch(input, *axis)),
+            Op::LayerNormalization { axis, .. } => shapes[0][*axis..].iter().any(is_batch),
+            Op::Tile { repeats } => {
+                (0..repeats.len()).any(|axis| repeats[axis] > 1 && on_batch(0, axis))
+            }
+            Op::MatMul => shapes[0].last().is_some_and(is_batch),
+            Op::Gemm { trans_a, .. } => on_batch(0, usize::from(!trans_a)),
+            _ => false,
+        }
+}

@@ -1,0 +1,458 @@
+//! ONNX files to graphs: checks, normalisation, shape inference with a symbolic batch.
+
+mod batch;
+mod call;
+mod ops;
+mod shapes;
+mod tensors;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read,
+    path::Path,
+};
+
+use prost::Message;
+
+use crate::{
+    Error, Result,
+    fold::{Builder, fold},
+    graph::{Dim, Graph, ValueId},
+    proto::{DimensionValue, GraphProto, ModelProto, NodeProto, TensorTypeProto, ValueInfoProto},
+    shape::display,
+    tensor::DType,
+};
+use call::{Call, label};
+use shapes::Sizes;
+
+/// Largest model file, in bytes: the format's own limit. Weights in other files do not count.
+const MAX_FILE_BYTES: u64 = 1 << 31;
+
+/// Operator set versions that can be read.
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
+
+/// A model, ready to be differentiated.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The computation. The leading axis of its first input is `Dim::Batch(1)` unless a notice says otherwise.
+    pub graph: Graph,
+    /// The ONNX operator set version of the file.
+    pub opset: i64,
+    /// The program that wrote the file, as it calls itself; may be empty.
+    pub producer: String,
+    /// What differs from the file, one sentence each: converted element types, a batch that stayed at 1.
+    pub notices: Vec<String>,
+}
+
+/// What the file leaves open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Height and width of the first input, where the file says they are dynamic.
+    pub input_side: Option<(usize, usize)>,
+}
+
+/// Reads a model file (and the files of weights beside it).
+///
+/// # Errors
+/// [`Error::Io`] names a file that cannot be read, [`Error::Invalid`] and [`Error::Unsupported`] name the
+/// node or value that is broken or beyond this version.
+pub fn load(path: &Path) -> Result<Loaded> {
+    load_with(path, LoadOptions::default())
+}
+
+/// [`load`] with what the file leaves open.
+pub fn load_with(path: &Path, options: LoadOptions) -> Result<Loaded> {
+    let io = |message: String| Error::Io {
+        path: path.display().to_string(),
+        message,
+    };
+    let file = std::fs::File::open(path).map_err(|error| io(error.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| io(error.to_string()))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io(
+            "is larger than 2 GiB, the limit of the ONNX format".into()
+        ));
+    }
+    let folder = path
+        .parent()
+        .map(|folder| match folder.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => folder,
+        });
+    parse_with(&bytes, folder, options)
+}
+
+/// Reads a model from the bytes of its file. Weights in other files are looked for in `folder`.
+pub fn parse(bytes: &[u8], folder: Option<&Path>) -> Result<Loaded> {
+    parse_with(bytes, folder, LoadOptions::default())
+}
+
+/// [`parse`] with what the file leaves open.
+pub fn parse_with(bytes: &[u8], folder: Option<&Path>, options: LoadOptions) -> Result<Loaded> {
+    let model = ModelProto::decode(bytes).map_err(|error| {
+        Error::invalid(format!("is not an ONNX file, or a truncated one ({error})"))
+    })?;
+    let opset = opset(&model)?;
+    let proto = model
+        .graph
+        .as_ref()
+        .ok_or_else(|| Error::invalid("has no graph; is this an ONNX file?"))?;
+    let source = Source {
+        proto,
+        folder,
+        opset,
+        options,
+        functions: model
+            .functions
+            .iter()
+            .map(|function| (function.domain.as_str(), function.name.as_str()))
+            .collect(),
+    };
+    let (graph, notices) = source.import()?;
+    Ok(Loaded {
+        graph,
+        opset,
+        producer: format!("{} {}", model.producer_name, model.producer_version)
+            .trim()
+            .to_owned(),
+        notices,
+    })
+}
+
+/// The version of ONNX's own operator set.
+fn opset(model: &ModelProto) -> Result<i64> {
+    let default = model
+        .opset_import
+        .iter()
+        .find(|opset| is_onnx_domain(&opset.domain))
+        .ok_or_else(|| Error::invalid("does not say which ONNX operator set it uses"))?;
+    if !OPSETS.contains(&default.version) {
+        return Err(Error::unsupported(format!(
+            "uses ONNX operator set {}, this version reads {} to {}; onnx.version_converter may convert it",
+            default.version,
+            OPSETS.start(),
+            OPSETS.end()
+        )));
+    }
+    Ok(default.version)
+}
+
+fn is_onnx_domain(domain: &str) -> bool {
+    domain.is_empty() || domain == "ai.onnx"
+}
+
+/// How the leading axis of the first input is taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Batch {
+    /// As the file has it: dynamic, or fixed at a number other than 1.
+    AsDeclared,
+    /// Symbolic, though the file says 1.
+    Freed,
+    /// Fixed at 1.
+    One,
+}
+
+/// A value of the file: in the graph, or sizes that depend on the batch.
+#[derive(Clone, Debug)]
+enum Value {
+    /// A value of the graph.
+    Tensor(ValueId),
+    /// Integers that depend on the batch.
+    Sizes(Sizes),
+}
+
+impl From<ValueId> for Value {
+    fn from(id: ValueId) -> Self {
+        Self::Tensor(id)
+    }
+}
+
+/// What is read.
+struct Source<'a> {
+    proto: &'a GraphProto,
+    folder: Option<&'a Path>,
+    opset: i64,
+    options: LoadOptions,
+    functions: BTreeSet<(&'a str, &'a str)>,
+}
+
+/// What the operators' import functions work on.
+struct Importer {
+    builder: Builder,
+    freed: bool,
+    notices: BTreeSet<String>,
+}
+
+impl Source<'_> {
+    /// The graph and the notices. A batch that cannot be symbolic stays at 1.
+    fn import(&self) -> Result<(Graph, Vec<String>)> {
+        let first = self
+            .image_inputs()
+            .next()
+            .ok_or_else(|| Error::invalid("has no input"))?;
+        let leading =
+            tensor_type(first)?
+                .shape
+                .as_ref()
+                .and_then(|shape| match shape.dim.first()?.value {
+                    Some(DimensionValue::Value(side)) => Some(side),
+                    _ => None,
+                });
+        let batch = match leading {
+            Some(1) => Batch::Freed,
+            _ => Batch::AsDeclared,
+        };
+        let error = match self.attempt(batch) {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let Ok((graph, mut notices)) = self.attempt(Batch::One) else {
+            return Err(error);
+        };
+        notices.insert(
+            0,
+            format!("batch frozen at 1: pictures run one by one ({error})"),
+        );
+        Ok((graph, notices))
+    }
+
+    fn attempt(&self, batch: Batch) -> Result<(Graph, Vec<String>)> {
+        let mut importer = Importer {
+            builder: Builder::default(),
+            freed: batch == Batch::Freed,
+            notices: BTreeSet::new(),
+        };
+        let mut values = BTreeMap::new();
+        for (position, input) in self.image_inputs().enumerate() {
+            let id = self.input(&mut importer, input, position == 0, batch)?;
+            define(&mut values, &input.name, Some(id.into()))?;
+        }
+        if let Some(sparse) = self.proto.sparse_initializer.first() {
+            let name = sparse.values.as_ref().map(|values| &values.name);
+            return Err(Error::unsupported(format!(
+                "initialiser {name:?} is sparse"
+            )));
+        }
+        for initializer in &self.proto.initializer {
+            let tensor = tensors::initializer(initializer, self.folder)?;
+            importer.notice(tensors::conversion_notice(initializer.data_type));
+            // Integers are shape arithmetic, not weights, so they need no name.
+            let name = match tensor.dtype() {
+                DType::F32 => initializer.name.as_str(),
+                DType::I64 | DType::Bool => "",
+            };
+            let id = importer.builder.constant(name, tensor);
+            define(&mut values, &initializer.name, Some(id.into()))?;
+        }
+        for node in &self.proto.node {
+            self.node(&mut importer, &mut values, node)?;
+        }
+        let mut graph = self.with_outputs(&importer, &values)?;
+        if batch != Batch::One {
+            batch::check(&graph)?;
+        }
+        graph = fold(&graph)?;
+        Ok((graph, importer.notices.into_iter().collect()))
+    }
+
+    /// The inputs that are not initialisers; old files list those too.
+    fn image_inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
+        let initialisers: BTreeSet<&str> = self
+            .proto
+            .initializer
+            .iter()
+            .map(|tensor| tensor.name.as_str())
+            .collect();
+        self.proto
+            .input
+            .iter()
+            .filter(move |input| !initialisers.contains(input.name.as_str()))
+    }
+
+    fn input(
+        &self,
+        importer: &mut Importer,
+        info: &ValueInfoProto,
+        is_first: bool,
+        batch: Batch,
+    ) -> Result<ValueId> {
+        let name = &info.name;
+        let tensor_type = tensor_type(info)?;
+        let dtype = tensors::element_type(tensor_type.elem_type).ok_or_else(|| {
+            Error::unsupported(format!(
+                "input {name:?} has elements of type {}",
+                tensors::type_name(tensor_type.elem_type)
+            ))
+        })?;
+        importer.notice(tensors::conversion_notice(tensor_type.elem_type));
+        let dims = tensor_type
+            .shape
+            .as_ref()
+            .ok_or_else(|| Error::unsupported(format!("input {name:?} has no shape")))?;
+        let mut overrides = self
+            .options
+            .input_side
+            .filter(|_| is_first)
+            .map(|(height, width)| [height, width])
+            .into_iter()
+            .flatten();
+        let mut shape = Vec::with_capacity(dims.dim.len());
+        for (axis, dim) in dims.dim.iter().enumerate() {
+            let known = match &dim.value {
+                Some(DimensionValue::Value(side)) if *side > 0 => usize::try_from(*side).ok(),
+                _ => None,
+            };
+            shape.push(match (axis, known) {
+                (0, Some(1)) if is_first && batch == Batch::Freed => Dim::Batch(1),
+                (_, Some(side)) => Dim::Fixed(side),
+                (0, None) if batch == Batch::One => Dim::Fixed(1),
+                (0, None) => Dim::Batch(1),
+                (_, None) => {
+                    let side = overrides.next().ok_or_else(|| {
+                        Error::unsupported(format!(
+                            "axis {axis} of input {name:?} is dynamic{}; state the input's height and width",
+                            match &dim.value {
+                                Some(DimensionValue::Param(symbol)) => format!(" ({symbol:?})"),
+                                _ => String::new(),
+                            }
+                        ))
+                    })?;
+                    Dim::Fixed(side)
+                }
+            });
+        }
+        if let (true, Some(Dim::Fixed(side @ 2..))) = (is_first, shape.first()) {
+            importer.notice(Some(format!(
+                "input {name:?} has a leading axis of fixed length {side}"
+            )));
+        }
+        let elements = shape.iter().try_fold(1_usize, |product, dim| {
+            let (Dim::Fixed(side) | Dim::Batch(side)) = *dim;
+            product.checked_mul(side)
+        });
+        if elements.is_none_or(|elements| elements > 1 << 32) {
+            return Err(Error::unsupported(format!(
+                "input {name:?} has the shape {}: more than 2^32 elements",
+                display(&shape)
+            )));
+        }
+        Ok(importer.builder.input(name.clone(), dtype, shape))
+    }
+
+    fn node(
+        &self,
+        importer: &mut Importer,
+        values: &mut BTreeMap<String, Option<Value>>,
+        node: &NodeProto,
+    ) -> Result<()> {
+        let name = label(node);
+        let op_type = &node.op_type;
+        let inputs = node
+            .input
+            .iter()
+            .map(|input| match values.get(input) {
+                _ if input.is_empty() => Ok(None),
+                Some(Some(value)) => Ok(Some(value.clone())),
+                Some(None) => Err(Error::unsupported(format!(
+                    "node {name:?} ({op_type}): reads {input:?}, a secondary output that this version does not compute"
+                ))),
+                None => Err(Error::invalid(format!(
+                    "node {name:?} ({op_type}): reads {input:?}, which nothing before it computes (a cycle, a \
+                     missing value, or nodes out of order)"
+                ))),
+            })
+            .collect::<Result<_>>()?;
+        let call = Call {
+            node,
+            inputs,
+            opset: self.opset,
+        };
+        if self.functions.contains(&(&node.domain, op_type)) {
+            return Err(
+                call.unsupported("is a function of the model; export with functions inlined")
+            );
+        }
+        if !is_onnx_domain(&node.domain) {
+            return Err(call.unsupported(format!(
+                "belongs to the operator set {:?}, this version knows only ONNX's own",
+                node.domain
+            )));
+        }
+        let handler = ops::handler(op_type)
+            .ok_or_else(|| call.unsupported("this operator is not supported"))?;
+        let outputs = match shapes::apply(importer, &call, handler)? {
+            Some(outputs) => outputs,
+            None => handler.run(importer, &call)?,
+        };
+        if node.output.iter().all(String::is_empty) {
+            return Err(call.invalid("has no output"));
+        }
+        let mut outputs = outputs.into_iter();
+        for output in &node.output {
+            let value = outputs.next();
+            if !output.is_empty() {
+                define(values, output, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn with_outputs(
+        &self,
+        importer: &Importer,
+        values: &BTreeMap<String, Option<Value>>,
+    ) -> Result<Graph> {
+        let mut graph = importer.builder.graph().clone();
+        if self.proto.output.is_empty() {
+            return Err(Error::invalid("has no output"));
+        }
+        for output in &self.proto.output {
+            let name = &output.name;
+            match values.get(name) {
+                Some(Some(Value::Tensor(id))) => graph.output(name.clone(), *id),
+                Some(_) => {
+                    return Err(Error::unsupported(format!(
+                        "output {name:?} is not a value that this version computes"
+                    )));
+                }
+                None => {
+                    return Err(Error::invalid(format!(
+                        "nothing computes the output {name:?}"
+                    )));
+                }
+            }
+        }
+        Ok(graph)
+    }
+}
+
+impl Importer {
+    fn notice(&mut self, notice: Option<String>) {
+        self.notices.extend(notice);
+    }
+}
+
+fn tensor_type(info: &ValueInfoProto) -> Result<&TensorTypeProto> {
+    info.r#type
+        .as_ref()
+        .and_then(|r#type| r#type.tensor_type.as_ref())
+        .ok_or_else(|| Error::unsupported(format!("input {:?} is not a tensor", info.name)))
+}
+
+/// Enters a value under its name, `None` for an output that is not computed.
+fn define(
+    values: &mut BTreeMap<String, Option<Value>>,
+    name: &str,
+    value: Option<Value>,
+) -> Result<()> {
+    match values.insert(name.to_owned(), value) {
+        None => Ok(()),
+        Some(_) => Err(Error::invalid(format!("defines the value {name:?} twice"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,646 @@
+//! Operators that move elements: reshaping, slicing, joining, padding, and those that make shapes.
+
+use crate::{
+    Result,
+    graph::{Dim, ValueId},
+    import::{
+        Importer, Value,
+        call::Call,
+        ops::Outputs,
+        shapes::{Size, Sizes},
+    },
+    op::{Op, PadMode},
+    shape::{broadcast, display},
+    tensor::{DType, Tensor},
+};
+
+/// Ends of slices from here on mean "to the end"; exporters write the largest integer of some width.
+const FAR: i64 = i32::MAX as i64;
+
+/// Longest constant sequence that a `Range` may make.
+const MAX_RANGE: i64 = 1 << 20;
+
+/// Factors of the fixed and of the batch sides, and how many of the latter there are.
+fn size_of(dims: &[Dim]) -> (usize, u32) {
+    dims.iter()
+        .fold((1, 0), |(product, power), dim| match *dim {
+            Dim::Fixed(side) => (usize::saturating_mul(product, side), power),
+            Dim::Batch(factor) => (usize::saturating_mul(product, factor), power + 1),
+        })
+}
+
+pub(super) fn reshape(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let target = importer
+        .size_list(call, 1)?
+        .ok_or_else(|| call.invalid("lacks input 1"))?;
+    let dims = importer.dims(x);
+    let copy_zeros = !call.flag("allowzero", false)?;
+    let mut hole = None;
+    let mut shape = Vec::with_capacity(target.len());
+    for (axis, size) in target.iter().enumerate() {
+        shape.push(match *size {
+            Size::Known(-1) if hole.is_none() => {
+                hole = Some(axis);
+                Dim::Fixed(1)
+            }
+            Size::Known(0) if copy_zeros => *dims.get(axis).ok_or_else(|| {
+                call.invalid(format!("copies axis {axis}, which its input lacks"))
+            })?,
+            size => dim(call, size)?,
+        });
+    }
+    let (elements, power) = size_of(&dims);
+    let (stated, stated_power) = size_of(&shape);
+    let free = importer.freed && power == 1 && stated_power == 0;
+    if let Some(hole) = hole {
+        let refused = || call.invalid(format!("cannot reshape {} to {target:?}", display(&dims)));
+        if elements.checked_rem(stated) != Some(0) {
+            return Err(refused());
+        }
+        let side = elements / stated;
+        shape[hole] = match power.checked_sub(stated_power) {
+            Some(1) if !free => Dim::Batch(side),
+            Some(0 | 1) => Dim::Fixed(side),
+            _ => return Err(refused()),
+        };
+    }
+    if free && size_of(&shape).0 == elements {
+        lead_by_batch(&dims, &mut shape);
+    }
+    importer.reshaped(call, x, shape)
+}
+
+/// Puts the batch of `dims` into a target written for a batch of 1: into the axis that has as many elements
+/// before it as the batch axis has, so that the order of the elements stays.
+fn lead_by_batch(dims: &[Dim], target: &mut [Dim]) {
+    let Some(batch) = dims.iter().position(|dim| matches!(dim, Dim::Batch(_))) else {
+        return;
+    };
+    let outer = size_of(&dims[..batch]).0;
+    let fits = |axis: &usize| size_of(&target[..*axis]).0 == outer;
+    let axis = Some(batch)
+        .filter(|axis| *axis < target.len() && fits(axis))
+        .or_else(|| (0..target.len()).find(fits));
+    if let Some(axis) = axis {
+        let (Dim::Fixed(side) | Dim::Batch(side)) = target[axis];
+        target[axis] = Dim::Batch(side);
+    }
+}
+
+fn dim(call: &Call, size: Size) -> Result<Dim> {
+    let refused = || call.invalid(format!("has the target side {size:?}"));
+    let (Size::Known(value) | Size::Batch(value)) = size;
+    let side = usize::try_from(value).map_err(|_| refused())?;
+    Ok(match size {
+        Size::Known(_) => Dim::Fixed(side),
+        Size::Batch(_) => Dim::Batch(side),
+    })
+}
+
+pub(super) fn flatten(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let dims = importer.dims(x);
+    let axis = match call.int("axis", 1)? {
+        axis if axis == dims.len() as i64 => dims.len(),
+        axis => call.axis(axis, dims.len())?,
+    };
+    let shape = [&dims[..axis], &dims[axis..]].map(|part| match size_of(part) {
+        (product, 0) => Dim::Fixed(product),
+        (product, _) => Dim::Batch(product),
+    });
+    importer.reshaped(call, x, shape.to_vec())
+}
+
+/// Axes of `Squeeze` and `Unsqueeze`: an attribute up to operator set 12, an input since.
+fn stated_axes(importer: &Importer, call: &Call) -> Result<Option<Vec<i64>>> {
+    match call.ints("axes")? {
+        Some(axes) => Ok(Some(axes.to_vec())),
+        None => importer.integers(call, 1),
+    }
+}
+
+pub(super) fn squeeze(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let dims = importer.dims(x);
+    let axes = match stated_axes(importer, call)? {
+        Some(axes) => call.axes(&axes, dims.len())?,
+        None => (0..dims.len())
+            .filter(|&axis| dims[axis] == Dim::Fixed(1))
+            .collect(),
+    };
+    if let Some(&axis) = axes.iter().find(|&&axis| dims[axis] != Dim::Fixed(1)) {
+        return Err(call.invalid(format!("squeezes axis {axis} of {}", display(&dims))));
+    }
+    let shape = (0..dims.len())
+        .filter(|axis| !axes.contains(axis))
+        .map(|axis| dims[axis])
+        .collect();
+    importer.reshaped(call, x, shape)
+}
+
+pub(super) fn unsqueeze(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let mut shape = importer.dims(x);
+    let axes = stated_axes(importer, call)?.ok_or_else(|| call.invalid("lacks axes"))?;
+    for axis in call.axes(&axes, shape.len() + axes.len())? {
+        shape.insert(axis, Dim::Fixed(1));
+    }
+    importer.reshaped(call, x, shape)
+}
+
+pub(super) fn expand(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let target = importer
+        .size_list(call, 1)?
+        .ok_or_else(|| call.invalid("lacks input 1"))?;
+    let target: Vec<Dim> = target
+        .into_iter()
+        .map(|size| dim(call, size))
+        .collect::<Result<_>>()?;
+    let dims = importer.dims(x);
+    let shape = broadcast(&dims, &target).map_err(|_| {
+        call.invalid(format!(
+            "cannot expand {} to {}",
+            display(&dims),
+            display(&target)
+        ))
+    })?;
+    importer.add(call, Op::Expand { shape }, &[x])
+}
+
+pub(super) fn tile(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let repeats = importer
+        .integers(call, 1)?
+        .ok_or_else(|| call.invalid("lacks input 1"))?;
+    let repeats = repeats.iter().map(|&repeat| call.size("repeats", repeat));
+    let repeats = repeats.collect::<Result<_>>()?;
+    importer.add(call, Op::Tile { repeats }, &[call.input(0)?])
+}
+
+pub(super) fn transpose(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let rank = importer.rank(x);
+    let perm = match call.ints("perm")? {
+        Some(perm) => perm
+            .iter()
+            .map(|&axis| call.axis(axis, rank))
+            .collect::<Result<_>>()?,
+        None => (0..rank).rev().collect(),
+    };
+    importer.add(call, Op::Transpose { perm }, &[x])
+}
+
+pub(super) fn concat(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let mut inputs = call.all_inputs()?;
+    let rank = importer.rank(inputs[0]);
+    let axis = call.axis(call.int("axis", 1)?, rank)?;
+    if importer.freed {
+        share_batch(importer, call, &mut inputs, axis)?;
+    }
+    importer.add(call, Op::Concat { axis }, &inputs)
+}
+
+/// Expands what a file with a batch of 1 joins to batched values: one class token for each picture.
+fn share_batch(
+    importer: &mut Importer,
+    call: &Call,
+    inputs: &mut [ValueId],
+    axis: usize,
+) -> Result<()> {
+    let is_batch = |dim: &Dim| matches!(dim, Dim::Batch(_));
+    let batched = inputs.iter().find_map(|&id| {
+        let dims = importer.dims(id);
+        let at = dims.iter().position(is_batch)?;
+        (at != axis).then(|| (at, dims[at]))
+    });
+    let Some((at, batch)) = batched else {
+        return Ok(());
+    };
+    for input in inputs {
+        let mut shape = importer.dims(*input);
+        if shape.get(at) == Some(&Dim::Fixed(1)) {
+            shape[at] = batch;
+            *input = importer.add(call, Op::Expand { shape }, &[*input])?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts, ends, axes and steps are attributes up to operator set 9, inputs since.
+pub(super) fn slice(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let known = |values: &[i64]| values.iter().map(|&value| Size::Known(value)).collect();
+    let (starts, ends, axes, steps): (Vec<Size>, Vec<Size>, _, _) = if call.opset < 10 {
+        let required = |name: &str| {
+            call.ints(name)?
+                .ok_or_else(|| call.invalid(format!("lacks {name:?}")))
+        };
+        let axes = call.ints("axes")?.map(<[i64]>::to_vec);
+        (
+            known(required("starts")?),
+            known(required("ends")?),
+            axes,
+            None,
+        )
+    } else {
+        let required = |at| {
+            importer
+                .size_list(call, at)?
+                .ok_or_else(|| call.invalid(format!("lacks input {at}")))
+        };
+        let axes = importer.integers(call, 3)?;
+        (
+            required(1)?,
+            required(2)?,
+            axes,
+            importer.integers(call, 4)?,
+        )
+    };
+    let count = starts.len();
+    let axes = axes.unwrap_or_else(|| (0..count as i64).collect());
+    let steps = steps.unwrap_or_else(|| vec![1; count]);
+    if [ends.len(), axes.len(), steps.len()] != [count; 3] {
+        return Err(call.invalid("has starts, ends, axes and steps of unlike lengths"));
+    }
+    let dims = importer.dims(x);
+    let mut parts = Vec::with_capacity(count);
+    for at in 0..count {
+        let axis = call.axis(axes[at], dims.len())?;
+        match dims[axis] {
+            Dim::Fixed(side) => {
+                let (Size::Known(start), Size::Known(end)) = (starts[at], ends[at]) else {
+                    return Err(call.unsupported("slices up to the batch size"));
+                };
+                parts.push((axis, clamped(call, side, start, end, steps[at])?));
+            }
+            whole => {
+                let to_end = matches!(ends[at], Size::Known(FAR..)) || ends[at] == whole.into();
+                if starts[at] != Size::Known(0) || !to_end || steps[at] != 1 {
+                    return Err(call.unsupported("slices the batch axis"));
+                }
+            }
+        }
+    }
+    if parts.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        return Err(call.invalid("slices an axis twice"));
+    }
+    sliced(importer, call, x, parts)
+}
+
+/// First index, last index (exclusive) and step, in the representation's normal form.
+type Part = (i64, i64, i64);
+
+fn clamped(call: &Call, side: usize, start: i64, end: i64, step: i64) -> Result<Part> {
+    let side = side as i64;
+    let (lowest, highest) = match step.signum() {
+        1 => (0, side),
+        -1 => (-1, side - 1),
+        _ => return Err(call.invalid("has a step of 0")),
+    };
+    let clamp = |index: i64| {
+        let wrapped = if index < 0 {
+            index.saturating_add(side)
+        } else {
+            index
+        };
+        wrapped.clamp(lowest, highest)
+    };
+    let (start, end) = (clamp(start), clamp(end));
+    let nothing = (end - start).signum() == -step.signum() || side == 0;
+    Ok(match nothing {
+        true => (0, 0, 1),
+        false => (start, end, step),
+    })
+}
+
+fn sliced(
+    importer: &mut Importer,
+    call: &Call,
+    x: ValueId,
+    parts: Vec<(usize, Part)>,
+) -> Result<ValueId> {
+    let op = Op::Slice {
+        axes: parts.iter().map(|part| part.0).collect(),
+        starts: parts.iter().map(|part| part.1.0).collect(),
+        ends: parts.iter().map(|part| part.1.1).collect(),
+        steps: parts.iter().map(|part| part.1.2).collect(),
+    };
+    importer.add(call, op, &[x])
+}
+
+/// Slices. Their lengths are an attribute, an input, or equal; the last may be shorter.
+pub(super) fn split(importer: &mut Importer, call: &Call) -> Result<Outputs> {
+    let x = call.input(0)?;
+    let axis = call.axis(call.int("axis", 0)?, importer.rank(x))?;
+    let side = importer.side(call, x, axis)? as i64;
+    let lengths = match call.ints("split")? {
+        Some(lengths) => Some(lengths.to_vec()),
+        None => importer.integers(call, 1)?,
+    };
+    let outputs = call.node.output.len();
+    let length = (side as u64).div_ceil(outputs.max(1) as u64) as i64;
+    let lengths = lengths.unwrap_or_else(|| {
+        (0..outputs as i64)
+            .map(|at| (side - at * length).clamp(0, length))
+            .collect()
+    });
+    let total = lengths.iter().try_fold(0_i64, |total, &length| {
+        total.checked_add(length).filter(|_| length >= 0)
+    });
+    if total != Some(side) || lengths.len() != outputs {
+        return Err(call.invalid(format!(
+            "splits a side of {side} into {lengths:?} for {outputs} outputs"
+        )));
+    }
+    let mut start = 0;
+    let parts = lengths.into_iter().map(|length| {
+        let part = (start, start + length, 1);
+        start += length;
+        Ok(sliced(importer, call, x, vec![(axis, part)])?.into())
+    });
+    parts.collect()
+}
+
+/// Pads are attributes up to operator set 10, inputs since; negative ones cut off.
+pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let rank = importer.rank(x);
+    let (pads, value) = if call.opset < 11 {
+        let pads = call.ints("pads")?.map(<[i64]>::to_vec);
+        (pads, call.float("value", 0.0)?)
+    } else {
+        let value = match call.optional(2)? {
+            None => 0.0,
+            Some(id) => {
+                let tensor = importer.builder.graph().as_constant(id);
+                let value = tensor.and_then(|tensor| match (tensor.as_f32(), tensor.as_i64()) {
+                    (Some(&[value]), _) => Some(value),
+                    (_, Some(&[value])) => Some(value as f32),
+                    _ => None,
+                });
+                value.ok_or_else(|| call.unsupported("pads with a computed value"))?
+            }
+        };
+        (importer.integers(call, 1)?, value)
+    };
+    let pads = pads.ok_or_else(|| call.invalid("lacks pads"))?;
+    let axes = match importer.integers(call, 3)? {
+        Some(axes) => axes
+            .iter()
+            .map(|&axis| call.axis(axis, rank))
+            .collect::<Result<_>>()?,
+        None => (0..rank).collect::<Vec<_>>(),
+    };
+    if pads.len() != 2 * axes.len() {
+        return Err(call.invalid(format!("has {} pads for {} axes", pads.len(), axes.len())));
+    }
+    let mode = match call.string("mode", "constant")? {
+        "constant" => PadMode::Constant(value),
+        "reflect" => PadMode::Reflect,
+        "edge" => PadMode::Edge,
+        other => return Err(call.unsupported(format!("has the mode {other:?}"))),
+    };
+    let (mut before, mut after) = (vec![0; rank], vec![0; rank]);
+    let mut cuts = Vec::new();
+    for (at, &axis) in axes.iter().enumerate() {
+        let (first, last) = (pads[at], pads[at + axes.len()]);
+        before[axis] = call.size("pads", first.max(0))?;
+        after[axis] = call.size("pads", last.max(0))?;
+        if first < 0 || last < 0 {
+            let side = importer.side(call, x, axis)?;
+            let end = (side as i64).saturating_add(last.min(0));
+            let start = first.min(0).saturating_neg();
+            if end < start {
+                return Err(call.invalid("cuts off more than there is"));
+            }
+            cuts.push((axis, (start, end, 1)));
+        }
+        let side = importer.side(call, x, axis).unwrap_or(usize::MAX);
+        if mode == PadMode::Reflect && before[axis].max(after[axis]) >= side {
+            return Err(call.invalid("mirrors more than there is"));
+        }
+    }
+    let cut = sliced(importer, call, x, cuts)?;
+    let op = Op::Pad {
+        mode,
+        before,
+        after,
+    };
+    importer.add(call, op, &[cut])
+}
+
+/// Constant indices in steps of one size become a slice, whose gradient every engine knows.
+pub(super) fn gather(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let (x, indices) = (call.input(0)?, call.input(1)?);
+    let mut dims = importer.dims(x);
+    let axis = call.axis(call.int("axis", 0)?, dims.len())?;
+    let constant = importer.builder.graph().as_constant(indices).cloned();
+    let (Some(tensor), Dim::Fixed(side)) = (constant, dims[axis]) else {
+        return importer.add(call, Op::Gather { axis }, &[x, indices]);
+    };
+    let tensor = wrapped(call, &tensor, side)?;
+    let values = tensor.as_i64().unwrap_or_default();
+    let step = match values {
+        [first, second, ..] => second - first,
+        _ => 1,
+    };
+    let even = values.windows(2).all(|pair| pair[1] - pair[0] == step);
+    if let (&[first, ..], true, true) = (values, even, step != 0) {
+        let part = (first, values[values.len() - 1] + step.signum(), step);
+        let picked = sliced(importer, call, x, vec![(axis, part)])?;
+        dims.splice(
+            axis..=axis,
+            tensor.shape().iter().map(|&side| Dim::Fixed(side)),
+        );
+        return importer.reshaped(call, picked, dims);
+    }
+    let indices = importer.builder.constant("", tensor);
+    importer.add(call, Op::Gather { axis }, &[x, indices])
+}
+
+/// Constant indices with negative ones counted from the end.
+fn wrapped(call: &Call, indices: &Tensor, side: usize) -> Result<Tensor> {
+    let side = side as i64;
+    let values = indices.as_i64().unwrap_or_default();
+    let wrapped = values.iter().map(|&index| {
+        let positive = if index < 0 {
+            index.saturating_add(side)
+        } else {
+            index
+        };
+        (0..side)
+            .contains(&positive)
+            .then_some(positive)
+            .ok_or_else(|| call.invalid(format!("picks index {index} of a side of {side}")))
+    });
+    Tensor::i64(indices.shape(), wrapped.collect::<Result<Vec<i64>>>()?)
+        .map_err(|_| call.invalid("has indices that are no integers"))
+}
+
+pub(super) fn gather_elements(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let (x, mut indices) = (call.input(0)?, call.input(1)?);
+    let axis = call.axis(call.int("axis", 0)?, importer.rank(x))?;
+    if let Some(tensor) = importer.builder.graph().as_constant(indices).cloned() {
+        let side = importer.side(call, x, axis)?;
+        let tensor = wrapped(call, &tensor, side)?;
+        indices = importer.builder.constant("", tensor);
+    }
+    importer.add(call, Op::GatherElements { axis }, &[x, indices])
+}
+
+/// Channels into blocks of pixels.
+pub(super) fn depth_to_space(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let (x, block, [channels, height, width]) = blocks(importer, call)?;
+    let area = block * block;
+    if channels % area != 0 {
+        return Err(call.invalid(format!("makes blocks of {area} from {channels} channels")));
+    }
+    let batch = importer.dims(x)[0];
+    let (order, perm) = match call.string("mode", "DCR")? {
+        "DCR" => ([block, block, channels / area], vec![0, 3, 4, 1, 5, 2]),
+        "CRD" => ([channels / area, block, block], vec![0, 1, 4, 2, 5, 3]),
+        other => return Err(call.invalid(format!("has the mode {other:?}"))),
+    };
+    let [a, b, c] = order;
+    let apart = with_batch(batch, &[a, b, c, height, width]);
+    let apart = importer.reshaped(call, x, apart)?;
+    let moved = importer.add(call, Op::Transpose { perm }, &[apart])?;
+    let shape = with_batch(batch, &[channels / area, height * block, width * block]);
+    importer.reshaped(call, moved, shape)
+}
+
+/// Blocks of pixels into channels.
+pub(super) fn space_to_depth(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let (x, block, [channels, height, width]) = blocks(importer, call)?;
+    if height % block != 0 || width % block != 0 {
+        return Err(call.invalid(format!("cuts {height} x {width} into blocks of {block}")));
+    }
+    let batch = importer.dims(x)[0];
+    let (rows, columns) = (height / block, width / block);
+    let apart = with_batch(batch, &[channels, rows, block, columns, block]);
+    let apart = importer.reshaped(call, x, apart)?;
+    let perm = vec![0, 3, 5, 1, 2, 4];
+    let moved = importer.add(call, Op::Transpose { perm }, &[apart])?;
+    let shape = with_batch(batch, &[channels * block * block, rows, columns]);
+    importer.reshaped(call, moved, shape)
+}
+
+fn blocks(importer: &Importer, call: &Call) -> Result<(ValueId, usize, [usize; 3])> {
+    let x = call.input(0)?;
+    let block = call.size("blocksize", call.int("blocksize", 0)?)?;
+    if block == 0 || importer.rank(x) != 4 {
+        return Err(call.invalid("needs a blocksize and an input of rank 4"));
+    }
+    let side = |axis| importer.side(call, x, axis);
+    Ok((x, block, [side(1)?, side(2)?, side(3)?]))
+}
+
+fn with_batch(batch: Dim, sides: &[usize]) -> Vec<Dim> {
+    let mut shape = vec![batch];
+    shape.extend(sides.iter().map(|&side| Dim::Fixed(side)));
+    shape
+}
+
+/// The sides of a value; `start` and `end` choose some of them.
+pub(super) fn shape(importer: &mut Importer, call: &Call) -> Result<Outputs> {
+    let dims = shape_of(importer, call)?;
+    let rank = dims.len() as i64;
+    let index = |name: &str, default: i64| -> Result<usize> {
+        let index = call.int(name, default)?;
+        let wrapped = if index < 0 {
+            index.saturating_add(rank)
+        } else {
+            index
+        };
+        Ok(wrapped.clamp(0, rank) as usize)
+    };
+    let (start, end) = (index("start", 0)?, index("end", rank)?);
+    let sizes = Sizes::of(dims.get(start..end).unwrap_or_default());
+    Ok(vec![importer.settle(sizes)])
+}
+
+fn shape_of(importer: &Importer, call: &Call) -> Result<Vec<Dim>> {
+    Ok(match call.value(0) {
+        Some(Value::Sizes(sizes)) => sizes.shape.iter().map(|&side| Dim::Fixed(side)).collect(),
+        _ => importer.dims(call.input(0)?),
+    })
+}
+
+pub(super) fn size(importer: &mut Importer, call: &Call) -> Result<Outputs> {
+    let dims = shape_of(importer, call)?;
+    let entry = match size_of(&dims) {
+        (product, 0) => Size::Known(product as i64),
+        (product, 1) if product > 0 => Size::Batch(product as i64),
+        _ => return Err(call.unsupported("counts the elements of two batch axes")),
+    };
+    let sizes = Sizes {
+        shape: Vec::new(),
+        entries: vec![entry],
+        dtype: DType::I64,
+    };
+    Ok(vec![importer.settle(sizes)])
+}
+
+pub(super) fn constant_of_shape(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let sizes = importer
+        .size_list(call, 0)?
+        .ok_or_else(|| call.invalid("lacks input 0"))?;
+    let shape = sizes
+        .into_iter()
+        .map(|size| dim(call, size))
+        .collect::<Result<_>>()?;
+    let value = match call.tensor("value")? {
+        None => Tensor::scalar(0.0),
+        Some(value) if value.len() == 1 => value.reshaped([])?,
+        Some(_) => return Err(call.invalid("has a value that is not one element")),
+    };
+    let value = importer.builder.constant("", value);
+    importer.add(call, Op::Expand { shape }, &[value])
+}
+
+/// A constant sequence.
+pub(super) fn range(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let ids = [call.input(0)?, call.input(1)?, call.input(2)?];
+    let mut limits = Vec::new();
+    for id in ids {
+        limits.extend(importer.builder.graph().as_constant(id).cloned());
+    }
+    let floats: Option<Vec<f32>> = limits
+        .iter()
+        .map(|limit| Some(*limit.as_f32()?.first()?))
+        .collect();
+    let integers: Option<Vec<i64>> = limits
+        .iter()
+        .map(|limit| Some(*limit.as_i64()?.first()?))
+        .collect();
+    let too_long = || call.unsupported(format!("makes more than {MAX_RANGE} elements"));
+    let tensor = match (floats.as_deref(), integers.as_deref()) {
+        (_, Some(&[start, end, step])) if step != 0 => {
+            let span = i128::from(end) - i128::from(start);
+            let step = i128::from(step);
+            let count = (span / step + i128::from(span % step != 0)).max(0);
+            let count = match span.signum() == step.signum() {
+                true => i64::try_from(count).map_err(|_| too_long())?,
+                false => 0,
+            };
+            if count > MAX_RANGE {
+                return Err(too_long());
+            }
+            let values = (0..count).map(|at| start + at * step as i64);
+            Tensor::vector(&values.collect::<Vec<_>>())
+        }
+        (Some(&[start, end, step]), _) if step != 0.0 => {
+            let count = ((end - start) / step).ceil().max(0.0);
+            if count > MAX_RANGE as f32 {
+                return Err(too_long());
+            }
+            let values: Vec<f32> = (0..count as usize)
+                .map(|at| start + at as f32 * step)
+                .collect();
+            Tensor::f32([values.len()], values)?
+        }
+        _ => return Err(call.unsupported("counts with computed limits or a step of 0")),
+    };
+    Ok(importer.builder.constant("", tensor))
+}

@@ -1,0 +1,358 @@
+//! Convolutions, poolings, matrix products, normalisations.
+
+use crate::{
+    Result,
+    graph::{Dim, ValueId},
+    import::{Importer, call::Call},
+    op::{Convolution, Op, Pool, Reduction},
+};
+
+/// What convolutions and poolings have in common, `auto_pad` still open.
+struct Window {
+    kernel: Vec<usize>,
+    strides: Vec<usize>,
+    dilations: Vec<usize>,
+    pads_before: Vec<usize>,
+    pads_after: Vec<usize>,
+    auto_pad: AutoPad,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum AutoPad {
+    No,
+    Upper,
+    Lower,
+}
+
+impl Window {
+    fn new(call: &Call, kernel: Vec<usize>) -> Result<Self> {
+        let spatial = kernel.len();
+        let auto_pad = match call.string("auto_pad", "NOTSET")? {
+            "NOTSET" | "" | "VALID" => AutoPad::No,
+            "SAME_UPPER" => AutoPad::Upper,
+            "SAME_LOWER" => AutoPad::Lower,
+            other => return Err(call.invalid(format!("has the auto_pad {other:?}"))),
+        };
+        let pads = match call.string("auto_pad", "NOTSET")? {
+            "NOTSET" | "" => call.sizes("pads", 2 * spatial, 0)?,
+            _ => vec![0; 2 * spatial],
+        };
+        let strides = call.sizes("strides", spatial, 1)?;
+        let dilations = call.sizes("dilations", spatial, 1)?;
+        if kernel.contains(&0) || strides.contains(&0) || dilations.contains(&0) {
+            return Err(call.invalid("has a kernel side, stride or dilation of 0"));
+        }
+        let (pads_before, pads_after) = pads.split_at(spatial);
+        Ok(Self {
+            kernel,
+            strides,
+            dilations,
+            pads_before: pads_before.to_vec(),
+            pads_after: pads_after.to_vec(),
+            auto_pad,
+        })
+    }
+
+    /// How many elements the window spans along an axis.
+    fn reach(&self, axis: usize) -> usize {
+        (self.kernel[axis] - 1) * self.dilations[axis] + 1
+    }
+
+    /// Sets the pads of an axis to `total`, the odd one where `auto_pad` wants it.
+    fn pad(&mut self, axis: usize, total: usize) {
+        let (less, more) = (total / 2, total - total / 2);
+        (self.pads_before[axis], self.pads_after[axis]) = match self.auto_pad {
+            AutoPad::Lower => (more, less),
+            AutoPad::No | AutoPad::Upper => (less, more),
+        };
+    }
+
+    /// Resolves `auto_pad`: as many windows as strides fit, `ceil(side / stride)`.
+    fn pad_to_same(&mut self, sides: &[usize]) {
+        if self.auto_pad == AutoPad::No {
+            return;
+        }
+        for (axis, &side) in sides.iter().enumerate() {
+            let stride = self.strides[axis];
+            let windows = side.div_ceil(stride).max(1);
+            let spanned = (windows - 1) * stride + self.reach(axis);
+            self.pad(axis, spanned.saturating_sub(side));
+        }
+    }
+
+    fn into_convolution(self, groups: usize) -> Convolution {
+        Convolution {
+            strides: self.strides,
+            pads_before: self.pads_before,
+            pads_after: self.pads_after,
+            dilations: self.dilations,
+            groups,
+        }
+    }
+}
+
+/// The sides of the spatial axes of `[N, C, ...]`.
+fn spatial_sides(importer: &Importer, call: &Call, x: ValueId) -> Result<Vec<usize>> {
+    (2..importer.rank(x))
+        .map(|axis| importer.side(call, x, axis))
+        .collect()
+}
+
+/// The window of a convolution, whose kernel is the weight's if not stated.
+fn convolution_window(importer: &Importer, call: &Call, weight: ValueId) -> Result<Window> {
+    let kernel = spatial_sides(importer, call, weight)?;
+    if kernel.is_empty() {
+        return Err(call.invalid("has a weight of rank below 3"));
+    }
+    if call.has("kernel_shape") && call.sizes("kernel_shape", kernel.len(), 0)? != kernel {
+        return Err(call.invalid(format!(
+            "has a kernel_shape that is not its weight's {kernel:?}"
+        )));
+    }
+    Window::new(call, kernel)
+}
+
+fn groups(call: &Call) -> Result<usize> {
+    call.size("group", call.int("group", 1)?)
+}
+
+pub(super) fn conv(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let mut inputs = vec![call.input(0)?, call.input(1)?];
+    inputs.extend(call.optional(2)?);
+    let mut window = convolution_window(importer, call, inputs[1])?;
+    let sides = spatial_sides(importer, call, inputs[0])?;
+    if sides.len() != window.kernel.len() {
+        return Err(call.invalid("has an input and a weight of unlike ranks"));
+    }
+    window.pad_to_same(&sides);
+    let op = Op::Conv(window.into_convolution(groups(call)?));
+    importer.add(call, op, &inputs)
+}
+
+pub(super) fn conv_transpose(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let mut inputs = vec![call.input(0)?, call.input(1)?];
+    inputs.extend(call.optional(2)?);
+    let mut window = convolution_window(importer, call, inputs[1])?;
+    let sides = spatial_sides(importer, call, inputs[0])?;
+    let spatial = window.kernel.len();
+    if sides.len() != spatial {
+        return Err(call.invalid("has an input and a weight of unlike ranks"));
+    }
+    let output_padding = call.sizes("output_padding", spatial, 0)?;
+    let targets = match (call.has("output_shape"), window.auto_pad) {
+        (false, AutoPad::No) => None,
+        (true, _) => Some(call.sizes("output_shape", spatial, 0)?),
+        (false, _) => Some(
+            (0..spatial)
+                .map(|axis| sides[axis] * window.strides[axis])
+                .collect(),
+        ),
+    };
+    for (axis, target) in targets.into_iter().flatten().enumerate() {
+        let full = sides[axis].saturating_sub(1) * window.strides[axis]
+            + window.reach(axis)
+            + output_padding[axis];
+        let total = full.checked_sub(target).ok_or_else(|| {
+            call.unsupported(format!("has an output side of {target}, more than {full}"))
+        })?;
+        window.pad(axis, total);
+    }
+    let op = Op::ConvTranspose {
+        convolution: window.into_convolution(groups(call)?),
+        output_padding,
+    };
+    importer.add(call, op, &inputs)
+}
+
+/// The pooling of a node. `ceil_mode` adds a window that starts inside the input or the padding before
+/// it, never in the padding behind (PyTorch's rule, ONNX's since operator set 22).
+fn pool(importer: &Importer, call: &Call, x: ValueId) -> Result<Pool> {
+    let sides = spatial_sides(importer, call, x)?;
+    if !call.has("kernel_shape") || sides.is_empty() {
+        return Err(call.invalid("lacks a kernel_shape or spatial axes"));
+    }
+    let mut window = Window::new(call, call.sizes("kernel_shape", sides.len(), 0)?)?;
+    window.pad_to_same(&sides);
+    let mut ceil_extra = vec![0; sides.len()];
+    if call.flag("ceil_mode", false)? {
+        for (axis, &side) in sides.iter().enumerate() {
+            let (stride, before) = (window.strides[axis], window.pads_before[axis]);
+            let padded = before + side + window.pads_after[axis];
+            let Some(room) = padded.checked_sub(window.reach(axis)) else {
+                continue;
+            };
+            let mut last = room.div_ceil(stride) * stride;
+            if last >= before + side {
+                last -= stride;
+            }
+            ceil_extra[axis] = (last + window.reach(axis)).saturating_sub(padded);
+            window.pads_after[axis] += ceil_extra[axis];
+        }
+    }
+    Ok(Pool {
+        kernel: window.kernel,
+        strides: window.strides,
+        pads_before: window.pads_before,
+        pads_after: window.pads_after,
+        dilations: window.dilations,
+        ceil_extra,
+    })
+}
+
+pub(super) fn max_pool(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let pool = pool(importer, call, x)?;
+    importer.add(call, Op::MaxPool(pool), &[x])
+}
+
+pub(super) fn average_pool(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let op = Op::AveragePool {
+        pool: pool(importer, call, x)?,
+        count_include_pad: call.flag("count_include_pad", false)?,
+    };
+    importer.add(call, op, &[x])
+}
+
+/// Vectors become matrices of one row or one column.
+pub(super) fn matmul(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let (mut a, mut b) = (call.input(0)?, call.input(1)?);
+    let (a_dims, b_dims) = (importer.dims(a), importer.dims(b));
+    if let [inner] = a_dims[..] {
+        a = importer.reshaped(call, a, vec![Dim::Fixed(1), inner])?;
+    }
+    if let [inner] = b_dims[..] {
+        b = importer.reshaped(call, b, vec![inner, Dim::Fixed(1)])?;
+    }
+    let product = importer.add(call, Op::MatMul, &[a, b])?;
+    let mut shape = importer.dims(product);
+    if b_dims.len() == 1 {
+        shape.pop();
+    }
+    if a_dims.len() == 1 {
+        shape.remove(shape.len() - if b_dims.len() == 1 { 1 } else { 2 });
+    }
+    importer.reshaped(call, product, shape)
+}
+
+pub(super) fn gemm(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let mut inputs = vec![call.input(0)?, call.input(1)?];
+    inputs.extend(call.optional(2)?);
+    let op = Op::Gemm {
+        alpha: call.float("alpha", 1.0)?,
+        beta: call.float("beta", 1.0)?,
+        trans_a: call.flag("transA", false)?,
+        trans_b: call.flag("transB", false)?,
+    };
+    importer.add(call, op, &inputs)
+}
+
+pub(super) fn batch_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    if call.flag("training_mode", false)? {
+        return Err(call.unsupported("is in training mode; export in evaluation mode"));
+    }
+    if !call.flag("spatial", true)? {
+        return Err(call.unsupported("normalises every element by itself (spatial = 0)"));
+    }
+    let inputs: Vec<ValueId> = (0..5).map(|at| call.input(at)).collect::<Result<_>>()?;
+    let epsilon = call.float("epsilon", 1e-5)?;
+    importer.add(call, Op::BatchNormalization { epsilon }, &inputs)
+}
+
+pub(super) fn layer_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let mut inputs = vec![call.input(0)?, call.input(1)?];
+    inputs.extend(call.optional(2)?);
+    let op = Op::LayerNormalization {
+        axis: call.axis(call.int("axis", -1)?, importer.rank(inputs[0]))?,
+        epsilon: call.float("epsilon", 1e-5)?,
+    };
+    importer.add(call, op, &inputs)
+}
+
+/// `(x - mean) / sqrt(variance + epsilon)` over axes.
+fn standardized(
+    importer: &mut Importer,
+    call: &Call,
+    x: ValueId,
+    axes: Vec<usize>,
+) -> Result<ValueId> {
+    let mean = Op::Reduce {
+        kind: Reduction::Mean,
+        axes,
+        keep_dims: true,
+    };
+    let center = importer.add(call, mean.clone(), &[x])?;
+    let centered = importer.add(call, Op::Sub, &[x, center])?;
+    let square = importer.add(call, Op::Mul, &[centered, centered])?;
+    let variance = importer.add(call, mean, &[square])?;
+    let epsilon = importer.builder.scalar(call.float("epsilon", 1e-5)?);
+    let variance = importer.add(call, Op::Add, &[variance, epsilon])?;
+    let deviation = importer.add(call, Op::Sqrt, &[variance])?;
+    importer.add(call, Op::Div, &[centered, deviation])
+}
+
+/// `x * scale + bias` with one scale and bias for each channel of `[N, C, ...]`.
+fn scaled(importer: &mut Importer, call: &Call, x: ValueId) -> Result<ValueId> {
+    let mut shape = vec![Dim::Fixed(1); importer.rank(x).saturating_sub(1)];
+    if let Some(channels) = shape.first_mut() {
+        *channels = Dim::Fixed(importer.side(call, x, 1)?);
+    }
+    let scale = importer.reshaped(call, call.input(1)?, shape.clone())?;
+    let bias = importer.reshaped(call, call.input(2)?, shape)?;
+    let product = importer.add(call, Op::Mul, &[x, scale])?;
+    importer.add(call, Op::Add, &[product, bias])
+}
+
+pub(super) fn instance_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let axes = (2..importer.rank(x)).collect();
+    let normal = standardized(importer, call, x, axes)?;
+    scaled(importer, call, normal)
+}
+
+/// Scale and bias are one per channel since operator set 21, one per group before.
+pub(super) fn group_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    if call.opset < 21 {
+        return Err(call.unsupported("has a scale for each group; convert to operator set 21"));
+    }
+    let groups = call.size("num_groups", call.int("num_groups", 1)?)?;
+    let channels = importer.side(call, x, 1)?;
+    if channels.checked_rem(groups) != Some(0) {
+        return Err(call.invalid(format!("splits {channels} channels into {groups} groups")));
+    }
+    let dims = importer.dims(x);
+    let mut split = vec![dims[0], Dim::Fixed(groups), Dim::Fixed(channels / groups)];
+    split.extend(&dims[2..]);
+    let axes = (2..split.len()).collect();
+    let grouped = importer.reshaped(call, x, split)?;
+    let normal = standardized(importer, call, grouped, axes)?;
+    let normal = importer.reshaped(call, normal, dims)?;
+    scaled(importer, call, normal)
+}
+
+/// `Softmax` and `LogSoftmax`: along one axis since operator set 13, over all axes from one on before.
+pub(super) fn softmax(
+    importer: &mut Importer,
+    call: &Call,
+    op: fn(usize) -> Op,
+) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let dims = importer.dims(x);
+    if call.opset >= 13 {
+        let axis = call.axis(call.int("axis", -1)?, dims.len())?;
+        return importer.add(call, op(axis), &[x]);
+    }
+    let axis = call.axis(call.int("axis", 1)?, dims.len())?;
+    if dims[axis + 1..].iter().all(|&dim| dim == Dim::Fixed(1)) {
+        return importer.add(call, op(axis), &[x]);
+    }
+    let inner = (axis..dims.len())
+        .map(|axis| importer.side(call, x, axis))
+        .product::<Result<usize>>()?;
+    let mut rows = dims[..axis].to_vec();
+    rows.push(Dim::Fixed(inner));
+    let flat = importer.reshaped(call, x, rows)?;
+    let normal = importer.add(call, op(axis), &[flat])?;
+    importer.reshaped(call, normal, dims)
+}
