@@ -1,6 +1,6 @@
 """Exports seeded torchvision networks to ONNX together with reference gradients of the modules.
 
-    python goldens/export_torchvision.py FOLDER
+    python goldens/export_torchvision.py FOLDER [--only NAME ...]
 
 The gradients come from autograd on the original nn.Module in float64, so they depend on no reading of
 the ONNX file. README.md beside this file says what the arrays are.
@@ -50,21 +50,29 @@ NETWORKS = {
 }
 
 
-def seeded(build):
+def seeded(build, side):
     """The network in eval mode, its weights and normalisation statistics drawn from a fixed seed.
 
-    A fresh BatchNorm is the identity, and a fresh ViT has a zero head; both would hide errors.
+    A fresh BatchNorm is the identity, which would hide errors in folding it and let the signal of a deep
+    network die out; so its statistics are those of random pictures, and mildly disturbed. The head of a
+    fresh ViT is zero, which would make every gradient zero.
     """
     torch.manual_seed(0)
     network = build()
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.normal_(module.running_mean, 0.0, 0.1)
-            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
-            torch.nn.init.uniform_(module.weight, 0.7, 1.3)
-            torch.nn.init.normal_(module.bias, 0.0, 0.1)
-        if isinstance(module, VisionTransformer):
-            torch.nn.init.normal_(module.heads.head.weight, 0.0, 0.05)
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        torch.nn.init.uniform_(norm.weight, 0.7, 1.3)
+        torch.nn.init.normal_(norm.bias, 0.0, 0.1)
+        # The running statistics become those of the batch that follows.
+        norm.momentum = 1.0
+    if norms:
+        with torch.no_grad():
+            network.train()(torch.rand(8, 3, side, side))
+    for norm in norms:
+        norm.running_mean += 0.1 * norm.running_var.sqrt() * torch.randn(norm.num_features)
+        norm.running_var *= torch.empty(norm.num_features).uniform_(0.8, 1.25)
+    if isinstance(network, VisionTransformer):
+        torch.nn.init.normal_(network.heads.head.weight, 0.0, 0.05)
     return network.eval().requires_grad_(False)
 
 
@@ -94,10 +102,14 @@ def export(network, x, path, dynamic=True, **options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, (build, side) in NETWORKS.items():
-        network = seeded(build)
+    parser.add_argument("--only", choices=NETWORKS, nargs="+", default=list(NETWORKS))
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    # The fused attention kernel of inference has no ONNX form in the older exporter.
+    torch.backends.mha.set_fastpath_enabled(False)
+    for name in args.only:
+        build, side = NETWORKS[name]
+        network = seeded(build, side)
         x, arrays = reference(network, side)
         variants = {f"legacy{LEGACY_OPSET}": {"dynamo": False, "opset_version": LEGACY_OPSET}}
         for opset in DYNAMO_OPSETS:
@@ -105,10 +117,15 @@ def main():
         if name == "resnet18":
             variants["legacy17_batch1"] = variants["legacy17"] | {"dynamic": False}
             variants["dynamo18_external"] = variants["dynamo18"] | {"external_data": True}
+        if name in ("resnet18", "mobilenet_v2", "vit_small"):
+            # By default both exporters fold every BatchNorm away; these two keep it.
+            preserve = torch.onnx.TrainingMode.PRESERVE
+            variants["legacy17_unfolded"] = variants["legacy17"] | {"training": preserve, "do_constant_folding": False}
+            variants["dynamo18_unfolded"] = variants["dynamo18"] | {"optimize": False}
         if name == "vit_b_16":
             del variants["dynamo20"]
         for variant, options in variants.items():
-            path = folder / f"{name}_{variant}.onnx"
+            path = args.folder / f"{name}_{variant}.onnx"
             example = x if options.get("dynamic", True) else x[:1]
             export(network, example, path, **options)
             np.savez_compressed(path.with_suffix(".npz"), **arrays)

@@ -116,6 +116,12 @@ def power(ctx, a, b):
     return torch.pow(a, b.to(a.dtype))
 
 
+@op("Mod")
+def mod(ctx, a, b, fmod=0):
+    # Without fmod the result has the sign of the divisor.
+    return torch.fmod(a, b) if fmod else torch.remainder(a, b)
+
+
 @op("Max")
 def maximum(ctx, *xs):
     return functools.reduce(torch.maximum, xs)
@@ -159,6 +165,11 @@ def cast(ctx, x, to, saturate=1):
     if to in FLOAT_TYPES:
         return x.to(ctx.dtype)
     return x.to(torch.from_numpy(np.zeros(0, helper.tensor_dtype_to_np_dtype(to))).dtype)
+
+
+@op("CastLike")
+def cast_like(ctx, x, like, saturate=1):
+    return x.to(like.dtype)
 
 
 @op("Identity", "Dropout")
@@ -211,7 +222,10 @@ def conv(ctx, x, w, b=None, strides=None, pads=None, dilations=None, group=1, au
 
 
 @op("MaxPool")
-def max_pool(ctx, x, kernel_shape, strides=None, pads=None, dilations=None, auto_pad=b"NOTSET", ceil_mode=0, storage_order=0):
+def max_pool(
+    ctx, x, kernel_shape, strides=None, pads=None,
+    dilations=None, auto_pad=b"NOTSET", ceil_mode=0, storage_order=0,
+):
     rank = x.ndim - 2
     strides, dilations = strides or [1] * rank, dilations or [1] * rank
     padding = window(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad, ceil_mode)
@@ -220,7 +234,10 @@ def max_pool(ctx, x, kernel_shape, strides=None, pads=None, dilations=None, auto
 
 
 @op("AveragePool")
-def average_pool(ctx, x, kernel_shape, strides=None, pads=None, dilations=None, auto_pad=b"NOTSET", ceil_mode=0, count_include_pad=0):
+def average_pool(
+    ctx, x, kernel_shape, strides=None, pads=None,
+    dilations=None, auto_pad=b"NOTSET", ceil_mode=0, count_include_pad=0,
+):
     rank = x.ndim - 2
     strides, dilations = strides or [1] * rank, dilations or [1] * rank
     if any(d != 1 for d in dilations):
