@@ -1,13 +1,31 @@
 //! Attacks: straight-line code for one image, one file each.
 //!
-//! An attack proposes a candidate; the judge alone decides whether it succeeded.
+//! An attack proposes a candidate; the judge alone decides whether it succeeded. [`ATTACKS`] lists them all; most are
+//! recipes over a shared part such as [`Descent`].
+
+mod bim;
+mod descent;
+mod fgsm;
+mod loss;
+mod noise;
+mod options;
+mod pgd;
+pub mod random;
+mod registry;
+mod step;
 
 use std::{future::Future, pin::Pin};
 
 use rand_chacha::ChaCha8Rng;
 
+pub use descent::Descent;
+pub use loss::LossName;
+pub use options::AttackOptions;
+pub use registry::{ATTACKS, Entry, find};
+pub use step::StepRule;
+
 use crate::{
-    Result,
+    Error, Result,
     image::Image,
     oracle::{Access, Handle},
     threat::{Ball, Goal},
@@ -28,6 +46,8 @@ pub trait Attack: Send + Sync {
     fn access(&self) -> Access;
 
     /// Looks for an image in `case.ball` around `case.original` that reaches the goal.
+    ///
+    /// A spent budget is no error: it ends the attack with the best candidate so far.
     fn run<'a>(&'a self, case: Case<'a>) -> Local<'a, Result<Candidate>>;
 }
 
@@ -41,8 +61,21 @@ pub struct Case<'a> {
     pub ball: &'a Ball,
     /// What the attacker wants.
     pub goal: Goal,
-    /// Randomness keyed by seed, sample and attack; the attack keys its restarts itself.
+    /// Randomness keyed by seed, sample and attack (see [`random::stream`]); the attack forks it for its restarts.
     pub rng: ChaCha8Rng,
+}
+
+impl Case<'_> {
+    /// Refuses a ball other than the one the attack was built for.
+    fn expect_ball(&self, built_for: &Ball) -> Result<()> {
+        if self.ball == built_for {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "an attack built for {built_for:?} cannot search {:?}; build it for this ball",
+            self.ball
+        )))
+    }
 }
 
 /// What an attack proposes.
@@ -50,8 +83,25 @@ pub struct Case<'a> {
 pub struct Candidate {
     /// The best image found.
     pub image: Image,
+    /// Whether the model, asked by the attack about this very image, gave an answer that reaches the goal.
+    pub reached: bool,
     /// The loss at every step of the restart that gave it; empty if the attack looks at none.
     pub loss: Vec<f32>,
     /// Whether every gradient seen was zero: failure then proves nothing.
     pub zero_gradient: bool,
+    /// Whether the budget ended the attack before its own end.
+    pub budget_spent: bool,
+}
+
+impl Candidate {
+    /// The image as it is: what an attack has before it has seen anything.
+    pub fn unchanged(original: &Image) -> Self {
+        Self {
+            image: original.clone(),
+            reached: false,
+            loss: Vec::new(),
+            zero_gradient: false,
+            budget_spent: false,
+        }
+    }
 }

@@ -24,9 +24,13 @@ pub enum Goal {
 }
 
 impl Goal {
-    /// Whether a prediction with these logits reaches the goal.
+    /// Whether a prediction with these logits reaches the goal. Logits with a NaN are no prediction.
     pub fn reached(self, logits: &[f32]) -> bool {
-        let predicted = argmax(logits);
+        !logits.iter().any(|logit| logit.is_nan()) && self.reached_by(argmax(logits))
+    }
+
+    /// Whether this most likely class reaches the goal.
+    pub fn reached_by(self, predicted: usize) -> bool {
         match self {
             Self::Untargeted { label } => predicted != label,
             Self::Targeted { target, .. } => predicted == target,
@@ -143,6 +147,7 @@ mod tests {
         let logits = [0.0, 2.0, 1.0];
         assert!(Goal::Untargeted { label: 0 }.reached(&logits));
         assert!(!Goal::Untargeted { label: 1 }.reached(&logits));
+        assert!(!Goal::Untargeted { label: 0 }.reached(&[f32::NAN, 2.0, 1.0]));
         assert!(
             Goal::Targeted {
                 label: 0,

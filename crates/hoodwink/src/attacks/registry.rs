@@ -1,0 +1,172 @@
+//! The list of all attacks.
+
+use super::{Attack, AttackOptions, bim, fgsm, noise, pgd};
+use crate::{Error, Result, oracle::Access, threat::Norm};
+
+/// All attacks, sorted by name.
+pub const ATTACKS: &[Entry] = &[
+    bim::ENTRY,
+    fgsm::ENTRY,
+    noise::GAUSSIAN,
+    pgd::ENTRY,
+    noise::UNIFORM,
+];
+
+/// One attack that can be asked for by name.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Name, unique in the registry.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub summary: &'static str,
+    /// The norms it works in.
+    pub norms: &'static [Norm],
+    /// The least access it needs.
+    pub access: Access,
+    /// Text of the attack's source file.
+    pub(super) source: &'static str,
+    /// Builds the attack, taking out of the options what it uses.
+    pub(super) make: fn(&mut AttackOptions) -> Result<Box<dyn Attack>>,
+}
+
+impl Entry {
+    /// The attack with these options. A norm it does not work in, an option out of range, and an option that it would
+    /// not use are errors.
+    pub fn build(&self, options: &AttackOptions) -> Result<Box<dyn Attack>> {
+        if !self.norms.contains(&options.norm) {
+            let norms: Vec<&str> = self.norms.iter().map(|norm| norm.word()).collect();
+            return Err(Error::unsupported(format!(
+                "attack {} works in {}, not in {}",
+                self.name,
+                norms.join(", "),
+                options.norm
+            )));
+        }
+        let mut options = options.clone();
+        let attack = (self.make)(&mut options)?;
+        options.expect_all_taken(self.name)?;
+        Ok(attack)
+    }
+
+    /// What the attack does, its formula, paper, defaults and their source, in Markdown: the comment at the head of its
+    /// source file.
+    pub fn doc(&self) -> String {
+        let lines = self.source.lines().map_while(|line| {
+            let text = line.strip_prefix("//!")?;
+            Some(text.strip_prefix(' ').unwrap_or(text))
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// The attack of that name; where there is none, the error suggests the nearest.
+pub fn find(name: &str) -> Result<&'static Entry> {
+    if let Some(entry) = ATTACKS.iter().find(|entry| entry.name == name) {
+        return Ok(entry);
+    }
+    let names: Vec<&str> = ATTACKS.iter().map(|entry| entry.name).collect();
+    let nearest = names
+        .iter()
+        .min_by_key(|known| (!known.starts_with(name), edits(known, name)));
+    let suggestion = nearest.map_or_else(String::new, |known| format!("; did you mean {known}?"));
+    Err(Error::invalid(format!(
+        "there is no attack {name:?}{suggestion} (there are {})",
+        names.join(", ")
+    )))
+}
+
+/// Levenshtein distance: how many characters must be inserted, removed or replaced to turn `a` into `b`.
+fn edits(a: &str, b: &str) -> usize {
+    // The distances of one beginning of `a` to all beginnings of `b`.
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, a) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in b.chars().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[row.len() - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_and_found() {
+        assert!(ATTACKS.is_sorted_by(|a, b| a.name < b.name));
+        for entry in ATTACKS {
+            assert_eq!(find(entry.name).unwrap().name, entry.name);
+        }
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest_one() {
+        for (typed, nearest) in [
+            ("pgdd", "pgd"),
+            ("ifgsm", "fgsm"),
+            ("gausian", "gaussian-noise"),
+            ("uniform", "uniform-noise"),
+        ] {
+            let message = find(typed).unwrap_err().to_string();
+            assert!(message.contains(&format!("mean {nearest}?")), "{message}");
+        }
+    }
+
+    #[test]
+    fn distances_are_the_known_ones() {
+        for (a, b, distance) in [
+            ("kitten", "sitting", 3),
+            ("", "abc", 3),
+            ("flaw", "lawn", 2),
+            ("same", "same", 0),
+        ] {
+            assert_eq!((edits(a, b), edits(b, a)), (distance, distance));
+        }
+    }
+
+    #[test]
+    fn every_attack_documents_itself() {
+        for entry in ATTACKS {
+            let doc = entry.doc();
+            for part in ["# Formula", "# Defaults", "# Source"] {
+                assert!(doc.contains(part), "{}: {part}", entry.name);
+            }
+            assert!(!entry.summary.is_empty() && !entry.summary.contains('\n'));
+        }
+    }
+
+    #[test]
+    fn options_that_an_attack_does_not_use_are_refused_by_name() {
+        let plain = || AttackOptions::new(Norm::Linf, 0.1, false, 10);
+        let steps = AttackOptions {
+            steps: Some(3),
+            ..plain()
+        };
+        let tries = AttackOptions {
+            tries: Some(3),
+            ..plain()
+        };
+        let momentum = AttackOptions {
+            momentum: Some(0.5),
+            ..plain()
+        };
+        for (name, options, option) in [
+            ("fgsm", &steps, "--steps"),
+            ("uniform-noise", &steps, "--steps"),
+            ("pgd", &tries, "--tries"),
+            ("pgd", &momentum, "--momentum"),
+        ] {
+            let refused = find(name).unwrap().build(options);
+            let message = refused.err().expect("it is refused").to_string();
+            assert!(
+                message.contains(name) && message.contains(option),
+                "{message}"
+            );
+        }
+        assert!(find("pgd").unwrap().build(&steps).is_ok());
+        assert!(find("uniform-noise").unwrap().build(&tries).is_ok());
+    }
+}
