@@ -65,9 +65,12 @@ pub fn find(name: &str) -> Result<&'static Entry> {
         return Ok(entry);
     }
     let names: Vec<&str> = ATTACKS.iter().map(|entry| entry.name).collect();
-    let nearest = names
-        .iter()
-        .min_by_key(|known| (!known.starts_with(name), edits(known, name)));
+    // Only as much of a known name is compared as was typed: people shorten names.
+    let typed = name.chars().count();
+    let nearest = names.iter().min_by_key(|known| {
+        let beginning: String = known.chars().take(typed).collect();
+        edits(&beginning, name)
+    });
     let suggestion = nearest.map_or_else(String::new, |known| format!("; did you mean {known}?"));
     Err(Error::invalid(format!(
         "there is no attack {name:?}{suggestion} (there are {})",
