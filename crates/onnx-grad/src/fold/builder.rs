@@ -23,8 +23,8 @@ const SMALL_RESULT: usize = 1 << 18;
 /// Larger results may have this many times the elements of their inputs.
 const MAX_GROWTH: usize = 16;
 
-/// Most elements that one graph's folding computes, all results together.
-const MAX_FOLDED: usize = 1 << 28;
+/// Most elements that folding computes, all results together: these, and four times the given constants'.
+const FREE_FOLDING: usize = 1 << 24;
 
 /// Appends nodes to a graph, or finds that there is no need to: the result is a constant, one of the
 /// inputs, or a value that is there already.
@@ -35,6 +35,9 @@ pub(crate) struct Builder {
     nodes: HashMap<String, ValueId>,
     /// Unnamed constants by the hash of their elements. Only looked up, never walked.
     constants: HashMap<u64, Vec<ValueId>>,
+    /// Elements of the constants that were given.
+    given: usize,
+    /// Elements of the constants that were computed.
     folded: usize,
 }
 
@@ -56,6 +59,11 @@ impl Builder {
 
     /// A constant; equal unnamed ones are shared.
     pub(crate) fn constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
+        self.given = self.given.saturating_add(tensor.len());
+        self.shared(name, tensor)
+    }
+
+    fn shared(&mut self, name: &str, tensor: Tensor) -> ValueId {
         if !name.is_empty() {
             return self.graph.named_constant(name, tensor);
         }
@@ -96,7 +104,7 @@ impl Builder {
         }
         if let Some((name, tensor)) = self.computed(&node, elements) {
             self.folded += elements;
-            return Ok(self.constant(&name, tensor));
+            return Ok(self.shared(&name, tensor));
         }
         let key = format!("{:?}{:?}", node.op, node.inputs);
         if let Some(&known) = self.nodes.get(&key) {
@@ -186,7 +194,8 @@ impl Builder {
         let inputs = inputs?;
         let source: usize = inputs.iter().map(|tensor| tensor.len()).sum();
         let bounded = elements <= SMALL_RESULT.max(source.saturating_mul(MAX_GROWTH));
-        if !bounded || self.folded.saturating_add(elements) > MAX_FOLDED {
+        let budget = FREE_FOLDING.saturating_add(self.given.saturating_mul(4));
+        if !bounded || self.folded.saturating_add(elements) > budget {
             return None;
         }
         let tensor = evaluate(&node.op, &inputs, &fixed_from(&node.shape, 0).ok()?)?;

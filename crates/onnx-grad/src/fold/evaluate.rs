@@ -95,6 +95,7 @@ fn unary(op: &Op, x: &Tensor) -> Option<Elements> {
         Op::Relu => |x| x.max(0.0),
         Op::Round => f32::round_ties_even,
         Op::Sigmoid => |x| 1.0 / (1.0 + (-x).exp()),
+        Op::Sign => |x| if x == 0.0 { 0.0 } else { x.signum() },
         Op::Sin => f32::sin,
         Op::Sqrt => f32::sqrt,
         Op::Tanh => f32::tanh,
@@ -403,7 +404,8 @@ fn reduce(x: &Tensor, kind: Reduction, axes: &[usize], shape: &[usize]) -> Optio
     let count: usize = shape.iter().product();
     let group = x.len().checked_div(count)?;
     if let Some(values) = x.as_i64() {
-        let (start, apply): (i64, fn(i64, i64) -> Option<i64>) = match kind {
+        type Apply = fn(i64, i64) -> Option<i64>;
+        let (start, apply): (i64, Apply) = match kind {
             Reduction::Sum => (0, i64::checked_add),
             Reduction::Prod => (1, i64::checked_mul),
             Reduction::Max if group > 0 => (i64::MIN, |a, b| Some(a.max(b))),

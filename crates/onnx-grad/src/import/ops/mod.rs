@@ -4,11 +4,13 @@ mod elementwise;
 mod movement;
 mod nn;
 mod reduce;
+mod selection;
 
 use elementwise::*;
 use movement::*;
 use nn::*;
 use reduce::*;
+use selection::*;
 
 use super::{Importer, Value, call::Call};
 use crate::{

@@ -1,4 +1,4 @@
-//! Operators that move elements: reshaping, slicing, joining, padding, and those that make shapes.
+//! Operators that give elements another shape, and those that make shapes.
 
 use crate::{
     Result,
@@ -9,13 +9,10 @@ use crate::{
         ops::Outputs,
         shapes::{Size, Sizes},
     },
-    op::{Op, PadMode},
+    op::Op,
     shape::{broadcast, display},
     tensor::{DType, Tensor},
 };
-
-/// Ends of slices from here on mean "to the end"; exporters write the largest integer of some width.
-const FAR: i64 = i32::MAX as i64;
 
 /// Longest constant sequence that a `Range` may make.
 const MAX_RANGE: i64 = 1 << 20;
@@ -227,268 +224,6 @@ fn share_batch(
     Ok(())
 }
 
-/// Starts, ends, axes and steps are attributes up to operator set 9, inputs since.
-pub(super) fn slice(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let x = call.input(0)?;
-    let known = |values: &[i64]| values.iter().map(|&value| Size::Known(value)).collect();
-    let (starts, ends, axes, steps): (Vec<Size>, Vec<Size>, _, _) = if call.opset < 10 {
-        let required = |name: &str| {
-            call.ints(name)?
-                .ok_or_else(|| call.invalid(format!("lacks {name:?}")))
-        };
-        let axes = call.ints("axes")?.map(<[i64]>::to_vec);
-        (
-            known(required("starts")?),
-            known(required("ends")?),
-            axes,
-            None,
-        )
-    } else {
-        let required = |at| {
-            importer
-                .size_list(call, at)?
-                .ok_or_else(|| call.invalid(format!("lacks input {at}")))
-        };
-        let axes = importer.integers(call, 3)?;
-        (
-            required(1)?,
-            required(2)?,
-            axes,
-            importer.integers(call, 4)?,
-        )
-    };
-    let count = starts.len();
-    let axes = axes.unwrap_or_else(|| (0..count as i64).collect());
-    let steps = steps.unwrap_or_else(|| vec![1; count]);
-    if [ends.len(), axes.len(), steps.len()] != [count; 3] {
-        return Err(call.invalid("has starts, ends, axes and steps of unlike lengths"));
-    }
-    let dims = importer.dims(x);
-    let mut parts = Vec::with_capacity(count);
-    for at in 0..count {
-        let axis = call.axis(axes[at], dims.len())?;
-        match dims[axis] {
-            Dim::Fixed(side) => {
-                let (Size::Known(start), Size::Known(end)) = (starts[at], ends[at]) else {
-                    return Err(call.unsupported("slices up to the batch size"));
-                };
-                parts.push((axis, clamped(call, side, start, end, steps[at])?));
-            }
-            whole => {
-                let to_end = matches!(ends[at], Size::Known(FAR..)) || ends[at] == whole.into();
-                if starts[at] != Size::Known(0) || !to_end || steps[at] != 1 {
-                    return Err(call.unsupported("slices the batch axis"));
-                }
-            }
-        }
-    }
-    if parts.windows(2).any(|pair| pair[0].0 == pair[1].0) {
-        return Err(call.invalid("slices an axis twice"));
-    }
-    sliced(importer, call, x, parts)
-}
-
-/// First index, last index (exclusive) and step, in the representation's normal form.
-type Part = (i64, i64, i64);
-
-fn clamped(call: &Call, side: usize, start: i64, end: i64, step: i64) -> Result<Part> {
-    let side = side as i64;
-    let (lowest, highest) = match step.signum() {
-        1 => (0, side),
-        -1 => (-1, side - 1),
-        _ => return Err(call.invalid("has a step of 0")),
-    };
-    let clamp = |index: i64| {
-        let wrapped = if index < 0 {
-            index.saturating_add(side)
-        } else {
-            index
-        };
-        wrapped.clamp(lowest, highest)
-    };
-    let (start, end) = (clamp(start), clamp(end));
-    let nothing = (end - start).signum() == -step.signum() || side == 0;
-    Ok(match nothing {
-        true => (0, 0, 1),
-        false => (start, end, step),
-    })
-}
-
-fn sliced(
-    importer: &mut Importer,
-    call: &Call,
-    x: ValueId,
-    parts: Vec<(usize, Part)>,
-) -> Result<ValueId> {
-    let op = Op::Slice {
-        axes: parts.iter().map(|part| part.0).collect(),
-        starts: parts.iter().map(|part| part.1.0).collect(),
-        ends: parts.iter().map(|part| part.1.1).collect(),
-        steps: parts.iter().map(|part| part.1.2).collect(),
-    };
-    importer.add(call, op, &[x])
-}
-
-/// Slices. Their lengths are an attribute, an input, or equal; the last may be shorter.
-pub(super) fn split(importer: &mut Importer, call: &Call) -> Result<Outputs> {
-    let x = call.input(0)?;
-    let axis = call.axis(call.int("axis", 0)?, importer.rank(x))?;
-    let side = importer.side(call, x, axis)? as i64;
-    let lengths = match call.ints("split")? {
-        Some(lengths) => Some(lengths.to_vec()),
-        None => importer.integers(call, 1)?,
-    };
-    let outputs = call.node.output.len();
-    let length = (side as u64).div_ceil(outputs.max(1) as u64) as i64;
-    let lengths = lengths.unwrap_or_else(|| {
-        (0..outputs as i64)
-            .map(|at| (side - at * length).clamp(0, length))
-            .collect()
-    });
-    let total = lengths.iter().try_fold(0_i64, |total, &length| {
-        total.checked_add(length).filter(|_| length >= 0)
-    });
-    if total != Some(side) || lengths.len() != outputs {
-        return Err(call.invalid(format!(
-            "splits a side of {side} into {lengths:?} for {outputs} outputs"
-        )));
-    }
-    let mut start = 0;
-    let parts = lengths.into_iter().map(|length| {
-        let part = (start, start + length, 1);
-        start += length;
-        Ok(sliced(importer, call, x, vec![(axis, part)])?.into())
-    });
-    parts.collect()
-}
-
-/// Pads are attributes up to operator set 10, inputs since; negative ones cut off.
-pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let x = call.input(0)?;
-    let rank = importer.rank(x);
-    let (pads, value) = if call.opset < 11 {
-        let pads = call.ints("pads")?.map(<[i64]>::to_vec);
-        (pads, call.float("value", 0.0)?)
-    } else {
-        let value = match call.optional(2)? {
-            None => 0.0,
-            Some(id) => {
-                let tensor = importer.builder.graph().as_constant(id);
-                let value = tensor.and_then(|tensor| match (tensor.as_f32(), tensor.as_i64()) {
-                    (Some(&[value]), _) => Some(value),
-                    (_, Some(&[value])) => Some(value as f32),
-                    _ => None,
-                });
-                value.ok_or_else(|| call.unsupported("pads with a computed value"))?
-            }
-        };
-        (importer.integers(call, 1)?, value)
-    };
-    let pads = pads.ok_or_else(|| call.invalid("lacks pads"))?;
-    let axes = match importer.integers(call, 3)? {
-        Some(axes) => axes
-            .iter()
-            .map(|&axis| call.axis(axis, rank))
-            .collect::<Result<_>>()?,
-        None => (0..rank).collect::<Vec<_>>(),
-    };
-    if pads.len() != 2 * axes.len() {
-        return Err(call.invalid(format!("has {} pads for {} axes", pads.len(), axes.len())));
-    }
-    let mode = match call.string("mode", "constant")? {
-        "constant" => PadMode::Constant(value),
-        "reflect" => PadMode::Reflect,
-        "edge" => PadMode::Edge,
-        other => return Err(call.unsupported(format!("has the mode {other:?}"))),
-    };
-    let (mut before, mut after) = (vec![0; rank], vec![0; rank]);
-    let mut cuts = Vec::new();
-    for (at, &axis) in axes.iter().enumerate() {
-        let (first, last) = (pads[at], pads[at + axes.len()]);
-        before[axis] = call.size("pads", first.max(0))?;
-        after[axis] = call.size("pads", last.max(0))?;
-        if first < 0 || last < 0 {
-            let side = importer.side(call, x, axis)?;
-            let end = (side as i64).saturating_add(last.min(0));
-            let start = first.min(0).saturating_neg();
-            if end < start {
-                return Err(call.invalid("cuts off more than there is"));
-            }
-            cuts.push((axis, (start, end, 1)));
-        }
-        let side = importer.side(call, x, axis).unwrap_or(usize::MAX);
-        if mode == PadMode::Reflect && before[axis].max(after[axis]) >= side {
-            return Err(call.invalid("mirrors more than there is"));
-        }
-    }
-    let cut = sliced(importer, call, x, cuts)?;
-    let op = Op::Pad {
-        mode,
-        before,
-        after,
-    };
-    importer.add(call, op, &[cut])
-}
-
-/// Constant indices in steps of one size become a slice, whose gradient every engine knows.
-pub(super) fn gather(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let (x, indices) = (call.input(0)?, call.input(1)?);
-    let mut dims = importer.dims(x);
-    let axis = call.axis(call.int("axis", 0)?, dims.len())?;
-    let constant = importer.builder.graph().as_constant(indices).cloned();
-    let (Some(tensor), Dim::Fixed(side)) = (constant, dims[axis]) else {
-        return importer.add(call, Op::Gather { axis }, &[x, indices]);
-    };
-    let tensor = wrapped(call, &tensor, side)?;
-    let values = tensor.as_i64().unwrap_or_default();
-    let step = match values {
-        [first, second, ..] => second - first,
-        _ => 1,
-    };
-    let even = values.windows(2).all(|pair| pair[1] - pair[0] == step);
-    if let (&[first, ..], true, true) = (values, even, step != 0) {
-        let part = (first, values[values.len() - 1] + step.signum(), step);
-        let picked = sliced(importer, call, x, vec![(axis, part)])?;
-        dims.splice(
-            axis..=axis,
-            tensor.shape().iter().map(|&side| Dim::Fixed(side)),
-        );
-        return importer.reshaped(call, picked, dims);
-    }
-    let indices = importer.builder.constant("", tensor);
-    importer.add(call, Op::Gather { axis }, &[x, indices])
-}
-
-/// Constant indices with negative ones counted from the end.
-fn wrapped(call: &Call, indices: &Tensor, side: usize) -> Result<Tensor> {
-    let side = side as i64;
-    let values = indices.as_i64().unwrap_or_default();
-    let wrapped = values.iter().map(|&index| {
-        let positive = if index < 0 {
-            index.saturating_add(side)
-        } else {
-            index
-        };
-        (0..side)
-            .contains(&positive)
-            .then_some(positive)
-            .ok_or_else(|| call.invalid(format!("picks index {index} of a side of {side}")))
-    });
-    Tensor::i64(indices.shape(), wrapped.collect::<Result<Vec<i64>>>()?)
-        .map_err(|_| call.invalid("has indices that are no integers"))
-}
-
-pub(super) fn gather_elements(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let (x, mut indices) = (call.input(0)?, call.input(1)?);
-    let axis = call.axis(call.int("axis", 0)?, importer.rank(x))?;
-    if let Some(tensor) = importer.builder.graph().as_constant(indices).cloned() {
-        let side = importer.side(call, x, axis)?;
-        let tensor = wrapped(call, &tensor, side)?;
-        indices = importer.builder.constant("", tensor);
-    }
-    importer.add(call, Op::GatherElements { axis }, &[x, indices])
-}
-
 /// Channels into blocks of pixels.
 pub(super) fn depth_to_space(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let (x, block, [channels, height, width]) = blocks(importer, call)?;
@@ -512,6 +247,9 @@ pub(super) fn depth_to_space(importer: &mut Importer, call: &Call) -> Result<Val
 
 /// Blocks of pixels into channels.
 pub(super) fn space_to_depth(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    if call.string("mode", "DCR")? != "DCR" {
+        return Err(call.unsupported("orders channels otherwise than DCR"));
+    }
     let (x, block, [channels, height, width]) = blocks(importer, call)?;
     if height % block != 0 || width % block != 0 {
         return Err(call.invalid(format!("cuts {height} x {width} into blocks of {block}")));

@@ -138,7 +138,7 @@ pub(super) fn conv_transpose(importer: &mut Importer, call: &Call) -> Result<Val
     if sides.len() != spatial {
         return Err(call.invalid("has an input and a weight of unlike ranks"));
     }
-    let output_padding = call.sizes("output_padding", spatial, 0)?;
+    let mut output_padding = call.sizes("output_padding", spatial, 0)?;
     let targets = match (call.has("output_shape"), window.auto_pad) {
         (false, AutoPad::No) => None,
         (true, _) => Some(call.sizes("output_shape", spatial, 0)?),
@@ -152,10 +152,8 @@ pub(super) fn conv_transpose(importer: &mut Importer, call: &Call) -> Result<Val
         let full = sides[axis].saturating_sub(1) * window.strides[axis]
             + window.reach(axis)
             + output_padding[axis];
-        let total = full.checked_sub(target).ok_or_else(|| {
-            call.unsupported(format!("has an output side of {target}, more than {full}"))
-        })?;
-        window.pad(axis, total);
+        output_padding[axis] += target.saturating_sub(full);
+        window.pad(axis, full.saturating_sub(target));
     }
     let op = Op::ConvTranspose {
         convolution: window.into_convolution(groups(call)?),
@@ -184,7 +182,11 @@ fn pool(importer: &Importer, call: &Call, x: ValueId) -> Result<Pool> {
             let mut last = room.div_ceil(stride) * stride;
             if last >= before + side {
                 last -= stride;
+                // Padding behind the last window would make room for the one just refused.
+                let behind = room.saturating_sub(last);
+                window.pads_after[axis] = window.pads_after[axis].saturating_sub(behind);
             }
+            let padded = before + side + window.pads_after[axis];
             ceil_extra[axis] = (last + window.reach(axis)).saturating_sub(padded);
             window.pads_after[axis] += ceil_extra[axis];
         }

@@ -5,6 +5,7 @@ use crate::{
     graph::{Dim, ValueId},
     import::{Importer, call::Call},
     op::{Op, Reduction},
+    tensor::DType,
 };
 
 /// The reduction over the axes that a node names: an attribute at first, an input since operator set 13
@@ -29,6 +30,9 @@ fn operator(importer: &Importer, call: &Call, kind: Reduction) -> Result<Option<
 }
 
 fn reduced(importer: &mut Importer, call: &Call, kind: Reduction, x: ValueId) -> Result<ValueId> {
+    if importer.dtype(x) == DType::Bool {
+        return Err(call.unsupported("reduces truth values"));
+    }
     match operator(importer, call, kind)? {
         Some(op) => importer.add(call, op, &[x]),
         None => Ok(x),

@@ -1,0 +1,150 @@
+//! Models as one line of text, and what the tests of the import do with them.
+
+mod assets;
+mod hostile;
+mod operators;
+mod rules;
+
+use prost::Message;
+
+use crate::{
+    Elements, Tensor,
+    proto::{
+        AttributeProto, DataType, DimensionProto, DimensionValue, GraphProto, ModelProto,
+        NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
+        ValueInfoProto,
+    },
+};
+
+/// A model with the float input `x` and the output `y`.
+///
+/// The shape is written `"N 3 8 8"`. Nodes are written `y = Op(x, [1 2], {2 1: 0.5 1}) axis=1; …`: integers
+/// in brackets and floats in braces (with a shape) are initialisers, attributes are integers, floats (with a
+/// point), lists (with a comma) or words.
+fn model(opset: i64, input: &str, nodes: &str) -> ModelProto {
+    let mut graph = GraphProto {
+        input: vec![value("x", input)],
+        output: vec![value("y", "")],
+        ..GraphProto::default()
+    };
+    for text in nodes.split(';') {
+        let (outputs, call) = text.split_once('=').expect("an output");
+        let (op_type, rest) = call.trim().split_once('(').expect("an operator");
+        let (arguments, attributes) = rest.split_once(')').expect("arguments");
+        let mut inputs = Vec::new();
+        for argument in arguments.split(',').map(str::trim) {
+            let is_name = argument.is_empty() || argument.starts_with(char::is_alphabetic);
+            inputs.push(match is_name {
+                true => argument.to_owned(),
+                false => {
+                    let mut tensor = literal(argument);
+                    tensor.name = format!("constant_{}", graph.initializer.len());
+                    graph.initializer.push(tensor);
+                    format!("constant_{}", graph.initializer.len() - 1)
+                }
+            });
+        }
+        graph.node.push(NodeProto {
+            input: inputs,
+            output: outputs.split(',').map(|name| name.trim().into()).collect(),
+            op_type: op_type.into(),
+            attribute: attributes.split_whitespace().map(attribute).collect(),
+            ..NodeProto::default()
+        });
+    }
+    ModelProto {
+        ir_version: 8,
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: opset,
+        }],
+        graph: Some(graph),
+        ..ModelProto::default()
+    }
+}
+
+fn bytes(opset: i64, input: &str, nodes: &str) -> Vec<u8> {
+    model(opset, input, nodes).encode_to_vec()
+}
+
+fn value(name: &str, shape: &str) -> ValueInfoProto {
+    let dim = |side: &str| DimensionProto {
+        value: Some(match side.parse() {
+            Ok(side) => DimensionValue::Value(side),
+            Err(_) => DimensionValue::Param(side.to_owned()),
+        }),
+    };
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(TensorTypeProto {
+                elem_type: DataType::Float.into(),
+                shape: Some(TensorShapeProto {
+                    dim: shape.split_whitespace().map(dim).collect(),
+                }),
+            }),
+        }),
+    }
+}
+
+fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> Vec<T> {
+    text.split_whitespace()
+        .map(|word| word.parse().expect("a number"))
+        .collect()
+}
+
+fn literal(text: &str) -> TensorProto {
+    let inner = text.trim_matches(['[', ']', '{', '}']);
+    let (dims, inner) = match inner.split_once(':') {
+        Some((dims, inner)) => (numbers(dims), inner),
+        None if inner == text => (Vec::new(), inner),
+        None => (vec![inner.split_whitespace().count() as i64], inner),
+    };
+    if text.starts_with('{') || text.contains('.') {
+        return TensorProto {
+            dims,
+            data_type: DataType::Float.into(),
+            float_data: numbers(inner),
+            ..TensorProto::default()
+        };
+    }
+    TensorProto {
+        dims,
+        data_type: DataType::Int64.into(),
+        int64_data: numbers(inner),
+        ..TensorProto::default()
+    }
+}
+
+fn attribute(text: &str) -> AttributeProto {
+    let (name, value) = text.split_once('=').expect("a value");
+    let mut attribute = AttributeProto {
+        name: name.into(),
+        ..AttributeProto::default()
+    };
+    if value.starts_with(char::is_alphabetic) {
+        attribute.s = Some(value.into());
+    } else if value.contains(',') {
+        attribute.ints = numbers(&value.replace(',', " "));
+    } else if value.contains('.') {
+        attribute.f = Some(value.parse().expect("a float"));
+    } else {
+        attribute.i = Some(value.parse().expect("an integer"));
+    }
+    attribute
+}
+
+/// `count` different small numbers of both signs.
+fn ramp(count: usize) -> Vec<f32> {
+    (0..count)
+        .map(|at| ((at * 7 % 11) as f32 - 5.0) / 4.0)
+        .collect()
+}
+
+fn as_floats(tensor: &Tensor) -> Vec<f32> {
+    match tensor.elements() {
+        Elements::F32(values) => values.to_vec(),
+        Elements::I64(values) => values.iter().map(|&value| value as f32).collect(),
+        Elements::Bool(values) => values.iter().map(|&value| value.into()).collect(),
+    }
+}

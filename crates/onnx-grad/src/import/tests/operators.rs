@@ -1,0 +1,81 @@
+//! Operators against numbers that ONNX Runtime computed for the same one-line models.
+
+use super::{as_floats, bytes, model, numbers, ramp};
+use crate::{
+    Tensor,
+    import::{
+        ops::{OPERATORS, handler},
+        parse,
+    },
+    testing::{BATCH, Program},
+};
+
+#[test]
+fn operators_compute_what_onnx_runtime_computes() {
+    let cases = include_str!("operators.txt").lines();
+    for case in cases.filter(|line| !line.starts_with('#')) {
+        let fields: Vec<&str> = case.split(" | ").collect();
+        let &[opset, input, nodes, shape, values] = &fields[..] else {
+            panic!("{case}: not five fields");
+        };
+        let loaded = parse(&bytes(opset.parse().unwrap(), input, nodes), None)
+            .unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert!(loaded.notices.is_empty(), "{case}: {:?}", loaded.notices);
+        let sides: Vec<usize> = input
+            .split_whitespace()
+            .map(|side| side.parse().unwrap_or(BATCH))
+            .collect();
+        let x = Tensor::f32(sides.clone(), ramp(sides.iter().product())).unwrap();
+        let y = Program::new(&loaded.graph).run(&[x]).remove(0);
+        assert_eq!(y.shape(), numbers::<usize>(shape), "{case}");
+        for (got, want) in as_floats(&y).into_iter().zip(numbers::<f32>(values)) {
+            assert!((got - want).abs() < 2e-5, "{case}: {got}");
+        }
+    }
+}
+
+#[test]
+fn table_is_sorted_and_found() {
+    assert!(OPERATORS.is_sorted_by(|a, b| a.0 < b.0));
+    for (name, _) in OPERATORS {
+        assert!(handler(name).is_some(), "{name}");
+    }
+    assert!(handler("Loop").is_none());
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let refused = [
+        ("y = Loop(x)", "Loop"),
+        (
+            "y = Dropout(x, 0.5, 1) training_mode=1; y = Nonsense(x)",
+            "Nonsense",
+        ),
+        ("y = ArgMax(x) select_last_index=1", "last of equal"),
+        ("y = Pad(x, [0 0 1 0 0 1]) mode=wrap", "wrap"),
+        (
+            "y = BatchNormalization(x, {1}, {1}, {1}, {1}) training_mode=1",
+            "training mode",
+        ),
+        ("t = Cast(x) to=7; y = Reshape(x, t)", "picture's values"),
+        (
+            "a, m = MaxPool(x) kernel_shape=1,; y = Cast(m) to=1",
+            "secondary output",
+        ),
+    ];
+    for (nodes, part) in refused {
+        let error = parse(&bytes(13, "N 1 4", nodes), None)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(part), "{nodes}: {error}");
+        assert!(error.starts_with("unsupported"), "{nodes}: {error}");
+    }
+    let mut foreign = model(13, "N 4", "y = Gelu(x)");
+    foreign.graph.as_mut().unwrap().node[0].domain = "com.microsoft".into();
+    let foreign = prost::Message::encode_to_vec(&foreign);
+    let error = parse(&foreign, None).unwrap_err().to_string();
+    assert!(
+        error.contains("com.microsoft") && error.contains("\"y\""),
+        "{error}"
+    );
+}

@@ -1,0 +1,250 @@
+//! The batch, the sizes, the constants: what the import decides before any number is computed.
+
+use super::{bytes, model, ramp};
+use crate::{
+    Dim, Error, Op, Tensor,
+    import::{LoadOptions, parse, parse_with},
+    shape::display,
+    testing::Program,
+};
+
+fn names(nodes: &str, opset: i64, input: &str) -> Vec<&'static str> {
+    let loaded = parse(&bytes(opset, input, nodes), None).unwrap();
+    let of_interest = |op: &Op| !matches!(op, Op::Input | Op::Constant(_));
+    let nodes = loaded.graph.nodes().iter();
+    nodes
+        .filter(|node| of_interest(&node.op))
+        .map(|node| node.op.name())
+        .collect()
+}
+
+#[test]
+fn a_batch_of_one_becomes_symbolic() {
+    let cases = [
+        ("1 4", "y = Relu(x)", "[N, 4]"),
+        ("1 2 3", "y = Reshape(x, [1 6])", "[N, 6]"),
+        ("1 2 3", "y = Reshape(x, [1 -1])", "[N, 6]"),
+        ("1 2 3", "y = Reshape(x, [-1 6])", "[N, 6]"),
+        ("1 2 3", "y = Reshape(x, [0 -1])", "[N, 6]"),
+        ("1 6", "y = Reshape(x, [1 1 2 3])", "[N, 1, 2, 3]"),
+        (
+            "1 2 3",
+            "t = Transpose(x) perm=2,0,1; r = Reshape(t, [3 1 2 1]); y = Transpose(r) perm=1,0,2,3",
+            "[N, 3, 2, 1]",
+        ),
+        (
+            "1 2 6",
+            "t = Transpose(x) perm=1,0,2; r = Reshape(t, [2 3 2]); s = Reshape(r, [2 1 6]); y = Transpose(s) perm=1,0,2",
+            "[N, 2, 6]",
+        ),
+        (
+            "1 2 3",
+            "c = Concat({1 1 3: 1 2 3}, x) axis=1; y = Relu(c)",
+            "[N, 3, 3]",
+        ),
+        ("1 1 3", "y = Expand(x, [1 4 3])", "[N, 4, 3]"),
+        ("1 4", "s = Shape(x); y = Reshape(x, s)", "[N, 4]"),
+    ];
+    for (input, nodes, shape) in cases {
+        let loaded = parse(&bytes(13, input, nodes), None).unwrap();
+        let output = loaded.graph.outputs()[0].1;
+        assert_eq!(display(loaded.graph.shape(output)), shape, "{nodes}");
+        assert!(loaded.notices.is_empty(), "{nodes}: {:?}", loaded.notices);
+    }
+}
+
+#[test]
+fn a_batch_that_pictures_share_stays_at_one() {
+    let cases = [
+        ("1 4", "y = Softmax(x) axis=0"),
+        ("1 4", "m = ReduceMean(x) axes=0,; y = Sub(x, m)"),
+        ("1 4", "y = Squeeze(x, [0])"),
+        ("1 4", "y = Gather(x, 0) axis=0"),
+        ("1 4", "y = Concat(x, x) axis=0"),
+        ("N 4", "y = Concat(x, x) axis=0"),
+        ("1 4", "t = Transpose(x) perm=1,0; y = MatMul(t, x)"),
+        (
+            "N 4",
+            "s = Shape(x); b = Gather(s, 0); c = Cast(b) to=1; y = Mul(x, c)",
+        ),
+        ("N 4", "y = Reshape(x, [1 4])"),
+        ("1 4", "y = Reshape(x, [4])"),
+    ];
+    for (input, nodes) in cases {
+        let loaded = parse(
+            &bytes(
+                if nodes.contains("Squeeze") { 13 } else { 12 },
+                input,
+                nodes,
+            ),
+            None,
+        )
+        .unwrap_or_else(|error| panic!("{nodes}: {error}"));
+        let input = loaded.graph.inputs()[0];
+        assert_eq!(display(loaded.graph.shape(input)), "[1, 4]", "{nodes}");
+        assert!(
+            loaded.notices[0].starts_with("batch frozen at 1"),
+            "{nodes}"
+        );
+    }
+}
+
+#[test]
+fn dynamic_sides_are_named_or_given() {
+    let file = bytes(13, "N 3 height width", "y = GlobalMaxPool(x)");
+    let error = parse(&file, None).unwrap_err().to_string();
+    assert!(
+        error.contains("axis 2") && error.contains("\"height\""),
+        "{error}"
+    );
+    let options = LoadOptions {
+        input_side: Some((8, 6)),
+    };
+    let loaded = parse_with(&file, None, options).unwrap();
+    let input = loaded.graph.inputs()[0];
+    assert_eq!(display(loaded.graph.shape(input)), "[N, 3, 8, 6]");
+}
+
+#[test]
+fn constants_and_identities_vanish() {
+    let cases: [(&str, &[&str]); 9] = [
+        ("a = Identity(x); b = Dropout(a); y = Relu(b)", &["Relu"]),
+        ("a = Add({1}, {2}); y = Mul(x, a)", &["Mul"]),
+        (
+            "a = Add(x, {0}); b = Mul(a, {1 1 1 1}); y = Relu(b)",
+            &["Relu"],
+        ),
+        (
+            "a = Transpose({2 4: 1 2 3 4 5 6 7 8}); y = MatMul(x, a)",
+            &["MatMul"],
+        ),
+        (
+            "a = Reshape(x, [0 2 2]); b = Reshape(a, [0 4]); y = Relu(b)",
+            &["Relu"],
+        ),
+        ("a = Relu(x); b = Relu(x); y = Add(a, b)", &["Relu", "Add"]),
+        ("a = Relu(x); b = Exp(x); y = Relu(a)", &["Relu", "Relu"]),
+        ("a = Cast(x) to=1; b = Clip(a); y = Relu(b)", &["Relu"]),
+        (
+            "a = Slice(x, [0], [2147483647], [1]); y = Relu(a)",
+            &["Relu"],
+        ),
+    ];
+    for (nodes, left) in cases {
+        assert_eq!(names(nodes, 13, "N 4"), left, "{nodes}");
+    }
+    let norm = "y = BatchNormalization(c, {1 2}, {0 1}, {0 1}, {1 4})";
+    let alone = format!("c = Conv(x, {{2 1 1: 1 2}}); {norm}");
+    assert_eq!(names(&alone, 13, "N 1 4"), ["Conv"]);
+    let shared =
+        format!("c = Conv(x, {{2 1 1: 1 2}}); {norm}").replace("y =", "n =") + "; y = Add(n, c)";
+    assert_eq!(names(&shared, 13, "N 1 4"), ["Conv", "Mul", "Add", "Add"]);
+}
+
+#[test]
+fn weights_keep_their_names() {
+    let mut file = model(13, "N 4", "a = Transpose(w); y = MatMul(x, a)");
+    let graph = file.graph.as_mut().unwrap();
+    let mut weight = super::literal("{2 4: 1 2 3 4 5 6 7 8}");
+    weight.name = "w".into();
+    graph.initializer.push(weight);
+    let loaded = parse(&prost::Message::encode_to_vec(&file), None).unwrap();
+    let weight = loaded.graph.nodes().iter().find(|node| node.name == "w");
+    let weight = weight.expect("the transposed weight has the weight's name");
+    assert_eq!(weight.shape, [Dim::Fixed(4), Dim::Fixed(2)]);
+}
+
+#[test]
+fn broadcast_constants_stay_small() {
+    let nodes = "a = Expand(2.0, [1 1024 4096]); y = Mul(x, a)";
+    let loaded = parse(&bytes(13, "N 1024 1", nodes), None).unwrap();
+    let constants = loaded
+        .graph
+        .nodes()
+        .iter()
+        .filter_map(|node| match &node.op {
+            Op::Constant(tensor) => Some(tensor.len()),
+            _ => None,
+        });
+    assert_eq!(constants.max(), Some(1));
+}
+
+#[test]
+fn half_precision_and_initialisers_listed_as_inputs_are_read() {
+    let mut file = model(7, "1 2", "y = Add(x, w)");
+    let graph = file.graph.as_mut().unwrap();
+    graph.input.push(super::value("w", "2"));
+    graph.initializer.push(crate::proto::TensorProto {
+        name: "w".into(),
+        dims: vec![2],
+        data_type: crate::proto::DataType::Float16.into(),
+        // 1.5 and -2 as IEEE 754 halves.
+        raw_data: Some(vec![0x00, 0x3e, 0x00, 0xc0]),
+        ..Default::default()
+    });
+    let loaded = parse(&prost::Message::encode_to_vec(&file), None).unwrap();
+    assert_eq!(loaded.graph.inputs().len(), 1);
+    assert_eq!(loaded.notices, ["float16 is computed as float"]);
+    let x = Tensor::f32([2, 2], ramp(4)).unwrap();
+    let y = Program::new(&loaded.graph).run(&[x]).remove(0);
+    assert_eq!(y.as_f32().unwrap(), [0.25, -1.5, 1.0, -0.75]);
+}
+
+#[test]
+fn weights_beside_the_model_stay_in_its_folder() {
+    let folder = std::env::temp_dir().join(format!("onnx-grad-weights-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("model")).unwrap();
+    let bytes: Vec<u8> = [9.0_f32, 0.5, -0.5]
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    std::fs::write(folder.join("model/weights.bin"), &bytes).unwrap();
+    std::fs::write(folder.join("secret.bin"), &bytes).unwrap();
+    let read = |location: &str, offset: &str, given: bool| {
+        let mut file = model(13, "N 2", "y = Add(x, w)");
+        let entry = |key: &str, value: &str| crate::proto::StringStringEntryProto {
+            key: key.into(),
+            value: value.into(),
+        };
+        file.graph
+            .as_mut()
+            .unwrap()
+            .initializer
+            .push(crate::proto::TensorProto {
+                name: "w".into(),
+                dims: vec![2],
+                data_type: crate::proto::DataType::Float.into(),
+                data_location: crate::proto::DataLocation::External.into(),
+                external_data: vec![entry("location", location), entry("offset", offset)],
+                ..Default::default()
+            });
+        let home = folder.join("model");
+        parse(
+            &prost::Message::encode_to_vec(&file),
+            given.then_some(home.as_path()),
+        )
+    };
+    let loaded = read("weights.bin", "4", true).unwrap();
+    let x = Tensor::f32([2, 2], vec![0.0; 4]).unwrap();
+    let y = Program::new(&loaded.graph).run(&[x]).remove(0);
+    assert_eq!(y.as_f32().unwrap(), [0.5, -0.5, 0.5, -0.5]);
+    let message = |result: crate::Result<_>| -> String {
+        result.map(|_: crate::Loaded| ()).unwrap_err().to_string()
+    };
+    assert!(message(read("weights.bin", "8", true)).contains("weights.bin"));
+    assert!(message(read("gone.bin", "0", true)).contains("gone.bin"));
+    assert!(message(read("../secret.bin", "0", true)).contains("outside"));
+    assert!(message(read("/etc/passwd", "0", true)).contains("outside"));
+    assert!(message(read("weights.bin", "0", false)).contains("load it by its path"));
+    assert!(matches!(
+        read("weights.bin", "x", true),
+        Err(Error::Invalid(_))
+    ));
+    #[cfg(unix)]
+    {
+        let link = folder.join("model/link.bin");
+        std::os::unix::fs::symlink(folder.join("secret.bin"), link).unwrap();
+        assert!(message(read("link.bin", "0", true)).contains("outside"));
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
