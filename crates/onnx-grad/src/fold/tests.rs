@@ -291,8 +291,8 @@ fn folding_twice_changes_nothing() {
     let picture = ramp(&[2, 3, 4, 4]);
     let (want, got) = (Program::new(&graph), Program::new(&once));
     let (want, got) = (
-        want.run(&[picture.clone()]).remove(0),
-        got.run(&[picture]).remove(0),
+        want.run(std::slice::from_ref(&picture)).remove(0),
+        got.run(std::slice::from_ref(&picture)).remove(0),
     );
     for (got, want) in got.as_f32().unwrap().iter().zip(want.as_f32().unwrap()) {
         assert!((got - want).abs() < 1e-5, "{got} for {want}");
