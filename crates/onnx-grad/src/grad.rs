@@ -97,3 +97,114 @@ fn no_gradient(node: &Node, reason: impl ToString) -> Error {
         reason: reason.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Dim, Op,
+        testing::{Program, floats},
+    };
+
+    fn vector(graph: &mut Graph, name: &str) -> ValueId {
+        graph.input(name, DType::F32, vec![Dim::Fixed(2)])
+    }
+
+    fn run(mut graph: Graph, outputs: &[ValueId], x: [f32; 2]) -> Vec<Vec<f32>> {
+        for (position, &id) in outputs.iter().enumerate() {
+            graph.output(format!("out{position}"), id);
+        }
+        let inputs = vec![Tensor::f32([2], x).expect("a vector"); graph.inputs().len()];
+        let outputs = Program::new(&graph).run(&inputs);
+        outputs.iter().map(|out| floats(out).to_vec()).collect()
+    }
+
+    #[test]
+    fn uses_add_up() -> Result<()> {
+        let mut graph = Graph::new();
+        let x = vector(&mut graph, "x");
+        let square = graph.add(Op::Mul, &[x, x])?;
+        let y = graph.add(Op::Add, &[square, x])?;
+        let g = gradient(&mut graph, y, &[x])?;
+        assert_eq!(run(graph, &g, [3.0, -1.0]), [[7.0, -1.0]]);
+        Ok(())
+    }
+
+    #[test]
+    fn inner_values_have_gradients_too() -> Result<()> {
+        let mut graph = Graph::new();
+        let x = vector(&mut graph, "x");
+        let inner = graph.add(Op::Neg, &[x])?;
+        let y = graph.add(Op::Mul, &[inner, inner])?;
+        let g = gradient(&mut graph, y, &[x, inner, y])?;
+        let expected = [[6.0, -2.0], [-6.0, 2.0], [1.0, 1.0]];
+        assert_eq!(run(graph, &g, [3.0, -1.0]), expected);
+        Ok(())
+    }
+
+    #[test]
+    fn what_does_not_matter_has_zeros() -> Result<()> {
+        let mut graph = Graph::new();
+        let [x, other] = ["x", "other"].map(|name| vector(&mut graph, name));
+        let stepped = graph.add(Op::Round, &[other])?;
+        let y = graph.add(Op::Add, &[x, stepped])?;
+        let later = graph.add(Op::Exp, &[y])?;
+        let g = gradient(&mut graph, y, &[x, other, later])?;
+        assert_eq!(
+            run(graph, &g, [3.0, -1.0]),
+            [[1.0, 1.0], [0.0; 2], [0.0; 2]]
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn only_the_path_is_walked() -> Result<()> {
+        let mut graph = Graph::new();
+        let [x, mask] = ["x", "mask"].map(|name| vector(&mut graph, name));
+        let positive = graph.add(Op::Greater, &[mask, x])?;
+        let factor = graph.add(Op::Cast { to: DType::F32 }, &[positive])?;
+        let frozen = graph.add(Op::Exp, &[mask])?;
+        let y = graph.add(Op::Mul, &[frozen, x])?;
+        let before = graph.nodes().len();
+        gradient(&mut graph, y, &[x])?;
+        let appended = graph.nodes()[before..].iter();
+        assert_eq!(appended.filter(|node| node.op == Op::Mul).count(), 1);
+
+        // A comparison on the path is an error that names it.
+        let y = graph.add_named("gate", Op::Mul, &[factor, frozen])?;
+        let error = gradient(&mut graph, y, &[mask]).unwrap_err();
+        let Error::NoGradient { op, reason, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(
+            (*op, reason.as_str()),
+            ("Greater", "its result is a truth value")
+        );
+        assert!(error.to_string().contains("--access scores"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn only_floats_have_gradients() {
+        let mut graph = Graph::new();
+        let labels = graph.input("labels", DType::I64, vec![Dim::Fixed(2)]);
+        let error = gradient(&mut graph, labels, &[labels]).unwrap_err();
+        assert!(error.to_string().contains("labels"), "{error}");
+    }
+
+    #[test]
+    fn a_failing_rule_names_the_node_and_leaves_the_graph_usable() -> Result<()> {
+        let mut graph = Graph::new();
+        let x = graph.input("x", DType::F32, vec![Dim::Batch(1)]);
+        let op = Op::Reduce {
+            kind: crate::Reduction::Mean,
+            axes: vec![0],
+            keep_dims: false,
+        };
+        let y = graph.add_named("over the batch", op, &[x])?;
+        let error = gradient(&mut graph, y, &[x]).unwrap_err();
+        assert!(error.to_string().contains("over the batch"), "{error}");
+        assert_eq!(graph.node(y).name, "over the batch");
+        Ok(())
+    }
+}

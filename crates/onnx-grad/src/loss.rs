@@ -170,3 +170,6 @@ fn first_largest(z: Expr<'_>) -> Expr<'_> {
         .select(z.tape().floats(vec![1, classes], ranks), 0.0);
     ranked.equal(ranked.reduce(Reduction::Max, [1]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use crate::{
     rules::pool::{counts, merge_channels, tiles},
     shape::fixed_from,
     tape::{Expr, Tape},
-    tensor::DType,
+    tensor::{DType, Tensor},
 };
 
 /// For which engine composite operators are spelled out.
@@ -76,7 +76,9 @@ fn lower_node(
         })
     };
     match &node.op {
-        Op::ReluGrad => composite(graph, &|v| Ok(relu_grad(v[0], v[1], lowering).id)),
+        Op::Gate { low, high } => {
+            composite(graph, &|v| Ok(gate(*low, *high, v[0], v[1], lowering).id))
+        }
         Op::MaxPoolGrad(pool) => composite(graph, &|v| {
             Ok(max_pool_grad(pool, v[0], v[1], v[2], lowering)?.id)
         }),
@@ -93,10 +95,12 @@ fn lower_node(
         } if needs_counting(pool, *count_include_pad) => composite(graph, &|v| {
             Ok(average_pool(pool, *count_include_pad, v[0])?.id)
         }),
-        // rten's pooling has no dilations, and of equal maxima its ArgMax takes the last.
+        // rten 0.27 has three gaps: pooling has no dilations, of equal maxima ArgMax takes the last, and the
+        // sign of 0 is 1.
         Op::MaxPool(pool) if portable && dilated(pool) => {
             composite(graph, &|v| Ok(max_pool(pool, v[0])?.id))
         }
+        Op::Sign if portable => composite(graph, &|v| Ok(sign(v[0], node.dtype).id)),
         Op::ArgMax { axis, keep_dims } if portable => composite(graph, &|v| {
             let index = arg_max(*axis, v[0])?;
             Ok(if *keep_dims {
@@ -110,17 +114,42 @@ fn lower_node(
 }
 
 /// ONNX Runtime keeps `Mul` and `HardSigmoid` in the blocked layout of its convolutions, but not `Where`.
-fn relu_grad<'t>(y: Expr<'t>, g: Expr<'t>, lowering: Lowering) -> Expr<'t> {
+fn gate<'t>(low: f32, high: f32, y: Expr<'t>, g: Expr<'t>, lowering: Lowering) -> Expr<'t> {
+    let bounded = [low, high].map(f32::is_finite);
     match lowering {
-        Lowering::Portable => y.greater(0.0).select(g, 0.0),
-        Lowering::OnnxRuntime => {
-            let step = Op::HardSigmoid {
-                alpha: f32::MAX,
-                beta: 0.0,
+        Lowering::Portable => {
+            let open = match bounded {
+                [true, true] => y.greater(low).and(y.less(high)),
+                [true, false] => y.greater(low),
+                [false, true] => y.less(high),
+                [false, false] => return g,
             };
-            g * y.apply(step)
+            open.select(g, 0.0)
+        }
+        Lowering::OnnxRuntime => {
+            let above = if bounded[0] { g * step(y, low, 1.0) } else { g };
+            if bounded[1] {
+                above * step(y, high, -1.0)
+            } else {
+                above
+            }
         }
     }
+}
+
+/// 1 where `y` is beyond `edge` in the direction, else 0: a ramp so steep that no float lies on it. A power of two as
+/// slope makes the product exact, so that the ramp begins at the edge.
+fn step(y: Expr<'_>, edge: f32, direction: f32) -> Expr<'_> {
+    let exponent = if edge == 0.0 {
+        126
+    } else {
+        100 - edge.abs().log2().ceil() as i32
+    };
+    let slope = direction * 2.0_f32.powi(exponent.min(126));
+    y.apply(Op::HardSigmoid {
+        alpha: slope,
+        beta: -slope * edge,
+    })
 }
 
 /// Windows become an axis of their own; the first maximum on it takes the cotangent; windows are laid back and
@@ -203,6 +232,16 @@ fn arg_max(axis: usize, x: Expr<'_>) -> Result<Expr<'_>> {
         .select(x.tape().floats(sides, ranks), 0.0)
         .reduce(Reduction::Max, [axis]);
     Ok((count as f32 - rank).apply(Op::Cast { to: DType::I64 }))
+}
+
+fn sign(x: Expr<'_>, dtype: DType) -> Expr<'_> {
+    let zero = x
+        .tape()
+        .constant(Tensor::scalar(0.0))
+        .apply(Op::Cast { to: dtype });
+    let truths = [x.greater(zero), x.less(zero)];
+    let [above, below] = truths.map(|truth| truth.apply(Op::Cast { to: dtype }));
+    above - below
 }
 
 /// `[N, C, ...]` to `[N * C, window, ...]`, by a convolution with kernels that pick one element each.
@@ -345,3 +384,6 @@ fn conv_weight_grad<'t>(
         });
     Ok(cut.transpose(swapped))
 }
+
+#[cfg(test)]
+mod tests;

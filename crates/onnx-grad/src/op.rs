@@ -144,8 +144,8 @@ operators! {
     MaxPoolGrad(Pool);
     /// Mean of each window.
     AveragePool { #[doc = "Kernel, strides, pads, dilations."] pool: Pool, #[doc = "Whether padding counts in the divisor."] count_include_pad: bool };
-    /// Gradient of [`Op::Relu`], `y > 0 ? g : 0`. Inputs: y, cotangent. Each engine has its own lowering.
-    ReluGrad;
+    /// The cotangent where `low < y < high`, else 0: gradient of what is flat outside an interval. Inputs: y, cotangent. Lowered on export.
+    Gate { #[doc = "Lower end; `-inf` where absent."] low: f32, #[doc = "Upper end; `inf` where absent."] high: f32 };
 
     /// `gamma * (x - mean) / sqrt(variance + epsilon) + beta` by channel. Inputs: x, gamma, beta, mean, variance.
     BatchNormalization { #[doc = "Added to the variance."] epsilon: f32 };

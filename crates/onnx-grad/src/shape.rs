@@ -80,7 +80,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
             let branches = broadcast(&inputs[1].shape, &inputs[2].shape)?;
             Ok((inputs[1].dtype, broadcast(&inputs[0].shape, &branches)?))
         }
-        Op::ReluGrad => {
+        Op::Gate { .. } => {
             if inputs[0].shape != inputs[1].shape {
                 return Err(Error::invalid(
                     "has a cotangent of another shape than its output",
@@ -296,7 +296,7 @@ fn arity(op: &Op) -> (usize, usize) {
         | Op::LessOrEqual
         | Op::MatMul
         | Op::ConvWeightGrad { .. }
-        | Op::ReluGrad
+        | Op::Gate { .. }
         | Op::Gather { .. }
         | Op::GatherElements { .. } => (2, 2),
         Op::Where | Op::ScatterAdd { .. } | Op::MaxPoolGrad(_) => (3, 3),

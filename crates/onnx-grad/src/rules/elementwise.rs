@@ -1,8 +1,14 @@
-//! Slopes of elementwise functions that do not fit a line.
+//! Elementwise derivatives that do not fit a line.
 
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 use crate::{op::Op, tape::Expr};
+
+/// The cotangent with the sign of `x`, and 0 at 0.
+pub(super) fn abs<'t>(x: Expr<'t>, g: Expr<'t>) -> Expr<'t> {
+    let gate = |low, high| x.with(Op::Gate { low, high }, g);
+    gate(0.0, f32::INFINITY) - gate(f32::NEG_INFINITY, 0.0)
+}
 
 /// `2 / sqrt(pi) * exp(-x^2)`.
 pub(super) fn erf_slope(x: Expr<'_>) -> Expr<'_> {

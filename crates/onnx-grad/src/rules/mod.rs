@@ -6,6 +6,8 @@
 //! where authors differ are in `docs/conventions.md`.
 
 mod conv;
+#[cfg(test)]
+mod conventions;
 mod elementwise;
 mod linear;
 mod norm;
@@ -35,15 +37,15 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
     let Site { inputs, y, g } = *site;
     let (x, a, b) = (inputs[0], inputs[0], inputs[inputs.len() - 1]);
     Ok(Cotangent::Value(match (op, input) {
-        // The winner of a window, the mask, the choice of a branch jump.
-        (MaxPoolGrad(_), 0 | 1) | (ReluGrad | Where, 0) => return Ok(Zero),
+        // The winner of a window, the gate, the choice of a branch jump.
+        (MaxPoolGrad(_), 0 | 1) | (Gate { .. } | Where, 0) => return Ok(Zero),
 
-        (Abs, _) => g * x.apply(Sign),
+        (Abs, _) => elementwise::abs(x, g),
         (Add, _) => g,
         (AveragePool { pool, count_include_pad }, _) => pool::average(pool, *count_include_pad, x, g)?,
         (BatchNormalization { epsilon }, _) => norm::batch(*epsilon, site, input),
         (Cast { to: DType::F32 }, _) => g,
-        (Clip { .. }, _) => x.equal(y).select(g, 0.0),
+        (Clip { min, max }, _) => y.with(Gate { low: *min, high: *max }, g),
         (Concat { axis }, _) => linear::concat(*axis, inputs, input, g)?,
         (Conv(convolution), 0) => conv::input(convolution, &x.shape(), inputs[1], g)?,
         (Conv(convolution), 1) => conv::weight(convolution, x, &inputs[1].shape(), g)?,
@@ -60,13 +62,14 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
         (Erf, _) => g * elementwise::erf_slope(x),
         (Exp, _) => g * y,
         (Expand { .. }, _) => g,
+        (Gate { .. }, _) => x.with(op.clone(), g),
         (Gather { axis }, 0) => linear::gather(*axis, x, inputs[1], g)?,
         (GatherElements { axis }, 0) => linear::gather_elements(*axis, x, inputs[1], g),
         (Gelu { tanh }, _) => g * elementwise::gelu_slope(x, *tanh),
         (Gemm { alpha, trans_a, trans_b, .. }, 0) => linear::gemm_a(*alpha, *trans_a, *trans_b, inputs[1], g),
         (Gemm { alpha, trans_a, trans_b, .. }, 1) => linear::gemm_b(*alpha, *trans_a, *trans_b, a, g),
         (Gemm { beta, .. }, _) => g * *beta,
-        (HardSigmoid { alpha, .. }, _) => y.greater(0.0).and(y.less(1.0)).select(g * *alpha, 0.0),
+        (HardSigmoid { alpha, .. }, _) => y.with(Gate { low: 0.0, high: 1.0 }, g * *alpha),
         (HardSwish, _) => g * elementwise::hard_swish_slope(x),
         (LayerNormalization { axis, epsilon }, _) => norm::layer(*axis, *epsilon, site, input),
         (LeakyRelu { alpha }, _) => x.greater(0.0).select(g, g * *alpha),
@@ -87,8 +90,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
         (Pow, _) => elementwise::pow_exponent(a, b, y, g),
         (Reciprocal, _) => -g * y * y,
         (Reduce { kind, axes, .. }, _) => reduce::reduce(*kind, axes, x, y, g)?,
-        (Relu, _) => y.with(ReluGrad, g),
-        (ReluGrad, _) => x.with(ReluGrad, g),
+        (Relu, _) => y.with(Gate { low: 0.0, high: f32::INFINITY }, g),
         (Reshape { .. }, _) => g.reshape(x.shape()),
         (ScatterAdd { .. }, 0) => g,
         (ScatterAdd { axis }, 2) => g.with(GatherElements { axis: *axis }, inputs[1]),

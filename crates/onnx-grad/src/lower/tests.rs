@@ -1,0 +1,223 @@
+use super::*;
+use crate::{
+    Elements, gradient,
+    proto::ModelProto,
+    testing::{Program, floats},
+    to_onnx,
+};
+use prost::Message;
+
+const KINDS: [Lowering; 2] = [Lowering::Portable, Lowering::OnnxRuntime];
+
+fn pool(kernel: usize, stride: usize, dilation: usize) -> Pool {
+    Pool {
+        kernel: vec![kernel],
+        strides: vec![stride],
+        pads_before: vec![0],
+        pads_after: vec![0],
+        dilations: vec![dilation],
+        ceil_extra: vec![0],
+    }
+}
+
+fn row(values: &[f32]) -> Tensor {
+    Tensor::f32([1, 1, values.len()], values).expect("a row")
+}
+
+/// What the operator makes of a row `[1, 1, L]`.
+fn of_row(op: Op, values: &[f32]) -> Tensor {
+    let mut graph = Graph::new();
+    let shape = [1, 1, values.len()].map(Dim::Fixed);
+    let x = graph.input("x", DType::F32, shape.to_vec());
+    let y = graph.add(op, &[x]).expect("the operator fits");
+    graph.output("y", y);
+    Program::new(&graph).run(&[row(values)]).remove(0)
+}
+
+#[test]
+fn edges_of_elementwise_operators() {
+    let cases: [(Op, &[f32], &[f32]); 5] = [
+        (Op::Sign, &[-2.0, 0.0, 3.0], &[-1.0, 0.0, 1.0]),
+        (Op::Round, &[0.5, 1.5, 2.5, -0.5], &[0.0, 2.0, 2.0, 0.0]),
+        (Op::Floor, &[-0.5, 2.0], &[-1.0, 2.0]),
+        (Op::Ceil, &[-0.5, 2.5], &[0.0, 3.0]),
+        (Op::Relu, &[-1.0, 0.0, 2.0], &[0.0, 0.0, 2.0]),
+    ];
+    for (op, x, expected) in cases {
+        assert_eq!(floats(&of_row(op.clone(), x)), expected, "{op}");
+    }
+}
+
+#[test]
+fn of_equal_maxima_the_first_has_the_index() {
+    for keep_dims in [false, true] {
+        let index = of_row(Op::ArgMax { axis: 2, keep_dims }, &[1.0, 3.0, 3.0, 2.0]);
+        assert_eq!(index.as_i64(), Some(&[1][..]));
+        assert_eq!(index.shape().len(), if keep_dims { 3 } else { 2 });
+    }
+}
+
+#[test]
+fn pooling_with_dilations() {
+    let values = [5.0, 1.0, 2.0, 8.0, 3.0];
+    let largest = of_row(Op::MaxPool(pool(2, 1, 2)), &values);
+    assert_eq!(floats(&largest), [5.0, 8.0, 3.0]);
+    let average = Op::AveragePool {
+        pool: pool(2, 1, 2),
+        count_include_pad: false,
+    };
+    assert_eq!(floats(&of_row(average, &values)), [3.5, 4.5, 2.5]);
+}
+
+#[test]
+fn padding_counts_in_averages_but_what_ceil_mode_adds_does_not() {
+    let mut pool = pool(2, 2, 1);
+    pool.pads_before = vec![1];
+    pool.pads_after = vec![1];
+    pool.ceil_extra = vec![1];
+    for (count_include_pad, expected) in [(true, [2.0, 5.0, 4.0]), (false, [4.0, 5.0, 4.0])] {
+        let average = Op::AveragePool {
+            pool: pool.clone(),
+            count_include_pad,
+        };
+        // Windows: [pad, 4], [6, 4], [4, extra].
+        assert_eq!(floats(&of_row(average, &[4.0, 6.0, 4.0, 4.0])), expected);
+    }
+}
+
+#[test]
+fn only_what_the_outputs_need_is_left_and_composites_are_gone() -> Result<()> {
+    let mut graph = Graph::new();
+    let shape = [Dim::Batch(1), Dim::Fixed(2), Dim::Fixed(8)];
+    let x = graph.input("x", DType::F32, shape.to_vec());
+    let unused = graph.input("unused", DType::I64, Vec::new());
+    graph.add(Op::Exp, &[x])?;
+    let weight = Tensor::f32([2, 2, 3], vec![0.5; 12])?;
+    let weight = graph.named_constant("weight", weight);
+    let convolution = Convolution {
+        strides: vec![1],
+        pads_before: vec![1],
+        pads_after: vec![1],
+        dilations: vec![1],
+        groups: 1,
+    };
+    let conv = graph.add(Op::Conv(convolution), &[x, weight])?;
+    let relu = graph.add(Op::Relu, &[conv])?;
+    let pooled = graph.add(Op::MaxPool(pool(3, 2, 1)), &[relu])?;
+    let y = graph.add(Op::Gelu { tanh: false }, &[pooled])?;
+    for (name, id) in ["gx", "gw"]
+        .into_iter()
+        .zip(gradient(&mut graph, y, &[x, weight])?)
+    {
+        graph.output(name, id);
+    }
+    for kind in KINDS {
+        let lowered = lower(&graph, kind)?;
+        assert_eq!(
+            lowered.inputs().len(),
+            2,
+            "{:?} stays",
+            graph.node(unused).name
+        );
+        let composite = |op: &Op| {
+            matches!(
+                op,
+                Op::Gate { .. } | Op::MaxPoolGrad(_) | Op::ConvWeightGrad { .. } | Op::Gelu { .. }
+            )
+        };
+        assert!(!lowered.nodes().iter().any(|node| composite(&node.op)));
+        let exps = lowered.nodes().iter().filter(|node| node.op == Op::Exp);
+        assert_eq!(exps.count(), 1, "the slope of Gelu has one");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_step_has_no_float_on_its_ramp() {
+    for edge in [0.0_f32, 1e-3, 1.0, 6.0, -0.7, 255.0, 1e30] {
+        for direction in [1.0, -1.0] {
+            let mut graph = Graph::new();
+            let y = graph.input("y", DType::F32, Vec::new());
+            let id = Tape::record(&mut graph, |tape| {
+                Ok(step(tape.value(y), edge, direction).id)
+            });
+            let op = &graph.node(id.expect("a step is an operator")).op;
+            let &Op::HardSigmoid { alpha, beta } = op else {
+                panic!("{op}");
+            };
+            let at = |y: f32| (alpha * y + beta).clamp(0.0, 1.0);
+            let (below, above) = if direction > 0.0 {
+                (0.0, 1.0)
+            } else {
+                (1.0, 0.0)
+            };
+            assert_eq!(at(edge), 0.0, "{edge}");
+            let smallest = f32::MIN_POSITIVE;
+            let (next_down, next_up) = if edge == 0.0 {
+                (-smallest, smallest)
+            } else {
+                (edge.next_down(), edge.next_up())
+            };
+            assert_eq!((at(next_down), at(next_up)), (below, above), "{edge}");
+            assert_eq!((at(f32::MIN), at(f32::MAX)), (below, above), "{edge}");
+        }
+    }
+}
+
+#[test]
+fn a_file_repeats_byte_for_byte_and_its_names_are_unique() -> Result<()> {
+    let mut graph = Graph::new();
+    let x = graph.input("x", DType::F32, vec![Dim::Batch(1), Dim::Fixed(3)]);
+    let first = graph.add_named("twin", Op::Exp, &[x])?;
+    let second = graph.add_named("twin", Op::Exp, &[first])?;
+    let constant = graph.named_constant("x", Tensor::scalar(2.0));
+    let y = graph.add_named("y", Op::Mul, &[second, constant])?;
+    let one = graph.scalar(1.0);
+    let ones = graph.add(
+        Op::Expand {
+            shape: vec![Dim::Batch(3)],
+        },
+        &[one],
+    )?;
+    for (name, id) in [
+        ("y", y),
+        ("same", y),
+        ("given", x),
+        ("two", constant),
+        ("ones", ones),
+    ] {
+        graph.output(name, id);
+    }
+    for kind in KINDS {
+        let bytes = to_onnx(&graph, kind)?;
+        assert_eq!(bytes, to_onnx(&graph, kind)?);
+        let file = ModelProto::decode(&bytes[..]).expect("what was written can be read");
+        let file = file.graph.expect("a graph");
+        let mut names: Vec<String> = file.input.iter().map(|value| value.name.clone()).collect();
+        names.extend(file.initializer.iter().map(|tensor| tensor.name.clone()));
+        names.extend(file.node.iter().flat_map(|node| node.output.clone()));
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        let outputs: Vec<&str> = file
+            .output
+            .iter()
+            .map(|value| value.name.as_str())
+            .collect();
+        assert_eq!(outputs, ["y", "same", "given", "two", "ones"]);
+    }
+
+    let x = Tensor::new(vec![2, 3], Elements::F32([0.0; 6].into()))?;
+    let outputs = Program::new(&graph).run(&[x]);
+    assert_eq!(floats(&outputs[1]), [2.0 * std::f32::consts::E; 6]);
+    assert_eq!(floats(&outputs[3]), [2.0]);
+    assert_eq!(floats(&outputs[4]), [1.0; 6]);
+
+    graph.output("x", y);
+    assert!(
+        to_onnx(&graph, Lowering::Portable).is_err(),
+        "an input has that name"
+    );
+    Ok(())
+}
