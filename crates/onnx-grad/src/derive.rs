@@ -2,6 +2,7 @@
 
 use crate::{
     Error, Result,
+    fold::fold,
     grad::gradient,
     graph::{Dim, Graph, ValueId},
     loss::Loss,
@@ -22,7 +23,7 @@ pub fn gradient_graph(model: &Graph, loss: Loss) -> Result<Graph> {
     let (mut graph, values) = with_loss(model, loss)?;
     let grad = gradient(&mut graph, values.loss, &[values.input])?;
     graph.output("grad", grad[0]);
-    Ok(graph)
+    fold(&graph)
 }
 
 /// The graph of a model's loss and of its gradients with respect to some of its weights.
@@ -44,7 +45,7 @@ pub fn training_graph(model: &Graph, loss: Loss, weights: &[ValueId]) -> Result<
         let name = format!("grad/{}", graph.node(weight).name);
         graph.output(name, gradient);
     }
-    Ok(graph)
+    fold(&graph)
 }
 
 struct Values {

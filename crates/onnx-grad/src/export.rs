@@ -1,6 +1,6 @@
 //! Graphs as ONNX files.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, mem};
 
 use prost::Message;
 
@@ -122,14 +122,28 @@ impl<'a> Writer<'a> {
             }
         }
         for (name, id) in self.graph.outputs() {
-            let source = self.names[id.index()].clone();
-            if source != *name {
-                self.push("Identity", vec![source], name.clone(), Vec::new());
+            if self.names[id.index()] != *name {
+                self.copy(*id, name);
             }
             let info = value_info(name.clone(), self.graph.node(*id));
             self.written.output.push(info);
         }
         Ok(self.written)
+    }
+
+    /// Another name for a value. Not by `Identity`: rten would take that away, and as much a second node that does the
+    /// same, and find one value twice among the outputs. So constants are written again, and others pass through
+    /// a reshape where each 0 keeps a side, every copy made of the last.
+    fn copy(&mut self, id: ValueId, name: &str) {
+        if let Some(tensor) = self.graph.as_constant(id) {
+            let initializer = tensor_proto(name.to_owned(), tensor);
+            self.written.initializer.push(initializer);
+            return;
+        }
+        let sides = vec![0; self.graph.shape(id).len()];
+        let shape = self.integers(name, "shape", &sides);
+        let source = mem::replace(&mut self.names[id.index()], name.to_owned());
+        self.push("Reshape", vec![source, shape], name.to_owned(), Vec::new());
     }
 
     fn push(
@@ -536,3 +550,6 @@ fn value_info(name: String, node: &Node) -> ValueInfoProto {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,10 +104,9 @@ impl Loss {
 
     /// The loss, of shape `[N, 1]`; `y` and `t` mark the true and the target class.
     fn formula<'t>(self, z: Expr<'t>, y: Expr<'t>, t: Expr<'t>) -> Expr<'t> {
-        let log_probability = |class| pick(z.apply(Op::LogSoftmax { axis: 1 }), class);
         match self {
-            Self::CrossEntropy => -log_probability(y),
-            Self::CrossEntropyTargeted => log_probability(t),
+            Self::CrossEntropy => cross_entropy(z, y),
+            Self::CrossEntropyTargeted => -cross_entropy(z, t),
             // The normalisers of both terms cancel.
             Self::TwoTerm => pick(z, t) - pick(z, y),
             Self::Margin => largest_but(z, y) - pick(z, y),
@@ -134,6 +133,15 @@ fn one_hot(classes: Expr<'_>, count: usize) -> Expr<'_> {
 /// The one marked value of each row.
 fn pick<'t>(z: Expr<'t>, marked: Expr<'t>) -> Expr<'t> {
     marked.select(z, 0.0).sum([1])
+}
+
+/// `ln(1 + sum_{j != y} exp(z_j - z_y))`. The usual `-ln p_y` has no gradient left where a sure softmax rounds `p_y`
+/// to 1; this form has.
+fn cross_entropy<'t>(z: Expr<'t>, y: Expr<'t>) -> Expr<'t> {
+    let others = without(z, y);
+    let largest = first_largest(others);
+    let share = pick(others.apply(Op::LogSoftmax { axis: 1 }), largest);
+    (pick(z, largest) - share - pick(z, y)).apply(Op::Softplus)
 }
 
 /// Rows with the marked values taken out of the running.

@@ -2,6 +2,7 @@
 
 use crate::{
     Result,
+    fold::{fold, uses},
     graph::{Dim, Graph, Node, ValueId},
     op::{Convolution, Op, PadMode, Pool, Reduction},
     rules::pool::{counts, merge_channels, tiles},
@@ -19,47 +20,35 @@ pub enum Lowering {
     OnnxRuntime,
 }
 
-/// The part of `graph` that its outputs need, with every composite operator spelled out. Inputs all stay.
+/// `graph` with every composite operator spelled out, folded.
 pub(crate) fn lower(graph: &Graph, lowering: Lowering) -> Result<Graph> {
-    let mut needed = vec![false; graph.nodes().len()];
-    for (_, output) in graph.outputs() {
-        needed[output.index()] = true;
-    }
-    for id in graph.ids().rev() {
-        if needed[id.index()] {
-            for input in &graph.node(id).inputs {
-                needed[input.index()] = true;
-            }
-        }
-    }
-
+    let uses = uses(graph);
     let mut lowered = Graph::new();
     let mut places: Vec<Option<ValueId>> = vec![None; graph.nodes().len()];
+    let place = |places: &[Option<ValueId>], id: &ValueId| {
+        places[id.index()].expect("what is used stands before its use")
+    };
     for &id in graph.inputs() {
         let Node {
             name, dtype, shape, ..
         } = graph.node(id);
         places[id.index()] = Some(lowered.input(name.clone(), *dtype, shape.clone()));
     }
-    for (id, node) in graph.ids().zip(graph.nodes()) {
-        if !needed[id.index()] || places[id.index()].is_some() {
-            continue;
-        }
-        let inputs: Vec<ValueId> = node
-            .inputs
-            .iter()
-            .map(|input| places[input.index()].expect("nodes stand after their inputs"))
+    for id in graph.ids().filter(|id| uses[id.index()] > 0) {
+        let node = graph.node(id);
+        let inputs: Vec<ValueId> = (node.inputs.iter())
+            .map(|input| place(&places, input))
             .collect();
         places[id.index()] = Some(match &node.op {
+            Op::Input => continue,
             Op::Constant(tensor) => lowered.named_constant(node.name.clone(), tensor.clone()),
             _ => lower_node(&mut lowered, node, &inputs, lowering)?,
         });
     }
     for (name, output) in graph.outputs() {
-        let place = places[output.index()].expect("outputs are needed");
-        lowered.output(name.clone(), place);
+        lowered.output(name.clone(), place(&places, output));
     }
-    Ok(lowered)
+    fold(&lowered)
 }
 
 fn lower_node(
@@ -95,12 +84,13 @@ fn lower_node(
         } if needs_counting(pool, *count_include_pad) => composite(graph, &|v| {
             Ok(average_pool(pool, *count_include_pad, v[0])?.id)
         }),
-        // rten 0.27 has three gaps: pooling has no dilations, of equal maxima ArgMax takes the last, and the
-        // sign of 0 is 1.
+        // rten 0.27 has four gaps: pooling has no dilations, of equal maxima ArgMax takes the last, the sign of 0
+        // is 1, and Softplus overflows.
         Op::MaxPool(pool) if portable && dilated(pool) => {
             composite(graph, &|v| Ok(max_pool(pool, v[0])?.id))
         }
         Op::Sign if portable => composite(graph, &|v| Ok(sign(v[0], node.dtype).id)),
+        Op::Softplus if portable => composite(graph, &|v| Ok(softplus(v[0]).id)),
         Op::ArgMax { axis, keep_dims } if portable => composite(graph, &|v| {
             let index = arg_max(*axis, v[0])?;
             Ok(if *keep_dims {
@@ -242,6 +232,10 @@ fn sign(x: Expr<'_>, dtype: DType) -> Expr<'_> {
     let truths = [x.greater(zero), x.less(zero)];
     let [above, below] = truths.map(|truth| truth.apply(Op::Cast { to: dtype }));
     above - below
+}
+
+fn softplus(x: Expr<'_>) -> Expr<'_> {
+    x.apply(Op::Relu) + (-x.apply(Op::Abs)).apply(Op::Softplus)
 }
 
 /// `[N, C, ...]` to `[N * C, window, ...]`, by a convolution with kernels that pick one element each.

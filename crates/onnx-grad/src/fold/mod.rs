@@ -59,7 +59,7 @@ pub fn fold(graph: &Graph) -> Result<Graph> {
 }
 
 /// How many nodes and outputs read each value, counting only nodes that are read themselves.
-fn uses(graph: &Graph) -> Vec<usize> {
+pub(crate) fn uses(graph: &Graph) -> Vec<usize> {
     let mut uses = vec![0; graph.nodes().len()];
     for (_, id) in graph.outputs() {
         uses[id.index()] += 1;

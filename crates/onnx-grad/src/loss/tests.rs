@@ -113,3 +113,23 @@ fn unfit_inputs_are_refused() {
     let unlike = message(Loss::Margin, logits, logits, None);
     assert!(unlike.contains("one integer class"), "{unlike}");
 }
+
+#[test]
+fn cross_entropy_keeps_its_gradient_where_the_softmax_is_sure() {
+    let (mut graph, value) = graph(Loss::CrossEntropy, "3");
+    let logits = graph.inputs()[0];
+    let gradients = gradient(&mut graph, value, &[logits]).expect("losses are smooth");
+    graph.output("grad", gradients[0]);
+    let logits = vec![60.0, 0.0, -1.0, 0.0, 120.0, 0.0];
+    let logits = Tensor::f32([2, 3], logits).expect("whole");
+    let inputs = [logits, classes(&[0, 0]), classes(&[1, 1])];
+    let gradient = Program::new(&graph).run(&inputs).remove(0);
+    // p_1 = e^-60 up to e^-60, and all of the mass on the wrong class.
+    let expected = [-1.198e-26, 8.757e-27, 3.221e-27, -1.0, 1.0, 0.0];
+    for (value, expected) in floats(&gradient).iter().zip(expected) {
+        assert!(
+            (value - expected).abs() <= 1e-3 * expected.abs(),
+            "{value} is not {expected}"
+        );
+    }
+}
