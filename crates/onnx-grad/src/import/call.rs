@@ -4,7 +4,7 @@ use super::{Value, tensors};
 use crate::{
     Error, Result,
     graph::ValueId,
-    proto::{AttributeProto, NodeProto},
+    proto::{AttributeProto, AttributeType, NodeProto},
     tensor::Tensor,
 };
 
@@ -95,7 +95,9 @@ impl Call<'_> {
     pub(super) fn int(&self, name: &str, default: i64) -> Result<i64> {
         // Proto3 writers leave zeros out, so a missing value of the right kind is 0.
         let value = self.read(name, |attribute| {
-            attribute.i.or((attribute.kind == 2).then_some(0))
+            attribute
+                .i
+                .or((attribute.kind() == AttributeType::Int).then_some(0))
         })?;
         Ok(value.unwrap_or(default))
     }
@@ -106,7 +108,9 @@ impl Call<'_> {
 
     pub(super) fn float(&self, name: &str, default: f32) -> Result<f32> {
         let value = self.read(name, |attribute| {
-            attribute.f.or((attribute.kind == 1).then_some(0.0))
+            attribute
+                .f
+                .or((attribute.kind() == AttributeType::Float).then_some(0.0))
         })?;
         Ok(value.unwrap_or(default))
     }
@@ -120,8 +124,11 @@ impl Call<'_> {
 
     pub(super) fn ints(&self, name: &str) -> Result<Option<&[i64]>> {
         self.read(name, |attribute| {
-            let empty = attribute.ints.is_empty() && attribute.kind != 7 && attribute.kind != 0;
-            (!empty).then_some(&attribute.ints[..])
+            let is_list = matches!(
+                attribute.kind(),
+                AttributeType::Ints | AttributeType::Undefined
+            );
+            (is_list || !attribute.ints.is_empty()).then_some(&attribute.ints[..])
         })
     }
 
