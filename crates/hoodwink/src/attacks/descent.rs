@@ -171,3 +171,152 @@ impl Search {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        attacks::toys::{Setup, Toy, jobs, ramp, ramp_job, run, try_run},
+        oracle::Spent,
+        threat::{Goal, Norm},
+    };
+
+    const AWAY: Goal = Goal::Untargeted { label: 0 };
+
+    fn descent(norm: Norm, eps: f64) -> Descent {
+        Descent {
+            name: "test",
+            ball: Ball { norm, eps },
+            loss: Loss::Margin,
+            rule: StepRule::Steepest,
+            step_size: eps / 8.0,
+            steps: 40,
+            restarts: 1,
+            random_start: true,
+        }
+    }
+
+    fn found(toy: &Toy, descent: Descent) -> Vec<(Candidate, Spent)> {
+        let ball = descent.ball;
+        let jobs = jobs(toy, false, 10);
+        run(toy, Box::new(descent), ball, &jobs, Setup::default())
+    }
+
+    #[test]
+    fn the_first_point_that_reaches_the_goal_ends_the_attack() {
+        let mut early = 0;
+        for (candidate, spent) in found(&Toy::tanh(), descent(Norm::Linf, 0.1)) {
+            let (last, before) = candidate.loss.split_last().unwrap();
+            assert!(before.iter().all(|&margin| margin <= 0.0));
+            assert_eq!(candidate.reached, *last > 0.0);
+            if spent.queries == 0 {
+                early += 1;
+                assert!(candidate.reached);
+                assert_eq!(candidate.loss.len() as u64, spent.gradients);
+            }
+        }
+        assert!(early > 3, "{early}");
+    }
+
+    #[test]
+    fn an_attack_without_success_costs_every_step_and_keeps_the_largest_loss() {
+        let attack = Descent {
+            restarts: 3,
+            step_size: 0.01,
+            ..descent(Norm::L2, 0.02)
+        };
+        let toy = Toy::tanh();
+        let jobs = jobs(&toy, false, 10);
+        let mut stood = 0;
+        for (job, (candidate, spent)) in jobs.iter().zip(found(&toy, attack)) {
+            if candidate.reached {
+                continue;
+            }
+            stood += 1;
+            assert_eq!((spent.gradients, spent.queries), (120, 3));
+            assert_eq!(candidate.loss.len(), 41);
+            let objective = objective(Loss::Margin, job.goal).unwrap();
+            let loss = value(objective, &toy.classify(&candidate.image)).unwrap();
+            let largest = candidate
+                .loss
+                .iter()
+                .fold(f32::NEG_INFINITY, |most, l| most.max(*l));
+            assert_eq!(loss, largest);
+        }
+        assert!(stood > 5, "{stood}");
+    }
+
+    /// On a linear model the largest gain in a ball is eps times the dual norm of the weights (Hölder).
+    #[test]
+    fn on_a_linear_model_every_norm_reaches_the_optimum() {
+        let most = |norm| match norm {
+            Norm::Linf => ramp().iter().map(|w| w.abs()).sum::<f64>(),
+            Norm::L2 => ramp().iter().map(|w| w * w).sum::<f64>().sqrt(),
+            Norm::L1 => ramp().iter().fold(0.0, |most: f64, w| most.max(w.abs())),
+        };
+        for (norm, eps) in [(Norm::Linf, 0.05), (Norm::L2, 0.2), (Norm::L1, 0.2)] {
+            let gain = gain_on_ramp(descent(norm, eps));
+            assert!(
+                (gain / (eps * most(norm)) - 1.0).abs() < 1e-3,
+                "{norm}: {gain}"
+            );
+        }
+    }
+
+    /// Every optimiser ends in the same corner of an L-inf ball: with a real projection it cannot leave the ball, and on
+    /// a linear model it has nothing else to find.
+    #[test]
+    fn on_a_linear_model_every_rule_reaches_the_optimum() {
+        let eps = 0.05;
+        for rule in StepRule::ALL {
+            let gain = gain_on_ramp(Descent {
+                rule,
+                step_size: eps,
+                ..descent(Norm::Linf, eps)
+            });
+            let most = eps * ramp().iter().map(|w| w.abs()).sum::<f64>();
+            assert!((gain / most - 1.0).abs() < 1e-5, "{rule}: {gain}");
+        }
+    }
+
+    fn gain_on_ramp(descent: Descent) -> f64 {
+        let ball = descent.ball;
+        let job = ramp_job(AWAY);
+        let clean = Toy::ramp().classify(&job.original)[1];
+        let (candidate, _) = run(
+            &Toy::ramp(),
+            Box::new(descent),
+            ball,
+            &[job],
+            Setup::default(),
+        )
+        .remove(0);
+        f64::from(Toy::ramp().classify(&candidate.image)[1]) - f64::from(clean)
+    }
+
+    #[test]
+    fn a_case_that_the_attack_was_not_built_for_is_refused() {
+        let attack = || Box::new(descent(Norm::Linf, 0.1));
+        let jobs = [ramp_job(AWAY)];
+        let other = Ball {
+            norm: Norm::L2,
+            eps: 0.1,
+        };
+        let refused = try_run(&Toy::ramp(), attack(), other, &jobs, Setup::default());
+        assert!(matches!(refused, Err(Error::Invalid(_))));
+
+        let towards = Goal::Targeted {
+            label: 0,
+            target: 1,
+        };
+        let jobs = [ramp_job(towards)];
+        let refused = try_run(
+            &Toy::ramp(),
+            attack(),
+            attack().ball,
+            &jobs,
+            Setup::default(),
+        );
+        assert!(matches!(refused, Err(Error::Invalid(_))));
+    }
+}

@@ -41,3 +41,83 @@ fn make(options: &mut AttackOptions) -> Result<Box<dyn Attack>> {
         random_start: false,
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        attacks::{
+            Candidate, LossName, find,
+            toys::{Setup, Toy, ramp, ramp_job, run},
+        },
+        oracle::Spent,
+        threat::{Ball, Goal, distances},
+    };
+
+    fn attack(norm: Norm, eps: f64, goal: Goal) -> (Candidate, Spent) {
+        let mut options = AttackOptions::new(norm, eps, goal.target().is_some(), 2);
+        options.loss = Some(LossName::Margin);
+        let attack = find("fgsm").unwrap().build(&options).unwrap();
+        let ball = Ball { norm, eps };
+        run(
+            &Toy::ramp(),
+            attack,
+            ball,
+            &[ramp_job(goal)],
+            Setup::default(),
+        )
+        .remove(0)
+    }
+
+    const AWAY: Goal = Goal::Untargeted { label: 0 };
+
+    /// arXiv 1412.6572, section 3: on a linear model the perturbation is `eps sign(w)` and the activation grows by
+    /// `eps |w|_1`. All numbers here are exact in floats, so the equality is too.
+    #[test]
+    fn on_a_linear_model_it_is_the_closed_form() {
+        let eps = 1.0 / 64.0;
+        let towards = Goal::Targeted {
+            label: 0,
+            target: 1,
+        };
+        let original = ramp_job(AWAY).original;
+        for goal in [AWAY, towards] {
+            let (candidate, spent) = attack(Norm::Linf, eps, goal);
+            let moved = candidate.image.pixels().iter().zip(original.pixels());
+            for ((found, x), w) in moved.zip(ramp()) {
+                assert_eq!(f64::from(*found), f64::from(*x) + eps * w.signum());
+            }
+            let growth = eps * ramp().iter().map(|w| w.abs()).sum::<f64>();
+            let [before, after] = candidate.loss[..] else {
+                panic!("two points are looked at: {:?}", candidate.loss)
+            };
+            assert_eq!(f64::from(after) - f64::from(before), growth);
+            assert_eq!((spent.gradients, spent.queries), (1, 1));
+        }
+    }
+
+    #[test]
+    fn the_step_has_length_eps_in_every_norm() {
+        for (norm, eps) in [(Norm::Linf, 8.0 / 255.0), (Norm::L2, 0.3), (Norm::L1, 0.2)] {
+            let (candidate, _) = attack(norm, eps, AWAY);
+            let length = norm.of(&distances(&ramp_job(AWAY).original, &candidate.image));
+            assert!((length / eps - 1.0).abs() < 3e-6, "{norm}: {length}");
+            // No perturbation of this length gains more than eps times the dual norm of w (Hölder).
+            let gain = f64::from(candidate.loss[1]) - f64::from(candidate.loss[0]);
+            let most = match norm {
+                Norm::Linf => ramp().iter().map(|w| w.abs()).sum::<f64>(),
+                Norm::L2 => ramp().iter().map(|w| w * w).sum::<f64>().sqrt(),
+                Norm::L1 => ramp().iter().fold(0.0, |most: f64, w| most.max(w.abs())),
+            };
+            assert!((gain / (eps * most) - 1.0).abs() < 3e-5, "{norm}: {gain}");
+        }
+    }
+
+    #[test]
+    fn an_original_that_reaches_the_goal_is_the_answer() {
+        let (candidate, spent) = attack(Norm::Linf, 0.1, Goal::Untargeted { label: 1 });
+        assert!(candidate.reached);
+        assert_eq!(candidate.image, ramp_job(AWAY).original);
+        assert_eq!((spent.gradients, spent.queries), (1, 0));
+    }
+}

@@ -52,11 +52,7 @@ impl LossName {
                 ));
             }
         };
-        let needed = match loss {
-            Loss::Dlr => 3,
-            Loss::DlrTargeted => 4,
-            _ => 2,
-        };
+        let needed = loss.least_classes();
         if classes < needed {
             let way_on = if classes < 2 {
                 ""
@@ -107,13 +103,7 @@ pub(super) fn word(loss: Loss) -> &'static str {
 
 /// The objective of a loss for one picture; refused where loss and goal are not both targeted or both untargeted.
 pub(super) fn objective(loss: Loss, goal: Goal) -> Result<Objective> {
-    let targeted = match loss {
-        Loss::CrossEntropy | Loss::Margin | Loss::Dlr => false,
-        Loss::CrossEntropyTargeted | Loss::TwoTerm | Loss::MarginTargeted | Loss::DlrTargeted => {
-            true
-        }
-    };
-    if targeted != goal.target().is_some() {
+    if loss.is_targeted() != goal.target().is_some() {
         return Err(Error::invalid(format!(
             "loss {} does not fit the goal {goal:?}",
             word(loss)
@@ -191,4 +181,88 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
     let largest = f64::from(largest);
     let sum: f64 = logits.iter().map(|&z| (f64::from(z) - largest).exp()).sum();
     largest + sum.ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed with PyTorch 2.15 in float64 from the formulas of the papers.
+    #[test]
+    fn values_are_those_of_pytorch() {
+        let logits = [1.5, -0.25, 3.0, 0.75, -2.0];
+        for (loss, expected) in [
+            (Loss::CrossEntropy, 1.8177564259058276),
+            (Loss::CrossEntropyTargeted, -2.5677564259058276),
+            (Loss::TwoTerm, -0.75),
+            (Loss::Margin, 1.5),
+            (Loss::MarginTargeted, -2.25),
+            (Loss::Dlr, 0.6666666666663703),
+            (Loss::DlrTargeted, -0.27272727272717356),
+        ] {
+            let objective = Objective {
+                loss,
+                label: 0,
+                target: Some(3),
+            };
+            let found = f64::from(value(objective, &logits).unwrap());
+            assert!((found - expected).abs() < 1e-6, "{loss:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn values_without_their_classes_are_errors() {
+        let objective = |loss, label, target| Objective {
+            loss,
+            label,
+            target,
+        };
+        for (objective, logits) in [
+            (objective(Loss::CrossEntropy, 2, None), [0.0, 1.0]),
+            (objective(Loss::TwoTerm, 0, None), [0.0, 1.0]),
+            (objective(Loss::MarginTargeted, 0, Some(2)), [0.0, 1.0]),
+            (objective(Loss::Dlr, 0, None), [0.0, 1.0]),
+            (objective(Loss::DlrTargeted, 0, Some(1)), [0.0, 1.0]),
+        ] {
+            assert!(value(objective, &logits).is_err(), "{objective:?}");
+        }
+    }
+
+    #[test]
+    fn a_goal_chooses_the_form_of_the_loss() {
+        for (text, untargeted, targeted) in [
+            ("ce", Some(Loss::CrossEntropy), Loss::CrossEntropyTargeted),
+            ("margin", Some(Loss::Margin), Loss::MarginTargeted),
+            ("dlr", Some(Loss::Dlr), Loss::DlrTargeted),
+            ("two-term", None, Loss::TwoTerm),
+        ] {
+            let name: LossName = text.parse().unwrap();
+            assert_eq!(name.to_string(), text);
+            assert_eq!(name.resolve(false, 4).ok(), untargeted);
+            assert_eq!(name.resolve(true, 4).unwrap(), targeted);
+        }
+        assert!("hinge".parse::<LossName>().is_err());
+    }
+
+    #[test]
+    fn too_few_classes_for_dlr_name_the_way_on() {
+        for (targeted, classes) in [(false, 2), (true, 3)] {
+            let refused = LossName::Dlr.resolve(targeted, classes).unwrap_err();
+            assert!(refused.to_string().contains("--loss margin"), "{refused}");
+            assert!(LossName::Dlr.resolve(targeted, classes + 1).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_loss_and_a_goal_of_different_kinds_are_refused() {
+        let untargeted = Goal::Untargeted { label: 0 };
+        let targeted = Goal::Targeted {
+            label: 0,
+            target: 1,
+        };
+        assert!(objective(Loss::CrossEntropy, untargeted).is_ok());
+        assert!(objective(Loss::CrossEntropy, targeted).is_err());
+        assert!(objective(Loss::TwoTerm, targeted).is_ok());
+        assert!(objective(Loss::TwoTerm, untargeted).is_err());
+    }
 }

@@ -6,6 +6,8 @@
 mod bim;
 mod descent;
 mod fgsm;
+#[cfg(test)]
+mod laws;
 mod loss;
 mod noise;
 mod options;
@@ -13,6 +15,8 @@ mod pgd;
 pub mod random;
 mod registry;
 mod step;
+#[cfg(test)]
+pub(crate) mod toys;
 
 use std::{future::Future, pin::Pin};
 

@@ -14,7 +14,7 @@
 //! # Source
 //!
 //! Random directions against worst-case ones: Fawzi, Moosavi-Dezfooli and Frossard, *Robustness of Classifiers: from
-//! Adversarial to Random Noise*, arXiv 1608.08967, section 3.
+//! Adversarial to Random Noise*, arXiv 1608.08967.
 
 use rand::Rng;
 

@@ -182,3 +182,115 @@ impl Stepper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRADIENTS: [[f32; 2]; 4] = [[0.5, -2.0], [0.25, 1.0], [-1.0, 0.0], [0.125, -0.5]];
+
+    /// Where two values that start at 0 lie after each step, with step size 0.1: `torch.optim` (PyTorch 2.15, float64,
+    /// `maximize=True`) on the same gradients.
+    #[test]
+    fn rules_named_after_optimisers_move_as_in_pytorch() {
+        let adam = StepRule::ALL[3];
+        let cases = [
+            (
+                StepRule::Sgd { momentum: 0.0 },
+                [
+                    [0.05, -0.2],
+                    [0.075, -0.1],
+                    [-0.025, -0.1],
+                    [-0.0125, -0.15],
+                ],
+            ),
+            (
+                StepRule::Sgd { momentum: 0.9 },
+                [
+                    [0.05, -0.2],
+                    [0.12, -0.28],
+                    [0.083, -0.352],
+                    [0.0622, -0.4668],
+                ],
+            ),
+            (
+                adam,
+                [
+                    [0.09999999800000003, -0.0999999995],
+                    [0.19321795952253767, -0.12663370329756846],
+                    [0.17258225711458858, -0.1472216334965584],
+                    [0.16208628742562045, -0.17637667058477208],
+                ],
+            ),
+            (
+                StepRule::RmsProp,
+                [
+                    [0.9999998000000395, -0.9999999500000021],
+                    [1.4490129744218299, -0.5509867150943544],
+                    [0.5742733839286743, -0.5509867150943544],
+                    [0.6835090648188331, -0.7721456394885928],
+                ],
+            ),
+            (
+                StepRule::Adagrad,
+                [
+                    [0.09999999998, -0.099999999995],
+                    [0.1447213595219958, -0.05527864044700421],
+                    [0.05743420343521789, -0.05527864044700421],
+                    [0.06828072632520953, -0.07710042946965107],
+                ],
+            ),
+        ];
+        for (rule, expected) in cases {
+            let mut stepper = Stepper::new(rule, Norm::Linf, 0.1, 2);
+            let mut x = [0.0; 2];
+            for (gradient, expected) in GRADIENTS.iter().zip(expected) {
+                stepper.climb(gradient, &mut x);
+                for (x, expected) in x.iter().zip(expected) {
+                    let error: f64 = f64::from(*x) - expected;
+                    assert!(error.abs() < 3e-7, "{rule}: {x} is not {expected}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn steepest_and_sign_have_the_length_they_promise() {
+        let gradient = [3.0, 0.0, -4.0];
+        for (rule, norm, expected) in [
+            (StepRule::Steepest, Norm::Linf, [0.5, 0.0, -0.5]),
+            (StepRule::Steepest, Norm::L2, [0.3, 0.0, -0.4]),
+            (StepRule::Steepest, Norm::L1, [0.0, 0.0, -0.5]),
+            (StepRule::Sign, Norm::L2, [0.5, 0.0, -0.5]),
+        ] {
+            let mut x = [0.5; 3];
+            Stepper::new(rule, norm, 0.5, 3).climb(&gradient, &mut x);
+            for (x, expected) in x.iter().zip(expected) {
+                assert!((x - 0.5 - expected).abs() < 1e-7, "{rule} in {norm}: {x}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_rule_leaves_the_finite_numbers_or_moves_without_a_gradient() {
+        for rule in StepRule::ALL {
+            for norm in Norm::ALL {
+                let mut stepper = Stepper::new(rule, norm, 1e30, 3);
+                let mut x = [0.5; 3];
+                stepper.climb(&[0.0; 3], &mut x);
+                assert_eq!(x, [0.5; 3], "{rule} in {norm}");
+                stepper.climb(&[f32::MAX, f32::MIN_POSITIVE, f32::MIN], &mut x);
+                assert!(x.iter().all(|x| x.is_finite()), "{rule} in {norm}: {x:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for rule in StepRule::ALL {
+            assert_eq!(rule.word().parse::<StepRule>().unwrap(), rule);
+            assert!(rule.to_string().starts_with(rule.word()));
+        }
+        assert!("ftrl".parse::<StepRule>().is_err());
+    }
+}

@@ -20,6 +20,11 @@ impl Ball {
 
     /// The point of the ball nearest to `x` in the Euclidean sense, both limits respected at once.
     pub fn project(&self, original: &Image, x: &mut Image) {
+        // A ball of one point needs no search for a multiplier.
+        if self.eps == 0.0 {
+            x.clone_from(original);
+            return;
+        }
         self.norm
             .project(original.pixels(), x.pixels_mut(), self.eps);
     }
