@@ -295,6 +295,35 @@ mod tests {
     }
 
     #[test]
+    fn reaching_the_goal_counts_for_more_than_the_loss() {
+        let [x, y] = [0.0, 1.0].map(|pixel| Image::new([1, 1, 1], vec![pixel]).unwrap());
+        let mut search = Search::new(&x);
+        search.offer(&x, 2.0, false);
+        search.offer(&y, f32::NAN, false);
+        assert_eq!(search.best.image, x);
+        // With many classes, cross-entropy may fall while another class takes the lead.
+        search.offer(&y, 1.0, true);
+        assert!(search.best.reached && search.best.image == y);
+    }
+
+    #[test]
+    fn one_gradient_that_is_not_zero_is_enough_to_say_so() {
+        for (gradients, zero) in [
+            (vec![0.0, 0.0], true),
+            (vec![0.0, 1.0, 0.0], false),
+            (vec![1.0, 0.0], false),
+            (vec![f32::NAN, f32::INFINITY], true),
+        ] {
+            let mut search = Search::new(&Image::zeros([1, 1, 1]));
+            assert!(!search.best.zero_gradient);
+            for gradient in &gradients {
+                search.look(&mut [*gradient]);
+            }
+            assert_eq!(search.best.zero_gradient, zero, "{gradients:?}");
+        }
+    }
+
+    #[test]
     fn a_case_that_the_attack_was_not_built_for_is_refused() {
         let attack = || Box::new(descent(Norm::Linf, 0.1));
         let jobs = [ramp_job(AWAY)];
