@@ -23,8 +23,8 @@ pub fn stream(seed: u64, sample: &str, attack: &str, purpose: u64) -> ChaCha8Rng
     ChaCha8Rng::from_seed(hash.finalize().into())
 }
 
-/// The numbers of restart `restart`: the stream of ChaCha (RFC 7539, section 2.3) with that number and the same key, from
-/// its beginning. They do not depend on how many numbers `rng` or another restart has drawn.
+/// The numbers of restart `restart`: the same ChaCha key with a nonce of its own, from the beginning. They do not depend
+/// on how many numbers `rng` or another restart has drawn.
 pub fn fork(rng: &ChaCha8Rng, restart: u64) -> ChaCha8Rng {
     let mut fork = ChaCha8Rng::from_seed(rng.get_seed());
     // Stream 0 is `rng` itself.
