@@ -4,9 +4,15 @@ pub mod attacks;
 pub mod data;
 pub mod engine;
 mod error;
+pub mod evaluate;
 pub mod image;
+pub mod judge;
+pub mod model;
 pub mod oracle;
+pub mod preprocessing;
+pub mod report;
 pub mod results;
+pub mod run;
 pub mod stats;
 pub mod threat;
 

@@ -4,10 +4,9 @@ use crate::{
     Error, Result,
     fold::fold,
     grad::gradient,
-    graph::{Dim, Graph, ValueId},
+    graph::{Graph, ValueId},
+    logits::matrix,
     loss::Loss,
-    op::Op,
-    shape::display,
     tensor::DType,
 };
 
@@ -77,19 +76,4 @@ fn with_loss(model: &Graph, loss: Loss) -> Result<(Graph, Values)> {
     graph.output("logits", logits);
     graph.output("loss", loss);
     Ok((graph, Values { input, loss }))
-}
-
-/// Logits as `[N, C]`: further axes of side 1 are dropped.
-fn matrix(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
-    match graph.shape(output) {
-        [_, _] => Ok(output),
-        &[batch, classes, ref rest @ ..] if rest.iter().all(|&dim| dim == Dim::Fixed(1)) => {
-            let shape = vec![batch, classes];
-            graph.add(Op::Reshape { shape }, &[output])
-        }
-        shape => Err(Error::unsupported(format!(
-            "its output has shape {}, a classifier's is [N, C]",
-            display(shape)
-        ))),
-    }
 }

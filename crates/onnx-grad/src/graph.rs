@@ -195,6 +195,35 @@ impl Graph {
         self.outputs.clear();
     }
 
+    /// Appends all of `other`, with `inputs` in the place of its inputs; answers its outputs, in order.
+    ///
+    /// Shapes are inferred anew, so an input may have another shape than `other` was built for. Fails if the number of
+    /// inputs differs or an operator cannot take them.
+    pub fn inline(&mut self, other: &Self, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+        if inputs.len() != other.inputs.len() {
+            return Err(Error::invalid(format!(
+                "a graph of {} inputs was given {}",
+                other.inputs.len(),
+                inputs.len()
+            )));
+        }
+        let mut ids: Vec<ValueId> = Vec::with_capacity(other.nodes.len());
+        for (id, node) in other.ids().zip(&other.nodes) {
+            ids.push(match &node.op {
+                Op::Input => {
+                    let position = other.inputs.iter().position(|&input| input == id);
+                    inputs[position.expect("every input node is listed as an input")]
+                }
+                Op::Constant(tensor) => self.named_constant(&*node.name, tensor.clone()),
+                op => {
+                    let sources: Vec<ValueId> = node.inputs.iter().map(|id| ids[id.0]).collect();
+                    self.add_named(&*node.name, op.clone(), &sources)?
+                }
+            });
+        }
+        Ok(other.outputs.iter().map(|(_, id)| ids[id.0]).collect())
+    }
+
     /// Turns a constant into an input of the same name, type and shape: a weight to be trained.
     /// Fails if the value is not a constant.
     pub fn constant_to_input(&mut self, id: ValueId) -> Result<()> {

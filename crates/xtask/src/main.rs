@@ -1,2 +1,144 @@
-//! x
-fn main() {}
+//! Repository chores. `cargo xtask test` is the one test command.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Python packages that the tests use, apart from the build: the second engine is one of them.
+const TEST_PACKAGES: [&str; 1] = ["onnxruntime==1.32.0"];
+
+const USAGE: &str = "\
+cargo xtask test   formatting, lints, docs, all tests on both engines; installs ONNX Runtime into target/test-env
+cargo xtask check  the same without the tests
+";
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    let result = match (arguments.next().as_deref(), arguments.next()) {
+        (Some("test"), None) => check().and_then(|()| test()),
+        (Some("check"), None) => check(),
+        _ => {
+            say(USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Formatting, lints and documentation.
+fn check() -> Result<()> {
+    cargo(&["fmt", "--all", "--check"], &[])?;
+    cargo(
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ],
+        &[],
+    )?;
+    cargo(
+        &["doc", "--workspace", "--no-deps", "--quiet"],
+        &[("RUSTDOCFLAGS", "-D warnings".into())],
+    )
+}
+
+/// All tests, with both engines there.
+fn test() -> Result<()> {
+    let library = onnx_runtime()?;
+    cargo(
+        &["test", "--workspace"],
+        &[("ORT_DYLIB_PATH", library.into_os_string())],
+    )
+}
+
+/// ONNX Runtime's shared library: the one that `ORT_DYLIB_PATH` names, or one installed into a local folder.
+fn onnx_runtime() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("ORT_DYLIB_PATH") {
+        return Ok(path.into());
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let environment = root.join("target/test-env");
+    let python = environment.join(if cfg!(windows) {
+        "Scripts/python.exe"
+    } else {
+        "bin/python"
+    });
+    if !python.exists() {
+        run(Command::new("python3")
+            .args(["-m", "venv"])
+            .arg(&environment))
+        .context("the tests need Python 3 with its venv module")?;
+    }
+    run(Command::new(&python)
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ])
+        .args(TEST_PACKAGES))?;
+    let located = Command::new(&python)
+        .args([
+            "-c",
+            "import onnxruntime, sys; sys.stdout.write(onnxruntime.__path__[0])",
+        ])
+        .output()
+        .context("cannot run the Python of target/test-env")?;
+    let folder = PathBuf::from(String::from_utf8(located.stdout)?).join("capi");
+    let mut libraries: Vec<PathBuf> = fs::read_dir(&folder)
+        .with_context(|| folder.display().to_string())?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            let name = path
+                .file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            name.starts_with("libonnxruntime.") || name == "onnxruntime.dll"
+        })
+        .collect();
+    libraries.sort();
+    libraries
+        .into_iter()
+        .next()
+        .with_context(|| format!("no ONNX Runtime library in {}", folder.display()))
+}
+
+fn cargo(arguments: &[&str], environment: &[(&str, OsString)]) -> Result<()> {
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let pairs = environment.iter().map(|(name, value)| (name, value));
+    run(Command::new(program).args(arguments).envs(pairs))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    say(&format!("$ {command:?}\n"));
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} failed");
+    }
+    Ok(())
+}
+
+/// Writes to stderr; nothing can be done about a closed one.
+fn say(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

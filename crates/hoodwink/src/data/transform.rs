@@ -1,6 +1,6 @@
 //! From the picture in the file to the picture the model is shown.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use fast_image_resize::images::{Image as Pixels, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
@@ -56,6 +56,15 @@ impl FromStr for Resize {
                 "{text:?} is not a size: write 256 for the short side, or 224x320 for height and width"
             ))
         })
+    }
+}
+
+impl fmt::Display for Resize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ShortSide(side) => write!(f, "{side}"),
+            Self::Exact { height, width } => write!(f, "{height}x{width}"),
+        }
     }
 }
 

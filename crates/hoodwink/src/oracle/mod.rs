@@ -7,12 +7,12 @@
 pub mod batcher;
 mod handle;
 
-use std::future::Future;
+use std::{future::Future, str::FromStr};
 
 pub use handle::{Handle, Spent};
 pub use onnx_grad::Loss;
 
-use crate::{Result, image::Image};
+use crate::{Error, Result, image::Image};
 
 /// How much the attacker may see, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,21 @@ pub enum Access {
     Scores,
     /// Gradients with respect to the pixels: white box.
     Gradients,
+}
+
+impl FromStr for Access {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::Labels, Self::Scores, Self::Gradients]
+            .into_iter()
+            .find(|access| access.word() == text)
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "access {text:?} is not labels, scores or gradients"
+                ))
+            })
+    }
 }
 
 impl Access {

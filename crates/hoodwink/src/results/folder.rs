@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! run.toml                    settings and digests
+//! command.txt                 the command line, for people
 //! timing.json                 seconds, apart because they differ from run to run
 //! samples/part-00000.parquet  rows of the samples 0 to 63, and so on
 //! pictures/…                  originals and adversarial pictures
@@ -24,6 +25,7 @@ pub const SAMPLES_PER_PART: u64 = 64;
 
 const RUN: &str = "run.toml";
 const TIMING: &str = "timing.json";
+const COMMAND: &str = "command.txt";
 const SAMPLES: &str = "samples";
 const UNFINISHED: &str = "unfinished";
 
@@ -159,14 +161,14 @@ impl RunFolder {
 
     /// Writes a picture as PNG at a path relative to the folder.
     pub fn write_picture(&self, relative: &str, picture: &Picture) -> Result<()> {
-        self.write(relative, &encode_png(picture))
+        self.write(relative, &picture.encode_png())
     }
 
     /// Reads a picture at a path relative to the folder.
     pub fn read_picture(&self, relative: &str) -> Result<Picture> {
         let path = self.inside(relative)?;
         let bytes = fs::read(&path).map_err(Error::io(&path))?;
-        decode_png(&bytes, &path.display().to_string())
+        Picture::decode(&bytes, &path.display().to_string())
     }
 
     /// Where the original of a sample lies, relative to the folder.
@@ -188,6 +190,21 @@ impl RunFolder {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
                 .map_err(|e| Error::invalid(format!("{}: {e}", path.display()))),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io(path)(e)),
+        }
+    }
+
+    /// Writes the command line that gives this run; the report shows it.
+    pub fn write_command(&self, command: &str) -> Result<()> {
+        self.write(COMMAND, command.as_bytes())
+    }
+
+    /// The command line that gives this run, if it was noted.
+    pub fn command(&self) -> Result<Option<String>> {
+        let path = self.path.join(COMMAND);
+        match fs::read_to_string(&path) {
+            Ok(command) => Ok(Some(command)),
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::io(path)(e)),
         }
@@ -282,34 +299,6 @@ fn flatten(prefix: &str, value: &toml::Value, into: &mut Vec<(String, String)>) 
             }
         }
         plain => into.push((prefix.to_owned(), plain.to_string())),
-    }
-}
-
-fn encode_png(picture: &Picture) -> Vec<u8> {
-    use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
-    let color = match picture.channels() {
-        1 => ExtendedColorType::L8,
-        _ => ExtendedColorType::Rgb8,
-    };
-    let mut bytes = Vec::new();
-    PngEncoder::new(&mut bytes)
-        .write_image(
-            picture.bytes(),
-            picture.width() as u32,
-            picture.height() as u32,
-            color,
-        )
-        .expect("writing to memory cannot fail");
-    bytes
-}
-
-fn decode_png(bytes: &[u8], file: &str) -> Result<Picture> {
-    let image =
-        image::load_from_memory(bytes).map_err(|e| Error::invalid(format!("{file}: {e}")))?;
-    let (w, h) = (image.width() as usize, image.height() as usize);
-    match image.color().channel_count() {
-        1 => Picture::new(1, h, w, image.to_luma8().into_raw()),
-        _ => Picture::new(3, h, w, image.to_rgb8().into_raw()),
     }
 }
 

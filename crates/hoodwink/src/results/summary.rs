@@ -206,6 +206,16 @@ impl NormsSummary {
             linf: spread(|v| v.norms.linf)?,
         })
     }
+
+    /// The sizes in the norm of a threat model: `linf`, `l2`, `l1` or `l0`.
+    pub fn in_norm(&self, norm: &str) -> Spread {
+        match norm {
+            "l0" => self.l0,
+            "l1" => self.l1,
+            "l2" => self.l2,
+            _ => self.linf,
+        }
+    }
 }
 
 impl Spread {

@@ -65,11 +65,18 @@ pub fn percent(proportion: f64) -> String {
     }
 }
 
-/// The ends of an interval as percentages; a dash if nothing was measured.
-pub fn ends(interval: &Interval) -> String {
-    match interval.n {
-        0 => "–".to_owned(),
-        _ => format!("{:.1}–{:.1}%", 100.0 * interval.low, 100.0 * interval.high),
+impl Interval {
+    /// The measured proportion as a percentage; a dash if nothing was measured.
+    pub fn percent(&self) -> String {
+        percent(self.value)
+    }
+
+    /// The ends of the interval as percentages; a dash if nothing was measured.
+    pub fn ends(&self) -> String {
+        match self.n {
+            0 => "–".to_owned(),
+            _ => format!("{:.1}–{:.1}%", 100.0 * self.low, 100.0 * self.high),
+        }
     }
 }
 
@@ -88,20 +95,16 @@ fn rows(summary: &Summary) -> Vec<[String; HEAD.len()]> {
         .attacks
         .iter()
         .map(|attack| {
-            let size = attack.norms.map(|norms| match norm {
-                "l1" => norms.l1.median,
-                "l2" => norms.l2.median,
-                _ => norms.linf.median,
-            });
+            let size = attack.norms.map(|norms| norms.in_norm(norm).median);
             let mean = |mean: Option<f64>| mean.map_or_else(dash, |mean| format!("{mean:.1}"));
             [
                 attack.name.clone(),
                 attack.eps.clone(),
-                percent(attack.clean_accuracy.value),
-                percent(attack.robust_accuracy.value),
-                ends(&attack.robust_accuracy),
-                percent(attack.robust_accuracy_saved.value),
-                percent(attack.success_rate.value),
+                attack.clean_accuracy.percent(),
+                attack.robust_accuracy.percent(),
+                attack.robust_accuracy.ends(),
+                attack.robust_accuracy_saved.percent(),
+                attack.success_rate.percent(),
                 size.map_or_else(dash, |size| distance(norm, size)),
                 mean(attack.gradients.mean),
                 mean(attack.queries.mean),
@@ -115,9 +118,9 @@ fn rows(summary: &Summary) -> Vec<[String; HEAD.len()]> {
                 "worst of all".to_owned(),
                 worst.eps.clone(),
                 dash(),
-                percent(worst.robust_accuracy.value),
-                ends(&worst.robust_accuracy),
-                percent(worst.robust_accuracy_saved.value),
+                worst.robust_accuracy.percent(),
+                worst.robust_accuracy.ends(),
+                worst.robust_accuracy_saved.percent(),
                 dash(),
                 dash(),
                 dash(),

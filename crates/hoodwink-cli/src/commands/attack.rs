@@ -1,0 +1,286 @@
+//! `hoodwink attack`: attacks a model on a data set, into a run folder.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    io::Write as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use hoodwink::{
+    attacks::{self, AttackOptions, LossName, StepRule},
+    data::Dataset,
+    evaluate::{Evaluation, Threat, Trial},
+    model::Classifier,
+    oracle::{Access, Spent},
+    report,
+    results::{
+        AttackRecord, DataRecord, ModelRecord, Run, RunFolder, Settings, Summary, ThreatRecord,
+        table::SCHEMA, text,
+    },
+    run::run as run_into,
+    threat::{Eps, Norm, TargetChoice},
+};
+
+use super::Format;
+use crate::{
+    Status,
+    args::{self, CrewArgs, DataArgs, ModelArgs, Prepared},
+    progress::{Progress, complain},
+};
+
+/// Attack a model on a data set, and write a run folder with its report.
+///
+/// Every picture the model gets right is attacked inside the ball of radius eps around it, in pixel units from 0 to 1
+/// whatever the model eats. Success is judged twice: on the attack's own floats, and on the 8-bit PNG, written and read
+/// back. An interrupted run is taken up again by the same command.
+#[derive(Parser)]
+#[command(after_help = "Examples:
+  hoodwink attack cifar.onnx x.npy --labels y.npy --attack pgd --eps 8/255 --out runs/pgd
+  hoodwink attack photo.onnx photos/ --attack fgsm,pgd --norm l2 --eps 0.5,1 --steps 40 --restarts 5 --out runs/l2
+  hoodwink attack photo.onnx photos/ --attack pgd --eps 4/255 --target least-likely --loss two-term --out runs/targeted")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Attacks, in order: bim, fgsm, gaussian-noise, pgd, uniform-noise
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "pgd",
+        help_heading = "Attack"
+    )]
+    attack: Vec<String>,
+    /// Norm of the ball: linf, l2 or l1
+    #[arg(long, default_value_t = Norm::Linf, help_heading = "Attack")]
+    norm: Norm,
+    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5
+    #[arg(long, value_delimiter = ',', required = true, help_heading = "Attack")]
+    eps: Vec<Eps>,
+    /// Steps of an iterative attack
+    #[arg(long, value_name = "N", help_heading = "Attack")]
+    steps: Option<usize>,
+    /// Size of a step, in the same units as eps
+    #[arg(long, value_name = "SIZE", help_heading = "Attack")]
+    step_size: Option<Eps>,
+    /// Times an attack with a random start begins anew
+    #[arg(long, value_name = "N", help_heading = "Attack")]
+    restarts: Option<usize>,
+    /// What the attack maximises: ce, margin, dlr or, with a target, two-term
+    #[arg(long, help_heading = "Attack")]
+    loss: Option<LossName>,
+    /// How a gradient becomes a step: steepest, sign, normalised, adam, sgd, rmsprop or adagrad
+    #[arg(long, value_name = "RULE", help_heading = "Attack")]
+    step_rule: Option<StepRule>,
+    /// Whether an attack begins at a random point of the ball
+    #[arg(long, value_name = "BOOL", help_heading = "Attack")]
+    random_start: Option<bool>,
+    /// Momentum of the step rule sgd
+    #[arg(long, value_name = "SHARE", help_heading = "Attack")]
+    momentum: Option<f64>,
+    /// Samples a noise attack draws
+    #[arg(long, value_name = "N", help_heading = "Attack")]
+    tries: Option<usize>,
+    /// Aim at a class: its number, most-likely, least-likely or random
+    #[arg(long, value_name = "CLASS", help_heading = "Threat")]
+    target: Option<TargetChoice>,
+    /// Most the attacker may see: labels, scores or gradients
+    #[arg(long, default_value = "gradients", help_heading = "Threat")]
+    access: Access,
+    /// Most forward passes for each picture and attack
+    #[arg(long, value_name = "N", help_heading = "Threat")]
+    max_queries: Option<u64>,
+    /// Most gradients for each picture and attack
+    #[arg(long, value_name = "N", help_heading = "Threat")]
+    max_gradients: Option<u64>,
+    /// Seed of all randomness
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder of the run: rows, pictures, run.toml, report.html
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(flatten)]
+    crew: CrewArgs,
+}
+
+pub(crate) fn run(args: Args) -> Result<Status> {
+    let prepared = args.model.resolve()?;
+    let model = args.model.open(&prepared)?;
+    let trials = args.trials(model.classes())?;
+    let recipes = recipes(&args.attack, &trials);
+    let data = args.data.open(&prepared)?;
+    for notice in model.notices().iter().chain(data.notices()) {
+        complain(&format!("note: {notice}"));
+    }
+    let record = args.record(&prepared, &model, &data, recipes)?;
+    let folder = RunFolder::create(&args.out, &record)?;
+    let evaluation = Arc::new(Evaluation {
+        threat: Threat {
+            norm: args.norm,
+            target: args.target,
+            access: args.access,
+            budget: Spent {
+                queries: args.max_queries.unwrap_or(u64::MAX),
+                gradients: args.max_gradients.unwrap_or(u64::MAX),
+            },
+        },
+        trials,
+        seed: args.seed,
+    });
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&stop);
+    ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed))
+        .context("cannot listen for Ctrl-C")?;
+    let mut progress = Progress::new("attacking", args.crew.quiet);
+    let complete = run_into(
+        &folder,
+        &evaluation,
+        &model,
+        &data,
+        args.crew.resolve(),
+        &stop,
+        |so_far| {
+            let mut success = String::new();
+            if so_far.attempted > 0 {
+                let share = 100.0 * so_far.fooled as f64 / so_far.attempted as f64;
+                // Writing to a string cannot fail.
+                let _ = write!(success, "fooled {share:.1}%");
+            }
+            progress.show(so_far.done, so_far.samples, &success);
+        },
+    )?;
+    progress.finish();
+    if !complete {
+        complain(&format!(
+            "stopped; the same command takes {} up again",
+            args.out.display()
+        ));
+        return Ok(Status::Interrupted);
+    }
+
+    let report = report::write(&folder)?;
+    let summary = Summary::of(folder.run(), &folder.rows()?, folder.timing()?.as_ref());
+    let mut out = std::io::stdout().lock();
+    match args.format {
+        Format::Json => {
+            serde_json::to_writer(&mut out, &summary)?;
+            writeln!(out)?;
+        }
+        Format::Table => {
+            write!(out, "{}", text::plain(&summary))?;
+            writeln!(out, "report: {}", report.display())?;
+        }
+    }
+    Ok(Status::Done)
+}
+
+impl Args {
+    /// Every attack at every eps, in order.
+    fn trials(&self, classes: usize) -> Result<Vec<Trial>> {
+        let mut trials = Vec::new();
+        for name in &self.attack {
+            let entry = attacks::find(name)?;
+            for eps in &self.eps {
+                let attack = entry.build(&AttackOptions {
+                    steps: self.steps,
+                    step_size: self.step_size.as_ref().map(Eps::value),
+                    restarts: self.restarts,
+                    random_start: self.random_start,
+                    loss: self.loss,
+                    rule: self.step_rule,
+                    momentum: self.momentum,
+                    tries: self.tries,
+                    ..AttackOptions::new(self.norm, eps.value(), self.target.is_some(), classes)
+                })?;
+                trials.push(Trial {
+                    eps: eps.clone(),
+                    attack,
+                });
+            }
+        }
+        if trials.is_empty() {
+            bail!("nothing to do: name an attack and an eps");
+        }
+        Ok(trials)
+    }
+
+    fn record(
+        &self,
+        prepared: &Prepared,
+        model: &Classifier,
+        data: &Dataset,
+        attacks: Vec<AttackRecord>,
+    ) -> Result<Run> {
+        let budget = [
+            ("queries", self.max_queries),
+            ("gradients", self.max_gradients),
+        ];
+        Ok(Run {
+            schema: SCHEMA,
+            hoodwink: env!("CARGO_PKG_VERSION").to_owned(),
+            engine: model.engine().version(),
+            model: ModelRecord {
+                path: args::text(&self.model.model),
+                sha256: model.sha256().to_owned(),
+                input: model.input(),
+                classes: model.classes(),
+                preprocessing: prepared.to_string(),
+            },
+            data: DataRecord {
+                path: args::text(&self.data.data),
+                digest: data.digest()?,
+                samples: data.len(),
+                class_names: data
+                    .class_names()
+                    .map(<[String]>::to_vec)
+                    .unwrap_or_default(),
+            },
+            threat: ThreatRecord {
+                norm: self.norm.to_string(),
+                eps: self.eps.iter().map(Eps::to_string).collect(),
+                goal: self.target.map_or_else(
+                    || "untargeted".to_owned(),
+                    |target| format!("targeted: {target}"),
+                ),
+                access: self.access.word().to_owned(),
+                budget: budget
+                    .into_iter()
+                    .filter_map(|(name, limit)| Some((name.to_owned(), limit?)))
+                    .collect::<BTreeMap<_, _>>(),
+            },
+            attacks,
+            settings: Settings {
+                seed: self.seed,
+                batch: self.crew.resolve().batch,
+            },
+        })
+    }
+}
+
+/// The recipe of each attack; where it differs between radii, all of them.
+fn recipes(names: &[String], trials: &[Trial]) -> Vec<AttackRecord> {
+    let of = |name: &String| {
+        let mut recipes: Vec<String> = trials
+            .iter()
+            .filter(|trial| trial.attack.name() == name)
+            .map(|trial| trial.attack.recipe())
+            .collect();
+        recipes.dedup();
+        AttackRecord {
+            name: name.clone(),
+            recipe: recipes.join("; "),
+        }
+    };
+    names.iter().map(of).collect()
+}

@@ -1,0 +1,63 @@
+//! `hoodwink grad`: the gradient of a model as a plain ONNX file.
+
+use std::{fs, io::Write as _, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use hoodwink::attacks::LossName;
+use onnx_grad::{Dim, Lowering, fold, gradient_graph, load, logits, to_onnx};
+
+use crate::{Status, args::text, progress::complain};
+
+/// Write the gradient of a model as a plain ONNX file.
+///
+/// The file takes the model's own input and `labels` (int64, [N]), for targeted losses `targets` too, and gives `logits`
+/// [N,C], `loss` [N] and `grad`, the gradient of the sum of the losses with respect to the input. Any ONNX runtime runs
+/// it.
+#[derive(Parser)]
+#[command(after_help = "Example:\n  hoodwink grad resnet.onnx -o resnet-grad.onnx --loss ce")]
+pub(crate) struct Args {
+    /// The model, an ONNX file
+    model: PathBuf,
+    /// Where to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// ce, margin, dlr or, with --targeted, two-term
+    #[arg(long, default_value = "ce")]
+    loss: LossName,
+    /// The form of the loss that aims at a class; adds the input `targets`
+    #[arg(long)]
+    targeted: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Status> {
+    let loaded = load(&args.model).with_context(|| text(&args.model))?;
+    for notice in &loaded.notices {
+        complain(&format!("note: {notice}"));
+    }
+    let mut model = loaded.graph;
+    let (_, scores) = model
+        .outputs()
+        .first()
+        .cloned()
+        .context("the model has no output")?;
+    let scores = logits(&mut model, scores)?;
+    model.clear_outputs();
+    model.output("logits", scores);
+    let classes = match model.shape(scores) {
+        &[_, Dim::Fixed(classes)] => classes,
+        _ => bail!("the model's number of classes is not fixed"),
+    };
+    let gradient = gradient_graph(&model, args.loss.resolve(args.targeted, classes)?)?;
+    let gradient = fold(&gradient)?;
+    fs::write(&args.output, to_onnx(&gradient, Lowering::Portable)?)
+        .with_context(|| text(&args.output))?;
+    writeln!(
+        std::io::stdout(),
+        "{}: {} nodes forward, {} with the gradient",
+        text(&args.output),
+        model.nodes().len(),
+        gradient.nodes().len()
+    )?;
+    Ok(Status::Done)
+}

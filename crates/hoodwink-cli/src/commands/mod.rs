@@ -1,0 +1,17 @@
+//! One file per sub-command, one function each.
+
+pub(crate) mod attack;
+pub(crate) mod grad;
+pub(crate) mod predict;
+pub(crate) mod report;
+
+use clap::ValueEnum;
+
+/// How results are printed on stdout.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// One object
+    Json,
+}

@@ -1,0 +1,315 @@
+//! What a model's training code does to a picture before the first layer, as part of the graph.
+//!
+//! With preprocessing inside the graph, gradients are with respect to pixels and eps is in pixel units, whatever
+//! the model eats.
+
+use std::{fmt, str::FromStr};
+
+use onnx_grad::{DType, Dim, Graph, Op, Tensor, ValueId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Range of the values a model eats, before mean and standard deviation are taken off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InputRange {
+    /// 0 to 1.
+    #[default]
+    #[serde(rename = "0..1")]
+    ZeroToOne,
+    /// 0 to 255.
+    #[serde(rename = "0..255")]
+    ZeroTo255,
+    /// -1 to 1.
+    #[serde(rename = "-1..1")]
+    MinusOneToOne,
+}
+
+/// Order of the colour channels a model eats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channels {
+    /// Red first.
+    #[default]
+    Rgb,
+    /// Blue first.
+    Bgr,
+}
+
+/// Order of the axes a model eats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// Channels before rows and columns.
+    #[default]
+    Nchw,
+    /// Channels last.
+    Nhwc,
+}
+
+/// How pixels in \[0, 1\], RGB, become a model's input: channels are put in order, mean and standard deviation taken
+/// off, the result stretched to the range, the axes put in order.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Preprocessing {
+    /// Subtracted, one value or one per channel in the order the model eats them, in units of \[0, 1\]; none if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mean: Vec<f32>,
+    /// Divided by, one value or one per channel in the order the model eats them, in units of \[0, 1\]; none if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub std: Vec<f32>,
+    /// Range of values.
+    #[serde(default)]
+    pub input_range: InputRange,
+    /// Order of channels.
+    #[serde(default)]
+    pub channels: Channels,
+    /// Order of axes.
+    #[serde(default)]
+    pub layout: Layout,
+}
+
+impl Preprocessing {
+    /// Appends to `graph` what turns pixels `[N, channels, height, width]` into an input of shape `wanted`.
+    pub(crate) fn append(
+        &self,
+        graph: &mut Graph,
+        pixels: ValueId,
+        channels: usize,
+        wanted: &[Dim],
+    ) -> Result<ValueId> {
+        let mut x = pixels;
+        if self.channels == Channels::Bgr {
+            if channels != 3 {
+                return Err(Error::invalid(format!(
+                    "--channels bgr needs 3 channels, the model eats {channels}"
+                )));
+            }
+            let order = graph.constant(Tensor::vector(&[2, 1, 0]));
+            x = graph.add(Op::Gather { axis: 1 }, &[x, order])?;
+        }
+        if !self.mean.is_empty() {
+            let mean = self.per_channel(graph, "--mean", &self.mean, channels)?;
+            x = graph.add(Op::Sub, &[x, mean])?;
+        }
+        if !self.std.is_empty() {
+            if self.std.contains(&0.0) {
+                return Err(Error::invalid("--std has a zero"));
+            }
+            let std = self.per_channel(graph, "--std", &self.std, channels)?;
+            x = graph.add(Op::Div, &[x, std])?;
+        }
+        let (factor, offset) = match self.input_range {
+            InputRange::ZeroToOne => (1.0, 0.0),
+            InputRange::ZeroTo255 => (255.0, 0.0),
+            InputRange::MinusOneToOne => (2.0, -1.0),
+        };
+        if factor != 1.0 {
+            let factor = graph.scalar(factor);
+            x = graph.add(Op::Mul, &[x, factor])?;
+        }
+        if offset != 0.0 {
+            let offset = graph.scalar(offset);
+            x = graph.add(Op::Add, &[x, offset])?;
+        }
+        if self.layout == Layout::Nhwc {
+            x = graph.add(
+                Op::Transpose {
+                    perm: vec![0, 2, 3, 1],
+                },
+                &[x],
+            )?;
+        }
+        if graph.shape(x) != wanted {
+            x = graph.add(
+                Op::Reshape {
+                    shape: wanted.to_vec(),
+                },
+                &[x],
+            )?;
+        }
+        Ok(x)
+    }
+
+    fn per_channel(
+        &self,
+        graph: &mut Graph,
+        flag: &str,
+        values: &[f32],
+        channels: usize,
+    ) -> Result<ValueId> {
+        if values.len() != 1 && values.len() != channels {
+            return Err(Error::invalid(format!(
+                "{flag} has {} values, but the model eats {channels} channels",
+                values.len()
+            )));
+        }
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(Error::invalid(format!(
+                "{flag} has a value that is not a number"
+            )));
+        }
+        Ok(graph.constant(Tensor::f32([1, values.len(), 1, 1], values)?))
+    }
+
+    /// `[channels, height, width]` of the pictures behind an input of this shape. A vector or a single row counts as a
+    /// grey square if its length is a square number.
+    pub(crate) fn picture_shape(&self, input: &[Dim]) -> Result<[usize; 3]> {
+        let sides: Vec<usize> = input
+            .iter()
+            .skip(1)
+            .map(|dim| match dim {
+                Dim::Fixed(side) => Ok(*side),
+                Dim::Batch(_) => Err(Error::unsupported(
+                    "the model has the batch in an inner axis",
+                )),
+            })
+            .collect::<Result<_>>()?;
+        match (self.layout, &sides[..]) {
+            (Layout::Nchw, &[channels @ (1 | 3), height, width])
+            | (Layout::Nhwc, &[height, width, channels @ (1 | 3)]) => Ok([channels, height, width]),
+            (Layout::Nchw, &[_, _, 1 | 3]) => Err(Error::invalid(format!(
+                "the model eats [N, {}, {}, {}], channels last: add --layout nhwc",
+                sides[0], sides[1], sides[2]
+            ))),
+            (_, &[height, width]) if height > 1 && width > 1 => Ok([1, height, width]),
+            (_, flat) => {
+                let length: usize = flat.iter().product();
+                let side = length.isqrt();
+                if flat.iter().filter(|&&side| side > 1).count() <= 1
+                    && side * side == length
+                    && side > 0
+                {
+                    return Ok([1, side, side]);
+                }
+                Err(Error::unsupported(format!(
+                    "the model eats [N, {}], which is no picture of 1 or 3 channels",
+                    flat.iter()
+                        .map(usize::to_string)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Preprocessing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |values: &[f32]| {
+            values
+                .iter()
+                .map(f32::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        let mut steps = vec![format!("channels={}", word(self.channels))];
+        if !self.mean.is_empty() {
+            steps.push(format!("mean={}", list(&self.mean)));
+        }
+        if !self.std.is_empty() {
+            steps.push(format!("std={}", list(&self.std)));
+        }
+        steps.push(format!("input-range={}", word(self.input_range)));
+        steps.push(format!("layout={}", word(self.layout)));
+        f.write_str(&steps.join(" "))
+    }
+}
+
+/// The word serde writes for a unit variant.
+fn word(value: impl Serialize) -> String {
+    match toml::Value::try_from(value) {
+        Ok(toml::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+/// Reads one of the words that serde writes.
+macro_rules! from_word {
+    ($type:ty, $what:literal) => {
+        impl FromStr for $type {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                toml::Value::String(text.to_ascii_lowercase())
+                    .try_into()
+                    .map_err(|_| Error::invalid(format!(concat!("{:?} is not ", $what), text)))
+            }
+        }
+    };
+}
+
+from_word!(InputRange, "0..1, 0..255 or -1..1");
+from_word!(Channels, "rgb or bgr");
+from_word!(Layout, "nchw or nhwc");
+
+/// The input of a graph that takes pictures of this shape, in pixel space.
+pub(crate) fn pixels(graph: &mut Graph, [channels, height, width]: [usize; 3]) -> ValueId {
+    let shape = vec![Dim::Batch(1), channels.into(), height.into(), width.into()];
+    graph.input("pixels", DType::F32, shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_and_written_alike() {
+        for text in ["0..1", "0..255", "-1..1"] {
+            assert_eq!(word(text.parse::<InputRange>().unwrap()), text);
+        }
+        assert_eq!("BGR".parse::<Channels>().unwrap(), Channels::Bgr);
+        assert_eq!("nhwc".parse::<Layout>().unwrap(), Layout::Nhwc);
+        assert!("0..256".parse::<InputRange>().is_err());
+    }
+
+    #[test]
+    fn the_picture_behind_an_input_is_recognised() {
+        let shape = |sides: &[usize], layout| {
+            let dims: Vec<Dim> = std::iter::once(Dim::Batch(1))
+                .chain(sides.iter().map(|&s| s.into()))
+                .collect();
+            Preprocessing {
+                layout,
+                ..Preprocessing::default()
+            }
+            .picture_shape(&dims)
+        };
+        assert_eq!(shape(&[3, 32, 48], Layout::Nchw).unwrap(), [3, 32, 48]);
+        assert_eq!(shape(&[32, 48, 3], Layout::Nhwc).unwrap(), [3, 32, 48]);
+        assert_eq!(shape(&[784, 1], Layout::Nchw).unwrap(), [1, 28, 28]);
+        assert_eq!(shape(&[784], Layout::Nchw).unwrap(), [1, 28, 28]);
+        assert_eq!(shape(&[28, 28], Layout::Nchw).unwrap(), [1, 28, 28]);
+        let message = shape(&[32, 32, 3], Layout::Nchw).unwrap_err().to_string();
+        assert!(message.contains("--layout nhwc"), "{message}");
+        assert!(shape(&[17], Layout::Nchw).is_err());
+        assert!(shape(&[4, 8, 8], Layout::Nchw).is_err());
+    }
+
+    #[test]
+    fn wrong_numbers_of_values_name_the_flag() {
+        let mut graph = Graph::new();
+        let x = pixels(&mut graph, [3, 4, 4]);
+        let wanted = graph.shape(x).to_vec();
+        let two = Preprocessing {
+            mean: vec![0.5, 0.5],
+            ..Preprocessing::default()
+        };
+        assert!(
+            two.append(&mut graph, x, 3, &wanted)
+                .unwrap_err()
+                .to_string()
+                .contains("--mean")
+        );
+        let zero = Preprocessing {
+            std: vec![0.0],
+            ..Preprocessing::default()
+        };
+        assert!(
+            zero.append(&mut graph, x, 3, &wanted)
+                .unwrap_err()
+                .to_string()
+                .contains("--std")
+        );
+    }
+}

@@ -1,0 +1,280 @@
+//! Line charts as SVG.
+
+use askama::Template;
+
+use crate::stats::Interval;
+
+const WIDTH: f64 = 440.0;
+const HEIGHT: f64 = 270.0;
+const LEFT: f64 = 46.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 12.0;
+const BOTTOM: f64 = 44.0;
+
+/// Number of line styles in the style sheet.
+const STYLES: usize = 8;
+
+/// A line chart. Displaying it gives the SVG; all text is escaped.
+#[derive(Template)]
+#[template(path = "chart.svg")]
+pub(super) struct Chart {
+    id: String,
+    pub(super) title: String,
+    x_label: String,
+    y_label: String,
+    x_ticks: Vec<Tick>,
+    y_ticks: Vec<Tick>,
+    lines: Vec<Line>,
+}
+
+struct Tick {
+    at: f64,
+    text: String,
+}
+
+struct Line {
+    style: usize,
+    path: String,
+    marks: Vec<Mark>,
+}
+
+/// A measured point with its interval.
+struct Mark {
+    x: f64,
+    y: f64,
+    low: f64,
+    high: f64,
+    text: String,
+}
+
+/// A line without axes, as wide as a few words.
+#[derive(Template)]
+#[template(path = "spark.svg")]
+pub(super) struct Spark {
+    alt: String,
+    path: String,
+    end: (f64, f64),
+}
+
+/// One attack's accuracy at each eps, clean accuracy at eps 0 included.
+pub(super) struct AccuracyLine {
+    pub(super) name: String,
+    /// eps, as typed, and accuracy; by rising eps.
+    pub(super) points: Vec<(f64, String, Interval)>,
+}
+
+/// The style of the `n`-th line of a chart.
+pub(super) fn style(n: usize) -> usize {
+    n % STYLES
+}
+
+/// Accuracy against eps, with intervals.
+pub(super) fn accuracy(lines: &[AccuracyLine], norm: &str) -> Chart {
+    let all = || lines.iter().flat_map(|line| &line.points);
+    let largest = all().map(|point| point.0).fold(0.0, f64::max);
+    let x = |eps: f64| across(eps, (0.0, largest));
+    let y = |accuracy: f64| down(accuracy, (0.0, 1.0));
+    let mut x_ticks: Vec<Tick> = Vec::new();
+    for (eps, text, _) in lines.first().into_iter().flat_map(|line| &line.points) {
+        // Labels closer than this would run into one another.
+        if x_ticks.last().is_none_or(|last| x(*eps) - last.at > 34.0) {
+            x_ticks.push(Tick {
+                at: x(*eps),
+                text: text.clone(),
+            });
+        }
+    }
+    let line = |(n, line): (usize, &AccuracyLine)| {
+        // Intervals of neighbouring lines would hide one another.
+        let aside = 3.0 * (n as f64 - (lines.len() as f64 - 1.0) / 2.0);
+        let marks: Vec<Mark> = line
+            .points
+            .iter()
+            .map(|(eps, text, accuracy)| Mark {
+                x: px(x(*eps) + if *eps > 0.0 { aside } else { 0.0 }),
+                y: y(accuracy.value),
+                low: y(accuracy.low),
+                high: y(accuracy.high),
+                text: format!(
+                    "{} at eps {text}: {} ({})",
+                    line.name,
+                    accuracy.percent(),
+                    accuracy.ends()
+                ),
+            })
+            .collect();
+        let places: Vec<(f64, f64)> = marks.iter().map(|mark| (mark.x, mark.y)).collect();
+        Line {
+            style: style(n),
+            path: path(&places),
+            marks,
+        }
+    };
+    Chart {
+        id: "accuracy".into(),
+        title: "Accuracy against eps".into(),
+        x_label: format!("eps ({norm}, pixel values from 0 to 1)"),
+        y_label: "accuracy".into(),
+        x_ticks,
+        y_ticks: [0.0, 0.25, 0.5, 0.75, 1.0]
+            .map(|share| Tick {
+                at: y(share),
+                text: format!("{:.0}%", 100.0 * share),
+            })
+            .into(),
+        lines: lines.iter().enumerate().map(line).collect(),
+    }
+}
+
+/// A loss at every step, in the style of the `n`-th attack; `None` if there are not two finite values.
+pub(super) fn loss(n: usize, name: &str, values: &[f64]) -> Option<Chart> {
+    let finite = finite(values);
+    if finite.len() < 2 {
+        return None;
+    }
+    let steps = ticks(0.0, (values.len() - 1) as f64, true);
+    let levels = ticks(least(&finite), largest(&finite), false);
+    let x_range = (0.0, (values.len() - 1) as f64);
+    let y_range = (
+        least(&finite).min(levels[0]),
+        largest(&finite).max(levels[levels.len() - 1]),
+    );
+    let places: Vec<(f64, f64)> = finite
+        .iter()
+        .map(|(step, loss)| (across(*step, x_range), down(*loss, y_range)))
+        .collect();
+    Some(Chart {
+        id: format!("loss-{n}"),
+        title: format!("Mean loss of {name} over its steps"),
+        x_label: "step".into(),
+        y_label: "loss".into(),
+        x_ticks: steps
+            .iter()
+            .map(|&step| Tick {
+                at: across(step, x_range),
+                text: step.to_string(),
+            })
+            .collect(),
+        y_ticks: levels
+            .iter()
+            .map(|&level| Tick {
+                at: down(level, y_range),
+                text: tidy(level),
+            })
+            .collect(),
+        lines: vec![Line {
+            style: style(n),
+            path: path(&places),
+            marks: Vec::new(),
+        }],
+    })
+}
+
+/// The loss of one picture; `None` if there are not two finite values.
+pub(super) fn spark(values: &[f32]) -> Option<Spark> {
+    let values: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
+    let finite = finite(&values);
+    let (low, high) = (least(&finite), largest(&finite));
+    let last = (values.len() as f64 - 1.0).max(1.0);
+    let places: Vec<(f64, f64)> = finite
+        .iter()
+        .map(|(step, loss)| {
+            let rise = if high > low {
+                (loss - low) / (high - low)
+            } else {
+                0.5
+            };
+            (px(4.0 + 152.0 * step / last), px(36.0 - 32.0 * rise))
+        })
+        .collect();
+    let (first, end) = (finite.first()?, *places.last()?);
+    (places.len() > 1).then(|| Spark {
+        alt: format!(
+            "Loss over {} steps, from {} to {}",
+            values.len(),
+            tidy(first.1),
+            tidy(finite[finite.len() - 1].1)
+        ),
+        path: path(&places),
+        end,
+    })
+}
+
+/// A number with three significant digits.
+pub(super) fn tidy(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return format!("{value}");
+    }
+    let digits = 2 - value.abs().log10().floor() as i32;
+    if digits > 5 {
+        return format!("{value:.1e}");
+    }
+    let text = format!("{value:.*}", digits.clamp(0, 5) as usize);
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
+fn finite(values: &[f64]) -> Vec<(f64, f64)> {
+    let numbered = values.iter().enumerate();
+    numbered
+        .filter(|(_, value)| value.is_finite())
+        .map(|(step, &value)| (step as f64, value))
+        .collect()
+}
+
+fn least(points: &[(f64, f64)]) -> f64 {
+    points.iter().map(|p| p.1).fold(f64::INFINITY, f64::min)
+}
+
+fn largest(points: &[(f64, f64)]) -> f64 {
+    points.iter().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// Three to six round numbers that cover the range.
+fn ticks(low: f64, high: f64, inside: bool) -> Vec<f64> {
+    let span = if high > low { high - low } else { 1.0 };
+    let magnitude = 10f64.powf((span / 4.0).log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * magnitude);
+    let mut step = steps.into_iter().find(|s| span / s <= 5.0).unwrap_or(span);
+    if inside {
+        step = step.max(1.0);
+    }
+    let (first, last) = match inside {
+        true => ((low / step).ceil(), (high / step).floor()),
+        false => ((low / step).floor(), (high / step).ceil()),
+    };
+    let count = (last - first).clamp(0.0, 10.0) as usize;
+    (0..=count).map(|n| (first + n as f64) * step).collect()
+}
+
+fn across(value: f64, (low, high): (f64, f64)) -> f64 {
+    let share = if high > low {
+        (value - low) / (high - low)
+    } else {
+        0.0
+    };
+    px(LEFT + share * (WIDTH - LEFT - RIGHT))
+}
+
+fn down(value: f64, (low, high): (f64, f64)) -> f64 {
+    let share = if high > low {
+        (value - low) / (high - low)
+    } else {
+        0.5
+    };
+    px(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM))
+}
+
+fn px(value: f64) -> f64 {
+    (10.0 * value).round() / 10.0
+}
+
+fn path(places: &[(f64, f64)]) -> String {
+    let mut path = String::new();
+    for (at, (x, y)) in places.iter().enumerate() {
+        path.push_str(&format!("{}{x} {y}", if at == 0 { "M" } else { "L" }));
+    }
+    path
+}

@@ -1,0 +1,32 @@
+//! The report: one HTML file that opens from disk, with everything in it.
+
+mod chart;
+mod classes;
+mod gallery;
+mod page;
+mod pictures;
+
+use std::path::PathBuf;
+
+use askama::Template;
+
+pub use pictures::sign_map;
+
+use crate::error::{Error, Result};
+use crate::results::RunFolder;
+
+const REPORT: &str = "report.html";
+
+/// Writes `report.html` into the run folder and returns its path. The run may be unfinished: the report then
+/// says so, and shows what is there.
+pub fn write(folder: &RunFolder) -> Result<PathBuf> {
+    let page = page::Page::of(folder)?;
+    let html = page
+        .render()
+        .map_err(|e| Error::invalid(format!("the report cannot be written: {e}")))?;
+    folder.write(REPORT, html.as_bytes())?;
+    Ok(folder.path().join(REPORT))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,365 @@
+//! What the page says: everything that `templates/report.html` fills in.
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+
+use super::chart::{self, AccuracyLine, Chart};
+use super::classes::{self, ClassTable};
+use super::gallery::{self, Example};
+use crate::error::Result;
+use crate::results::summary::{AttackSummary, Summary};
+use crate::results::text::{distance, percent};
+use crate::results::{Row, Run, RunFolder};
+use crate::stats::Interval;
+use crate::threat::Eps;
+
+/// The whole page.
+#[derive(Template)]
+#[template(path = "report.html")]
+pub(super) struct Page {
+    run: Run,
+    norm: String,
+    samples: u64,
+    headline: Option<Headline>,
+    warnings: Vec<String>,
+    figures: Vec<Figures>,
+    accuracy: Chart,
+    /// Name and style of every line of the accuracy chart.
+    legend: Vec<(String, usize)>,
+    gallery_note: String,
+    examples: Vec<Example>,
+    losses: Vec<Chart>,
+    classes: ClassTable,
+    settings: Vec<(&'static str, String)>,
+    command: Option<String>,
+}
+
+/// The result in one sentence.
+struct Headline {
+    clean: Interval,
+    robust: Interval,
+    saved: Interval,
+    eps: String,
+    /// `pgd`, or `the strongest of 3 attacks on each picture`.
+    by: String,
+}
+
+/// One line of the table of attacks.
+struct Figures {
+    /// `None` for all attacks together.
+    attack: Option<AttackSummary>,
+    eps: String,
+    robust: Interval,
+    saved: Interval,
+    /// Median size of the perturbations that succeeded.
+    size: Option<String>,
+}
+
+impl Page {
+    /// The page of a run, as far as it has got.
+    pub(super) fn of(folder: &RunFolder) -> Result<Self> {
+        let run = folder.run();
+        let names = Names::of_run(run);
+        let rows = folder.rows()?;
+        let summary = Summary::of(run, &rows, folder.timing()?.as_ref());
+        let headline = Headline::of(&summary);
+        let eps = match &headline {
+            Some(headline) => headline.eps.clone(),
+            None => run.threat.eps.last().cloned().unwrap_or_default(),
+        };
+        let lines = accuracy_lines(run, &summary);
+        let chosen = gallery::choose(&rows, &eps);
+        let loss = |(n, attack): (usize, &crate::results::AttackRecord)| {
+            let of_attack = |row: &&Row| row.attack == attack.name && row.eps_text == eps;
+            let mean = classes::mean_loss(rows.iter().filter(of_attack));
+            chart::loss(n, &attack.name, &mean)
+        };
+        let samples: BTreeSet<u64> = rows.iter().map(|row| row.index).collect();
+        Ok(Self {
+            norm: symbol(&run.threat.norm).to_owned(),
+            samples: samples.len() as u64,
+            warnings: warnings(folder, &summary),
+            figures: figures(&summary),
+            accuracy: chart::accuracy(&lines, symbol(&run.threat.norm)),
+            legend: lines
+                .into_iter()
+                .enumerate()
+                .map(|(n, line)| (line.name, chart::style(n)))
+                .collect(),
+            gallery_note: gallery::explanation(run, &eps),
+            examples: gallery::examples(folder, &names, &chosen)?,
+            losses: run.attacks.iter().enumerate().filter_map(loss).collect(),
+            classes: classes::table(&rows, &eps, &names),
+            settings: settings(run),
+            command: folder.command()?,
+            headline,
+            run: run.clone(),
+        })
+    }
+}
+
+impl Headline {
+    /// The lowest accuracy that was reached, and what reached it at the smallest eps. `None` before any
+    /// sample is measured.
+    fn of(summary: &Summary) -> Option<Self> {
+        let attacks = summary.attacks.iter().map(|attack| Self {
+            clean: attack.clean_accuracy,
+            robust: attack.robust_accuracy,
+            saved: attack.robust_accuracy_saved,
+            eps: attack.eps.clone(),
+            by: attack.name.clone(),
+        });
+        let together = summary.worst_case.iter().map(|worst| Self {
+            clean: clean_at(summary, &worst.eps),
+            robust: worst.robust_accuracy,
+            saved: worst.robust_accuracy_saved,
+            eps: worst.eps.clone(),
+            by: format!(
+                "the strongest of {} attacks on each picture",
+                attacks_at(summary, &worst.eps)
+            ),
+        });
+        // Of equals the first is kept: one attack rather than all of them, the earliest of them.
+        attacks
+            .chain(together)
+            .filter(|headline| headline.robust.n > 0)
+            .min_by(|a, b| {
+                let key = |h: &Self| (h.robust.value, radius(&h.eps));
+                let ((accuracy, eps), (other, other_eps)) = (key(a), key(b));
+                accuracy.total_cmp(&other).then(eps.total_cmp(&other_eps))
+            })
+    }
+
+    fn fell(&self) -> bool {
+        self.robust.value < self.clean.value
+    }
+}
+
+fn clean_at(summary: &Summary, eps: &str) -> Interval {
+    let mut of_eps = summary.attacks.iter().filter(|attack| attack.eps == eps);
+    of_eps.next().map_or_else(
+        || crate::stats::clopper_pearson(0, 0, crate::stats::CONFIDENCE),
+        |a| a.clean_accuracy,
+    )
+}
+
+fn attacks_at(summary: &Summary, eps: &str) -> usize {
+    summary
+        .attacks
+        .iter()
+        .filter(|attack| attack.eps == eps)
+        .count()
+}
+
+fn radius(eps: &str) -> f64 {
+    eps.parse::<Eps>().map_or(f64::INFINITY, |eps| eps.value())
+}
+
+fn figures(summary: &Summary) -> Vec<Figures> {
+    let norm = summary.threat.norm.as_str();
+    let of_attack = |attack: &AttackSummary| Figures {
+        eps: attack.eps.clone(),
+        robust: attack.robust_accuracy,
+        saved: attack.robust_accuracy_saved,
+        size: attack
+            .norms
+            .map(|norms| distance(norm, norms.in_norm(norm).median)),
+        attack: Some(attack.clone()),
+    };
+    let together = summary
+        .worst_case
+        .iter()
+        .filter(|worst| attacks_at(summary, &worst.eps) > 1)
+        .map(|worst| Figures {
+            attack: None,
+            eps: worst.eps.clone(),
+            robust: worst.robust_accuracy,
+            saved: worst.robust_accuracy_saved,
+            size: None,
+        });
+    summary
+        .attacks
+        .iter()
+        .map(of_attack)
+        .chain(together)
+        .collect()
+}
+
+fn accuracy_lines(run: &Run, summary: &Summary) -> Vec<AccuracyLine> {
+    let line = |attack: &crate::results::AttackRecord| {
+        let measured = || {
+            let of_attack = summary.attacks.iter().filter(|a| a.name == attack.name);
+            of_attack.filter(|a| a.robust_accuracy.n > 0)
+        };
+        let clean = measured().next()?.clean_accuracy;
+        let mut points = vec![(0.0, "0".to_owned(), clean)];
+        points.extend(measured().map(|a| (radius(&a.eps), a.eps.clone(), a.robust_accuracy)));
+        points.retain(|(eps, _, _)| eps.is_finite());
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Some(AccuracyLine {
+            name: attack.name.clone(),
+            points,
+        })
+    };
+    run.attacks.iter().filter_map(line).collect()
+}
+
+fn warnings(folder: &RunFolder, summary: &Summary) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let missing = folder.missing_parts().len();
+    if missing > 0 {
+        warnings.push(format!(
+            "This run is unfinished: {missing} of {} parts are missing. The figures are of the samples measured \
+             so far; run the same command again to go on.",
+            folder.parts()
+        ));
+    }
+    for attack in &summary.attacks {
+        let (name, eps, attacked) = (&attack.name, &attack.eps, attack.attacked);
+        let zero = attack.outcomes["zero-gradient"];
+        if zero > 0 {
+            warnings.push(format!(
+                "On {zero} of {attacked} pictures the gradient was zero wherever {name} looked (eps {eps}). That \
+                 it failed there proves nothing: try an attack that needs no gradients."
+            ));
+        }
+        let spent = attack.outcomes["budget-spent"];
+        if spent > 0 {
+            warnings.push(format!(
+                "On {spent} of {attacked} pictures {name} had used up its budget before it reached its goal \
+                 (eps {eps}). A larger budget may find more."
+            ));
+        }
+    }
+    warnings
+}
+
+fn settings(run: &Run) -> Vec<(&'static str, String)> {
+    let [channels, height, width] = run.model.input;
+    let budget: Vec<String> = run
+        .threat
+        .budget
+        .iter()
+        .map(|(name, limit)| format!("{limit} {name}"))
+        .collect();
+    let or_none = |text: String| {
+        if text.is_empty() {
+            "none".to_owned()
+        } else {
+            text
+        }
+    };
+    vec![
+        ("Goal", run.threat.goal.clone()),
+        ("Norm", symbol(&run.threat.norm).to_owned()),
+        ("eps", run.threat.eps.join(", ")),
+        ("What the attacker sees", run.threat.access.clone()),
+        ("Budget per picture and attack", or_none(budget.join(", "))),
+        ("Model", run.model.path.clone()),
+        ("Model, SHA-256", run.model.sha256.clone()),
+        (
+            "Input",
+            format!("{channels} channels, {height} × {width} pixels"),
+        ),
+        ("Classes", run.model.classes.to_string()),
+        ("Preprocessing", or_none(run.model.preprocessing.clone())),
+        (
+            "Data",
+            format!("{}, {} samples", run.data.path, run.data.samples),
+        ),
+        ("Data, digest", run.data.digest.clone()),
+        ("Seed", run.settings.seed.to_string()),
+        ("Batch", run.settings.batch.to_string()),
+        ("Engine", run.engine.clone()),
+        ("Program", format!("hoodwink {}", run.hoodwink)),
+    ]
+}
+
+/// The classes' names.
+pub(super) struct Names<'a>(&'a [String]);
+
+impl<'a> Names<'a> {
+    pub(super) fn of_run(run: &'a Run) -> Self {
+        Self(&run.data.class_names)
+    }
+
+    /// The name of a class: of several synonyms the first, if no other class begins with the same.
+    pub(super) fn of(&self, label: u32) -> String {
+        let Some(full) = self.0.get(label as usize) else {
+            return format!("class {label}");
+        };
+        let first = |name: &'a String| name.split(',').next().unwrap_or_default().trim();
+        let alike = self.0.iter().filter(|name| first(name) == first(full));
+        match alike.count() {
+            1 if !first(full).is_empty() => first(full).to_owned(),
+            _ => full.clone(),
+        }
+    }
+}
+
+/// A confidence as a percentage that never claims certainty.
+pub(super) fn confidence(probability: f32) -> String {
+    match probability {
+        p if p >= 0.9995 => ">99.9%".to_owned(),
+        p if p < 0.0005 => "<0.1%".to_owned(),
+        p => percent(f64::from(p)),
+    }
+}
+
+/// How people write a norm.
+pub(super) fn symbol(norm: &str) -> &str {
+    match norm {
+        "linf" => "L∞",
+        "l2" => "L2",
+        "l1" => "L1",
+        "l0" => "L0",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::example::{fooled, robust, run};
+
+    #[test]
+    fn the_headline_is_the_lowest_accuracy_at_the_smallest_eps() {
+        let headline = |rows: &[Row]| {
+            Headline::of(&Summary::of(&run(2), rows, None)).map(|h| (h.by, h.eps, h.robust.value))
+        };
+        assert_eq!(headline(&[]), None);
+        let mut rows = vec![
+            fooled(0, "pgd", "4/255"),
+            robust(1, "pgd", "4/255"),
+            robust(0, "fgsm", "4/255"),
+            robust(1, "fgsm", "4/255"),
+            fooled(0, "pgd", "8/255"),
+            robust(1, "pgd", "8/255"),
+        ];
+        let expected = |by: &str, eps: &str, value| Some((by.to_owned(), eps.to_owned(), value));
+        assert_eq!(headline(&rows), expected("pgd", "4/255", 0.5));
+        rows[3] = fooled(1, "fgsm", "4/255");
+        let by = "the strongest of 2 attacks on each picture";
+        assert_eq!(headline(&rows), expected(by, "4/255", 0.0));
+    }
+
+    #[test]
+    fn names_are_short_where_that_is_clear() {
+        let mut run = run(1);
+        run.data.class_names = ["tench, Tinca tinca", "crane, machine", "crane, bird", ""]
+            .map(String::from)
+            .into();
+        let names = Names::of_run(&run);
+        assert_eq!(names.of(0), "tench");
+        assert_eq!(names.of(2), "crane, bird");
+        assert_eq!(names.of(7), "class 7");
+    }
+
+    #[test]
+    fn no_confidence_is_certain() {
+        assert_eq!(confidence(1.0), ">99.9%");
+        assert_eq!(confidence(0.993), "99.3%");
+        assert_eq!(confidence(0.0001), "<0.1%");
+    }
+}
