@@ -34,7 +34,11 @@ fn plain() -> Preprocessing {
 }
 
 fn normalised(mean: [f32; 3], std: [f32; 3]) -> Preprocessing {
-    Preprocessing { mean: mean.to_vec(), std: std.to_vec(), ..Preprocessing::default() }
+    Preprocessing {
+        mean: mean.to_vec(),
+        std: std.to_vec(),
+        ..Preprocessing::default()
+    }
 }
 
 fn imagenet() -> Preprocessing {
@@ -54,24 +58,39 @@ fn kw() -> Preprocessing {
 }
 
 fn eran() -> Preprocessing {
-    Preprocessing { mean: vec![0.1307], std: vec![0.3081], ..Preprocessing::default() }
+    Preprocessing {
+        mean: vec![0.1307],
+        std: vec![0.3081],
+        ..Preprocessing::default()
+    }
 }
 
 fn zero_to_255() -> Preprocessing {
-    Preprocessing { input_range: InputRange::ZeroTo255, ..Preprocessing::default() }
+    Preprocessing {
+        input_range: InputRange::ZeroTo255,
+        ..Preprocessing::default()
+    }
 }
 
 fn nhwc() -> Preprocessing {
-    Preprocessing { layout: Layout::Nhwc, ..Preprocessing::default() }
+    Preprocessing {
+        layout: Layout::Nhwc,
+        ..Preprocessing::default()
+    }
 }
 
 fn minus_one_to_one() -> Preprocessing {
-    Preprocessing { input_range: InputRange::MinusOneToOne, ..Preprocessing::default() }
+    Preprocessing {
+        input_range: InputRange::MinusOneToOne,
+        ..Preprocessing::default()
+    }
 }
 
 fn squeezenet() -> Preprocessing {
     Preprocessing {
-        mean: [103.94, 116.78, 123.68].map(|mean: f32| mean / 255.0).to_vec(),
+        mean: [103.94, 116.78, 123.68]
+            .map(|mean: f32| mean / 255.0)
+            .to_vec(),
         input_range: InputRange::ZeroTo255,
         channels: Channels::Bgr,
         ..Preprocessing::default()
@@ -79,34 +98,118 @@ fn squeezenet() -> Preprocessing {
 }
 
 const ASSETS: [Asset; 28] = [
-    Asset { golden: "cifar10__cifar_cnn_a_adv", preprocessing: c10 },
-    Asset { golden: "cifar10__cifar_cnn_a_mix", preprocessing: c10 },
-    Asset { golden: "cifar10__cifar_wide_kw", preprocessing: kw },
-    Asset { golden: "cifar10__marabou_cifar10_small", preprocessing: nhwc },
-    Asset { golden: "cifar10__resnet20_akamaster", preprocessing: imagenet },
-    Asset { golden: "cifar10__resnet20_akamaster_slim", preprocessing: imagenet },
-    Asset { golden: "cifar10__resnet_2b_adv2", preprocessing: c10 },
-    Asset { golden: "cifar10__vit_pgd_2_3_16", preprocessing: c10b },
-    Asset { golden: "fashion__kw_fashion_eps01", preprocessing: plain },
-    Asset { golden: "imagenet__SqueezeNet_fp16_original", preprocessing: squeezenet },
-    Asset { golden: "imagenet__mobilenet_v1_050_160", preprocessing: minus_one_to_one },
-    Asset { golden: "imagenet__mobilenet_v2_100_224", preprocessing: minus_one_to_one },
-    Asset { golden: "imagenet__squeezenet1_1_f32", preprocessing: squeezenet },
-    Asset { golden: "mnist__Convnet_avgpool", preprocessing: plain },
-    Asset { golden: "mnist__eran_conv_small_nat", preprocessing: eran },
-    Asset { golden: "mnist__fastadv_pgd_eps03", preprocessing: plain },
-    Asset { golden: "mnist__kw_mnist_eps01", preprocessing: plain },
-    Asset { golden: "mnist__mnist-net_256x2", preprocessing: plain },
-    Asset { golden: "mnist__mnist_relu_9_200", preprocessing: plain },
-    Asset { golden: "mnist__onnxzoo_mnist", preprocessing: zero_to_255 },
-    Asset { golden: "2021_mnistfc__mnist-net_256x2", preprocessing: plain },
-    Asset { golden: "2021_mnistfc__mnist-net_256x4", preprocessing: plain },
-    Asset { golden: "2021_mnistfc__mnist-net_256x6", preprocessing: plain },
-    Asset { golden: "2021_oval21__cifar_base_kw", preprocessing: kw },
-    Asset { golden: "2021_oval21__cifar_deep_kw", preprocessing: kw },
-    Asset { golden: "2021_oval21__cifar_wide_kw", preprocessing: kw },
-    Asset { golden: "2021_verivital__Convnet_avgpool", preprocessing: plain },
-    Asset { golden: "2021_verivital__Convnet_maxpool", preprocessing: plain },
+    Asset {
+        golden: "cifar10__cifar_cnn_a_adv",
+        preprocessing: c10,
+    },
+    Asset {
+        golden: "cifar10__cifar_cnn_a_mix",
+        preprocessing: c10,
+    },
+    Asset {
+        golden: "cifar10__cifar_wide_kw",
+        preprocessing: kw,
+    },
+    Asset {
+        golden: "cifar10__marabou_cifar10_small",
+        preprocessing: nhwc,
+    },
+    Asset {
+        golden: "cifar10__resnet20_akamaster",
+        preprocessing: imagenet,
+    },
+    Asset {
+        golden: "cifar10__resnet20_akamaster_slim",
+        preprocessing: imagenet,
+    },
+    Asset {
+        golden: "cifar10__resnet_2b_adv2",
+        preprocessing: c10,
+    },
+    Asset {
+        golden: "cifar10__vit_pgd_2_3_16",
+        preprocessing: c10b,
+    },
+    Asset {
+        golden: "fashion__kw_fashion_eps01",
+        preprocessing: plain,
+    },
+    Asset {
+        golden: "imagenet__SqueezeNet_fp16_original",
+        preprocessing: squeezenet,
+    },
+    Asset {
+        golden: "imagenet__mobilenet_v1_050_160",
+        preprocessing: minus_one_to_one,
+    },
+    Asset {
+        golden: "imagenet__mobilenet_v2_100_224",
+        preprocessing: minus_one_to_one,
+    },
+    Asset {
+        golden: "imagenet__squeezenet1_1_f32",
+        preprocessing: squeezenet,
+    },
+    Asset {
+        golden: "mnist__Convnet_avgpool",
+        preprocessing: plain,
+    },
+    Asset {
+        golden: "mnist__eran_conv_small_nat",
+        preprocessing: eran,
+    },
+    Asset {
+        golden: "mnist__fastadv_pgd_eps03",
+        preprocessing: plain,
+    },
+    Asset {
+        golden: "mnist__kw_mnist_eps01",
+        preprocessing: plain,
+    },
+    Asset {
+        golden: "mnist__mnist-net_256x2",
+        preprocessing: plain,
+    },
+    Asset {
+        golden: "mnist__mnist_relu_9_200",
+        preprocessing: plain,
+    },
+    Asset {
+        golden: "mnist__onnxzoo_mnist",
+        preprocessing: zero_to_255,
+    },
+    Asset {
+        golden: "2021_mnistfc__mnist-net_256x2",
+        preprocessing: plain,
+    },
+    Asset {
+        golden: "2021_mnistfc__mnist-net_256x4",
+        preprocessing: plain,
+    },
+    Asset {
+        golden: "2021_mnistfc__mnist-net_256x6",
+        preprocessing: plain,
+    },
+    Asset {
+        golden: "2021_oval21__cifar_base_kw",
+        preprocessing: kw,
+    },
+    Asset {
+        golden: "2021_oval21__cifar_deep_kw",
+        preprocessing: kw,
+    },
+    Asset {
+        golden: "2021_oval21__cifar_wide_kw",
+        preprocessing: kw,
+    },
+    Asset {
+        golden: "2021_verivital__Convnet_avgpool",
+        preprocessing: plain,
+    },
+    Asset {
+        golden: "2021_verivital__Convnet_maxpool",
+        preprocessing: plain,
+    },
 ];
 
 const LOSSES: [(&str, Loss); 5] = [
@@ -139,21 +242,35 @@ fn check(choice: Choice) {
     let mut failures = Vec::new();
     for asset in &ASSETS {
         let mut golden = Golden::open(asset.golden);
-        let model = Classifier::open(&model_path(asset.golden), &(asset.preprocessing)(), engine.clone())
-            .unwrap_or_else(|error| panic!("{}: {error}", asset.golden));
+        let model = Classifier::open(
+            &model_path(asset.golden),
+            &(asset.preprocessing)(),
+            engine.clone(),
+        )
+        .unwrap_or_else(|error| panic!("{}: {error}", asset.golden));
         let images = images(asset.golden, &mut golden, model.input());
         let mut worker = model.worker().unwrap();
         let labels = golden.integers("labels");
         let targets = golden.integers("targets");
         for (suffix, loss) in LOSSES {
-            let Some(expected_loss) = golden.floats(&format!("loss{suffix}")) else { continue };
-            let gaps = golden.floats(&format!("grad_gap{suffix}")).expect("a gap for every gradient");
+            let Some(expected_loss) = golden.floats(&format!("loss{suffix}")) else {
+                continue;
+            };
+            let gaps = golden
+                .floats(&format!("grad_gap{suffix}"))
+                .expect("a gap for every gradient");
             let objectives: Vec<Objective> = labels
                 .iter()
                 .zip(&targets)
-                .map(|(&label, &target)| Objective { loss, label, target: Some(target) })
+                .map(|(&label, &target)| Objective {
+                    loss,
+                    label,
+                    target: Some(target),
+                })
                 .collect();
-            let seen = worker.gradients(&images.iter().collect::<Vec<_>>(), &objectives).unwrap();
+            let seen = worker
+                .gradients(&images.iter().collect::<Vec<_>>(), &objectives)
+                .unwrap();
             for (at, seen) in seen.iter().enumerate() {
                 let what = format!("{} {loss:?} picture {at}", asset.golden);
                 let expected = f64::from(expected_loss[at]);
@@ -167,7 +284,9 @@ fn check(choice: Choice) {
                 compared += 1;
                 let error = golden.error(suffix, at, seen);
                 if error > TOLERANCE + 3.0 * gap {
-                    failures.push(format!("{what}: relative L2 error {error:.1e}, gap {gap:.1e}"));
+                    failures.push(format!(
+                        "{what}: relative L2 error {error:.1e}, gap {gap:.1e}"
+                    ));
                 }
             }
         }
@@ -191,24 +310,44 @@ impl Golden {
 
     fn integers(&mut self, key: &str) -> Vec<usize> {
         let values: Vec<i64> = self.0.by_name(key).unwrap().expect(key).into_vec().unwrap();
-        values.into_iter().map(|value| usize::try_from(value).unwrap()).collect()
+        values
+            .into_iter()
+            .map(|value| usize::try_from(value).unwrap())
+            .collect()
     }
 
     /// Relative L2 error of a picture's gradient; over the recorded coordinates where not all were.
     fn error(&mut self, suffix: &str, at: usize, seen: &Seen) -> f64 {
         let actual = seen.gradient.pixels();
         let (expected, actual): (Vec<f32>, Vec<f32>) = match self.floats(&format!("grad{suffix}")) {
-            Some(all) => (all[at * actual.len()..][..actual.len()].to_vec(), actual.to_vec()),
+            Some(all) => (
+                all[at * actual.len()..][..actual.len()].to_vec(),
+                actual.to_vec(),
+            ),
             None => {
-                let values = self.floats(&format!("grad_at_coords{suffix}")).expect("a gradient");
-                let own = |coordinate: usize| coordinate.checked_sub(at * actual.len()).filter(|&own| own < actual.len());
+                let values = self
+                    .floats(&format!("grad_at_coords{suffix}"))
+                    .expect("a gradient");
+                let own = |coordinate: usize| {
+                    coordinate
+                        .checked_sub(at * actual.len())
+                        .filter(|&own| own < actual.len())
+                };
                 let coordinates = self.integers("coords");
                 let pairs = coordinates.into_iter().zip(values);
-                pairs.filter_map(|(coordinate, value)| Some((value, actual[own(coordinate)?]))).unzip()
+                pairs
+                    .filter_map(|(coordinate, value)| Some((value, actual[own(coordinate)?])))
+                    .unzip()
             }
         };
-        let length = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-        let difference = length(&mut expected.iter().zip(&actual).map(|(&a, &b)| f64::from(a) - f64::from(b)));
+        let length =
+            |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+        let difference = length(
+            &mut expected
+                .iter()
+                .zip(&actual)
+                .map(|(&a, &b)| f64::from(a) - f64::from(b)),
+        );
         difference / length(&mut expected.iter().map(|&v| f64::from(v)))
     }
 }
@@ -230,7 +369,9 @@ fn model_path(golden: &str) -> PathBuf {
     let (set, model) = golden.split_once("__").unwrap();
     let file = format!("{model}.onnx");
     match set {
-        "cifar10" | "mnist" | "fashion" | "imagenet" => assets().join(set).join("models").join(file),
+        "cifar10" | "mnist" | "fashion" | "imagenet" => {
+            assets().join(set).join("models").join(file)
+        }
         _ => assets().join("vnncomp").join(set).join(file),
     }
 }
@@ -249,28 +390,38 @@ fn images(golden: &str, numbers: &mut Golden, [_, height, width]: [usize; 3]) ->
         return names(&folder, 2)
             .into_iter()
             .map(|file| {
-                let picture = Picture::decode(&std::fs::read(folder.join(&file)).unwrap(), &file).unwrap();
+                let picture =
+                    Picture::decode(&std::fs::read(folder.join(&file)).unwrap(), &file).unwrap();
                 centre(&picture, height, width).to_image()
             })
             .collect();
     }
     let data = Dataset::open(&assets().join(array), &DataOptions::default()).unwrap();
     let rows = numbers.integers("rows");
-    rows.into_iter().map(|row| data.get(row).unwrap().picture.to_image()).collect()
+    rows.into_iter()
+        .map(|row| data.get(row).unwrap().picture.to_image())
+        .collect()
 }
 
 /// The first files of `labels.csv`.
 fn names(folder: &Path, count: usize) -> Vec<String> {
     let table = std::fs::read_to_string(folder.join("labels.csv")).unwrap();
     let lines = table.lines().skip(1).take(count);
-    lines.map(|line| line.split(',').next().unwrap().to_owned()).collect()
+    lines
+        .map(|line| line.split(',').next().unwrap().to_owned())
+        .collect()
 }
 
 /// The middle of a picture; an odd margin is cut off at the end.
 fn centre(picture: &Picture, height: usize, width: usize) -> Picture {
-    let (top, left) = ((picture.height() - height) / 2, (picture.width() - width) / 2);
+    let (top, left) = (
+        (picture.height() - height) / 2,
+        (picture.width() - width) / 2,
+    );
     let channels = picture.channels();
-    let row = |y: usize| &picture.bytes()[((top + y) * picture.width() + left) * channels..][..width * channels];
+    let row = |y: usize| {
+        &picture.bytes()[((top + y) * picture.width() + left) * channels..][..width * channels]
+    };
     let bytes = (0..height).flat_map(|y| row(y).iter().copied()).collect();
     Picture::new(channels, height, width, bytes).unwrap()
 }
