@@ -251,7 +251,10 @@ fn check(choice: Choice) {
         let images = images(asset.golden, &mut golden, model.input());
         let mut worker = model.worker().unwrap();
         let labels = golden.integers("labels");
-        let targets = golden.integers("targets");
+        // Only the models with a targeted loss have targets.
+        let targets = golden
+            .optional_integers("targets")
+            .unwrap_or_else(|| labels.clone());
         for (suffix, loss) in LOSSES {
             let Some(expected_loss) = golden.floats(&format!("loss{suffix}")) else {
                 continue;
@@ -308,12 +311,18 @@ impl Golden {
         Some(self.0.by_name(key).unwrap()?.into_vec().unwrap())
     }
 
+    fn optional_integers(&mut self, key: &str) -> Option<Vec<usize>> {
+        let values: Vec<i64> = self.0.by_name(key).unwrap()?.into_vec().unwrap();
+        Some(
+            values
+                .into_iter()
+                .map(|value| usize::try_from(value).unwrap())
+                .collect(),
+        )
+    }
+
     fn integers(&mut self, key: &str) -> Vec<usize> {
-        let values: Vec<i64> = self.0.by_name(key).unwrap().expect(key).into_vec().unwrap();
-        values
-            .into_iter()
-            .map(|value| usize::try_from(value).unwrap())
-            .collect()
+        self.optional_integers(key).expect(key)
     }
 
     /// Relative L2 error of a picture's gradient; over the recorded coordinates where not all were.
