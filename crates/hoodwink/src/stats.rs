@@ -120,10 +120,12 @@ fn check(successes: u64, n: u64, confidence: f64) {
 mod tests {
     use super::*;
 
+    type Case = (u64, u64, f64, [f64; 2], [f64; 2]);
+
     /// Successes, trials, confidence; Clopper-Pearson and Wilson bounds. From SciPy 1.17.1:
     /// `binomtest(k, n).proportion_ci(confidence, "exact" | "wilson")`.
     #[rustfmt::skip]
-    const INTERVALS: [(u64, u64, f64, [f64; 2], [f64; 2]); 15] = [
+    const INTERVALS: [Case; 15] = [
         (0, 1, 0.95, [0.0, 0.975], [0.0, 0.7934506856227626]),
         (1, 1, 0.95, [0.025, 1.0], [0.20654931437723745, 1.0]),
         (0, 10, 0.95, [0.0, 0.30849710781876294], [0.0, 0.27753279986288926]),

@@ -7,8 +7,8 @@ use crate::stats::Interval;
 const WIDTH: f64 = 440.0;
 const HEIGHT: f64 = 270.0;
 const LEFT: f64 = 46.0;
-const RIGHT: f64 = 14.0;
-const TOP: f64 = 12.0;
+const RIGHT: f64 = 24.0;
+const TOP: f64 = 28.0;
 const BOTTOM: f64 = 44.0;
 
 /// Number of line styles in the style sheet.
@@ -203,7 +203,8 @@ pub(super) fn spark(values: &[f32]) -> Option<Spark> {
 /// A number with three significant digits.
 pub(super) fn tidy(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
-        return format!("{value}");
+        // Without the sign that a zero may have.
+        return (value + 0.0).to_string();
     }
     let digits = 2 - value.abs().log10().floor() as i32;
     if digits > 5 {
@@ -277,4 +278,66 @@ fn path(places: &[(f64, f64)]) -> String {
         path.push_str(&format!("{}{x} {y}", if at == 0 { "M" } else { "L" }));
     }
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_cover_the_range() {
+        assert_eq!(ticks(0.0, 9.3, false), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        assert_eq!(ticks(-1.2, 0.7, false), [-1.5, -1.0, -0.5, 0.0, 0.5, 1.0]);
+        assert_eq!(ticks(0.0, 19.0, true), [0.0, 5.0, 10.0, 15.0]);
+        assert_eq!(ticks(0.0, 1.0, true), [0.0, 1.0]);
+        assert_eq!(ticks(3.0, 3.0, false).first(), Some(&3.0));
+    }
+
+    #[test]
+    fn numbers_are_tidy() {
+        let cases = [
+            (0.0, "0"),
+            (-0.0, "0"),
+            (0.028_41, "0.0284"),
+            (33.64, "33.6"),
+            (2.0, "2"),
+            (1234.0, "1234"),
+            (0.000_045_8, "4.6e-5"),
+            (-0.5, "-0.5"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(tidy(value), text);
+        }
+    }
+
+    #[test]
+    fn lines_need_two_finite_values() {
+        assert!(spark(&[1.0]).is_none());
+        assert!(spark(&[1.0, f32::NAN]).is_none());
+        assert!(loss(0, "pgd", &[]).is_none());
+        let svg = spark(&[0.0, f32::INFINITY, 1.0]).unwrap().to_string();
+        assert!(svg.contains("d=\"M4 36L156 4\""), "{svg}");
+    }
+
+    #[test]
+    fn accuracy_stands_at_its_height_with_its_interval() {
+        let interval = |value, low, high| Interval {
+            value,
+            low,
+            high,
+            n: 10,
+        };
+        let line = AccuracyLine {
+            name: "<pgd>".into(),
+            points: vec![
+                (0.0, "0".into(), interval(1.0, 0.75, 1.0)),
+                (0.5, "0.5".into(), interval(0.0, 0.0, 0.25)),
+            ],
+        };
+        let svg = accuracy(&[line], "L2").to_string();
+        let (top, bottom) = (TOP, HEIGHT - BOTTOM);
+        let path = format!("M{LEFT} {top}L{} {bottom}", WIDTH - RIGHT);
+        assert!(svg.contains(&path), "{path} in {svg}");
+        assert!(!svg.contains("<pgd>"));
+    }
 }

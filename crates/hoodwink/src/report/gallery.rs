@@ -58,13 +58,14 @@ pub(super) struct Loss {
     pub(super) last: String,
 }
 
-/// The rows to show, best first: fooled at `eps`, surest wrong answer first, one per sample, and no second
-/// example of a true class before every class has had its first.
-pub(super) fn choose<'a>(rows: &'a [Row], eps: &str) -> Vec<&'a Row> {
+/// The rows to show, best first: fooled at `eps` (by `attack`, if one is named), surest wrong answer first, one
+/// per sample, and no second example of a true class before every class has had its first.
+pub(super) fn choose<'a>(rows: &'a [Row], eps: &str, attack: Option<&str>) -> Vec<&'a Row> {
     let verdict = |row: &Row| row.saved.filter(|_| row.picture.is_some());
     let mut candidates: Vec<(&Row, Verdict)> = rows
         .iter()
         .filter(|row| row.eps_text == eps && row.outcome == Outcome::Fooled)
+        .filter(|row| attack.is_none_or(|name| row.attack == name))
         .filter_map(|row| Some((row, verdict(row)?)))
         .collect();
     // The sort is stable: ties stay in the order of the attacks and samples.
@@ -226,17 +227,18 @@ mod tests {
             robust(4, "pgd", "8/255"),
             already_wrong(5, "pgd", "8/255"),
         ];
-        let chosen: Vec<_> = choose(&rows, "8/255")
+        let chosen: Vec<_> = choose(&rows, "8/255", None)
             .into_iter()
             .map(|row| (row.index, row.attack.as_str()))
             .collect();
         assert_eq!(chosen, [(0, "pgd"), (2, "fgsm"), (1, "pgd")]);
+        assert_eq!(choose(&rows, "8/255", Some("fgsm")), [&rows[3]]);
     }
 
     #[test]
     fn there_are_at_most_twelve() {
         let rows: Vec<Row> = (0..40).map(|index| fooled(index, "pgd", "8/255")).collect();
-        assert_eq!(choose(&rows, "8/255").len(), EXAMPLES);
+        assert_eq!(choose(&rows, "8/255", None).len(), EXAMPLES);
     }
 
     #[test]
@@ -245,6 +247,6 @@ mod tests {
         lost.saved.as_mut().unwrap().success = false;
         let kept = sure(fooled(1, "pgd", "8/255"), 0, 0.4);
         let rows = [lost, kept];
-        assert_eq!(choose(&rows, "8/255")[0].index, 1);
+        assert_eq!(choose(&rows, "8/255", None)[0].index, 1);
     }
 }

@@ -40,16 +40,24 @@ struct Headline {
     clean: Interval,
     robust: Interval,
     saved: Interval,
+    /// Of the attacked pictures, for one targeted attack.
+    target_reached: Option<Interval>,
     eps: String,
+    /// `None` for all attacks together.
+    attack: Option<String>,
     /// `pgd`, or `the strongest of 3 attacks on each picture`.
     by: String,
 }
 
 /// One line of the table of attacks.
 struct Figures {
+    name: String,
+    /// Whether the line above has the same name.
+    again: bool,
     /// `None` for all attacks together.
     attack: Option<AttackSummary>,
     eps: String,
+    clean: Interval,
     robust: Interval,
     saved: Interval,
     /// Median size of the perturbations that succeeded.
@@ -68,8 +76,11 @@ impl Page {
             Some(headline) => headline.eps.clone(),
             None => run.threat.eps.last().cloned().unwrap_or_default(),
         };
+        let attack = headline
+            .as_ref()
+            .and_then(|headline| headline.attack.as_deref());
         let lines = accuracy_lines(run, &summary);
-        let chosen = gallery::choose(&rows, &eps);
+        let chosen = gallery::choose(&rows, &eps, attack);
         let loss = |(n, attack): (usize, &crate::results::AttackRecord)| {
             let of_attack = |row: &&Row| row.attack == attack.name && row.eps_text == eps;
             let mean = classes::mean_loss(rows.iter().filter(of_attack));
@@ -103,18 +114,23 @@ impl Headline {
     /// The lowest accuracy that was reached, and what reached it at the smallest eps. `None` before any
     /// sample is measured.
     fn of(summary: &Summary) -> Option<Self> {
+        let targeted = summary.threat.goal.starts_with("targeted");
         let attacks = summary.attacks.iter().map(|attack| Self {
             clean: attack.clean_accuracy,
             robust: attack.robust_accuracy,
             saved: attack.robust_accuracy_saved,
+            target_reached: targeted.then_some(attack.success_rate),
             eps: attack.eps.clone(),
+            attack: Some(attack.name.clone()),
             by: attack.name.clone(),
         });
         let together = summary.worst_case.iter().map(|worst| Self {
             clean: clean_at(summary, &worst.eps),
             robust: worst.robust_accuracy,
             saved: worst.robust_accuracy_saved,
+            target_reached: None,
             eps: worst.eps.clone(),
+            attack: None,
             by: format!(
                 "the strongest of {} attacks on each picture",
                 attacks_at(summary, &worst.eps)
@@ -133,6 +149,14 @@ impl Headline {
 
     fn fell(&self) -> bool {
         self.robust.value < self.clean.value
+    }
+
+    fn lost(&self) -> String {
+        percent(self.clean.value - self.robust.value)
+    }
+
+    fn wrong_before(&self) -> String {
+        percent(1.0 - self.clean.value)
     }
 }
 
@@ -159,6 +183,9 @@ fn radius(eps: &str) -> f64 {
 fn figures(summary: &Summary) -> Vec<Figures> {
     let norm = summary.threat.norm.as_str();
     let of_attack = |attack: &AttackSummary| Figures {
+        name: attack.name.clone(),
+        again: false,
+        clean: attack.clean_accuracy,
         eps: attack.eps.clone(),
         robust: attack.robust_accuracy,
         saved: attack.robust_accuracy_saved,
@@ -172,18 +199,25 @@ fn figures(summary: &Summary) -> Vec<Figures> {
         .iter()
         .filter(|worst| attacks_at(summary, &worst.eps) > 1)
         .map(|worst| Figures {
+            name: "all together".to_owned(),
+            again: false,
+            clean: clean_at(summary, &worst.eps),
             attack: None,
             eps: worst.eps.clone(),
             robust: worst.robust_accuracy,
             saved: worst.robust_accuracy_saved,
             size: None,
         });
-    summary
+    let mut lines: Vec<Figures> = summary
         .attacks
         .iter()
         .map(of_attack)
         .chain(together)
-        .collect()
+        .collect();
+    for at in 1..lines.len() {
+        lines[at].again = lines[at].name == lines[at - 1].name;
+    }
+    lines
 }
 
 fn accuracy_lines(run: &Run, summary: &Summary) -> Vec<AccuracyLine> {

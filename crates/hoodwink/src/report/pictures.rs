@@ -20,10 +20,10 @@ pub fn sign_map(original: &Picture, adversarial: &Picture) -> Result<Picture> {
 
 /// The difference of two pictures around mid-grey, multiplied by a factor that makes it visible.
 pub(super) fn difference(original: &Picture, adversarial: &Picture) -> Result<(Picture, u8)> {
-    const FACTORS: [u8; 11] = [120, 60, 40, 30, 20, 15, 10, 8, 5, 3, 2];
+    const FACTORS: [u8; 11] = [100, 50, 40, 30, 20, 15, 10, 8, 5, 3, 2];
     let pairs = original.bytes().iter().zip(adversarial.bytes());
     let largest = pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
-    let fits = |factor: &u8| u32::from(*factor) * u32::from(largest) <= 127;
+    let fits = |factor: &u8| u32::from(*factor) * u32::from(largest) <= 100;
     let factor = match largest {
         0 => 1,
         _ => FACTORS.into_iter().find(fits).unwrap_or(1),
@@ -78,10 +78,14 @@ impl Shown {
         const LIMIT: usize = 256;
         const ENLARGED: usize = 160;
         let side = picture.width().max(picture.height());
-        let scale = |length: usize| match side {
-            ..=ENLARGED => length * (ENLARGED / side),
-            ..=LIMIT => length,
-            _ => (length * LIMIT).div_ceil(side),
+        let scale = |length: usize| {
+            if side <= ENLARGED {
+                length * (ENLARGED / side)
+            } else if side <= LIMIT {
+                length
+            } else {
+                (length * LIMIT).div_ceil(side)
+            }
         };
         let address = format!(
             "data:image/png;base64,{}",
@@ -116,8 +120,8 @@ mod tests {
     fn differences_are_amplified_as_far_as_they_fit() {
         let cases: [(u8, u8, u8, u8); 4] = [
             (100, 100, 1, 128),
-            (100, 108, 15, 128 + 120),
-            (100, 99, 120, 8),
+            (100, 108, 10, 128 + 80),
+            (100, 99, 100, 28),
             (0, 255, 1, 255),
         ];
         for (from, to, factor, shown) in cases {

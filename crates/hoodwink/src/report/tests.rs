@@ -1,1 +1,115 @@
+use super::*;
+use crate::image::Picture;
+use crate::results::example::{already_wrong, fooled, robust, run};
+use crate::results::{Row, Run, Timing};
 
+/// An 8×8 picture of one colour but for its last row, which is a little brighter by `change`.
+fn picture(colour: u8, change: u8) -> Picture {
+    let bytes = (0..192).map(|at| if at < 168 { colour } else { colour + change });
+    Picture::new(3, 8, 8, bytes.collect()).unwrap()
+}
+
+/// A run folder in which PGD fools samples 0 and 1 at 8/255, and sample 2 is wrong from the start.
+fn folder(path: &std::path::Path, run: &Run) -> RunFolder {
+    let folder = RunFolder::create(path, run).unwrap();
+    let mut rows: Vec<Row> = Vec::new();
+    for eps in ["4/255", "8/255"] {
+        let by_pgd = if eps == "8/255" { fooled } else { robust };
+        rows.extend([0, 1].map(|index| by_pgd(index, "pgd", eps)));
+        rows.push(already_wrong(2, "pgd", eps));
+        rows.extend([0, 1].map(|index| robust(index, "fgsm", eps)));
+        rows.push(already_wrong(2, "fgsm", eps));
+    }
+    rows[0].file = "<img src=x onerror=alert(1)>.png".into();
+    rows[6].file = rows[0].file.clone();
+    for row in &rows {
+        if let Some(path) = &row.picture {
+            folder.write_picture(path, &picture(100, 8)).unwrap();
+        }
+        let original = RunFolder::original(row.index);
+        folder.write_picture(&original, &picture(100, 0)).unwrap();
+    }
+    folder.write_part(0, &rows).unwrap();
+    folder.write_timing(&Timing::default()).unwrap();
+    folder.write_command("hoodwink 'a & b'").unwrap();
+    folder
+}
+
+fn report(run: &Run) -> String {
+    let parent = tempfile::tempdir().unwrap();
+    let path = write(&folder(parent.path(), run)).unwrap();
+    std::fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn the_report_states_the_result() {
+    let html = report(&run(3));
+    let text = html.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "Accuracy falls from <b class=\"right\">66.7%</b> to <b class=\"wrong\">0.0%</b> under pgd at eps&nbsp;8/255.",
+        "Measured on 3 pictures.",
+        // scipy.stats.binomtest(0, 3).proportion_ci(method="exact")
+        "<strong>0.0–70.8%</strong>",
+        "still right 0.0%",
+        "fooled 66.7%",
+        "wrong from the start 33.3%",
+        "8/255 ×",
+        "circle",
+        "pgd(loss = cross-entropy)",
+    ] {
+        assert!(text.contains(part), "{part}");
+    }
+    // Both fooled samples, each with its original, sign map, adversarial picture and difference; the first of
+    // them a second time as key stages.
+    assert_eq!(html.matches("<img ").count(), 12);
+    assert_eq!(html.matches("<figure class=\"example\">").count(), 2);
+}
+
+#[test]
+fn the_report_needs_nothing_from_outside_and_describes_every_picture() {
+    let html = report(&run(3));
+    for outside in ["http:", "https:", "<script", "<link", "@import", "url("] {
+        assert!(!html.contains(outside), "{outside}");
+    }
+    for picture in html.split("<img ").skip(1) {
+        let tag = &picture[..picture.find('>').unwrap()];
+        assert!(tag.contains("src=\"data:image/png;base64,"));
+        assert!(tag.contains("alt=\"") && !tag.contains("alt=\"\""));
+    }
+}
+
+#[test]
+fn what_users_wrote_is_escaped() {
+    let mut run = run(3);
+    run.model.path = "<script>alert(1)</script>.onnx".into();
+    run.data.class_names[0] = "\"><script>".into();
+    let html = report(&run);
+    assert!(!html.contains("<script"));
+    assert!(!html.contains("<img src=x"));
+    assert!(html.contains("a &#38; b") || html.contains("a &amp; b"));
+}
+
+#[test]
+fn the_same_folder_gives_the_same_bytes() {
+    assert_eq!(report(&run(3)), report(&run(3)));
+}
+
+#[test]
+fn an_unfinished_run_has_a_report_that_says_so() {
+    let html = report(&run(200));
+    assert!(html.contains("3 of 4 parts are missing"));
+    let parent = tempfile::tempdir().unwrap();
+    let empty = RunFolder::create(parent.path(), &run(200)).unwrap();
+    let html = std::fs::read_to_string(write(&empty).unwrap()).unwrap();
+    assert!(html.contains("Nothing is measured yet."));
+    assert!(!html.contains("NaN"));
+}
+
+#[test]
+fn a_picture_that_is_missing_is_named() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = folder(parent.path(), &run(3));
+    std::fs::remove_file(parent.path().join("pictures/1.png")).unwrap();
+    let message = write(&folder).unwrap_err().to_string();
+    assert!(message.contains("1.png"), "{message}");
+}

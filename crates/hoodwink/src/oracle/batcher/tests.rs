@@ -48,7 +48,7 @@ fn pixel(value: f32) -> Image {
     Image::new([1, 1, 1], vec![value]).unwrap()
 }
 
-const NEVER: AtomicBool = AtomicBool::new(false);
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 #[test]
 fn every_job_is_answered_with_its_own_numbers() {
