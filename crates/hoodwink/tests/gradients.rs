@@ -15,10 +15,7 @@ use hoodwink::{
     engine::{self, Choice},
     image::{Image, Picture},
     model::Classifier,
-    oracle::{
-        Loss, Objective, Seen,
-        batcher::{Model as _, Worker as _},
-    },
+    oracle::{Loss, Objective, Seen, batcher::Model as _},
     preprocessing::{Channels, InputRange, Layout, Preprocessing},
 };
 use npyz::npz::NpzArchive;
