@@ -5,7 +5,7 @@ use crate::{
     fold::fold,
     grad::gradient,
     graph::{Graph, ValueId},
-    logits::matrix,
+    logits::logits,
     loss::Loss,
     tensor::DType,
 };
@@ -14,10 +14,10 @@ use crate::{
 ///
 /// Inputs: the model's own, `labels` (integers `[N]`), and `targets` (integers `[N]`) if the loss is targeted.
 /// Outputs: `logits` `[N, C]`, `loss` `[N]`, and `grad`, of the input's shape: as pictures do not influence one
-/// another, each picture's gradient of its own loss.
+/// another, each picture's gradient of its own loss. A final softmax is seen through, as [`logits`] says.
 ///
-/// Fails unless the model has one float input and its first output is `[N, C]`, or that with further axes of
-/// side 1; and where the model is not differentiable.
+/// Fails unless the model has one float input and an output that [`logits`] understands; and where it is not
+/// differentiable.
 pub fn gradient_graph(model: &Graph, loss: Loss) -> Result<Graph> {
     let (mut graph, values) = with_loss(model, loss)?;
     let grad = gradient(&mut graph, values.loss, &[values.input])?;
@@ -66,7 +66,7 @@ fn with_loss(model: &Graph, loss: Loss) -> Result<(Graph, Values)> {
     }
     let mut graph = model.clone();
     graph.clear_outputs();
-    let logits = matrix(&mut graph, output)?;
+    let logits = logits(&mut graph, output)?;
     let batch = graph.shape(logits)[0];
     let labels = graph.input("labels", DType::I64, vec![batch]);
     let targets = loss
@@ -76,4 +76,115 @@ fn with_loss(model: &Graph, loss: Loss) -> Result<(Graph, Values)> {
     graph.output("logits", logits);
     graph.output("loss", loss);
     Ok((graph, Values { input, loss }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Dim, Op, Tensor,
+        testing::{Domain, Program, draw, floats, rng, shape, slopes},
+    };
+
+    /// `W x`, as `[N, 3, 1, 1]` and with a softmax where asked.
+    fn model(softmax: bool) -> Result<(Graph, ValueId)> {
+        let mut graph = Graph::new();
+        let x = graph.input("x", DType::F32, shape("N 2"));
+        let weight = Tensor::f32([2, 3], [0.5, -1.0, 2.0, 1.5, 0.25, -0.75])?;
+        let weight = graph.named_constant("weight", weight);
+        let product = graph.add(Op::MatMul, &[x, weight])?;
+        let apart = |shape| Op::Reshape { shape };
+        let mut output = graph.add(apart(shape("N 3 1 1")), &[product])?;
+        if softmax {
+            output = graph.add(Op::Softmax { axis: 1 }, &[output])?;
+            output = graph.add(apart(shape("N 3 1")), &[output])?;
+        }
+        graph.output("scores", output);
+        Ok((graph, weight))
+    }
+
+    fn names(graph: &Graph) -> (Vec<&str>, Vec<&str>) {
+        let inputs = graph
+            .inputs()
+            .iter()
+            .map(|&id| graph.node(id).name.as_str());
+        let outputs = graph.outputs().iter().map(|(name, _)| name.as_str());
+        (inputs.collect(), outputs.collect())
+    }
+
+    #[test]
+    fn a_gradient_graph_has_the_promised_inputs_and_outputs() -> Result<()> {
+        let (model, _) = model(false)?;
+        let graph = gradient_graph(&model, Loss::TwoTerm)?;
+        let outputs = vec!["logits", "loss", "grad"];
+        assert_eq!(
+            names(&graph),
+            (vec!["x", "labels", "targets"], outputs.clone())
+        );
+        let graph = gradient_graph(&model, Loss::Margin)?;
+        assert_eq!(names(&graph), (vec!["x", "labels"], outputs));
+        let shapes: Vec<&[Dim]> = graph
+            .outputs()
+            .iter()
+            .map(|&(_, id)| graph.shape(id))
+            .collect();
+        assert_eq!(shapes, [shape("N 3"), shape("N"), shape("N 2")]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_final_softmax_is_looked_through() -> Result<()> {
+        let x = draw(&mut rng("softmax"), &shape("N 2"), Domain::Any);
+        let inputs = [x, Tensor::vector(&[0, 2])];
+        let [plain, looked_through] = [false, true].map(|softmax| {
+            let (model, _) = model(softmax).expect("the model is whole");
+            let graph = gradient_graph(&model, Loss::CrossEntropy).expect("it is smooth");
+            Program::new(&graph).run(&inputs)
+        });
+        assert_eq!(plain, looked_through);
+        Ok(())
+    }
+
+    #[test]
+    fn a_training_graph_has_the_gradients_of_its_weights() -> Result<()> {
+        let (model, weight) = model(false)?;
+        let graph = training_graph(&model, Loss::CrossEntropy, &[weight])?;
+        let outputs = vec!["logits", "loss", "grad/weight"];
+        assert_eq!(names(&graph), (vec!["x", "labels", "weight"], outputs));
+
+        let mut rng = rng("training");
+        let values = [
+            draw(&mut rng, &shape("N 2"), Domain::Any),
+            Tensor::vector(&[0, 2]),
+            draw(&mut rng, &shape("2 3"), Domain::Any),
+        ];
+        let (_, loss) = graph.outputs()[1];
+        let slopes = slopes(&graph, loss, 2, &values, 0.03, &mut rng)?;
+        assert!(slopes.relative_error() < 3e-4, "{slopes:?}");
+
+        // All losses together, not weighted: the sum of the rows of softmax minus one-hot is zero over classes.
+        let gradient = Program::new(&graph).run(&values).remove(2);
+        for row in floats(&gradient).chunks(3) {
+            assert!(row.iter().sum::<f32>().abs() < 1e-6, "{row:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_classifier_is_refused() -> Result<()> {
+        let refusal = |graph: &Graph| gradient_graph(graph, Loss::Margin).unwrap_err().to_string();
+        let mut graph = Graph::new();
+        let x = graph.input("x", DType::F32, shape("N 2 3"));
+        assert!(refusal(&graph).contains("1 and 0"));
+        graph.output("y", x);
+        assert!(refusal(&graph).contains("[N, 2, 3]"));
+        graph.input("more", DType::F32, shape("N"));
+        assert!(refusal(&graph).contains("2 and 1"));
+
+        let (model, _) = model(false)?;
+        let product = model.outputs()[0].1;
+        let error = training_graph(&model, Loss::Margin, &[product]).unwrap_err();
+        assert!(error.to_string().contains("no name"), "{error}");
+        Ok(())
+    }
 }

@@ -516,9 +516,9 @@ fn data_type(dtype: DType) -> DataType {
 
 fn tensor_proto(name: String, tensor: &Tensor) -> TensorProto {
     let raw_data = match tensor.elements() {
-        Elements::F32(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Elements::I64(values) => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Elements::Bool(values) => values.iter().map(|&v| u8::from(v)).collect(),
+        Elements::F32(values) => little_endian(values, f32::to_le_bytes),
+        Elements::I64(values) => little_endian(values, i64::to_le_bytes),
+        Elements::Bool(values) => values.iter().map(|&value| u8::from(value)).collect(),
     };
     TensorProto {
         dims: signed(tensor.shape()),
@@ -527,6 +527,14 @@ fn tensor_proto(name: String, tensor: &Tensor) -> TensorProto {
         raw_data: Some(raw_data),
         ..TensorProto::default()
     }
+}
+
+fn little_endian<T: Copy, const SIZE: usize>(values: &[T], bytes: fn(T) -> [u8; SIZE]) -> Vec<u8> {
+    let mut raw = Vec::with_capacity(values.len() * SIZE);
+    for &value in values {
+        raw.extend_from_slice(&bytes(value));
+    }
+    raw
 }
 
 fn value_info(name: String, node: &Node) -> ValueInfoProto {

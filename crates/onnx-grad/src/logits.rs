@@ -17,7 +17,7 @@ pub fn logits(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
 }
 
 /// Scores as `[N, C]`: further axes of side 1 are dropped.
-pub(crate) fn matrix(graph: &mut Graph, scores: ValueId) -> Result<ValueId> {
+fn matrix(graph: &mut Graph, scores: ValueId) -> Result<ValueId> {
     match graph.shape(scores) {
         [_, _] => Ok(scores),
         &[batch, classes, ref rest @ ..] if rest.iter().all(|&dim| dim == Dim::Fixed(1)) => {
