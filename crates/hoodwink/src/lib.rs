@@ -14,6 +14,8 @@ pub mod report;
 pub mod results;
 pub mod run;
 pub mod stats;
+#[cfg(test)]
+mod testing;
 pub mod threat;
 
 pub use error::{Error, Result};

@@ -33,8 +33,9 @@ impl Layout {
             [count, height, width] => (count, [1, height, width], false),
             [_, first, _, last] if is_channels(first) && is_channels(last) => {
                 return Err(Error::invalid(format!(
-                    "{file} has the shape {:?}, which could be [N,C,H,W] or [N,H,W,C]: make the \
-                     channels 1 or 3 and no side of the picture so small",
+                    "{file} has the shape {:?}, which could be [N,C,H,W] or [N,H,W,C]: a \
+                     side of 1 or 3 pixels cannot be told from channels (grey pictures may be saved \
+                     as [N,H,W])",
                     header.shape
                 )));
             }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::image::Picture;
 
 /// The most bytes of pictures or labels taken from an archive, which has to be unpacked in memory.
-const MAX_UNPACKED_BYTES: u64 = 4 << 30;
+const MAX_UNPACKED_BYTES: u64 = 2 << 30;
 
 /// A `.npz` archive: pictures under the name `x` or `images`, labels under `y` or `labels`.
 pub(super) struct Archive {

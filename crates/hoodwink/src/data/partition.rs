@@ -48,3 +48,31 @@ impl fmt::Display for Partition {
         write!(f, "{}/{}", self.number, self.count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_cover_every_sample_once_and_in_order() {
+        for (len, count) in [(0, 3), (1, 1), (2, 5), (100, 7), (1000, 8)] {
+            let mut covered = Vec::new();
+            for number in 1..=count {
+                let shard: Partition = format!("{number}/{count}").parse().unwrap();
+                assert_eq!(shard.to_string(), format!("{number}/{count}"));
+                let range = shard.range(len);
+                assert!(range.len() == len / count || range.len() == len / count + 1);
+                covered.extend(range);
+            }
+            assert_eq!(covered, Vec::from_iter(0..len));
+        }
+    }
+
+    #[test]
+    fn what_is_no_shard_is_refused() {
+        for text in ["", "1", "0/3", "4/3", "1/0", "a/b", "1/2/3", "-1/2"] {
+            let error = text.parse::<Partition>().unwrap_err().to_string();
+            assert!(error.contains("write 3/8"), "{error}");
+        }
+    }
+}

@@ -137,17 +137,15 @@ fn open_archive(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
         count = total;
         options.window(total, name)
     })?;
-    let labels = match labels_beside(options, name, count)? {
-        None => own_labels,
-        given => given,
+    let labels = match (labels_beside(options, name, count)?, own_labels) {
+        (None, Some(own)) => Some(same_length(own, name, name, count)?),
+        (given, _) => given,
     };
     let first = options.skip;
     Ok(Opened {
         rows: first..first + pictures.len(),
         source: Source::Memory { pictures, first },
-        labels: labels
-            .map(|labels| same_length(labels, name, name, count))
-            .transpose()?,
+        labels,
         class_names: None,
         notices: Vec::from_iter(notice),
     })

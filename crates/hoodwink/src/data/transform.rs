@@ -2,9 +2,6 @@
 
 use std::{fmt, str::FromStr};
 
-use fast_image_resize::images::{Image as Pixels, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-
 use crate::error::{Error, Result};
 use crate::image::{MAX_PIXELS, Picture};
 
@@ -125,40 +122,76 @@ fn luma(rgb: &[u8]) -> u8 {
 }
 
 fn scaled(picture: Picture, resize: Resize) -> Result<Picture> {
-    let (from_height, from_width) = (picture.height(), picture.width());
+    let (channels, from_height, from_width) =
+        (picture.channels(), picture.height(), picture.width());
     let (height, width) = resize.target(from_height, from_width);
-    if (height, width) == (from_height, from_width) {
-        return Ok(picture);
-    }
-    if height == 0 || width == 0 || height.saturating_mul(width) > MAX_PIXELS {
+    // The first pass makes a picture of the old height and the new width.
+    let largest = height.max(from_height).saturating_mul(width);
+    if height == 0 || width == 0 || largest > MAX_PIXELS {
         return Err(Error::invalid(format!(
-            "cannot scale a picture of {from_height}x{from_width} to {height}x{width}: \
-             a picture has between 1 and {MAX_PIXELS} pixels"
+            "cannot scale a picture of {from_height}x{from_width} to {height}x{width}: on the way \
+             it would have no pixels, or more than {MAX_PIXELS}"
         )));
     }
-    let pixel = match picture.channels() {
-        1 => PixelType::U8,
-        _ => PixelType::U8x3,
-    };
-    let failed = |error: &dyn std::fmt::Display| {
-        Error::invalid(format!(
-            "cannot scale a picture of {from_height}x{from_width} to {height}x{width}: {error}"
-        ))
-    };
-    // A picture's pixel count is capped well below u32::MAX, and so is each of its sides.
-    let source = ImageRef::new(
-        from_width as u32,
-        from_height as u32,
-        picture.bytes(),
-        pixel,
-    )
-    .map_err(|error| failed(&error))?;
-    let mut target = Pixels::new(width as u32, height as u32, pixel);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new()
-        .resize(&source, &mut target, &options)
-        .map_err(|error| failed(&error))?;
-    Picture::new(picture.channels(), height, width, target.into_vec())
+    let narrow = scaled_axis(picture.bytes(), from_width, width, channels);
+    let bytes = scaled_axis(&narrow, from_height, height, width * channels);
+    Picture::new(channels, height, width, bytes)
+}
+
+/// Scales one axis of an array `[.., from, inner]` to `[.., to, inner]`, in the fixed point of
+/// Pillow, so that the bytes are the ones a training script saw.
+fn scaled_axis(values: &[u8], from: usize, to: usize, inner: usize) -> Vec<u8> {
+    let taps: Vec<Taps> = (0..to).map(|at| Taps::new(at, from, to)).collect();
+    let mut sums = vec![0; inner];
+    let mut scaled = Vec::with_capacity(values.len() / from * to);
+    for line in values.chunks_exact(from * inner) {
+        for taps in &taps {
+            sums.fill(1_i64 << (PRECISION_BITS - 1));
+            let sources = line.chunks_exact(inner).skip(taps.first);
+            for (weight, source) in taps.weights.iter().zip(sources) {
+                for (sum, &value) in sums.iter_mut().zip(source) {
+                    *sum += weight * i64::from(value);
+                }
+            }
+            scaled.extend(
+                sums.iter()
+                    .map(|sum| (sum >> PRECISION_BITS).clamp(0, 255) as u8),
+            );
+        }
+    }
+    scaled
+}
+
+/// Fractional bits of a weight.
+const PRECISION_BITS: u32 = 22;
+
+/// The neighbouring values that make up one scaled value.
+struct Taps {
+    /// Position of the first neighbour.
+    first: usize,
+    /// Their weights, which add up to 1, in units of 2^-22.
+    weights: Vec<i64>,
+}
+
+impl Taps {
+    /// The triangle filter around position `at` of `to`, as wide as the scaling shrinks.
+    fn new(at: usize, from: usize, to: usize) -> Self {
+        let scale = from as f64 / to as f64;
+        let radius = scale.max(1.0);
+        let centre = (at as f64 + 0.5) * scale;
+        // The cast truncates and takes what is negative to 0: the picture's edge.
+        let first = (centre - radius + 0.5) as usize;
+        let end = ((centre + radius + 0.5) as usize).min(from);
+        let triangle = |at: usize| (1.0 - ((at as f64 + 0.5 - centre) / radius).abs()).max(0.0);
+        let total: f64 = (first..end).map(triangle).sum();
+        let one = f64::from(1 << PRECISION_BITS);
+        Self {
+            first,
+            weights: (first..end)
+                .map(|at| (triangle(at) / total * one).round() as i64)
+                .collect(),
+        }
+    }
 }
 
 fn cropped(picture: Picture, side: usize) -> Result<Picture> {
@@ -180,4 +213,210 @@ fn cropped(picture: Picture, side: usize) -> Result<Picture> {
         .copied()
         .collect();
     Picture::new(channels, side, side, bytes)
+}
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+    use crate::testing::assets;
+
+    fn grey(height: usize, width: usize, bytes: impl Into<Vec<u8>>) -> Picture {
+        Picture::new(1, height, width, bytes.into()).unwrap()
+    }
+
+    fn resize(text: &str) -> Transform {
+        Transform {
+            resize: Some(text.parse().unwrap()),
+            ..Transform::default()
+        }
+    }
+
+    /// Cut of the 299x299 photograph from its top left (height, width), short side, crop, and the
+    /// SHA-256 of all prepared bytes. From torchvision 0.29.2 on Pillow 13.0.0:
+    /// `Compose([Resize(side), CenterCrop(crop)])` of the 100 photographs, sorted by name.
+    const TORCHVISION: [(usize, usize, usize, usize, &str); 5] = [
+        (
+            299,
+            299,
+            256,
+            224,
+            "87e227abcda0c63b88a38c94d4d4b0df6443e4cb11afe20d9fa876ea23dcf20e",
+        ),
+        (
+            299,
+            299,
+            183,
+            160,
+            "2ff6b1ec29924c12e5cc9334adf5d605e243255bc4ab66c33b2c1a6877ca8187",
+        ),
+        (
+            299,
+            299,
+            320,
+            299,
+            "e520e645170b8d2407e77152ed41bd6cfef0f91763c078eeeb980d2123838b65",
+        ),
+        (
+            299,
+            201,
+            128,
+            113,
+            "d5f42093b6a792e35dc9d02906b4708f5c69accc566bc030b039fc4e4a70c39b",
+        ),
+        (
+            150,
+            299,
+            128,
+            113,
+            "a943f89988629fb86feffb3634a46753ec409266440e7a0bd94fc29cbca12710",
+        ),
+    ];
+
+    /// The same photographs through Pillow's `convert("L")`.
+    const PILLOW_LUMA: &str = "9e86146fbc622d3b78c4bd23aa6f028585dd4a5c12d00a0456ef827002c9f891";
+
+    fn photographs() -> Vec<Picture> {
+        let folder = assets().join("imagenet/images");
+        let mut files: Vec<_> = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "png"))
+            .collect();
+        files.sort();
+        assert_eq!(files.len(), 100, "{}", folder.display());
+        let decode = |path| Picture::decode(&std::fs::read(path).unwrap(), "a photograph");
+        files.iter().map(|path| decode(path).unwrap()).collect()
+    }
+
+    fn top_left(picture: &Picture, height: usize, width: usize) -> Picture {
+        let rows = picture
+            .bytes()
+            .chunks_exact(picture.width() * 3)
+            .take(height);
+        let bytes = rows.flat_map(|row| &row[..width * 3]).copied().collect();
+        Picture::new(3, height, width, bytes).unwrap()
+    }
+
+    #[test]
+    fn photographs_come_out_as_torchvision_prepares_them() {
+        let photographs = photographs();
+        for (height, width, side, crop, expected) in TORCHVISION {
+            let transform = Transform {
+                resize: Some(Resize::ShortSide(side)),
+                crop: Some(crop),
+                channels: None,
+            };
+            let mut hash = Sha256::new();
+            for photograph in &photographs {
+                let prepared = transform
+                    .apply(top_left(photograph, height, width))
+                    .unwrap();
+                hash.update(prepared.bytes());
+            }
+            let found = crate::data::hex(&hash.finalize());
+            assert_eq!(found, expected, "{height}x{width} to {side}, crop {crop}");
+        }
+        let to_grey = Transform {
+            channels: Some(1),
+            ..Transform::default()
+        };
+        let mut hash = Sha256::new();
+        for photograph in photographs {
+            hash.update(to_grey.apply(photograph).unwrap().bytes());
+        }
+        assert_eq!(crate::data::hex(&hash.finalize()), PILLOW_LUMA);
+    }
+
+    /// What becomes of the picture 0 50 100 / 150 200 250, from Pillow 13.0.0:
+    /// `Image.fromarray(x).resize((width, height), BILINEAR)`.
+    const SMALL: [(&str, &[u8]); 4] = [
+        ("1x1", &[125]),
+        ("2x2", &[19, 81, 169, 231]),
+        (
+            "3x5",
+            &[
+                0, 20, 50, 80, 100, 75, 95, 125, 155, 175, 150, 170, 200, 230, 250,
+            ],
+        ),
+        (
+            "4x3",
+            &[0, 50, 100, 38, 88, 138, 113, 163, 213, 150, 200, 250],
+        ),
+    ];
+
+    #[test]
+    fn small_pictures_scale_as_in_pillow() {
+        let ramp = [0, 50, 100, 150, 200, 250];
+        for (to, expected) in SMALL {
+            let scaled = resize(to).apply(grey(2, 3, ramp)).unwrap();
+            assert_eq!(scaled.bytes(), expected, "{to}");
+        }
+    }
+
+    #[test]
+    fn the_short_side_decides_and_the_long_side_is_cut_down() {
+        for (height, width, side, expected) in [
+            (299, 299, 256, (256, 256)),
+            (100, 151, 50, (50, 75)),
+            (151, 100, 50, (75, 50)),
+            (3, 2, 7, (10, 7)),
+        ] {
+            let found = Resize::ShortSide(side).target(height, width);
+            assert_eq!(found, expected, "{height}x{width}");
+        }
+    }
+
+    #[test]
+    fn the_crop_lies_where_torchvision_puts_it() {
+        // Half a pixel goes to the even offset: room of 1, 3 and 5 starts at 0, 2 and 2.
+        for (width, expected) in [(1, 0), (2, 0), (3, 1), (4, 2), (5, 2), (6, 2), (7, 3)] {
+            let transform = Transform {
+                crop: Some(1),
+                ..Transform::default()
+            };
+            let row: Vec<u8> = (0..width).collect();
+            let cropped = transform.apply(grey(1, width.into(), row)).unwrap();
+            assert_eq!(cropped.bytes(), [expected], "{width}");
+        }
+    }
+
+    #[test]
+    fn channels_change_only_on_demand() {
+        let rgb = Picture::new(3, 1, 2, vec![255, 0, 0, 10, 20, 30]).unwrap();
+        let to = |channels| Transform {
+            channels: Some(channels),
+            ..Transform::default()
+        };
+        // 0.299 * 255 = 76.2; 0.299 * 10 + 0.587 * 20 + 0.114 * 30 = 18.2.
+        let luma = to(1).apply(rgb.clone()).unwrap();
+        assert_eq!(luma, grey(1, 2, [76, 18]));
+        let repeated = to(3).apply(luma).unwrap();
+        assert_eq!(repeated.bytes(), [76, 76, 76, 18, 18, 18]);
+        assert_eq!(Transform::default().apply(rgb.clone()).unwrap(), rgb);
+        assert!(to(4).apply(rgb).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let line = || grey(1, 4, [0; 4]);
+        for (transform, says) in [
+            (resize("60000"), "pixels"),
+            (resize("1x18446744073709551615"), "pixels"),
+            (resize("18446744073709551615"), "pixels"),
+            (
+                Transform {
+                    crop: Some(2),
+                    ..Transform::default()
+                },
+                "resize it first",
+            ),
+        ] {
+            let error = transform.apply(line()).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        for text in ["", "0", "-1", "224x", "x224", "224x0", "a"] {
+            assert!(text.parse::<Resize>().is_err(), "{text}");
+        }
+    }
 }
