@@ -21,7 +21,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Attack a model on a data set, and write a run folder with its report
-    Attack(commands::attack::Args),
+    Attack(Box<commands::attack::Args>),
     /// Write the gradient of a model as a plain ONNX file
     Grad(commands::grad::Args),
     /// Show what a model says about pictures, and its accuracy if they have labels
@@ -40,7 +40,7 @@ pub(crate) enum Status {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Attack(args) => commands::attack::run(args),
+        Command::Attack(args) => commands::attack::run(&args),
         Command::Grad(args) => commands::grad::run(&args),
         Command::Predict(args) => commands::predict::run(&args),
         Command::Report(args) => commands::report::run(&args),

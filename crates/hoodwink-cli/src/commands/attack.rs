@@ -113,7 +113,7 @@ pub(crate) struct Args {
     crew: CrewArgs,
 }
 
-pub(crate) fn run(args: Args) -> Result<Status> {
+pub(crate) fn run(args: &Args) -> Result<Status> {
     let prepared = args.model.resolve()?;
     let model = args.model.open(&prepared)?;
     let trials = args.trials(model.classes())?;
