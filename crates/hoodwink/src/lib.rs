@@ -17,5 +17,6 @@ pub mod stats;
 #[cfg(test)]
 mod testing;
 pub mod threat;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -224,6 +224,22 @@ impl Graph {
         Ok(other.outputs.iter().map(|(_, id)| ids[id.0]).collect())
     }
 
+    /// Gives a constant another value of the same shape and type: a weight that was trained.
+    /// Fails if the value is not a constant, or its shape or type differs.
+    pub fn set_constant(&mut self, id: ValueId, tensor: Tensor) -> Result<()> {
+        let node = &mut self.nodes[id.0];
+        match &mut node.op {
+            Op::Constant(old) if old.shape() == tensor.shape() && old.dtype() == tensor.dtype() => {
+                *old = tensor;
+                Ok(())
+            }
+            _ => Err(Error::invalid(format!(
+                "{:?} is not a constant of this shape and type",
+                node.name
+            ))),
+        }
+    }
+
     /// Turns a constant into an input of the same name, type and shape: a weight to be trained.
     /// Fails if the value is not a constant.
     pub fn constant_to_input(&mut self, id: ValueId) -> Result<()> {

@@ -1,0 +1,163 @@
+//! How weights follow their gradients.
+
+use std::f64::consts::PI;
+
+/// A rule for the step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Optimiser {
+    /// Stochastic gradient descent with momentum, as in PyTorch: `v = momentum * v + g`, `w -= rate * v`.
+    Sgd {
+        /// In \[0, 1).
+        momentum: f64,
+    },
+    /// Adam (Kingma and Ba, arXiv 1412.6980, algorithm 1) with its defaults: decay .9 and .999, floor 1e-8.
+    Adam,
+}
+
+const FIRST_DECAY: f64 = 0.9;
+const SECOND_DECAY: f64 = 0.999;
+const FLOOR: f64 = 1e-8;
+
+/// An optimiser with what it remembers of one network.
+#[derive(Clone, Debug)]
+pub(super) struct Descent {
+    optimiser: Optimiser,
+    weight_decay: f64,
+    steps: i32,
+    /// For each weight its elements' velocity or first moment.
+    first: Vec<Vec<f32>>,
+    /// For each weight its elements' second moment; empty without Adam.
+    second: Vec<Vec<f32>>,
+}
+
+impl Descent {
+    /// `weight_decay` times the weight is added to its gradient.
+    pub(super) fn new(optimiser: Optimiser, weight_decay: f64, sizes: &[usize]) -> Self {
+        let zeros = || sizes.iter().map(|&size| vec![0.0; size]).collect();
+        Self {
+            optimiser,
+            weight_decay,
+            steps: 0,
+            first: zeros(),
+            second: match optimiser {
+                Optimiser::Sgd { .. } => Vec::new(),
+                Optimiser::Adam => zeros(),
+            },
+        }
+    }
+
+    /// Moves every weight once.
+    pub(super) fn step(&mut self, weights: &mut [Vec<f32>], gradients: &[Vec<f32>], rate: f64) {
+        self.steps += 1;
+        let decay = self.weight_decay as f32;
+        for (at, (weight, gradient)) in weights.iter_mut().zip(gradients).enumerate() {
+            let decayed = gradient
+                .iter()
+                .zip(weight.iter())
+                .map(|(g, w)| g + decay * w);
+            let gradient: Vec<f32> = decayed.collect();
+            match self.optimiser {
+                Optimiser::Sgd { momentum } => {
+                    let velocity = self.first[at].iter_mut();
+                    for ((w, v), g) in weight.iter_mut().zip(velocity).zip(gradient) {
+                        *v = momentum as f32 * *v + g;
+                        *w -= rate as f32 * *v;
+                    }
+                }
+                Optimiser::Adam => {
+                    let rate = (rate / (1.0 - FIRST_DECAY.powi(self.steps))) as f32;
+                    let correction = (1.0 - SECOND_DECAY.powi(self.steps)).sqrt() as f32;
+                    let moments = self.first[at].iter_mut().zip(&mut self.second[at]);
+                    for ((w, (m, v)), g) in weight.iter_mut().zip(moments).zip(gradient) {
+                        *m += (1.0 - FIRST_DECAY) as f32 * (g - *m);
+                        *v = SECOND_DECAY as f32 * *v + (1.0 - SECOND_DECAY) as f32 * g * g;
+                        *w -= rate * *m / (v.sqrt() / correction + FLOOR as f32);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The learning rate over the steps: linear up to `peak`, then half a cosine down to zero (Loshchilov and Hutter,
+/// arXiv 1608.03983, equation 5, without restarts).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Schedule {
+    pub(super) peak: f64,
+    /// Steps before the peak; fewer than `steps`.
+    pub(super) warm_up: usize,
+    pub(super) steps: usize,
+}
+
+impl Schedule {
+    /// The rate of a step, counted from 0.
+    pub(super) fn rate(&self, step: usize) -> f64 {
+        if step < self.warm_up {
+            return self.peak * (step + 1) as f64 / (self.warm_up + 1) as f64;
+        }
+        let progress = (step - self.warm_up) as f64 / (self.steps - self.warm_up) as f64;
+        self.peak * 0.5 * (1.0 + (PI * progress).cos())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: [f32; 3] = [0.5, -1.0, 2.0];
+
+    /// Five steps on `g = w^2 - 0.3 * step`.
+    fn descend(optimiser: Optimiser, weight_decay: f64) -> Vec<f32> {
+        let mut descent = Descent::new(optimiser, weight_decay, &[3]);
+        let mut weights = vec![START.to_vec()];
+        for step in 0..5 {
+            let gradient = weights[0]
+                .iter()
+                .map(|w| w * w - 0.3 * step as f32)
+                .collect();
+            descent.step(&mut weights, &[gradient], 0.05);
+        }
+        weights.remove(0)
+    }
+
+    #[test]
+    fn steps_are_those_of_torch() {
+        // torch.optim.SGD and Adam of PyTorch, lr=.05, in float64.
+        for (optimiser, weight_decay, expected) in [
+            (
+                Optimiser::Sgd { momentum: 0.0 },
+                0.0,
+                [0.5860341, -1.1418751, 1.4235031],
+            ),
+            (
+                Optimiser::Sgd { momentum: 0.9 },
+                0.1,
+                [0.5896275, -1.4398030, 0.3903074],
+            ),
+            (Optimiser::Adam, 0.0, [0.5233770, -1.2363336, 1.7556506]),
+            (Optimiser::Adam, 0.1, [0.5015416, -1.2317256, 1.7552880]),
+        ] {
+            let reached = descend(optimiser, weight_decay);
+            for (value, expected) in reached.iter().zip(expected) {
+                assert!(
+                    (value - expected).abs() < 2e-6,
+                    "{optimiser:?}: {reached:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_rate_rises_to_its_peak_and_falls_to_zero() {
+        let schedule = Schedule {
+            peak: 2.0,
+            warm_up: 3,
+            steps: 11,
+        };
+        let rates: Vec<f64> = (0..=11).map(|step| schedule.rate(step)).collect();
+        assert_eq!(rates[..4], [0.5, 1.0, 1.5, 2.0]);
+        assert!((rates[7] - 1.0).abs() < 1e-12);
+        assert!(rates[11].abs() < 1e-12);
+        assert!(rates[3..].windows(2).all(|pair| pair[1] < pair[0]));
+    }
+}
