@@ -127,15 +127,15 @@ mod tests {
             (
                 Optimiser::Sgd { momentum: 0.0 },
                 0.0,
-                [0.5860341, -1.1418751, 1.4235031],
+                [0.5860341, -1.141_875, 1.423_503],
             ),
             (
                 Optimiser::Sgd { momentum: 0.9 },
                 0.1,
-                [0.5896275, -1.4398030, 0.3903074],
+                [0.5896275, -1.439_803, 0.3903074],
             ),
-            (Optimiser::Adam, 0.0, [0.5233770, -1.2363336, 1.7556506]),
-            (Optimiser::Adam, 0.1, [0.5015416, -1.2317256, 1.7552880]),
+            (Optimiser::Adam, 0.0, [0.523_377, -1.2363336, 1.7556506]),
+            (Optimiser::Adam, 0.1, [0.5015416, -1.2317256, 1.755_288]),
         ] {
             let reached = descend(optimiser, weight_decay);
             for (value, expected) in reached.iter().zip(expected) {
