@@ -56,13 +56,24 @@ pub(crate) struct ModelArgs {
 
 /// Names of engines.
 #[derive(Clone, Copy, ValueEnum)]
-enum EngineArg {
+pub(crate) enum EngineArg {
     /// ONNX Runtime if it is found, else rten
     Auto,
     /// Built in
     Rten,
     /// ONNX Runtime, from ORT_DYLIB_PATH or the Python package onnxruntime
     Ort,
+}
+
+impl EngineArg {
+    /// The engine of this name.
+    pub(crate) fn open(self) -> Result<Arc<dyn Engine>> {
+        Ok(engine::open(match self {
+            Self::Auto => engine::Choice::Auto,
+            Self::Rten => engine::Choice::Rten,
+            Self::Ort => engine::Choice::Ort,
+        })?)
+    }
 }
 
 /// The pictures.
@@ -176,11 +187,7 @@ impl ModelArgs {
 
     /// The engine the flags name.
     pub(crate) fn engine(&self) -> Result<Arc<dyn Engine>> {
-        Ok(engine::open(match self.engine {
-            EngineArg::Auto => engine::Choice::Auto,
-            EngineArg::Rten => engine::Choice::Rten,
-            EngineArg::Ort => engine::Choice::Ort,
-        })?)
+        self.engine.open()
     }
 
     /// The model with its preprocessing.
@@ -191,6 +198,15 @@ impl ModelArgs {
 }
 
 impl DataArgs {
+    /// The data set, its pictures as they are.
+    pub(crate) fn open_plain(&self) -> Result<Dataset> {
+        self.open(&Prepared {
+            preprocessing: Preprocessing::default(),
+            resize: None,
+            crop: None,
+        })
+    }
+
     /// The data set, its pictures resized and cropped as the model wants them.
     pub(crate) fn open(&self, prepared: &Prepared) -> Result<Dataset> {
         let options = DataOptions {

@@ -28,6 +28,8 @@ enum Command {
     Predict(commands::predict::Args),
     /// Write the report of a run folder anew
     Report(commands::report::Args),
+    /// Train a small classifier, plainly or adversarially
+    Train(Box<commands::train::Args>),
 }
 
 /// How a command ended: 0 done, 1 a gate failed, 2 an error.
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Grad(args) => commands::grad::run(&args),
         Command::Predict(args) => commands::predict::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Train(args) => commands::train::run(&args),
     };
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,

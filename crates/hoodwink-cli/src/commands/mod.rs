@@ -4,6 +4,7 @@ pub(crate) mod attack;
 pub(crate) mod grad;
 pub(crate) mod predict;
 pub(crate) mod report;
+pub(crate) mod train;
 
 use clap::ValueEnum;
 
