@@ -65,9 +65,7 @@ fn lower_node(
         })
     };
     match &node.op {
-        Op::Gate { low, high } => {
-            composite(graph, &|v| Ok(gate(*low, *high, v[0], v[1], lowering).id))
-        }
+        Op::Gate { low, high } => composite(graph, &|v| Ok(gate(*low, *high, v[0], v[1]).id)),
         Op::MaxPoolGrad(pool) => composite(graph, &|v| {
             Ok(max_pool_grad(pool, v[0], v[1], v[2], lowering)?.id)
         }),
@@ -103,28 +101,13 @@ fn lower_node(
     }
 }
 
-/// ONNX Runtime keeps `Mul` and `HardSigmoid` in the blocked layout of its convolutions, but not `Where`.
-fn gate<'t>(low: f32, high: f32, y: Expr<'t>, g: Expr<'t>, lowering: Lowering) -> Expr<'t> {
-    let bounded = [low, high].map(f32::is_finite);
-    match lowering {
-        Lowering::Portable => {
-            let open = match bounded {
-                [true, true] => y.greater(low).and(y.less(high)),
-                [true, false] => y.greater(low),
-                [false, true] => y.less(high),
-                [false, false] => return g,
-            };
-            open.select(g, 0.0)
-        }
-        Lowering::OnnxRuntime => {
-            let above = if bounded[0] { g * step(y, low, 1.0) } else { g };
-            if bounded[1] {
-                above * step(y, high, -1.0)
-            } else {
-                above
-            }
-        }
-    }
+/// By multiplication with steps: engines are slow at `Where`, and ONNX Runtime leaves the blocked layout of its
+/// convolutions for it, but not for `HardSigmoid` and `Mul`.
+fn gate<'t>(low: f32, high: f32, y: Expr<'t>, g: Expr<'t>) -> Expr<'t> {
+    [(low, 1.0), (high, -1.0)]
+        .into_iter()
+        .filter(|(edge, _)| edge.is_finite())
+        .fold(g, |g, (edge, direction)| g * step(y, edge, direction))
 }
 
 /// 1 where `y` is beyond `edge` in the direction, else 0: a ramp so steep that no float lies on it. A power of two as
@@ -161,27 +144,21 @@ fn max_pool_grad<'t>(
         }
         let within: Vec<usize> = (0..sides.len()).map(|axis| 2 * axis + 3).collect();
         let first = first_maximum(x.reshape(windows), y.reshape(single.clone()), &within)?;
-        return Ok(first.select(g.reshape(single), 0.0).reshape(shape));
+        return Ok((first * g.reshape(single)).reshape(shape));
     }
 
     let columns = columns(pool, x)?;
     let mut single = merge_channels(&shape)?;
     single.extend(&y.shape()[2..]);
     let g = g.reshape(single.clone());
-    let won = match lowering {
-        Lowering::Portable => {
-            let first = first_maximum(columns, y.reshape(single), &[1])?;
-            first.select(g, 0.0)
-        }
-        // Its ArgMax takes the first, and its Where is slow with broadcasting.
+    let first = match lowering {
+        Lowering::Portable => first_maximum(columns, y.reshape(single), &[1])?,
         Lowering::OnnxRuntime => {
             let winner = columns.apply(Op::ArgMax {
                 axis: 1,
                 keep_dims: true,
             });
-            let elements = x.tape().arange(area(pool), 1, x.rank());
-            let won = winner.equal(elements).apply(Op::Cast { to: DType::F32 });
-            won * g
+            as_float(winner.equal(x.tape().arange(area(pool), 1, x.rank())))
         }
     };
     let output_padding = (0..sides.len())
@@ -196,10 +173,10 @@ fn max_pool_grad<'t>(
         convolution: window_convolution(pool),
         output_padding,
     };
-    Ok(won.with(lay_back, picker(pool, x)).reshape(shape))
+    Ok((first * g).with(lay_back, picker(pool, x)).reshape(shape))
 }
 
-/// Where `x` equals its maximum `y` along axes for the first time: a mask of `x`'s shape.
+/// 1 where `x` equals its maximum `y` along axes for the first time, else 0.
 fn first_maximum<'t>(x: Expr<'t>, y: Expr<'t>, axes: &[usize]) -> Result<Expr<'t>> {
     let mut sides = vec![1; x.rank()];
     for &axis in axes {
@@ -207,8 +184,12 @@ fn first_maximum<'t>(x: Expr<'t>, y: Expr<'t>, axes: &[usize]) -> Result<Expr<'t
     }
     let count: usize = sides.iter().product();
     let ranks = (1..=count).rev().map(|rank| rank as f32).collect();
-    let ranked = x.equal(y).select(x.tape().floats(sides, ranks), 0.0);
-    Ok(ranked.equal(ranked.reduce(Reduction::Max, axes)))
+    let ranked = as_float(x.equal(y)) * x.tape().floats(sides, ranks);
+    Ok(as_float(ranked.equal(ranked.reduce(Reduction::Max, axes))))
+}
+
+fn as_float(truth: Expr<'_>) -> Expr<'_> {
+    truth.apply(Op::Cast { to: DType::F32 })
 }
 
 /// Index of the first maximum along an axis, which stays with side 1.
@@ -217,10 +198,9 @@ fn arg_max(axis: usize, x: Expr<'_>) -> Result<Expr<'_>> {
     let mut sides = vec![1; x.rank()];
     sides[axis] = count;
     let ranks = (1..=count).rev().map(|rank| rank as f32).collect();
-    let equal = x.equal(x.reduce(Reduction::Max, [axis]));
-    let rank = equal
-        .select(x.tape().floats(sides, ranks), 0.0)
-        .reduce(Reduction::Max, [axis]);
+    let ranked =
+        as_float(x.equal(x.reduce(Reduction::Max, [axis]))) * x.tape().floats(sides, ranks);
+    let rank = ranked.reduce(Reduction::Max, [axis]);
     Ok((count as f32 - rank).apply(Op::Cast { to: DType::I64 }))
 }
 
