@@ -76,7 +76,7 @@ pub(crate) struct Args {
     /// What the attack maximises: ce, margin, dlr or, with a target, two-term
     #[arg(long, help_heading = "Attack")]
     loss: Option<LossName>,
-    /// How a gradient becomes a step: steepest, sign, normalised, adam, sgd, rmsprop or adagrad
+    /// How a gradient becomes a step: steepest, sign, adam, sgd, rmsprop or adagrad
     #[arg(long, value_name = "RULE", help_heading = "Attack")]
     step_rule: Option<StepRule>,
     /// Whether an attack begins at a random point of the ball
