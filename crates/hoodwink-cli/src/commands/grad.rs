@@ -11,9 +11,9 @@ use crate::{Status, args::text, progress::complain};
 
 /// Write the gradient of a model as a plain ONNX file.
 ///
-/// The file takes the model's own input and `labels` (int64, [N]), for targeted losses `targets` too, and gives `logits`
-/// [N,C], `loss` [N] and `grad`, the gradient of the sum of the losses with respect to the input. Any ONNX runtime runs
-/// it.
+/// The file takes the model's own input and `labels` (int64, one per picture), for targeted losses `targets` too, and
+/// gives `logits`, `loss` and `grad`, the gradient of the sum of the losses with respect to the input. Any ONNX runtime
+/// runs it.
 #[derive(Parser)]
 #[command(after_help = "Example:\n  hoodwink grad resnet.onnx -o resnet-grad.onnx --loss ce")]
 pub(crate) struct Args {
