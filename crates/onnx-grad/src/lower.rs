@@ -5,7 +5,7 @@ use crate::{
     fold::{fold, uses},
     graph::{Dim, Graph, Node, ValueId},
     op::{Convolution, Op, PadMode, Pool, Reduction},
-    rules::pool::{counts, merge_channels, tiles},
+    rules::pool::{LARGEST_AVERAGE, counts, merge_channels, tiles, window_area},
     shape::fixed_from,
     tape::{Expr, Tape},
     tensor::{DType, Tensor},
@@ -19,6 +19,9 @@ pub enum Lowering {
     /// ONNX Runtime, which is faster with other spellings.
     OnnxRuntime,
 }
+
+/// Most elements of a window whose maximum is looked for by a convolution; its kernels grow with the square.
+const LARGEST_PICKED: usize = 1 << 10;
 
 /// `graph` with every composite operator spelled out, folded.
 pub(crate) fn lower(graph: &Graph, lowering: Lowering) -> Result<Graph> {
@@ -158,7 +161,12 @@ fn max_pool_grad<'t>(
                 axis: 1,
                 keep_dims: true,
             });
-            as_float(winner.equal(x.tape().arange(area(pool), 1, x.rank())))
+            as_float(
+                winner.equal(
+                    x.tape()
+                        .arange(window_area(pool, LARGEST_PICKED)?, 1, x.rank()),
+                ),
+            )
         }
     };
     let output_padding = (0..sides.len())
@@ -173,7 +181,7 @@ fn max_pool_grad<'t>(
         convolution: window_convolution(pool),
         output_padding,
     };
-    Ok((first * g).with(lay_back, picker(pool, x)).reshape(shape))
+    Ok((first * g).with(lay_back, picker(pool, x)?).reshape(shape))
 }
 
 /// 1 where `x` equals its maximum `y` along axes for the first time, else 0.
@@ -243,16 +251,16 @@ fn columns<'t>(pool: &Pool, x: Expr<'t>) -> Result<Expr<'t>> {
         pads_after: vec![0; pool.kernel.len()],
         ..window_convolution(pool)
     };
-    Ok(padded.with(Op::Conv(unpadded), picker(pool, x)))
+    Ok(padded.with(Op::Conv(unpadded), picker(pool, x)?))
 }
 
 /// For each element of a window, the kernel that picks it.
-fn picker<'t>(pool: &Pool, x: Expr<'t>) -> Expr<'t> {
-    let area = area(pool);
+fn picker<'t>(pool: &Pool, x: Expr<'t>) -> Result<Expr<'t>> {
+    let area = window_area(pool, LARGEST_PICKED)?;
     let identity = (0..area * area).map(|at| f32::from(at.is_multiple_of(area + 1)));
     let mut sides = vec![area, 1];
     sides.extend(&pool.kernel);
-    x.tape().floats(sides, identity.collect())
+    Ok(x.tape().floats(sides, identity.collect()))
 }
 
 fn window_convolution(pool: &Pool) -> Convolution {
@@ -263,10 +271,6 @@ fn window_convolution(pool: &Pool) -> Convolution {
         dilations: pool.dilations.clone(),
         groups: 1,
     }
-}
-
-fn area(pool: &Pool) -> usize {
-    pool.kernel.iter().product()
 }
 
 fn dilated(pool: &Pool) -> bool {
@@ -291,14 +295,16 @@ fn average_pool<'t>(pool: &Pool, count_include_pad: bool, x: Expr<'t>) -> Result
     let mut single = merge_channels(&shape)?;
     single.extend(&shape[2..]);
     let kernel = [&[1, 1], &pool.kernel[..]].concat();
-    let ones = x.tape().floats(kernel, vec![1.0; area(pool)]);
+    let ones = x
+        .tape()
+        .floats(kernel, vec![1.0; window_area(pool, LARGEST_AVERAGE)?]);
     let sum = x
         .reshape(single)
         .with(Op::Conv(window_convolution(pool)), ones);
     let outputs = fixed_from(&sum.shape(), 2)?;
     let sum = sum.reshape([&shape[..2], &sum.shape()[2..]].concat());
     let sides = fixed_from(&shape, 2)?;
-    Ok(sum / counts(pool, count_include_pad, &sides, &outputs, x))
+    Ok(sum / counts(pool, count_include_pad, &sides, &outputs, x.tape()))
 }
 
 fn gelu(x: Expr<'_>, tanh: bool) -> Expr<'_> {

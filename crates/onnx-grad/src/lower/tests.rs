@@ -161,3 +161,15 @@ fn a_step_has_no_float_on_its_ramp() {
         }
     }
 }
+
+#[test]
+fn windows_too_large_to_write_out_are_refused() -> Result<()> {
+    let mut graph = Graph::new();
+    let x = graph.input("x", DType::F32, [1, 1, 4000].map(Dim::Fixed).to_vec());
+    let y = graph.add(Op::MaxPool(pool(2000, 1, 1)), &[x])?;
+    let gradient = gradient(&mut graph, y, &[x])?;
+    graph.output("g", gradient[0]);
+    let error = lower(&graph, Lowering::Portable).unwrap_err();
+    assert!(error.to_string().contains("windows of [2000]"), "{error}");
+    Ok(())
+}

@@ -1,12 +1,15 @@
 //! Average pooling.
 
 use crate::{
-    Result,
+    Error, Result,
     graph::Dim,
     op::{Convolution, Op, Pool},
     shape::fixed_from,
-    tape::Expr,
+    tape::{Expr, Tape},
 };
+
+/// Most elements of a window that is averaged by a convolution.
+pub(crate) const LARGEST_AVERAGE: usize = 1 << 16;
 
 /// Cotangent of an average pooling's input: each window's cotangent, over its count, to each of its elements.
 pub(super) fn average<'t>(
@@ -16,7 +19,7 @@ pub(super) fn average<'t>(
     g: Expr<'t>,
 ) -> Result<Expr<'t>> {
     let (sides, outputs) = (fixed_from(&x.shape(), 2)?, fixed_from(&g.shape(), 2)?);
-    let share = g / counts(pool, count_include_pad, &sides, &outputs, g);
+    let share = g / counts(pool, count_include_pad, &sides, &outputs, g.tape());
     if tiles(pool, &sides) {
         return Ok(spread(pool, &x.shape(), share));
     }
@@ -30,7 +33,7 @@ pub(super) fn average<'t>(
     };
     let mut kernel = vec![1, 1];
     kernel.extend(&pool.kernel);
-    let ones = vec![1.0; pool.kernel.iter().product()];
+    let ones = vec![1.0; window_area(pool, LARGEST_AVERAGE)?];
     let output_padding = (0..sides.len())
         .map(|axis| {
             let padded = sides[axis] + pool.pads_before[axis] + pool.pads_after[axis];
@@ -64,14 +67,25 @@ pub(crate) fn merge_channels(shape: &[Dim]) -> Result<Vec<Dim>> {
 
 /// Whether the windows cover the input without gap, overlap or padding.
 pub(crate) fn tiles(pool: &Pool, sides: &[usize]) -> bool {
-    let pads = pool.pads_before.iter().chain(&pool.pads_after);
-    pool.kernel == pool.strides
-        && pool.dilations.iter().all(|&dilation| dilation == 1)
-        && pads.into_iter().all(|&pad| pad == 0)
-        && sides
-            .iter()
-            .zip(&pool.kernel)
-            .all(|(side, kernel)| side.is_multiple_of(*kernel))
+    (0..sides.len()).all(|axis| {
+        let (side, kernel) = (sides[axis], pool.kernel[axis]);
+        let covered = side == kernel || pool.strides[axis] == kernel && side.is_multiple_of(kernel);
+        covered
+            && pool.dilations[axis] == 1
+            && pool.pads_before[axis] == 0
+            && pool.pads_after[axis] == 0
+    })
+}
+
+/// Number of elements of a window. Fails above `limit`, since a kernel with an element for each is written out.
+pub(crate) fn window_area(pool: &Pool, limit: usize) -> Result<usize> {
+    let area = (pool.kernel.iter()).try_fold(1_usize, |area, &side| area.checked_mul(side));
+    area.filter(|&area| area <= limit).ok_or_else(|| {
+        Error::unsupported(format!(
+            "pools windows of {:?}, more than {limit} elements",
+            pool.kernel
+        ))
+    })
 }
 
 /// Every window's value to each of its elements, for windows that tile the input.
@@ -86,38 +100,33 @@ fn spread<'t>(pool: &Pool, shape: &[Dim], share: Expr<'t>) -> Expr<'t> {
     share.reshape(apart).expand(whole).reshape(shape)
 }
 
-/// How many elements each window averages: one number, or a map over the output's sides.
+/// How many elements each window averages: the product of one number, or one vector, for each axis.
 pub(crate) fn counts<'t>(
     pool: &Pool,
     count_include_pad: bool,
     sides: &[usize],
     outputs: &[usize],
-    g: Expr<'t>,
+    tape: &'t Tape,
 ) -> Expr<'t> {
-    let mut map = vec![1.0_f32];
-    for axis in 0..sides.len() {
+    let along = |axis: usize| {
         let before = pool.pads_before[axis];
         let counted = if count_include_pad {
             0..before + sides[axis] + pool.pads_after[axis] - pool.ceil_extra[axis]
         } else {
             before..before + sides[axis]
         };
-        let along = (0..outputs[axis]).map(|window| {
+        let counts = (0..outputs[axis]).map(|window| {
             let elements = (0..pool.kernel[axis])
                 .map(|element| window * pool.strides[axis] + element * pool.dilations[axis]);
             elements.filter(|at| counted.contains(at)).count() as f32
         });
-        let along: Vec<f32> = along.collect();
-        map = map
-            .iter()
-            .flat_map(|count| along.iter().map(move |other| count * other))
-            .collect();
-    }
-    if map.iter().all(|count| *count == map[0]) {
-        map.truncate(1);
-        return g.tape().floats(Vec::new(), map);
-    }
-    let mut shape = vec![1, 1];
-    shape.extend(outputs);
-    g.tape().floats(shape, map)
+        let mut counts: Vec<f32> = counts.collect();
+        let mut shape = vec![1; sides.len() - axis];
+        if counts.iter().all(|count| *count == counts[0]) {
+            counts.truncate(1);
+        }
+        shape[0] = counts.len();
+        tape.floats(shape, counts)
+    };
+    (1..sides.len()).fold(along(0), |product, axis| product * along(axis))
 }

@@ -268,11 +268,13 @@ fn cases() -> Vec<GradCase> {
         weight_grad("conv weight, dilation and groups", convolution(2, [2, 1], 2, 2), 2, "N 6 4 4"),
 
         case("max pool", Op::MaxPool(pool(2, 2, [0, 0])), vec![float("N 3 6 4", Distinct)]),
+        case("max pool of everything", Op::MaxPool(pool(4, 1, [0, 0])), vec![float("N 3 4 4", Distinct)]),
         case("max pool, overlapping", Op::MaxPool(pool(3, 2, [0, 0])), vec![float("N 3 7 5", Distinct)]),
         case("max pool, padded", Op::MaxPool(pool(3, 2, [1, 0])), vec![float("N 3 6 7", Distinct)]),
         case("max pool, ceil", Op::MaxPool(uneven.clone()), vec![float("N 3 7 6", Distinct)]),
         case("max pool, dilated", Op::MaxPool(spread.clone()), vec![float("N 3 6 7", Distinct)]),
         average("average pool, tiles", pool(2, 2, [0, 0]), false, "N 3 6 4"),
+        average("average pool of everything", pool(4, 1, [0, 0]), false, "N 3 4 4"),
         average("average pool, overlapping", pool(3, 2, [0, 0]), false, "N 3 7 6"),
         average("average pool, padded", pool(3, 2, [1, 1]), false, "N 3 7 6"),
         average("average pool, padding counted", pool(3, 2, [1, 1]), true, "N 3 7 6"),
