@@ -2,6 +2,8 @@
 
 use std::{
     fmt, fs,
+    io::ErrorKind,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -10,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{ArgAction, Args, ValueEnum};
 use hoodwink::{
-    data::{DataOptions, Dataset, Resize, Transform},
+    data::{DataOptions, Dataset, Resize, Transform, read_class_names},
     engine::{self, Engine},
     model::Classifier,
     oracle::batcher::Crew,
@@ -21,11 +23,15 @@ use serde::Deserialize;
 /// The model, and what its training code did to pictures.
 #[derive(Args)]
 pub(crate) struct ModelArgs {
-    /// The model, an ONNX file; a MODEL.toml beside it may hold the preprocessing flags
+    /// The model, an ONNX file; beside net.onnx a net.toml may hold the preprocessing flags and class-names
     pub(crate) model: PathBuf,
+    /// Names of the model's classes: one per line, or a CSV table with the columns index and name
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    class_names: Option<PathBuf>,
     /// Subtracted from pixels in 0..1: one value, or one per channel in the order the model eats them
     #[arg(
         long,
+        value_name = "MEAN",
         value_delimiter = ',',
         allow_hyphen_values = true,
         help_heading = "Preprocessing"
@@ -35,13 +41,18 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_delimiter = ',', help_heading = "Preprocessing")]
     std: Option<Vec<f32>>,
     /// Range of values the model eats: 0..1, 0..255 or -1..1 [default: 0..1]
-    #[arg(long, allow_hyphen_values = true, help_heading = "Preprocessing")]
+    #[arg(
+        long,
+        value_name = "RANGE",
+        allow_hyphen_values = true,
+        help_heading = "Preprocessing"
+    )]
     input_range: Option<InputRange>,
     /// Order of colour channels the model eats: rgb or bgr [default: rgb]
-    #[arg(long, help_heading = "Preprocessing")]
+    #[arg(long, value_name = "ORDER", help_heading = "Preprocessing")]
     channels: Option<Channels>,
     /// Order of axes the model eats: nchw or nhwc [default: nchw]
-    #[arg(long, help_heading = "Preprocessing")]
+    #[arg(long, value_name = "ORDER", help_heading = "Preprocessing")]
     layout: Option<Layout>,
     /// Resize every picture first: 256 (the short side) or 224x320 (height and width)
     #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
@@ -50,7 +61,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
     crop: Option<usize>,
     /// What runs the model; auto takes ONNX Runtime where it finds it
-    #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
+    #[arg(long, value_enum, default_value_t = EngineArg::Auto, help_heading = "Model")]
     engine: EngineArg,
 }
 
@@ -81,14 +92,14 @@ impl EngineArg {
 pub(crate) struct DataArgs {
     /// The pictures: a folder with one sub-folder per class, a folder with labels.csv, an .npy, an .npz or one file
     pub(crate) data: PathBuf,
-    /// Labels for an .npy of pictures
-    #[arg(long, value_name = "FILE")]
+    /// Labels: an .npy of integers for an array, a CSV table with the columns file and label for a folder
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
     labels: Option<PathBuf>,
     /// Leave out this many pictures at the beginning
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Data")]
     skip: usize,
     /// Take only the first N of the others
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Data")]
     limit: Option<usize>,
 }
 
@@ -97,10 +108,10 @@ pub(crate) struct DataArgs {
 pub(crate) struct CrewArgs {
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    threads: Option<NonZeroUsize>,
     /// Pictures per execution of the model, and live at once in each worker
-    #[arg(long, value_name = "N", default_value_t = 8)]
-    batch: usize,
+    #[arg(long, value_name = "N", default_value = "8")]
+    batch: NonZeroUsize,
     /// No progress on stderr
     #[arg(long, short, action = ArgAction::SetTrue)]
     pub(crate) quiet: bool,
@@ -111,13 +122,14 @@ impl CrewArgs {
     pub(crate) fn resolve(&self) -> Crew {
         let cores = || thread::available_parallelism().map_or(1, usize::from);
         Crew {
-            threads: self.threads.unwrap_or_else(cores).max(1),
-            batch: self.batch.max(1),
+            threads: self.threads.map_or_else(cores, usize::from),
+            batch: self.batch.into(),
         }
     }
 }
 
-/// `MODEL.toml`: the preprocessing flags under the same names.
+/// `MODEL.toml`: the preprocessing flags under the same names, and the names of the classes, which a model needs no less
+/// than its mean. Its paths are relative to its own folder.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct ModelToml {
@@ -128,6 +140,7 @@ struct ModelToml {
     layout: Option<Layout>,
     resize: Option<Size>,
     crop: Option<usize>,
+    class_names: Option<PathBuf>,
 }
 
 /// A size in `MODEL.toml`: `256` or `"224x320"`.
@@ -145,6 +158,18 @@ pub(crate) struct Prepared {
     /// Done to every picture when it is loaded.
     resize: Option<Resize>,
     crop: Option<usize>,
+    class_names: Option<PathBuf>,
+}
+
+impl Prepared {
+    /// The names of the model's classes by number: those given for the model, else those of the data, which may stop
+    /// before the last class.
+    pub(crate) fn class_names(&self, model: &Classifier, data: &Dataset) -> Result<Vec<String>> {
+        match &self.class_names {
+            Some(path) => Ok(read_class_names(path, model.classes())?),
+            None => Ok(data.class_names().unwrap_or_default().to_vec()),
+        }
+    }
 }
 
 impl fmt::Display for Prepared {
@@ -164,8 +189,9 @@ impl ModelArgs {
     pub(crate) fn resolve(&self) -> Result<Prepared> {
         let beside = self.model.with_extension("toml");
         let file = match fs::read_to_string(&beside) {
-            Ok(text) => toml::from_str(&text).with_context(|| beside.display().to_string())?,
-            Err(_) => ModelToml::default(),
+            Ok(contents) => toml::from_str(&contents).with_context(|| text(&beside))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => ModelToml::default(),
+            Err(error) => return Err(error).with_context(|| text(&beside)),
         };
         let resize = match file.resize {
             Some(Size::ShortSide(side)) => Some(Resize::ShortSide(side)),
@@ -182,6 +208,10 @@ impl ModelArgs {
             },
             resize: self.resize.or(resize),
             crop: self.crop.or(file.crop),
+            class_names: self
+                .class_names
+                .clone()
+                .or_else(|| Some(beside.with_file_name(file.class_names?))),
         })
     }
 
@@ -200,22 +230,24 @@ impl ModelArgs {
 impl DataArgs {
     /// The data set, its pictures as they are.
     pub(crate) fn open_plain(&self) -> Result<Dataset> {
-        self.open(&Prepared {
-            preprocessing: Preprocessing::default(),
-            resize: None,
-            crop: None,
-        })
+        self.open_with(Transform::default())
     }
 
-    /// The data set, its pictures resized and cropped as the model wants them.
-    pub(crate) fn open(&self, prepared: &Prepared) -> Result<Dataset> {
+    /// The data set, its pictures as the model wants them: grey or in colour as it eats them, resized and cropped.
+    pub(crate) fn open(&self, prepared: &Prepared, model: &Classifier) -> Result<Dataset> {
+        let data = self.open_with(Transform {
+            channels: Some(model.input()[0]).filter(|channels| matches!(channels, 1 | 3)),
+            resize: prepared.resize,
+            crop: prepared.crop,
+        })?;
+        data.check_fits(model.input(), model.classes())?;
+        Ok(data)
+    }
+
+    fn open_with(&self, transform: Transform) -> Result<Dataset> {
         let options = DataOptions {
             labels: self.labels.clone(),
-            transform: Transform {
-                resize: prepared.resize,
-                crop: prepared.crop,
-                ..Transform::default()
-            },
+            transform,
             skip: self.skip,
             limit: self.limit,
         };

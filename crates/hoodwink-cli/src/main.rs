@@ -1,12 +1,13 @@
 //! The `hoodwink` command.
 
 mod args;
+mod command_line;
 mod commands;
 mod progress;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Finds what fools a trained vision model, measures how much, and shows why.
 ///
@@ -25,7 +26,7 @@ enum Command {
     /// Write the gradient of a model as a plain ONNX file
     Grad(commands::grad::Args),
     /// Show what a model says about pictures, and its accuracy if they have labels
-    Predict(commands::predict::Args),
+    Predict(Box<commands::predict::Args>),
     /// Write the report of a run folder anew
     Report(commands::report::Args),
     /// Train a small classifier, plainly or adversarially
@@ -41,8 +42,15 @@ pub(crate) enum Status {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Attack(args) => commands::attack::run(&args),
+    let mut command = Cli::command();
+    let matches = command.get_matches_mut();
+    let again = matches
+        .subcommand()
+        .map(|(name, typed)| command_line::again(&command, name, typed))
+        .unwrap_or_default();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
+        Command::Attack(args) => commands::attack::run(&args, &again),
         Command::Grad(args) => commands::grad::run(&args),
         Command::Predict(args) => commands::predict::run(&args),
         Command::Report(args) => commands::report::run(&args),
@@ -53,10 +61,24 @@ fn main() -> ExitCode {
         Ok(Status::Interrupted) => ExitCode::from(2),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            progress::complain(&format!("error: {error:#}"));
+            progress::complain(&format!("error: {}", sentence(&error)));
             ExitCode::from(2)
         }
     }
+}
+
+/// The error with its causes, outermost first. Libraries disagree on whether an error tells its cause: what was said
+/// already is left out.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() || cause.starts_with(&said) {
+            said = cause;
+        } else if !said.ends_with(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 /// Whoever read our output has seen enough.
@@ -66,4 +88,31 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
             .downcast_ref::<std::io::Error>()
             .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context as _, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_said_twice() {
+        let io = || std::io::Error::other("no such file");
+        let of_library = || hoodwink::Error::io("a.onnx")(io());
+        for (error, said) in [
+            (anyhow!("plain"), "plain"),
+            (of_library().into(), "a.onnx: no such file"),
+            (
+                Err::<(), _>(of_library()).context("a.onnx").unwrap_err(),
+                "a.onnx: no such file",
+            ),
+            (
+                Err::<(), _>(io()).context("b.toml").unwrap_err(),
+                "b.toml: no such file",
+            ),
+        ] {
+            assert_eq!(sentence(&error), said);
+        }
+    }
 }

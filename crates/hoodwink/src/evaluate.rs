@@ -73,14 +73,7 @@ impl Evaluation {
         stop: &AtomicBool,
         sink: impl FnMut(Attacked) -> Result<()>,
     ) -> Result<()> {
-        let needed = self.trials.iter().map(|trial| trial.attack.access()).max();
-        if let Some(needed) = needed.filter(|&needed| needed > self.threat.access) {
-            return Err(Error::invalid(format!(
-                "the threat model allows access to {}, and an attack needs {}",
-                self.threat.access.word(),
-                needed.word()
-            )));
-        }
+        self.check_access()?;
         let samples = indices.map(|index| data.get(index));
         let task = |sample: Result<Sample>,
                     handle: Handle|
@@ -89,6 +82,22 @@ impl Evaluation {
             Box::pin(async move { evaluation.attack(&sample?, &handle).await })
         };
         drive(model, crew, samples, stop, task, sink)
+    }
+
+    /// Refuses attacks that need more than the threat model allows; [`Evaluation::run`] does so too.
+    pub fn check_access(&self) -> Result<()> {
+        let allowed = self.threat.access;
+        let mut attacks = self.trials.iter().map(|trial| &trial.attack);
+        match attacks.find(|attack| attack.access() > allowed) {
+            None => Ok(()),
+            Some(attack) => Err(Error::invalid(format!(
+                "attack {} needs {}, and the threat model allows no more than {}: leave the attack out or raise \
+                 --access",
+                attack.name(),
+                attack.access().word(),
+                allowed.word()
+            ))),
+        }
     }
 
     async fn attack(&self, sample: &Sample, handle: &Handle) -> Result<Attacked> {

@@ -221,7 +221,7 @@ fn stack(images: &[&Image], [channels, height, width]: [usize; 3]) -> Result<Ten
         if image.shape() != [channels, height, width] {
             return Err(Error::invalid(format!(
                 "the model takes pictures of {channels} channels, {height}x{width}, and was shown {:?}; \
-                 --resize, --crop or --grey may help",
+                 --resize and --crop scale pictures",
                 image.shape()
             )));
         }

@@ -1,7 +1,7 @@
 //! `hoodwink attack`: attacks a model on a data set, into a run folder.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     io::Write as _,
     path::PathBuf,
@@ -28,7 +28,7 @@ use hoodwink::{
     threat::{Eps, Norm, TargetChoice},
 };
 
-use super::Format;
+use super::{Format, warn_of_guessing};
 use crate::{
     Status,
     args::{self, CrewArgs, DataArgs, ModelArgs, Prepared},
@@ -42,9 +42,20 @@ use crate::{
 /// back. An interrupted run is taken up again by the same command.
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  hoodwink attack cifar.onnx x.npy --labels y.npy --attack pgd --eps 8/255 --out runs/pgd
-  hoodwink attack photo.onnx photos/ --attack fgsm,pgd --norm l2 --eps 0.5,1 --steps 40 --restarts 5 --out runs/l2
-  hoodwink attack photo.onnx photos/ --attack pgd --eps 4/255 --target least-likely --loss two-term --out runs/targeted")]
+  What fools a network for 32x32 pictures, at two radii:
+    hoodwink attack cifar.onnx x.npy --labels y.npy \\
+      --eps 2/255,8/255 --restarts 5 --out runs/pgd
+
+  Two attacks on photographs, one folder per class, in L2:
+    hoodwink attack resnet.onnx photos/ --resize 256 --crop 224 \\
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\
+      --attack fgsm,pgd --norm l2 --eps 0.5,1 --out runs/l2
+
+  Make the model see what it finds least likely:
+    hoodwink attack cifar.onnx x.npy --labels y.npy --eps 8/255 \\
+      --target least-likely --loss two-term --steps 100 --out runs/targeted
+
+With --format json one object is printed: model, data, threat, and under attacks one entry for each attack at each eps.")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -113,17 +124,19 @@ pub(crate) struct Args {
     crew: CrewArgs,
 }
 
-pub(crate) fn run(args: &Args) -> Result<Status> {
+/// `again` is the command line that repeats the run.
+pub(crate) fn run(args: &Args, again: &str) -> Result<Status> {
     let prepared = args.model.resolve()?;
     let model = args.model.open(&prepared)?;
     let trials = args.trials(model.classes())?;
     let recipes = recipes(&args.attack, &trials);
-    let data = args.data.open(&prepared)?;
+    let data = args.data.open(&prepared, &model)?;
+    data.labels()?;
     for notice in model.notices().iter().chain(data.notices()) {
         complain(&format!("note: {notice}"));
     }
-    let record = args.record(&prepared, &model, &data, recipes)?;
-    let folder = RunFolder::create(&args.out, &record)?;
+    let class_names = prepared.class_names(&model, &data)?;
+    let record = args.record(&prepared, &model, &data, class_names, recipes)?;
     let evaluation = Arc::new(Evaluation {
         threat: Threat {
             norm: args.norm,
@@ -137,11 +150,13 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         trials,
         seed: args.seed,
     });
+    evaluation.check_access()?;
+    let folder = RunFolder::create(&args.out, &record)?;
+    folder.write_command(again)?;
 
     let stop = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed))
-        .context("cannot listen for Ctrl-C")?;
+    ctrlc::set_handler(move || interrupted(&asked)).context("cannot listen for Ctrl-C")?;
     let mut progress = Progress::new("attacking", args.crew.quiet);
     let complete = run_into(
         &folder,
@@ -171,6 +186,9 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
 
     let report = report::write(&folder)?;
     let summary = Summary::of(folder.run(), &folder.rows()?, folder.timing()?.as_ref());
+    if let Some(attack) = summary.attacks.first() {
+        warn_of_guessing(&attack.clean_accuracy, model.classes());
+    }
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Json => {
@@ -185,34 +203,55 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     Ok(Status::Done)
 }
 
+/// Asks the run to stop; the second time, stops it. A run folder takes no harm from either.
+#[expect(
+    clippy::exit,
+    reason = "the user is tired of waiting for the pictures in hand"
+)]
+fn interrupted(stop: &AtomicBool) {
+    if stop.swap(true, Ordering::Relaxed) {
+        std::process::exit(2);
+    }
+    complain("stopping after the pictures in hand; Ctrl-C again stops at once");
+}
+
 impl Args {
     /// Every attack at every eps, in order.
     fn trials(&self, classes: usize) -> Result<Vec<Trial>> {
-        let mut trials = Vec::new();
-        for name in &self.attack {
-            let entry = attacks::find(name)?;
-            for eps in &self.eps {
-                let attack = entry.build(&AttackOptions {
-                    steps: self.steps,
-                    step_size: self.step_size.as_ref().map(Eps::value),
-                    restarts: self.restarts,
-                    random_start: self.random_start,
-                    loss: self.loss,
-                    rule: self.step_rule,
-                    momentum: self.momentum,
-                    tries: self.tries,
-                    ..AttackOptions::new(self.norm, eps.value(), self.target.is_some(), classes)
-                })?;
+        refuse_twice("attack", &self.attack)?;
+        refuse_twice("eps", &self.eps)?;
+        if let Some(TargetChoice::Class(class)) = self.target
+            && class >= classes
+        {
+            bail!(
+                "--target {class}: the model has {classes} classes, 0 to {}",
+                classes - 1
+            );
+        }
+        let entries = self.attack.iter().map(|name| attacks::find(name));
+        let entries = entries.collect::<hoodwink::Result<Vec<_>>>()?;
+        let mut by_attack: Vec<Vec<Trial>> = entries.iter().map(|_| Vec::new()).collect();
+        for eps in &self.eps {
+            let options = AttackOptions {
+                steps: self.steps,
+                step_size: self.step_size.as_ref().map(Eps::value),
+                restarts: self.restarts,
+                random_start: self.random_start,
+                loss: self.loss,
+                rule: self.step_rule,
+                momentum: self.momentum,
+                tries: self.tries,
+                ..AttackOptions::new(self.norm, eps.value(), self.target.is_some(), classes)
+            };
+            let built = attacks::build_all(&entries, &options)?;
+            for (trials, attack) in by_attack.iter_mut().zip(built) {
                 trials.push(Trial {
                     eps: eps.clone(),
                     attack,
                 });
             }
         }
-        if trials.is_empty() {
-            bail!("nothing to do: name an attack and an eps");
-        }
-        Ok(trials)
+        Ok(by_attack.into_iter().flatten().collect())
     }
 
     fn record(
@@ -220,6 +259,7 @@ impl Args {
         prepared: &Prepared,
         model: &Classifier,
         data: &Dataset,
+        class_names: Vec<String>,
         attacks: Vec<AttackRecord>,
     ) -> Result<Run> {
         let budget = [
@@ -241,10 +281,7 @@ impl Args {
                 path: args::text(&self.data.data),
                 digest: data.digest()?,
                 samples: data.len(),
-                class_names: data
-                    .class_names()
-                    .map(<[String]>::to_vec)
-                    .unwrap_or_default(),
+                class_names,
             },
             threat: ThreatRecord {
                 norm: self.norm.to_string(),
@@ -265,6 +302,18 @@ impl Args {
                 batch: self.crew.resolve().batch,
             },
         })
+    }
+}
+
+fn refuse_twice(what: &str, all: &[impl ToString]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    match all
+        .iter()
+        .map(ToString::to_string)
+        .find(|one| !seen.insert(one.clone()))
+    {
+        None => Ok(()),
+        Some(twice) => bail!("{what} {twice} is named twice"),
     }
 }
 

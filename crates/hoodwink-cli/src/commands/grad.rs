@@ -15,7 +15,14 @@ use crate::{Status, args::text, progress::complain};
 /// gives `logits`, `loss` and `grad`, the gradient of the sum of the losses with respect to the input. Any ONNX runtime
 /// runs it.
 #[derive(Parser)]
-#[command(after_help = "Example:\n  hoodwink grad resnet.onnx -o resnet-grad.onnx --loss ce")]
+#[command(after_help = "Examples:
+  hoodwink grad resnet.onnx -o resnet-grad.onnx
+  hoodwink grad resnet.onnx -o towards.onnx --loss two-term --targeted
+
+In Python, with ONNX Runtime:
+  session = onnxruntime.InferenceSession('resnet-grad.onnx')
+  feed = {session.get_inputs()[0].name: x, 'labels': y}
+  logits, loss, grad = session.run(['logits', 'loss', 'grad'], feed)")]
 pub(crate) struct Args {
     /// The model, an ONNX file
     model: PathBuf,

@@ -7,6 +7,9 @@ pub(crate) mod report;
 pub(crate) mod train;
 
 use clap::ValueEnum;
+use hoodwink::stats::Interval;
+
+use crate::progress::complain;
 
 /// How results are printed on stdout.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -15,4 +18,18 @@ pub(crate) enum Format {
     Table,
     /// One object
     Json,
+}
+
+/// Says so if an accuracy may be that of guessing: then most often the preprocessing is not what the model was trained
+/// with.
+pub(crate) fn warn_of_guessing(accuracy: &Interval, classes: usize) {
+    let guessing = 1.0 / classes as f64;
+    if accuracy.n > 0 && accuracy.low <= guessing {
+        complain(&format!(
+            "note: {} right of {} pictures is hardly more than guessing among {classes} classes; does the model want \
+             another --mean, --std, --input-range, --channels or --layout?",
+            accuracy.percent(),
+            accuracy.n
+        ));
+    }
 }

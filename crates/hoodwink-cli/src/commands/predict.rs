@@ -5,14 +5,14 @@ use std::{io::Write as _, sync::atomic::AtomicBool};
 use anyhow::Result;
 use clap::Parser;
 use hoodwink::{
-    data::Sample,
+    data::{Sample, short_name},
     model::Classifier,
     oracle::{Scores as _, argmax, batcher::drive, confidence},
     stats::{CONFIDENCE, Interval, clopper_pearson},
 };
 use serde::Serialize;
 
-use super::Format;
+use super::{Format, warn_of_guessing};
 use crate::{
     Status,
     args::{CrewArgs, DataArgs, ModelArgs, text},
@@ -22,8 +22,13 @@ use crate::{
 /// Show what a model says about pictures, and its accuracy if they have labels.
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  hoodwink predict squeezenet.onnx photo.png --resize 256 --crop 224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
-  hoodwink predict cifar.onnx x.npy --labels y.npy --limit 500 --top 3 --format json")]
+  One photograph, for a network trained with torchvision:
+    hoodwink predict resnet.onnx photo.jpg --resize 256 --crop 224 \\
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\
+      --class-names imagenet.txt
+
+  The accuracy on the first 500 pictures of an array, as JSON:
+    hoodwink predict cifar.onnx x.npy --labels y.npy --limit 500 --format json")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -75,11 +80,11 @@ struct Class {
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let prepared = args.model.resolve()?;
     let model = args.model.open(&prepared)?;
-    let data = args.data.open(&prepared)?;
+    let data = args.data.open(&prepared, &model)?;
     for notice in model.notices().iter().chain(data.notices()) {
         complain(&format!("note: {notice}"));
     }
-    let names = data.class_names().map(<[String]>::to_vec);
+    let names = prepared.class_names(&model, &data)?;
     let k = args.top.clamp(1, model.classes());
     let mut progress = Progress::new("predicting", args.crew.quiet);
     let mut pictures: Vec<Predicted> = Vec::with_capacity(data.len());
@@ -106,9 +111,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     };
     let (accuracy, top_k_accuracy) = (hits(1), hits(k));
     for class in pictures.iter_mut().flat_map(|predicted| &mut predicted.top) {
-        class.name = names
-            .as_ref()
-            .and_then(|names| names.get(class.class).cloned());
+        class.name = names.get(class.class).cloned();
     }
     let answer = Answer {
         model: text(&args.model.model),
@@ -118,7 +121,10 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         k,
         pictures,
     };
-    print(&answer, args)?;
+    if let Some(accuracy) = &answer.accuracy {
+        warn_of_guessing(accuracy, model.classes());
+    }
+    print(&answer, &names, args)?;
     Ok(Status::Done)
 }
 
@@ -169,7 +175,7 @@ fn most_likely(logits: &[f32], k: usize) -> Vec<Class> {
         .collect()
 }
 
-fn print(answer: &Answer, args: &Args) -> Result<()> {
+fn print(answer: &Answer, names: &[String], args: &Args) -> Result<()> {
     let mut out = std::io::stdout().lock();
     if args.format == Format::Json {
         serde_json::to_writer(&mut out, answer)?;
@@ -184,25 +190,22 @@ fn print(answer: &Answer, args: &Args) -> Result<()> {
         .max()
         .unwrap_or(0);
     for predicted in answer.pictures.iter().take(args.show) {
-        let verdict = match (predicted.label, predicted.top.first()) {
-            (Some(label), Some(first)) if label == first.class => "right",
-            (Some(_), _) => "WRONG",
-            (None, _) => "",
+        let (verdict, truth) = match (predicted.label, predicted.top.first()) {
+            (None, _) => ("", String::new()),
+            (Some(label), Some(first)) if label == first.class => ("right  ", String::new()),
+            (Some(label), _) => (
+                "WRONG  ",
+                format!("  (it is: {})", short_name(names, label)),
+            ),
         };
-        let classes: Vec<String> = predicted
-            .top
-            .iter()
-            .map(|class| {
-                let name = class
-                    .name
-                    .clone()
-                    .unwrap_or_else(|| class.class.to_string());
-                format!("{name} {:.1}%", 100.0 * class.confidence)
-            })
-            .collect();
+        let percent = |class: &Class| {
+            let name = short_name(names, class.class);
+            format!("{name} {:.1}%", 100.0 * class.confidence)
+        };
+        let classes: Vec<String> = predicted.top.iter().map(percent).collect();
         writeln!(
             out,
-            "{:width$}  {verdict:5}  {}",
+            "{:width$}  {verdict}{}{truth}",
             predicted.file,
             classes.join(", ")
         )?;
@@ -224,10 +227,10 @@ fn print(answer: &Answer, args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// An interval as `91.5% [88.1%, 94.2%] (n = 200)`.
+/// An interval as `91.5% (95% interval 88.1–94.2%, n = 200)`.
 fn shown(interval: &Interval) -> String {
     format!(
-        "{} {} (n = {})",
+        "{} (95% interval {}, n = {})",
         interval.percent(),
         interval.ends(),
         interval.n

@@ -25,7 +25,7 @@ use rand_chacha::ChaCha8Rng;
 pub use descent::Descent;
 pub use loss::LossName;
 pub use options::AttackOptions;
-pub use registry::{ATTACKS, Entry, find};
+pub use registry::{ATTACKS, Entry, build_all, find};
 pub use step::StepRule;
 
 use crate::{

@@ -116,8 +116,8 @@ impl AttackOptions {
         }
     }
 
-    /// Refuses the first option that no part of the attack has taken.
-    pub(super) fn expect_all_taken(&self, attack: &str) -> Result<()> {
+    /// The options that are set, by their names on the command line: once an attack is made, those it has not taken.
+    pub(super) fn set(&self) -> Vec<&'static str> {
         // Every field is named, so that a new one cannot be forgotten here.
         let Self {
             norm: _,
@@ -133,22 +133,19 @@ impl AttackOptions {
             momentum,
             tries,
         } = self;
-        let left = [
-            ("steps", steps.is_some()),
-            ("step-size", step_size.is_some()),
-            ("restarts", restarts.is_some()),
-            ("random-start", random_start.is_some()),
-            ("loss", loss.is_some()),
-            ("rule", rule.is_some()),
-            ("momentum", momentum.is_some()),
-            ("tries", tries.is_some()),
+        let all = [
+            ("--steps", steps.is_some()),
+            ("--step-size", step_size.is_some()),
+            ("--restarts", restarts.is_some()),
+            ("--random-start", random_start.is_some()),
+            ("--loss", loss.is_some()),
+            ("--step-rule", rule.is_some()),
+            ("--momentum", momentum.is_some()),
+            ("--tries", tries.is_some()),
         ];
-        match left.into_iter().find(|(_, is_left)| *is_left) {
-            None => Ok(()),
-            Some((option, _)) => Err(Error::invalid(format!(
-                "attack {attack} would not use --{option} here; leave it out"
-            ))),
-        }
+        all.into_iter()
+            .filter_map(|(option, is_set)| is_set.then_some(option))
+            .collect()
     }
 }
 

@@ -29,10 +29,47 @@ pub struct Entry {
     pub(super) make: fn(&mut AttackOptions) -> Result<Box<dyn Attack>>,
 }
 
+/// These attacks in order, all with the same options: each takes what it uses.
+///
+/// An option that none of them uses is an error, and so are a norm that one of them does not work in and an option out
+/// of range.
+pub fn build_all(entries: &[&Entry], options: &AttackOptions) -> Result<Vec<Box<dyn Attack>>> {
+    let mut attacks = Vec::with_capacity(entries.len());
+    let mut unused = options.set();
+    for entry in entries {
+        let (attack, left) = entry.make(options)?;
+        attacks.push(attack);
+        unused.retain(|option| left.contains(option));
+    }
+    refuse(&unused, entries)?;
+    Ok(attacks)
+}
+
+fn refuse(unused: &[&str], entries: &[&Entry]) -> Result<()> {
+    let Some(option) = unused.first() else {
+        return Ok(());
+    };
+    let names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+    Err(Error::invalid(match &names[..] {
+        [name] => format!("attack {name} would not use {option} here; leave it out"),
+        names => format!(
+            "none of the attacks {} would use {option} here; leave it out",
+            names.join(", ")
+        ),
+    }))
+}
+
 impl Entry {
     /// The attack with these options. A norm it does not work in, an option out of range, and an option that it would
     /// not use are errors.
     pub fn build(&self, options: &AttackOptions) -> Result<Box<dyn Attack>> {
+        let (attack, unused) = self.make(options)?;
+        refuse(&unused, &[self])?;
+        Ok(attack)
+    }
+
+    /// The attack, and the options that are set and that it would not use.
+    fn make(&self, options: &AttackOptions) -> Result<(Box<dyn Attack>, Vec<&'static str>)> {
         if !self.norms.contains(&options.norm) {
             let norms: Vec<&str> = self.norms.iter().map(|norm| norm.word()).collect();
             return Err(Error::unsupported(format!(
@@ -44,8 +81,7 @@ impl Entry {
         }
         let mut options = options.clone();
         let attack = (self.make)(&mut options)?;
-        options.expect_all_taken(self.name)?;
-        Ok(attack)
+        Ok((attack, options.set()))
     }
 
     /// What the attack does, its formula, paper, defaults and their source, in Markdown: the comment at the head of its
@@ -171,5 +207,26 @@ mod tests {
         }
         assert!(find("pgd").unwrap().build(&steps).is_ok());
         assert!(find("uniform-noise").unwrap().build(&tries).is_ok());
+    }
+
+    #[test]
+    fn of_several_attacks_one_has_to_use_an_option() {
+        let entries = ["fgsm", "pgd"].map(|name| find(name).unwrap());
+        let options = |steps, tries| AttackOptions {
+            steps,
+            tries,
+            ..AttackOptions::new(Norm::Linf, 0.1, false, 10)
+        };
+        let built = build_all(&entries, &options(Some(3), None)).unwrap();
+        let names: Vec<&str> = built.iter().map(|attack| attack.name()).collect();
+        assert_eq!(names, ["fgsm", "pgd"]);
+        assert!(
+            built[1].recipe().contains("steps=3"),
+            "{}",
+            built[1].recipe()
+        );
+        let refused = build_all(&entries, &options(Some(3), Some(4)));
+        let message = refused.err().expect("it is refused").to_string();
+        assert!(message.contains("fgsm, pgd would use --tries"), "{message}");
     }
 }

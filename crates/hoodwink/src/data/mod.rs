@@ -4,6 +4,7 @@
 //! lies in files is decoded when it is asked for, so memory does not grow with the data.
 
 mod arrays;
+mod class_names;
 mod folder;
 mod npy;
 mod npz;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 
 use source::{Opened, Source};
 
+pub use class_names::{read_class_names, short_name};
 pub use partition::Partition;
 pub use transform::{Resize, Transform};
 
@@ -212,10 +214,38 @@ impl Dataset {
         self.labels.as_deref().ok_or_else(|| {
             Error::invalid(format!(
                 "{} has no labels: sort the pictures into one folder per class, put a labels.csv \
-                 with the columns file and label beside them, or name a file of labels",
+                 with the columns file and label beside them, or name a file of labels (--labels)",
                 self.name
             ))
         })
+    }
+
+    /// Refuses data that does not fit a model: a first picture of another shape than `[channels, height, width]`, and a
+    /// label that one of this many classes does not have.
+    pub fn check_fits(&self, shape: [usize; 3], classes: usize) -> Result<()> {
+        let first = self.get(0)?;
+        let picture = &first.picture;
+        let [channels, height, width] = shape;
+        if [picture.channels(), picture.height(), picture.width()] != shape {
+            return Err(Error::invalid(format!(
+                "{} has {} channels and {}x{} pixels, and the model takes {channels} channels and {height}x{width} \
+                 pixels; --resize and --crop scale pictures",
+                first.file,
+                picture.channels(),
+                picture.height(),
+                picture.width()
+            )));
+        }
+        let labels = self.labels.as_deref().unwrap_or_default();
+        match labels.iter().position(|&label| label >= classes) {
+            None => Ok(()),
+            Some(index) => Err(Error::invalid(format!(
+                "{} has label {}, and the model has {classes} classes, 0 to {}",
+                self.source.file(self.row(index)?, &self.name),
+                labels[index],
+                classes.saturating_sub(1)
+            ))),
+        }
     }
 
     /// What a person should know about the data, in whole sentences: files left out, values

@@ -7,6 +7,7 @@ use askama::Template;
 use super::chart::{self, AccuracyLine, Chart};
 use super::classes::{self, ClassTable};
 use super::gallery::{self, Example};
+use crate::data::short_name;
 use crate::error::Result;
 use crate::results::summary::{AttackSummary, Summary};
 use crate::results::text::{distance, percent};
@@ -318,17 +319,9 @@ impl<'a> Names<'a> {
         Self(&run.data.class_names)
     }
 
-    /// The name of a class: of several synonyms the first, if no other class begins with the same.
+    /// The name of a class, short where that is clear.
     pub(super) fn of(&self, label: u32) -> String {
-        let Some(full) = self.0.get(label as usize) else {
-            return format!("class {label}");
-        };
-        let first = |name: &'a String| name.split(',').next().unwrap_or_default().trim();
-        let alike = self.0.iter().filter(|name| first(name) == first(full));
-        match alike.count() {
-            1 if !first(full).is_empty() => first(full).to_owned(),
-            _ => full.clone(),
-        }
+        short_name(self.0, label as usize)
     }
 }
 
@@ -376,18 +369,6 @@ mod tests {
         rows[3] = fooled(1, "fgsm", "4/255");
         let by = "the strongest of 2 attacks on each picture";
         assert_eq!(headline(&rows), expected(by, "4/255", 0.0));
-    }
-
-    #[test]
-    fn names_are_short_where_that_is_clear() {
-        let mut run = run(1);
-        run.data.class_names = ["tench, Tinca tinca", "crane, machine", "crane, bird", ""]
-            .map(String::from)
-            .into();
-        let names = Names::of_run(&run);
-        assert_eq!(names.of(0), "tench");
-        assert_eq!(names.of(2), "crane, bird");
-        assert_eq!(names.of(7), "class 7");
     }
 
     #[test]

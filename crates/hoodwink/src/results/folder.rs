@@ -27,6 +27,7 @@ const RUN: &str = "run.toml";
 const TIMING: &str = "timing.json";
 const COMMAND: &str = "command.txt";
 const SAMPLES: &str = "samples";
+const PICTURES: &str = "pictures";
 const UNFINISHED: &str = "unfinished";
 
 /// An open run folder.
@@ -40,7 +41,8 @@ impl RunFolder {
     /// The folder at `path` for this run, created if it is not there.
     ///
     /// A folder that holds the same run already is taken up again: the parts that it has need not be
-    /// computed. Refuses a folder with anything else in it, and one whose run has other settings.
+    /// computed. Refuses a folder with anything else in it, and one whose run has other settings, unless
+    /// that run never measured anything.
     pub fn create(path: impl AsRef<Path>, run: &Run) -> Result<Self> {
         let path = path.as_ref();
         let folder = Self {
@@ -48,10 +50,17 @@ impl RunFolder {
             run: run.clone(),
         };
         if path.join(RUN).exists() {
-            refuse_differences(path, &Self::open(path)?.run, run)?;
-            return Ok(folder);
-        }
-        if path.exists() && !is_empty(path)? {
+            let there = Self::open(path)?.run;
+            if there == *run {
+                return Ok(folder);
+            }
+            if [SAMPLES, PICTURES, TIMING]
+                .iter()
+                .any(|begun| path.join(begun).exists())
+            {
+                return Err(differences(path, &there, run)?);
+            }
+        } else if path.exists() && !is_empty(path)? {
             return Err(Error::invalid(format!(
                 "{} is not empty and has no {RUN}; name a new or an empty folder",
                 path.display()
@@ -173,7 +182,7 @@ impl RunFolder {
 
     /// Where the original of a sample lies, relative to the folder.
     pub fn original(index: u64) -> String {
-        format!("pictures/{index}.png")
+        format!("{PICTURES}/{index}.png")
     }
 
     /// Writes `timing.json`.
@@ -252,10 +261,8 @@ fn is_empty(path: &Path) -> Result<bool> {
     Ok(true)
 }
 
-fn refuse_differences(path: &Path, there: &Run, wanted: &Run) -> Result<()> {
-    if there == wanted {
-        return Ok(());
-    }
+/// The error that names every difference between two runs.
+fn differences(path: &Path, there: &Run, wanted: &Run) -> Result<Error> {
     let settings = |run: &Run| {
         let mut flat = Vec::new();
         let value = toml::Value::try_from(run)
@@ -277,7 +284,7 @@ fn refuse_differences(path: &Path, there: &Run, wanted: &Run) -> Result<()> {
         .filter(|(_, old, new)| old != new)
         .map(|(key, old, new)| format!("  {key}: {old} there, {new} now"))
         .collect();
-    Err(Error::invalid(format!(
+    Ok(Error::invalid(format!(
         "{} holds a run with other settings; name another folder or use the same settings:\n{}",
         path.display(),
         differences.join("\n")

@@ -52,7 +52,8 @@ fn shards_merge_by_copying_their_parts_together() {
 #[test]
 fn other_settings_are_refused_with_their_differences() {
     let parent = tempfile::tempdir().unwrap();
-    RunFolder::create(parent.path(), &run(100)).unwrap();
+    let folder = RunFolder::create(parent.path(), &run(100)).unwrap();
+    folder.write_part(0, &rows_of(0..64)).unwrap();
     let mut other = run(100);
     other.settings.seed = 7;
     other.attacks[1].recipe = "fgsm()".into();
@@ -68,6 +69,16 @@ fn other_settings_are_refused_with_their_differences() {
         assert!(message.contains(line), "{message}");
     }
     assert_eq!(message.lines().count(), 4, "{message}");
+}
+
+#[test]
+fn a_run_that_measured_nothing_gives_way_to_other_settings() {
+    let parent = tempfile::tempdir().unwrap();
+    RunFolder::create(parent.path(), &run(100)).unwrap();
+    let mut other = run(100);
+    other.settings.seed = 7;
+    RunFolder::create(parent.path(), &other).unwrap();
+    assert_eq!(RunFolder::open(parent.path()).unwrap().run(), &other);
 }
 
 #[test]

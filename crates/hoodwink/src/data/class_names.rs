@@ -1,0 +1,214 @@
+//! Names of classes, from a file.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// The largest file of names that is read: a thousand bytes for each of 4,000 classes.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// Reads the names of a model's `classes` classes, by class number.
+///
+/// The file is a CSV table (its name ends in `.csv`) with a column `name` and, if it likes, `index`, the class number
+/// from 0; a class that the table leaves out is called by its number. Any other file is text with one name per line,
+/// for every class in order. A file that names another number of classes belongs to another model and is refused.
+pub fn read_class_names(path: &Path, classes: usize) -> Result<Vec<String>> {
+    let invalid = |what: String| Error::invalid(format!("{}: {what}", path.display()));
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
+        .map_err(Error::io(path))?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(invalid(format!(
+            "more than {MAX_BYTES} bytes is too large for a file of class names"
+        )));
+    }
+    let is_table = path
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+    match is_table {
+        true => from_table(&text, classes),
+        false => from_lines(&text, classes),
+    }
+    .map_err(invalid)
+}
+
+fn from_lines(text: &str, classes: usize) -> std::result::Result<Vec<String>, String> {
+    let names: Vec<String> = text
+        .trim_start_matches('\u{feff}')
+        .trim_end()
+        .lines()
+        .map(|line| line.trim().to_owned())
+        .collect();
+    if let Some(row) = names.iter().position(String::is_empty) {
+        return Err(format!(
+            "line {} is empty; it is one name per line",
+            row + 1
+        ));
+    }
+    if names.len() != classes {
+        return Err(format!(
+            "there are {} names, and the model has {classes} classes",
+            names.len()
+        ));
+    }
+    Ok(names)
+}
+
+fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, String> {
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    let header = reader.headers().map_err(|error| error.to_string())?.clone();
+    let column = |name: &str| header.iter().position(|have| have == name);
+    let name_column = column("name").ok_or_else(|| {
+        format!(
+            "a column name is needed, and index if the classes are not in order; the table has {}",
+            header.iter().collect::<Vec<_>>().join(", ")
+        )
+    })?;
+    let index_column = column("index");
+    let mut names: Vec<Option<String>> = vec![None; classes];
+    for (row, record) in reader.records().enumerate() {
+        let record = record.map_err(|error| error.to_string())?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let class = match index_column {
+            None => row,
+            Some(column) => record[column].parse().map_err(|_| {
+                format!(
+                    "line {line}: {:?} is no index; classes are counted from 0",
+                    &record[column]
+                )
+            })?,
+        };
+        match names.get_mut(class) {
+            None => {
+                return Err(format!(
+                    "line {line} names class {class}, and the model has only the classes 0 to {}",
+                    classes - 1
+                ));
+            }
+            Some(Some(name)) => {
+                return Err(format!(
+                    "line {line}: class {class} is already called {name:?}"
+                ));
+            }
+            Some(free) => *free = Some(record[name_column].to_owned()),
+        }
+    }
+    let named = names.iter().flatten().count();
+    if index_column.is_none() && named != classes {
+        return Err(format!(
+            "there are {named} names, and the model has {classes} classes"
+        ));
+    }
+    let or_number =
+        |(class, name): (usize, Option<String>)| name.unwrap_or_else(|| class.to_string());
+    Ok(names.into_iter().enumerate().map(or_number).collect())
+}
+
+/// What to call a class where there is little room: of the synonyms in its name, parted by commas, the first, if no other
+/// class begins with the same. A class without a name, or with its number for one, is `class N`.
+pub fn short_name(names: &[String], class: usize) -> String {
+    let number = class.to_string();
+    let Some(full) = names.get(class).filter(|full| **full != number) else {
+        return format!("class {number}");
+    };
+    let first = |name: &str| name.split(',').next().unwrap_or_default().trim().to_owned();
+    let short = first(full);
+    let alike = names.iter().filter(|name| first(name) == short).count();
+    if alike == 1 && !short.is_empty() {
+        short
+    } else {
+        full.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(file: &str, text: &str) -> Result<Vec<String>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(file);
+        std::fs::write(&path, text).unwrap();
+        read_class_names(&path, 3)
+    }
+
+    #[test]
+    fn names_are_read_from_lines_and_tables() {
+        for (file, text, names) in [
+            (
+                "c.txt",
+                "cat\n dog \r\ngreat white shark, shark\n\n",
+                ["cat", "dog", "great white shark, shark"],
+            ),
+            (
+                "c.csv",
+                "name\ncat\n\"dog, hound\"\nfox\n",
+                ["cat", "dog, hound", "fox"],
+            ),
+            (
+                "c.CSV",
+                "index,wnid,name\n2,n3,fox\n0,n1,cat\n",
+                ["cat", "1", "fox"],
+            ),
+            ("c", "\u{feff}a\nb\nc", ["a", "b", "c"]),
+        ] {
+            assert_eq!(read(file, text).unwrap(), names, "{file}");
+        }
+    }
+
+    #[test]
+    fn files_that_do_not_fit_the_model_say_why() {
+        for (file, text, part) in [
+            (
+                "c.txt",
+                "a\nb\n",
+                "there are 2 names, and the model has 3 classes",
+            ),
+            ("c.txt", "background\na\nb\nc\n", "there are 4 names"),
+            ("c.txt", "a\n\nc\n", "line 2 is empty"),
+            ("c.txt", "", "there are 0 names"),
+            ("c.csv", "label,title\n0,a\n", "the table has label, title"),
+            ("c.csv", "name\na\nb\n", "there are 2 names"),
+            ("c.csv", "index,name\n3,a\n", "line 2 names class 3"),
+            ("c.csv", "index,name\n-1,a\n", "\"-1\" is no index"),
+            (
+                "c.csv",
+                "index,name\n0,a\n0,b\n",
+                "line 3: class 0 is already called \"a\"",
+            ),
+            ("c.csv", "index,name\n0\n", "record"),
+        ] {
+            let message = read(file, text).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+            assert!(message.contains(file), "{message}");
+        }
+        let missing = read_class_names(Path::new("nowhere.txt"), 3).unwrap_err();
+        assert!(missing.to_string().starts_with("nowhere.txt: "));
+    }
+
+    #[test]
+    fn names_are_short_where_that_is_clear() {
+        let names = [
+            "tench, Tinca tinca",
+            "crane, machine",
+            "crane, bird",
+            "",
+            "4",
+        ]
+        .map(String::from);
+        for (class, name) in [
+            (0, "tench"),
+            (2, "crane, bird"),
+            (3, ""),
+            (4, "class 4"),
+            (7, "class 7"),
+        ] {
+            assert_eq!(short_name(&names, class), name);
+        }
+    }
+}
