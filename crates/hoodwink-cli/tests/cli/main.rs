@@ -1,0 +1,8 @@
+//! The command as its users meet it: arguments in; files, streams and exit status out.
+
+mod attack;
+mod errors;
+mod grad;
+mod predict;
+mod resume;
+mod setup;

@@ -1,0 +1,95 @@
+//! Runs that are killed or interrupted go on.
+#![cfg(unix)]
+
+use std::{
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use crate::setup::{assert_same_files, attack_mnist, borrowed, command, succeed};
+
+/// Waits until `done`.
+#[track_caller]
+fn wait_until(child: &mut Child, done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing happens");
+        assert_eq!(child.try_wait().unwrap(), None, "it ended too early");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+fn pictures(run: &Path) -> usize {
+    run.join("pictures").read_dir().map_or(0, Iterator::count)
+}
+
+#[test]
+fn a_killed_run_ends_with_the_bytes_of_an_undisturbed_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let (killed, undisturbed) = (
+        parent.path().join("killed"),
+        parent.path().join("undisturbed"),
+    );
+    let options = [
+        "--attack",
+        "pgd,gaussian-noise",
+        "--steps",
+        "20",
+        "--eps",
+        "0.1",
+        "--batch",
+        "1",
+    ];
+    let args = attack_mnist(140, &killed, &options);
+    let args = borrowed(&args);
+    let mut child = command(&args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The first part is written, and some pictures of the next one.
+    wait_until(&mut child, || {
+        killed.join("samples/part-00000.parquet").exists() && pictures(&killed) > 64
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(
+        !killed.join("samples/part-00002.parquet").exists(),
+        "it was killed too late"
+    );
+    assert!(!killed.join("report.html").exists());
+
+    succeed(&args);
+    succeed(&borrowed(&attack_mnist(140, &undisturbed, &options)));
+    assert_same_files(&killed, &undisturbed);
+}
+
+#[test]
+fn an_interrupted_run_says_how_to_go_on() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = parent.path().join("run");
+    let args = attack_mnist(
+        2000,
+        &run,
+        &["--steps", "20", "--eps", "0.1", "--threads", "1"],
+    );
+    let mut child = command(&borrowed(&args))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_until(&mut child, || pictures(&run) > 0);
+    let interrupt = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupt.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    let sentence = format!("the same command takes {} up again", run.display());
+    assert!(errors.contains(&sentence), "{errors}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
+    assert!(pictures(&run) < 2000);
+}
