@@ -102,15 +102,14 @@ impl Dataset {
     ///   uint8, or floats in \[0, 1\], which are rounded to the nearest 8-bit level;
     /// - a `.npz` archive with such an array named `x` or `images` and, if it likes, integer labels
     ///   named `y` or `labels`;
-    /// - a single picture.
+    /// - a single picture;
+    /// - procedural pictures, drawn when a sample is asked for, where `path` begins with `scenes:`
+    ///   ([`scenes::SceneSet`]).
     ///
     /// Files and `.npy` rows are read when a sample is asked for; a `.npz` archive is unpacked into
     /// memory, at 8 bits a value. Float arrays are read through once to find values out of range.
     pub fn open(path: &Path, options: &DataOptions) -> Result<Self> {
-        let name = path.file_name().map_or_else(
-            || path.display().to_string(),
-            |name| name.to_string_lossy().into(),
-        );
+        let name = source::name(path);
         let Opened {
             source,
             rows,
@@ -198,7 +197,7 @@ impl Dataset {
         })
     }
 
-    /// What the data is called: the last part of its path, or the name it was made with.
+    /// What the data is called: the last part of its path, `scenes`, or the name it was made with.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::arrays::{PictureArray, read_labels};
 use super::npz::Archive;
+use super::scenes::set::{SceneSet, class_names};
 use super::{DataOptions, folder, shape_bytes};
 use crate::error::{Error, Result};
 use crate::image::Picture;
@@ -26,6 +27,8 @@ pub(super) enum Source {
         pictures: Vec<Picture>,
         first: usize,
     },
+    /// Scenes, drawn when they are asked for.
+    Scenes(SceneSet),
 }
 
 impl Source {
@@ -33,7 +36,7 @@ impl Source {
     pub(super) fn file(&self, row: usize, name: &str) -> String {
         match self {
             Self::Files { files, .. } => files[row].clone(),
-            Self::Array(_) | Self::Memory { .. } => format!("{name}[{row}]"),
+            Self::Array(_) | Self::Memory { .. } | Self::Scenes(_) => format!("{name}[{row}]"),
         }
     }
 
@@ -45,10 +48,11 @@ impl Source {
             }
             Self::Array(array) => array.picture(row),
             Self::Memory { pictures, first } => Ok(pictures[row - first].clone()),
+            Self::Scenes(scenes) => Ok(scenes.picture(row)),
         }
     }
 
-    /// The bytes of a row as they are stored; those of a picture in memory with its shape.
+    /// The bytes of a row as they are stored; those of a picture that has no file with its shape.
     pub(super) fn stored(&self, row: usize) -> Result<Vec<u8>> {
         match self {
             Self::Files { folder, files } => read_file(&folder.join(&files[row])),
@@ -56,6 +60,10 @@ impl Source {
             Self::Memory { pictures, first } => {
                 let picture = &pictures[row - first];
                 Ok([&shape_bytes(picture), picture.bytes()].concat())
+            }
+            Self::Scenes(scenes) => {
+                let picture = scenes.picture(row);
+                Ok([&shape_bytes(&picture), picture.bytes()].concat())
             }
         }
     }
@@ -87,8 +95,20 @@ pub(super) struct Opened {
     pub(super) notices: Vec<String>,
 }
 
+/// What the data at `path` is called.
+pub(super) fn name(path: &Path) -> String {
+    match (SceneSet::named(path), path.file_name()) {
+        (Some(_), _) => "scenes".to_owned(),
+        (None, Some(name)) => name.to_string_lossy().into(),
+        (None, None) => path.display().to_string(),
+    }
+}
+
 /// Finds the pictures at `path`; `name` names them in errors.
 pub(super) fn open(path: &Path, name: &str, options: &DataOptions) -> Result<Opened> {
+    if let Some(scenes) = SceneSet::named(path) {
+        return open_scenes(scenes?, name, options);
+    }
     let ending = path.extension().and_then(|ending| ending.to_str());
     if path.is_dir() {
         open_folder(path, name, options)
@@ -99,6 +119,22 @@ pub(super) fn open(path: &Path, name: &str, options: &DataOptions) -> Result<Ope
     } else {
         open_picture(path, name, options)
     }
+}
+
+fn open_scenes(scenes: SceneSet, name: &str, options: &DataOptions) -> Result<Opened> {
+    if let Some(labels) = &options.labels {
+        return Err(Error::invalid(format!(
+            "scenes have labels of their own: leave out {}",
+            labels.display()
+        )));
+    }
+    Ok(Opened {
+        rows: options.window(scenes.count(), name)?,
+        labels: Some(scenes.labels()),
+        source: Source::Scenes(scenes),
+        class_names: Some(class_names()),
+        notices: Vec::new(),
+    })
 }
 
 fn open_folder(path: &Path, name: &str, options: &DataOptions) -> Result<Opened> {

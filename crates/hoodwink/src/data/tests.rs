@@ -569,3 +569,35 @@ fn real_arrays_and_folders_are_read_as_numpy_and_pillow_read_them() {
     );
     assert_eq!(data.class_names().unwrap()[440], "beer bottle");
 }
+
+#[test]
+fn scenes_are_drawn_where_a_path_names_them() {
+    let named = |name: &str, options: &DataOptions| Dataset::open(Path::new(name), options);
+    let all = named("scenes:count=30,side=16,seed=4", &DataOptions::default()).unwrap();
+    assert_eq!((all.name(), all.len()), ("scenes", 30));
+    assert_eq!(all.class_names().unwrap(), scenes::CLASSES);
+    let scene = scenes::Scenes::new(16, 4).unwrap().scene(17);
+    let sample = all.get(17).unwrap();
+    assert_eq!(sample.file, "scenes[17]");
+    assert_eq!(sample.label, Some(scene.spec.class()));
+    assert_eq!(all.labels().unwrap()[17], scene.spec.class());
+    assert_eq!(sample.picture, scene.picture);
+    assert_eq!(sample.id, id(&scene.picture));
+
+    let window = DataOptions {
+        skip: 16,
+        limit: Some(3),
+        ..DataOptions::default()
+    };
+    let part = named("scenes:count=30,side=16,seed=4", &window).unwrap();
+    assert_eq!(contents(&part), contents(&all)[16..19]);
+    let other = named("scenes:count=30,side=16,seed=5", &window).unwrap();
+    assert_ne!(part.digest().unwrap(), other.digest().unwrap());
+
+    let labelled = DataOptions {
+        labels: Some("y.npy".into()),
+        ..DataOptions::default()
+    };
+    assert_refused(named("scenes:", &labelled), &["leave out y.npy"]);
+    assert_refused(named("scenes:side=9", &window), &["scenes:side=9", "16"]);
+}

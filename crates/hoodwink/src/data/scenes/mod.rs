@@ -35,6 +35,7 @@ mod light;
 mod noise;
 mod palette;
 mod render;
+pub(super) mod set;
 mod shapes;
 mod textures;
 
@@ -44,6 +45,8 @@ mod tests;
 use crate::error::{Error, Result};
 use crate::image::Picture;
 use dice::Dice;
+
+pub use set::SceneSet;
 
 /// Names of the ten classes; a class is an index into this table.
 pub const CLASSES: [&str; 10] = [
