@@ -35,7 +35,7 @@ pub async fn judge(
     let center = original.to_image();
     ball.project(&center, &mut candidate);
     let float = verdict(oracle, &center, ball, goal, &candidate).await?;
-    let png = on_lattice(&center, ball, &candidate).encode_png();
+    let png = ball.on_lattice(&center, &candidate).encode_png();
     let picture = Picture::decode(&png, "adversarial.png")?;
     let saved = verdict(oracle, &center, ball, goal, &picture.to_image()).await?;
     Ok(Judgement {
@@ -74,72 +74,4 @@ async fn verdict(
         success: goal.reached(&logits) && ball.contains(center, image),
         norms: distances(center, image),
     })
-}
-
-/// The 8-bit picture nearest to `image`, if it is in the ball; else each value is rounded towards the original, which
-/// lies on the lattice itself, so no norm grows.
-fn on_lattice(center: &Image, ball: &Ball, image: &Image) -> Picture {
-    let nearest = image.to_picture();
-    if ball.contains(center, &nearest.to_image()) {
-        return nearest;
-    }
-    let mut inward = image.clone();
-    for (x, &center) in inward.pixels_mut().iter_mut().zip(center.pixels()) {
-        // A value that float rounding left a hair below a level counts as on it.
-        let slack = 1e-3;
-        let levels = f64::from(*x - center) * 255.0;
-        let whole = (levels.abs() + slack).floor().copysign(levels);
-        *x = center + (whole / 255.0) as f32;
-    }
-    inward.to_picture()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::threat::Norm;
-
-    #[test]
-    fn a_saved_picture_never_leaves_the_ball() {
-        let original = Picture::new(1, 1, 4, vec![0, 100, 200, 255]).unwrap();
-        let center = original.to_image();
-        for (norm, eps, steps, expected) in [
-            // Whole levels stay.
-            (
-                Norm::Linf,
-                8.0 / 255.0,
-                [8.0, -8.0, 8.0, -8.0],
-                [8, 92, 208, 247],
-            ),
-            // 2.6 levels would round to 3, over an eps of 2.6 levels.
-            (
-                Norm::Linf,
-                2.6 / 255.0,
-                [2.6, -2.6, 2.6, -2.6],
-                [2, 98, 202, 253],
-            ),
-            (
-                Norm::L2,
-                2.4 / 255.0,
-                [1.0, -1.5, 1.5, -0.5],
-                [1, 99, 201, 255],
-            ),
-            (
-                Norm::L1,
-                3.0 / 255.0,
-                [0.6, 0.6, 0.6, -0.6],
-                [0, 100, 200, 255],
-            ),
-        ] {
-            let ball = Ball { norm, eps };
-            let mut image = center.clone();
-            for (x, step) in image.pixels_mut().iter_mut().zip(steps) {
-                *x += step / 255.0;
-            }
-            ball.project(&center, &mut image);
-            let picture = on_lattice(&center, &ball, &image);
-            assert!(ball.contains(&center, &picture.to_image()), "{norm}");
-            assert_eq!(picture.bytes(), expected, "{norm}");
-        }
-    }
 }

@@ -4,7 +4,8 @@
 //!
 //! `x_0 = x`, `x_{k+1} = project(x_k + step_size * steepest(gradient of the loss at x_k))`. The projection is the nearest
 //! point that lies both in the ball and in the pixel box. In L-inf the steepest direction is the gradient's sign, as in
-//! the paper. The first point that reaches the goal ends the attack; otherwise the point with the largest loss is kept.
+//! the paper. The first point that reaches the goal, as it is and as the 8-bit picture it is saved as, ends the attack;
+//! otherwise the point with the largest loss is kept.
 //!
 //! # Defaults
 //!

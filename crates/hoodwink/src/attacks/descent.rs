@@ -15,9 +15,11 @@ use crate::{
 
 /// Projected steps along the gradient of a loss; descent by tradition, though the loss is climbed.
 ///
-/// A restart asks for one gradient at each of its `steps` points and for the logits of the last one. The first point
-/// that reaches the goal ends the attack and is the candidate; otherwise the candidate is the point with the largest
-/// loss of all that were seen, whatever its restart, and the first of equals.
+/// A restart asks for one gradient at each of its `steps` points and for the logits of the last one. A point that reaches
+/// the goal is also asked about as the 8-bit picture it would be saved as, since a point just over the boundary seldom
+/// survives rounding. If that reaches the goal too, the attack is over; if not, the restart goes on from there, and no
+/// other is begun. The candidate is the best point of all that were seen: one that survives saving before one that
+/// reaches the goal as it is, then the one with the largest loss, and the first of equals.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Descent {
     /// Name of the recipe in the registry.
@@ -105,8 +107,8 @@ impl Descent {
         for _ in 0..self.steps {
             let mut seen = case.oracle.gradient(&x, objective).await?;
             let reached = case.goal.reached(&seen.logits);
-            search.offer(&x, seen.loss, reached);
-            if reached {
+            search.offer(case, &x, seen.loss, reached).await?;
+            if search.standing == Standing::Saved {
                 return Ok(());
             }
             search.look(seen.gradient.pixels_mut());
@@ -115,15 +117,28 @@ impl Descent {
         }
         let logits = case.oracle.logits(&x).await?;
         let loss = value(objective, &logits)?;
-        search.offer(&x, loss, case.goal.reached(&logits));
-        Ok(())
+        search
+            .offer(case, &x, loss, case.goal.reached(&logits))
+            .await
     }
+}
+
+/// How far a point has got; later is better.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+enum Standing {
+    /// It does not reach the goal.
+    Short,
+    /// It reaches the goal as it is.
+    Reached,
+    /// It reaches the goal as the picture it would be saved as, too.
+    Saved,
 }
 
 /// What was found so far.
 struct Search {
     best: Candidate,
     best_loss: f32,
+    standing: Standing,
     /// The loss at every point of the present restart.
     trace: Vec<f32>,
     /// Whether the best point is one of the present restart.
@@ -137,19 +152,42 @@ impl Search {
         Self {
             best: Candidate::unchanged(original),
             best_loss: f32::NEG_INFINITY,
+            standing: Standing::Short,
             trace: Vec::new(),
             improved: false,
             looked: false,
         }
     }
 
-    /// Takes `x` if it reaches the goal or has a larger loss than all before; a NaN is never larger.
-    fn offer(&mut self, x: &Image, loss: f32, reached: bool) {
+    /// Takes note of a point; asks for its logits as a picture if it reaches the goal.
+    async fn offer(&mut self, case: &Case<'_>, x: &Image, loss: f32, reached: bool) -> Result<()> {
         self.trace.push(loss);
-        if reached || loss > self.best_loss {
+        if !reached {
+            self.take(x, loss, Standing::Short);
+            return Ok(());
+        }
+        // Taken before the question, which the budget may refuse.
+        self.take(x, loss, Standing::Reached);
+        // The original needs no second look; and in a ball narrower than one level of grey nothing can be saved.
+        let settled = x == case.original || case.ball.eps < 1.0 / 255.0;
+        if settled || Self::survives_saving(case, x).await? {
+            self.take(x, loss, Standing::Saved);
+        }
+        Ok(())
+    }
+
+    async fn survives_saving(case: &Case<'_>, x: &Image) -> Result<bool> {
+        let picture = case.ball.on_lattice(case.original, x).to_image();
+        Ok(case.goal.reached(&case.oracle.logits(&picture).await?))
+    }
+
+    /// Keeps `x` if it stands higher than all before, or as high with a larger loss; a NaN is never larger.
+    fn take(&mut self, x: &Image, loss: f32, standing: Standing) {
+        if standing > self.standing || (standing == self.standing && loss > self.best_loss) {
             self.best.image.clone_from(x);
-            self.best.reached = reached;
+            self.best.reached = standing > Standing::Short;
             self.best_loss = loss;
+            self.standing = standing;
             self.improved = true;
         }
     }
@@ -203,19 +241,58 @@ mod tests {
     }
 
     #[test]
-    fn the_first_point_that_reaches_the_goal_ends_the_attack() {
+    fn the_first_point_that_survives_saving_ends_the_attack() {
+        let attack = descent(Norm::Linf, 0.1);
+        let toy = Toy::tanh();
+        let jobs = jobs(&toy, false, 10);
         let mut early = 0;
-        for (candidate, spent) in found(&Toy::tanh(), descent(Norm::Linf, 0.1)) {
-            let (last, before) = candidate.loss.split_last().unwrap();
-            assert!(before.iter().all(|&margin| margin <= 0.0));
-            assert_eq!(candidate.reached, *last > 0.0);
-            if spent.queries == 0 {
+        for (job, (candidate, spent)) in jobs.iter().zip(found(&toy, attack.clone())) {
+            let reaching = candidate
+                .loss
+                .iter()
+                .filter(|&&margin| margin > 0.0)
+                .count() as u64;
+            assert_eq!(candidate.reached, reaching > 0);
+            if spent.gradients < 40 {
                 early += 1;
-                assert!(candidate.reached);
                 assert_eq!(candidate.loss.len() as u64, spent.gradients);
+                assert_eq!(spent.queries, reaching);
+                let saved = attack.ball.on_lattice(&job.original, &candidate.image);
+                assert!(job.goal.reached(&toy.classify(&saved.to_image())));
             }
         }
         assert!(early > 3, "{early}");
+    }
+
+    /// Between two levels of grey a point just over the boundary is rounded back over it.
+    #[test]
+    fn off_the_lattice_the_walk_goes_on_until_the_picture_fools() {
+        let attack = Descent {
+            step_size: 0.2 / 255.0,
+            random_start: false,
+            ..descent(Norm::Linf, 10.7 / 255.0)
+        };
+        let toy = Toy::tanh();
+        let jobs = jobs(&toy, false, 30);
+        let found = run(
+            &toy,
+            Box::new(attack.clone()),
+            attack.ball,
+            &jobs,
+            Setup::default(),
+        );
+        let mut marginal = 0;
+        for (job, (candidate, _)) in jobs.iter().zip(found) {
+            let margins = candidate.loss.iter();
+            let reaching = margins.filter(|&&margin| margin > 0.0).count();
+            if !candidate.reached || candidate.loss.len() > attack.steps {
+                continue;
+            }
+            marginal += usize::from(reaching > 1);
+            let saved = attack.ball.on_lattice(&job.original, &candidate.image);
+            assert!(job.goal.reached(&toy.classify(&saved.to_image())));
+        }
+        assert!(marginal > 3, "{marginal}");
     }
 
     #[test]
@@ -298,12 +375,15 @@ mod tests {
     fn reaching_the_goal_counts_for_more_than_the_loss() {
         let [x, y] = [0.0, 1.0].map(|pixel| Image::new([1, 1, 1], vec![pixel]).unwrap());
         let mut search = Search::new(&x);
-        search.offer(&x, 2.0, false);
-        search.offer(&y, f32::NAN, false);
+        search.take(&x, 2.0, Standing::Short);
+        search.take(&y, f32::NAN, Standing::Short);
         assert_eq!(search.best.image, x);
         // With many classes, cross-entropy may fall while another class takes the lead.
-        search.offer(&y, 1.0, true);
+        search.take(&y, 1.0, Standing::Reached);
         assert!(search.best.reached && search.best.image == y);
+        search.take(&x, 0.5, Standing::Saved);
+        search.take(&y, 3.0, Standing::Reached);
+        assert!(search.best.reached && search.best.image == x);
     }
 
     #[test]

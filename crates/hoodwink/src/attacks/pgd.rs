@@ -6,8 +6,8 @@
 //! the nearest point that lies both in the ball and in the pixel box; it follows every step, whatever the rule. The rule
 //! is the steepest direction of the norm (in L-inf the sign, in L2 the gradient divided by its length, in L1 the sign at
 //! the steepest hundredth of the values, shared equally), the sign in any norm, or an optimiser: `sgd`, `adam`, `rmsprop`,
-//! `adagrad`. The first point that reaches the goal ends the attack; otherwise the point with the largest loss of all
-//! restarts is kept. Restart `k` draws the same start however many restarts there are.
+//! `adagrad`. The first point that reaches the goal, as it is and as the 8-bit picture it is saved as, ends the
+//! attack; otherwise the point with the largest loss of all restarts is kept. Restart `k` draws the same start however many restarts there are.
 //!
 //! # Defaults
 //!

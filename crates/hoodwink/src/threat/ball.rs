@@ -3,7 +3,10 @@
 use rand::Rng;
 
 use super::Norm;
-use crate::{image::Image, results::Norms};
+use crate::{
+    image::{Image, Picture},
+    results::Norms,
+};
 
 /// All images within `eps` of the original in some norm whose pixels stay in \[0, 1\].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +46,24 @@ impl Ball {
         let distance = self.norm.of(&distances(original, x));
         inside && distance <= self.eps * (1.0 + Self::TOLERANCE) + 1e-9
     }
+
+    /// What `x` is saved as: the nearest 8-bit picture, if it is in the ball; else each value is rounded towards the
+    /// original, which lies on the lattice itself, so no norm grows.
+    pub fn on_lattice(&self, original: &Image, x: &Image) -> Picture {
+        let nearest = x.to_picture();
+        if self.contains(original, &nearest.to_image()) {
+            return nearest;
+        }
+        let mut inward = x.clone();
+        for (x, &original) in inward.pixels_mut().iter_mut().zip(original.pixels()) {
+            // A value that float rounding left a hair below a level counts as on it.
+            let slack = 1e-3;
+            let levels = f64::from(*x - original) * 255.0;
+            let whole = (levels.abs() + slack).floor().copysign(levels);
+            *x = original + (whole / 255.0) as f32;
+        }
+        inward.to_picture()
+    }
 }
 
 /// All norms of the difference of two images of the same shape.
@@ -57,4 +78,52 @@ pub fn distances(original: &Image, x: &Image) -> Norms {
     }
     norms.l2 = norms.l2.sqrt();
     norms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn a_saved_picture_never_leaves_the_ball() {
+        let original = Picture::new(1, 1, 4, vec![0, 100, 200, 255]).unwrap();
+        let center = original.to_image();
+        for (norm, eps, steps, expected) in [
+            // Whole levels stay.
+            (
+                Norm::Linf,
+                8.0 / 255.0,
+                [8.0, -8.0, 8.0, -8.0],
+                [8, 92, 208, 247],
+            ),
+            // 2.6 levels would round to 3, over an eps of 2.6 levels.
+            (
+                Norm::Linf,
+                2.6 / 255.0,
+                [2.6, -2.6, 2.6, -2.6],
+                [2, 98, 202, 253],
+            ),
+            (
+                Norm::L2,
+                2.4 / 255.0,
+                [1.0, -1.5, 1.5, -0.5],
+                [1, 99, 201, 255],
+            ),
+            (
+                Norm::L1,
+                3.0 / 255.0,
+                [0.6, 0.6, 0.6, -0.6],
+                [0, 100, 200, 255],
+            ),
+        ] {
+            let ball = Ball { norm, eps };
+            let mut image = center.clone();
+            for (x, step) in image.pixels_mut().iter_mut().zip(steps) {
+                *x += step / 255.0;
+            }
+            ball.project(&center, &mut image);
+            let picture = ball.on_lattice(&center, &image);
+            assert!(ball.contains(&center, &picture.to_image()), "{norm}");
+            assert_eq!(picture.bytes(), expected, "{norm}");
+        }
+    }
 }
