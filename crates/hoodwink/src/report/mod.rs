@@ -1,7 +1,8 @@
-//! The report: one HTML file that opens from disk, with everything in it.
+//! The report: one HTML file that opens from disk, with everything in it; and a page that compares several runs.
 
 mod chart;
 mod classes;
+mod compare;
 mod gallery;
 mod page;
 mod pictures;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use askama::Template;
 
+pub use compare::compare;
 pub use pictures::sign_map;
 
 use crate::error::{Error, Result};

@@ -161,7 +161,7 @@ impl Headline {
     }
 }
 
-fn clean_at(summary: &Summary, eps: &str) -> Interval {
+pub(super) fn clean_at(summary: &Summary, eps: &str) -> Interval {
     let mut of_eps = summary.attacks.iter().filter(|attack| attack.eps == eps);
     of_eps.next().map_or_else(
         || crate::stats::clopper_pearson(0, 0, crate::stats::CONFIDENCE),
@@ -177,7 +177,7 @@ fn attacks_at(summary: &Summary, eps: &str) -> usize {
         .count()
 }
 
-fn radius(eps: &str) -> f64 {
+pub(super) fn radius(eps: &str) -> f64 {
     eps.parse::<Eps>().map_or(f64::INFINITY, |eps| eps.value())
 }
 

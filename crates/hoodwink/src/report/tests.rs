@@ -113,3 +113,44 @@ fn a_picture_that_is_missing_is_named() {
     let message = write(&folder).unwrap_err().to_string();
     assert!(message.contains("1.png"), "{message}");
 }
+
+#[test]
+fn a_comparison_shows_every_run_and_refuses_other_pictures() {
+    let parent = tempfile::tempdir().unwrap();
+    let run = run(3);
+    let page = parent.path().join("index.html");
+    let named = |name: &str, run: &Run| {
+        let path = parent.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        (name.to_owned(), folder(&path, run))
+    };
+    let first = named("plain & simple", &run);
+    write(&first.1).unwrap();
+    let mut other = run.clone();
+    other.model.path = "<robust>.onnx".into();
+    let second = named("robust", &other);
+    compare(&[first, second], &page).unwrap();
+    let html = std::fs::read_to_string(&page).unwrap();
+    for part in [
+        "plain &#38; simple",
+        "href=\"plain &#38; simple/report.html\"",
+        "&#60;robust&#62;.onnx",
+        "8/255",
+        "circle",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    // Two fooled samples, each as it is and as either model was attacked with it.
+    assert_eq!(html.matches("<img ").count(), 6);
+    assert!(!html.contains("NaN") && !html.contains("http"));
+
+    let mut elsewhere = run.clone();
+    elsewhere.data.digest = "other".into();
+    let pair = [named("a", &run), named("b", &elsewhere)];
+    let message = compare(&pair, &page).unwrap_err().to_string();
+    assert!(
+        message.contains("b was run on other pictures than a"),
+        "{message}"
+    );
+    assert!(compare(&pair[..1], &page).is_err());
+}
