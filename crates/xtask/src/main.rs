@@ -1,5 +1,7 @@
 //! Repository chores. `cargo xtask test` is the one test command.
 
+mod measure;
+
 use std::{
     env,
     ffi::OsString,
@@ -17,6 +19,7 @@ const TEST_PACKAGES: [&str; 1] = ["onnxruntime==1.32.0"];
 const USAGE: &str = "\
 cargo xtask test   formatting, lints, docs, all tests on both engines; installs ONNX Runtime into target/test-env
 cargo xtask check  the same without the tests
+cargo xtask measure [MODEL]   robust accuracies of published models beside the published figures: docs/measured.md
 ";
 
 fn main() -> ExitCode {
@@ -24,6 +27,7 @@ fn main() -> ExitCode {
     let result = match (arguments.next().as_deref(), arguments.next()) {
         (Some("test"), None) => check().and_then(|()| test()),
         (Some("check"), None) => check(),
+        (Some("measure"), only) => measure::measure(only.as_deref()),
         _ => {
             say(USAGE);
             return ExitCode::from(2);
