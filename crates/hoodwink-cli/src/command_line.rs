@@ -32,7 +32,7 @@ pub(crate) fn again(command: &Command, name: &str, typed: &ArgMatches) -> String
 }
 
 /// A word that a POSIX shell takes as it is.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "+-./:@_,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();

@@ -3,6 +3,7 @@
 mod args;
 mod command_line;
 mod commands;
+mod interrupt;
 mod progress;
 
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ enum Command {
     Grad(commands::grad::Args),
     /// Show what a model says about pictures, and its accuracy if they have labels
     Predict(Box<commands::predict::Args>),
-    /// Write the report of a run folder anew
+    /// Write the report of a run folder anew, or compare several
     Report(commands::report::Args),
     /// Train a small classifier, plainly or adversarially
     Train(Box<commands::train::Args>),

@@ -5,13 +5,10 @@ use std::{
     fmt::Write as _,
     io::Write as _,
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Parser;
 use hoodwink::{
     attacks::{self, AttackOptions, LossName, StepRule},
@@ -32,6 +29,7 @@ use super::{Format, warn_of_guessing};
 use crate::{
     Status,
     args::{self, CrewArgs, DataArgs, ModelArgs, Prepared},
+    interrupt,
     progress::{Progress, complain},
 };
 
@@ -126,6 +124,34 @@ pub(crate) struct Args {
 
 /// `again` is the command line that repeats the run.
 pub(crate) fn run(args: &Args, again: &str) -> Result<Status> {
+    let Some(folder) = attack(args, again)? else {
+        complain(&format!(
+            "stopped; the same command takes {} up again",
+            args.out.display()
+        ));
+        return Ok(Status::Interrupted);
+    };
+    let report = report::write(&folder)?;
+    let summary = Summary::of(folder.run(), &folder.rows()?, folder.timing()?.as_ref());
+    if let Some(attack) = summary.attacks.first() {
+        warn_of_guessing(&attack.clean_accuracy, folder.run().model.classes);
+    }
+    let mut out = std::io::stdout().lock();
+    match args.format {
+        Format::Json => {
+            serde_json::to_writer(&mut out, &summary)?;
+            writeln!(out)?;
+        }
+        Format::Table => {
+            write!(out, "{}", text::plain(&summary))?;
+            writeln!(out, "report: {}", report.display())?;
+        }
+    }
+    Ok(Status::Done)
+}
+
+/// Attacks into the run folder; `None` if Ctrl-C came before the end.
+pub(crate) fn attack(args: &Args, again: &str) -> Result<Option<RunFolder>> {
     let prepared = args.model.resolve()?;
     let model = args.model.open(&prepared)?;
     let trials = args.trials(model.classes())?;
@@ -154,9 +180,7 @@ pub(crate) fn run(args: &Args, again: &str) -> Result<Status> {
     let folder = RunFolder::create(&args.out, &record)?;
     folder.write_command(again)?;
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&stop);
-    ctrlc::set_handler(move || interrupted(&asked)).context("cannot listen for Ctrl-C")?;
+    let stop = interrupt::requested()?;
     let mut progress = Progress::new("attacking", args.crew.quiet);
     let complete = run_into(
         &folder,
@@ -164,7 +188,7 @@ pub(crate) fn run(args: &Args, again: &str) -> Result<Status> {
         &model,
         &data,
         args.crew.resolve(),
-        &stop,
+        stop,
         |so_far| {
             let mut success = String::new();
             if so_far.attempted > 0 {
@@ -176,43 +200,7 @@ pub(crate) fn run(args: &Args, again: &str) -> Result<Status> {
         },
     )?;
     progress.finish();
-    if !complete {
-        complain(&format!(
-            "stopped; the same command takes {} up again",
-            args.out.display()
-        ));
-        return Ok(Status::Interrupted);
-    }
-
-    let report = report::write(&folder)?;
-    let summary = Summary::of(folder.run(), &folder.rows()?, folder.timing()?.as_ref());
-    if let Some(attack) = summary.attacks.first() {
-        warn_of_guessing(&attack.clean_accuracy, model.classes());
-    }
-    let mut out = std::io::stdout().lock();
-    match args.format {
-        Format::Json => {
-            serde_json::to_writer(&mut out, &summary)?;
-            writeln!(out)?;
-        }
-        Format::Table => {
-            write!(out, "{}", text::plain(&summary))?;
-            writeln!(out, "report: {}", report.display())?;
-        }
-    }
-    Ok(Status::Done)
-}
-
-/// Asks the run to stop; the second time, stops it. A run folder takes no harm from either.
-#[expect(
-    clippy::exit,
-    reason = "the user is tired of waiting for the pictures in hand"
-)]
-fn interrupted(stop: &AtomicBool) {
-    if stop.swap(true, Ordering::Relaxed) {
-        std::process::exit(2);
-    }
-    complain("stopping after the pictures in hand; Ctrl-C again stops at once");
+    Ok(complete.then_some(folder))
 }
 
 impl Args {
