@@ -19,7 +19,7 @@ const TEST_PACKAGES: [&str; 1] = ["onnxruntime==1.32.0"];
 const USAGE: &str = "\
 cargo xtask test   formatting, lints, docs, all tests on both engines; installs ONNX Runtime into target/test-env
 cargo xtask check  the same without the tests
-cargo xtask measure [MODEL]   robust accuracies of published models beside the published figures: docs/measured.md
+cargo xtask measure [MODEL]   robust accuracies of published models beside reference figures: docs/measured.md
 ";
 
 fn main() -> ExitCode {

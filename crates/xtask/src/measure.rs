@@ -1,4 +1,4 @@
-//! `cargo xtask measure`: robust accuracies of published models beside the published figures.
+//! `cargo xtask measure`: robust accuracies of published models beside reference figures.
 
 use std::{
     env,
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{cargo, say};
 
-/// A model with its data, and the robust accuracies published for it.
+/// A model with its data, and the accuracies recorded for it.
 struct Subject {
     model: &'static str,
     pictures: &'static str,
@@ -120,16 +120,17 @@ const SUBJECTS: [Subject; 9] = [
 ];
 
 const HEAD: &str = "\
-# Robust accuracies, measured and published
+# Robust accuracies, measured and for reference
 
-PGD in L∞ with 40 steps and 2 restarts, untargeted, on 200 pictures of each data set. *Published* are the figures that
-came with the models, from the same attack in PyTorch; *clean* of the published column is over the whole test set.
-*Saved* is judged on the written 8-bit PNGs, read back. Brackets are 95% Clopper–Pearson intervals.
+PGD in L∞ with 40 steps and 2 restarts, untargeted, on 200 pictures of each data set. *Reference* are the figures that
+were recorded with this collection of models, by the same attack in PyTorch: robust on 200 pictures, clean on larger
+sets; other pictures than ours, so they differ by sampling error. *Saved* is judged on the written 8-bit PNGs, read
+back. Intervals are Clopper–Pearson at 95%.
 
-Made by `cargo xtask measure`, which needs the folder of models and pictures in `HOODWINK_ASSETS`. `$A` stands for it
+Made by `cargo xtask measure`, which needs the folder of models and pictures in `HOODWINK_ASSETS`; `$A` stands for it
 below.
 
-| model | eps | clean | published | robust | interval | published | saved |
+| model | eps | clean | reference | robust | interval | reference | saved |
 |---|---|---:|---:|---:|---|---:|---:|
 ";
 
@@ -212,7 +213,7 @@ impl Subject {
             .to_string_lossy();
         let attacks = summary["attacks"].as_array().context("a list of attacks")?;
         let mut rows = String::new();
-        for (attack, (eps, published)) in attacks.iter().zip(self.robust) {
+        for (attack, (eps, reference)) in attacks.iter().zip(self.robust) {
             let percent = |key: &str, field: &str| {
                 let value = attack[key][field].as_f64();
                 value.map_or_else(|| "–".to_owned(), |value| format!("{:.1}%", 100.0 * value))
@@ -225,7 +226,7 @@ impl Subject {
                 percent("robust_accuracy", "value"),
                 percent("robust_accuracy", "low"),
                 percent("robust_accuracy", "high"),
-                100.0 * published,
+                100.0 * reference,
                 percent("robust_accuracy_saved", "value"),
             );
         }
