@@ -24,6 +24,8 @@ struct Cli {
 enum Command {
     /// Attack a model on a data set, and write a run folder with its report
     Attack(Box<commands::attack::Args>),
+    /// Watch two built-in models being fooled; needs nothing
+    Demo(commands::demo::Args),
     /// Write the gradient of a model as a plain ONNX file
     Grad(commands::grad::Args),
     /// Show what a model says about pictures, and its accuracy if they have labels
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Command::Attack(args) => commands::attack::run(&args, &again),
+        Command::Demo(args) => commands::demo::run(&args),
         Command::Grad(args) => commands::grad::run(&args),
         Command::Predict(args) => commands::predict::run(&args),
         Command::Report(args) => commands::report::run(&args),

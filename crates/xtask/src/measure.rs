@@ -177,10 +177,9 @@ pub(crate) fn measure(only: Option<&str>) -> Result<()> {
         let _ = writeln!(commands, "hoodwink {} --out RUN", arguments.join(" "));
         let settings = fs::read_to_string(run.join("run.toml"))?;
         if let Some(line) = settings.lines().find(|line| line.starts_with("engine")) {
-            engine = line
-                .trim_start_matches("engine = ")
-                .trim_matches('"')
-                .to_owned();
+            // What follows the name is the build, which nobody can choose.
+            let name = line.trim_start_matches("engine = ").trim_matches('"');
+            engine = name.split(':').next().unwrap_or(name).to_owned();
         }
     }
     if only.is_some() {

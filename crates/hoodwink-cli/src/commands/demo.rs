@@ -1,0 +1,252 @@
+//! `hoodwink demo`: two built-in models under attack, and the story in a dozen lines.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use hoodwink::{
+    data::scenes::CLASSES,
+    report,
+    results::{Outcome, Row, RunFolder, Seen, Summary},
+    stats::Interval,
+};
+
+use super::attack;
+use crate::{Status, args::text, command_line::quoted, progress::complain};
+
+/// The models, trained by `hoodwink train` as `demo/README.md` of this crate says.
+const MODELS: [(&str, &[u8]); 2] = [
+    ("standard", include_bytes!("../../demo/standard.onnx")),
+    ("robust", include_bytes!("../../demo/robust.onnx")),
+];
+
+/// Seed of the demo's pictures; the models were trained on those of another seed.
+const PICTURES_SEED: u64 = 2_000;
+
+/// Radii of the attacks, in order.
+const RADII: [&str; 4] = ["1/255", "2/255", "4/255", "8/255"];
+
+/// Watch a trained model being fooled: two built-in models, drawn pictures, nothing to download.
+///
+/// A network trained in the usual way and one trained adversarially look at the same pictures of ten things, and are
+/// attacked with noise, FGSM and PGD. The folder holds the models, both runs and their reports; every figure can be
+/// made again with the other commands.
+#[derive(Parser)]
+#[command(after_help = "Examples:
+  hoodwink demo
+  hoodwink demo --pictures 500 --out demo-500")]
+pub(crate) struct Args {
+    /// Folder for the models, the runs and the reports
+    #[arg(long, value_name = "FOLDER", default_value = "hoodwink-demo")]
+    out: PathBuf,
+    /// Pictures to draw and attack
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pictures: usize,
+    /// Worker threads [default: one per core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// No progress on stderr
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Status> {
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "Two networks of the same shape learned to name ten things in drawn pictures: {}.\n\
+         One was trained as usual (standard), one on pictures under attack (robust). Both now see {} new pictures.\n",
+        CLASSES.join(", "),
+        args.pictures,
+    )?;
+    let mut runs = Vec::new();
+    for (name, model) in MODELS {
+        if !args.quiet {
+            complain(&format!("attacking the {name} model ..."));
+        }
+        let Some(folder) = attack_model(args, name, model)? else {
+            complain(&format!(
+                "stopped; the same command takes {} up again",
+                args.out.display()
+            ));
+            return Ok(Status::Interrupted);
+        };
+        report::write(&folder)?;
+        runs.push((name.to_owned(), folder));
+    }
+    let page = args.out.join("report.html");
+    report::compare(&runs, &page)?;
+    let [standard, robust] = &runs[..] else {
+        return Ok(Status::Done);
+    };
+    let story = Story::of(&standard.1, &robust.1)?;
+    write!(out, "{}", story.text(&page))?;
+    Ok(Status::Done)
+}
+
+/// Writes the model and attacks it, as `hoodwink attack` would.
+fn attack_model(args: &Args, name: &str, model: &[u8]) -> Result<Option<RunFolder>> {
+    let path = args.out.join(format!("{name}.onnx"));
+    fs::create_dir_all(&args.out).with_context(|| text(&args.out))?;
+    fs::write(&path, model).with_context(|| text(&path))?;
+    let pictures = format!(
+        "scenes:count={},side=64,seed={PICTURES_SEED}",
+        args.pictures
+    );
+    let command = [
+        "attack".to_owned(),
+        text(&path),
+        pictures,
+        "--attack=uniform-noise,fgsm,pgd".to_owned(),
+        format!("--eps={}", RADII.join(",")),
+        "--steps=20".to_owned(),
+        // The same figures everywhere, whether or not another engine is installed.
+        "--engine=rten".to_owned(),
+    ];
+    let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
+    let again = format!("hoodwink {} --out again", words.join(" "));
+    let mut command = command.to_vec();
+    command.push(format!("--out={}", text(&args.out.join(name))));
+    command.extend(args.threads.map(|threads| format!("--threads={threads}")));
+    command.extend(args.quiet.then(|| "--quiet".to_owned()));
+    attack::attack(&attack::Args::try_parse_from(command)?, &again)
+}
+
+/// What happened, for the terminal.
+struct Story {
+    standard: Told,
+    robust: Told,
+    example: Option<Example>,
+}
+
+/// The figures of one model.
+struct Told {
+    clean: Interval,
+    summary: Summary,
+}
+
+/// A picture that fools the standard model at the largest radius and not the robust one.
+struct Example {
+    row: Row,
+    fooled: Seen,
+    robust: Seen,
+}
+
+impl Story {
+    fn of(standard: &RunFolder, robust: &RunFolder) -> Result<Self> {
+        let (ours, theirs) = (standard.rows()?, robust.rows()?);
+        Ok(Self {
+            example: Example::choose(&ours, &theirs),
+            standard: Told::of(standard, &ours),
+            robust: Told::of(robust, &theirs),
+        })
+    }
+
+    fn text(&self, page: &Path) -> String {
+        let largest = RADII[RADII.len() - 1];
+        let line = |what: &str, name: &str, eps: &str| {
+            format!(
+                "  {what:34} {:>7}  {:>7}\n",
+                self.standard.robust(name, eps),
+                self.robust.robust(name, eps)
+            )
+        };
+        let mut text = format!(
+            "  {:34} {:>8}  {:>7}\n",
+            "still right", "standard", "robust"
+        );
+        text.push_str(&format!(
+            "  {:34} {:>7}  {:>7}\n",
+            "before any attack",
+            self.standard.clean.percent(),
+            self.robust.clean.percent()
+        ));
+        text.push_str(&line(
+            &format!("random noise, at most {largest}"),
+            "uniform-noise",
+            largest,
+        ));
+        text.push_str(&line(
+            &format!("one gradient step (FGSM), {largest}"),
+            "fgsm",
+            largest,
+        ));
+        for eps in RADII {
+            text.push_str(&line(
+                &format!("20 gradient steps (PGD), {eps}"),
+                "pgd",
+                eps,
+            ));
+        }
+        if let Some(example) = &self.example {
+            text.push_str(&example.text(largest));
+        }
+        text.push_str(&format!(
+            "\nThe report, with pictures: {}\nYour own model: hoodwink attack MODEL.onnx PICTURES --eps 8/255 --out RUN\n",
+            page.display()
+        ));
+        text
+    }
+}
+
+impl Told {
+    fn of(folder: &RunFolder, rows: &[Row]) -> Self {
+        let summary = Summary::of(folder.run(), rows, None);
+        let clean = summary.attacks[0].clean_accuracy;
+        Self { clean, summary }
+    }
+
+    fn robust(&self, attack: &str, eps: &str) -> String {
+        let mut attacks = self.summary.attacks.iter();
+        let found = attacks.find(|one| one.name == attack && one.eps == eps);
+        found.map_or_else(String::new, |one| one.robust_accuracy.percent())
+    }
+}
+
+impl Example {
+    /// The surest wrong answer of the standard model to a saved picture whose robust twin fails to fool.
+    fn choose(standard: &[Row], robust: &[Row]) -> Option<Self> {
+        let at_largest = |row: &&Row| row.attack == "pgd" && row.eps_text == RADII[RADII.len() - 1];
+        let stands = |index: u64| {
+            let mut rows = robust.iter().filter(at_largest);
+            rows.find(|row| row.index == index && row.outcome == Outcome::Robust)
+                .and_then(|row| row.saved)
+        };
+        standard
+            .iter()
+            .filter(at_largest)
+            .filter_map(|row| {
+                let saved = row.saved.filter(|saved| saved.success)?;
+                Some(Self {
+                    fooled: saved.seen,
+                    robust: stands(row.index)?.seen,
+                    row: row.clone(),
+                })
+            })
+            .max_by(|a, b| a.fooled.confidence.total_cmp(&b.fooled.confidence))
+    }
+
+    fn text(&self, eps: &str) -> String {
+        let class = |seen: Seen| CLASSES.get(seen.label as usize).copied().unwrap_or("?");
+        // Nothing is certain, whatever the rounding says.
+        let sure = |seen: Seen| match seen.confidence {
+            p if p >= 0.9995 => "more than 99.9% sure".to_owned(),
+            p => format!("{:.1}% sure", 100.0 * p),
+        };
+        format!(
+            "\nPicture {} shows a {}: the standard network says so, {}. With no pixel value moved by more than {eps}\n\
+             it says {}, {}. The robust network, attacked in the same way, still says {}, {}.\n",
+            self.row.index,
+            CLASSES[self.row.label as usize],
+            sure(self.row.clean),
+            class(self.fooled),
+            sure(self.fooled),
+            class(self.robust),
+            sure(self.robust),
+        )
+    }
+}
