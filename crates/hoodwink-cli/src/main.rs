@@ -20,19 +20,14 @@ struct Cli {
     command: Command,
 }
 
+// The arguments of each describe it.
 #[derive(Subcommand)]
 enum Command {
-    /// Attack a model on a data set, and write a run folder with its report
     Attack(Box<commands::attack::Args>),
-    /// Watch two built-in models being fooled; needs nothing
     Demo(commands::demo::Args),
-    /// Write the gradient of a model as a plain ONNX file
     Grad(commands::grad::Args),
-    /// Show what a model says about pictures, and its accuracy if they have labels
     Predict(Box<commands::predict::Args>),
-    /// Write the report of a run folder anew, or compare several
     Report(commands::report::Args),
-    /// Train a small classifier, plainly or adversarially
     Train(Box<commands::train::Args>),
 }
 

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Parser;
 use hoodwink::{
-    attacks::{self, AttackOptions, LossName, StepRule},
+    attacks::{self, ATTACKS, AttackOptions, Entry, LossName, StepRule},
     data::Dataset,
     evaluate::{Evaluation, Threat, Trial},
     model::Classifier,
@@ -59,12 +59,13 @@ pub(crate) struct Args {
     model: ModelArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Attacks, in order: bim, fgsm, gaussian-noise, pgd, uniform-noise
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "pgd",
-        help_heading = "Attack"
+        help_heading = "Attack",
+        help = short_list(),
+        long_help = long_list()
     )]
     attack: Vec<String>,
     /// Norm of the ball: linf, l2 or l1
@@ -73,7 +74,7 @@ pub(crate) struct Args {
     /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5
     #[arg(long, value_delimiter = ',', required = true, help_heading = "Attack")]
     eps: Vec<Eps>,
-    /// Steps of an iterative attack
+    /// Steps of an iterative attack; without it, as for all options here, each attack's own default
     #[arg(long, value_name = "N", help_heading = "Attack")]
     steps: Option<usize>,
     /// Size of a step, in the same units as eps
@@ -208,6 +209,16 @@ impl Args {
     fn trials(&self, classes: usize) -> Result<Vec<Trial>> {
         refuse_twice("attack", &self.attack)?;
         refuse_twice("eps", &self.eps)?;
+        // A difference of 1 turns black into white.
+        if let Some(eps) = self
+            .eps
+            .iter()
+            .find(|eps| self.norm == Norm::Linf && eps.value() > 1.0)
+        {
+            bail!(
+                "eps {eps} allows any picture at all: pixels are from 0 to 1; did you mean {eps}/255?"
+            );
+        }
         if let Some(TargetChoice::Class(class)) = self.target
             && class >= classes
         {
@@ -291,6 +302,24 @@ impl Args {
             },
         })
     }
+}
+
+/// The names of all attacks.
+fn short_list() -> String {
+    let names: Vec<&str> = ATTACKS.iter().map(|entry| entry.name).collect();
+    format!("Attacks, in order, parted by commas: {}", names.join(", "))
+}
+
+/// All attacks with what they do.
+fn long_list() -> String {
+    let width = ATTACKS
+        .iter()
+        .map(|entry| entry.name.len())
+        .max()
+        .unwrap_or(0);
+    let line = |entry: &Entry| format!("\n- {:width$}  {}", entry.name, entry.summary);
+    let lines: String = ATTACKS.iter().map(line).collect();
+    format!("Attacks, in order, parted by commas:{lines}\n")
 }
 
 fn refuse_twice(what: &str, all: &[impl ToString]) -> Result<()> {

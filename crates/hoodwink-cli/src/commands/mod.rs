@@ -22,13 +22,14 @@ pub(crate) enum Format {
 }
 
 /// Says so if an accuracy may be that of guessing: then most often the preprocessing is not what the model was trained
-/// with.
+/// with, or the labels are not the model's.
 pub(crate) fn warn_of_guessing(accuracy: &Interval, classes: usize) {
     let guessing = 1.0 / classes as f64;
     if accuracy.n > 0 && accuracy.low <= guessing {
         complain(&format!(
             "note: {} right of {} pictures is hardly more than guessing among {classes} classes; does the model want \
-             another --mean, --std, --input-range, --channels or --layout?",
+             another --mean, --std, --input-range or --channels, and are the labels its own (the label of a class folder \
+             is its position in sorted order)?",
             accuracy.percent(),
             accuracy.n
         ));

@@ -36,6 +36,7 @@ fn attack_refuses_what_makes_no_sense() {
         (&[][..], "--eps"),
         (&["--eps", "eight"], "\"eight\" is not a radius"),
         (&["--eps", "-0.1"], "--eps"),
+        (&["--eps", "8"], "did you mean 8/255?"),
         (&["--eps", "0.1,0.1"], "eps 0.1 is named twice"),
         (&["--eps", "0.1", "--attack", "pgdd"], "did you mean pgd?"),
         (
@@ -180,4 +181,10 @@ fn without_arguments_there_is_help() {
             "{command} teaches by examples: {help}"
         );
     }
+    let help = String::from_utf8(hoodwink(&["attack", "--help"]).stdout).unwrap();
+    assert!(
+        help.contains("Every picture the model gets right"),
+        "{help}"
+    );
+    assert!(help.contains("- pgd "), "{help}");
 }

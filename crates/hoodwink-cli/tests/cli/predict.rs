@@ -142,3 +142,20 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     assert!(first.contains("class 7"), "{first}");
 }
+
+#[test]
+fn a_model_that_guesses_is_asked_about_its_preprocessing() {
+    let (model, pictures, labels) = (model(), crate::setup::pictures(), crate::setup::labels());
+    let args = [
+        "predict", &model, &pictures, "--labels", &labels, "--limit", "40",
+    ];
+    let errors = |preprocessing: &[&str]| {
+        let output = command(&[&args[..], preprocessing].concat())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(errors(&["--mean", "3"]).contains("hardly more than guessing"));
+    assert_eq!(errors(&NORMALISED), "");
+}

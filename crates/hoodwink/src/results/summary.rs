@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{ModelRecord, Outcome, Row, Run, ThreatRecord, Timing, Verdict};
 use crate::stats::{CONFIDENCE, Interval, clopper_pearson};
 
-/// The figures of a run. Its JSON is what `--json` prints; `null` means "there is none", never zero.
+/// The figures of a run. Its JSON is what `--format json` prints (see `docs/results.md`); `null` means "there is none", never zero.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// The model.
