@@ -111,7 +111,7 @@ pub(crate) struct CrewArgs {
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Pictures per execution of the model, and live at once in each worker
+    /// Pictures that each worker has in hand at once; no result depends on it
     #[arg(long, value_name = "N", default_value = "8")]
     batch: NonZeroUsize,
     /// No progress on stderr

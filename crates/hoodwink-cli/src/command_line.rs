@@ -3,12 +3,12 @@
 use clap::{ArgMatches, Command, parser::ValueSource};
 
 /// Arguments that decide nothing about the results.
-const WITHOUT_EFFECT: [&str; 4] = ["out", "threads", "quiet", "format"];
+const WITHOUT_EFFECT: [&str; 5] = ["out", "threads", "batch", "quiet", "format"];
 
 /// The sub-command `hoodwink NAME` with the arguments that were typed, for a POSIX shell.
 ///
 /// Paths stay as typed. Arguments without effect on the results are left out, so that the same run is repeated by the
-/// same line wherever it went and however many threads it had; the repetition goes into a folder of its own.
+/// same line wherever it went and however much it did at once; the repetition goes into a folder of its own.
 pub(crate) fn again(command: &Command, name: &str, typed: &ArgMatches) -> String {
     let mut words = vec![command.get_name().to_owned(), name.to_owned()];
     let arguments = command
@@ -59,6 +59,7 @@ mod tests {
                     .arg(option("mean").allow_hyphen_values(true))
                     .arg(option("out"))
                     .arg(option("threads"))
+                    .arg(option("batch"))
                     .arg(option("quiet").action(ArgAction::SetTrue)),
             )
         };
@@ -83,6 +84,7 @@ mod tests {
                 "hoodwink",
                 "attack",
                 "--threads=3",
+                "--batch=2",
                 "--mean=-1",
                 "--out=b",
                 "--eps=2/255,8/255",

@@ -1,12 +1,17 @@
 //! A classifier in pixel space: an ONNX file with its preprocessing, ready to be asked and differentiated.
 
+mod company;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
+pub use company::Company;
 use onnx_grad::{Dim, Graph, Loss, Tensor};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -30,6 +35,8 @@ pub struct Classifier {
     notices: Vec<String>,
     /// Gradient graphs by loss, made when first asked for and shared by all workers.
     gradients: Mutex<BTreeMap<Loss, Arc<Graph>>>,
+    /// In which company pictures may be asked about; by loss, `None` for logits alone. Found once, for all workers.
+    companies: Mutex<BTreeMap<Option<Loss>, Company>>,
 }
 
 impl Classifier {
@@ -94,6 +101,7 @@ impl Classifier {
             sha256,
             notices,
             gradients: Mutex::default(),
+            companies: Mutex::default(),
         })
     }
 
@@ -127,11 +135,13 @@ impl Classifier {
         self.engine.as_ref()
     }
 
+    /// In which company the engine is asked, for what was asked so far; by loss, `None` for logits alone.
+    pub fn companies(&self) -> Result<BTreeMap<Option<Loss>, Company>> {
+        Ok(locked(&self.companies)?.clone())
+    }
+
     fn gradient_graph(&self, loss: Loss) -> Result<Arc<Graph>> {
-        let mut graphs = self
-            .gradients
-            .lock()
-            .map_err(|_| Error::invalid("another worker failed while differentiating the model"))?;
+        let mut graphs = locked(&self.gradients)?;
         if let Some(graph) = graphs.get(&loss) {
             return Ok(Arc::clone(graph));
         }
@@ -142,76 +152,170 @@ impl Classifier {
         graphs.insert(loss, Arc::clone(&graph));
         Ok(graph)
     }
+
+    /// Compiles what answers questions of one kind, and finds out in which company if no other worker has.
+    fn program(&self, loss: Option<Loss>) -> Result<Program> {
+        let mut executable = match loss {
+            None => self.engine.compile(&self.graph)?,
+            Some(loss) => self.engine.compile(&*self.gradient_graph(loss)?)?,
+        };
+        let company = match locked(&self.companies)?.entry(loss) {
+            Entry::Occupied(found) => *found.get(),
+            Entry::Vacant(unknown) => *unknown.insert(self.probe(executable.as_mut(), loss)?),
+        };
+        Ok(Program {
+            executable,
+            company,
+        })
+    }
+
+    /// Probes a program with random pictures, always the same.
+    fn probe(&self, executable: &mut dyn Executable, loss: Option<Loss>) -> Result<Company> {
+        let mut rng = ChaCha8Rng::seed_from_u64(0);
+        let [channels, height, width] = self.input;
+        let mut images = Vec::with_capacity(company::QUESTIONS);
+        for _ in 0..company::QUESTIONS {
+            let pixels = (0..channels * height * width).map(|_| rng.random());
+            images.push(Image::new(self.input, pixels.collect())?);
+        }
+        let Some(loss) = loss else {
+            return Company::probe(
+                &std::array::from_fn(|at| &images[at]),
+                |images| logits(executable, self.input, images),
+                |logits| bits(logits).collect(),
+            );
+        };
+        let objective = |at: usize| Objective {
+            loss,
+            label: at % self.classes,
+            target: Some((at + 1) % self.classes),
+        };
+        Company::probe(
+            &std::array::from_fn(|at| (&images[at], objective(at))),
+            |questions| gradients(executable, self.input, questions),
+            |seen| {
+                let loss = [seen.loss.to_bits()];
+                let logits = bits(&seen.logits).chain(loss);
+                logits.chain(bits(seen.gradient.pixels())).collect()
+            },
+        )
+    }
+}
+
+fn bits(values: &[f32]) -> impl Iterator<Item = u32> {
+    values.iter().map(|value| value.to_bits())
+}
+
+fn locked<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
+    shared
+        .lock()
+        .map_err(|_| Error::invalid("another worker failed while it prepared the model"))
 }
 
 impl Model for Classifier {
     fn worker(&self) -> Result<Box<dyn Worker + '_>> {
         Ok(Box::new(ClassifierWorker {
             classifier: self,
-            forward: None,
-            gradients: BTreeMap::new(),
+            programs: BTreeMap::new(),
         }))
     }
+}
+
+/// A compiled graph, and how to ask it.
+struct Program {
+    executable: Box<dyn Executable>,
+    company: Company,
 }
 
 /// One thread's compiled programs, made when first needed.
 struct ClassifierWorker<'a> {
     classifier: &'a Classifier,
-    forward: Option<Box<dyn Executable>>,
-    gradients: BTreeMap<Loss, Box<dyn Executable>>,
+    /// By loss; `None` for logits alone.
+    programs: BTreeMap<Option<Loss>, Program>,
+}
+
+impl ClassifierWorker<'_> {
+    fn program(&mut self, loss: Option<Loss>) -> Result<&mut Program> {
+        Ok(match self.programs.entry(loss) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(self.classifier.program(loss)?),
+        })
+    }
 }
 
 impl Worker for ClassifierWorker<'_> {
     fn logits(&mut self, images: &[&Image]) -> Result<Vec<Vec<f32>>> {
-        let pixels = stack(images, self.classifier.input)?;
-        let program = match &mut self.forward {
-            Some(program) => program,
-            slot => slot.insert(self.classifier.engine.compile(&self.classifier.graph)?),
-        };
-        let [logits] = program
-            .run(&[pixels])?
-            .try_into()
-            .map_err(|_| unexpected())?;
-        rows(&logits, images.len())
+        let input = self.classifier.input;
+        let program = self.program(None)?;
+        let executable = program.executable.as_mut();
+        (program.company).ask(images, |images| logits(executable, input, images))
     }
 
     fn gradients(&mut self, images: &[&Image], objectives: &[Objective]) -> Result<Vec<Seen>> {
         let Some(Objective { loss, .. }) = objectives.first().copied() else {
             return Ok(Vec::new());
         };
-        let count = images.len();
-        let mut inputs = vec![
-            stack(images, self.classifier.input)?,
-            classes(objectives, |o| Some(o.label))?,
-        ];
-        if loss.is_targeted() {
-            inputs.push(classes(objectives, |o| o.target)?);
-        }
-        let program = match self.gradients.entry(loss) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                let graph = self.classifier.gradient_graph(loss)?;
-                entry.insert(self.classifier.engine.compile(&graph)?)
-            }
-        };
-        let [logits, losses, gradient] =
-            program.run(&inputs)?.try_into().map_err(|_| unexpected())?;
-        let logits = rows(&logits, count)?;
-        let losses = rows(&losses, count)?;
-        let gradients = rows(&gradient, count)?;
-        logits
-            .into_iter()
-            .zip(losses)
-            .zip(gradients)
-            .map(|((logits, loss), gradient)| {
-                Ok(Seen {
-                    logits,
-                    loss: loss.first().copied().ok_or_else(unexpected)?,
-                    gradient: Image::new(self.classifier.input, gradient)?,
-                })
-            })
-            .collect()
+        let input = self.classifier.input;
+        let program = self.program(Some(loss))?;
+        let executable = program.executable.as_mut();
+        let questions = images.iter().copied().zip(objectives.iter().copied());
+        let questions: Vec<(&Image, Objective)> = questions.collect();
+        (program.company).ask(&questions, |questions| {
+            gradients(executable, input, questions)
+        })
     }
+}
+
+/// What the forward graph answers.
+fn logits(
+    executable: &mut dyn Executable,
+    input: [usize; 3],
+    images: &[&Image],
+) -> Result<Vec<Vec<f32>>> {
+    let [logits] = executable
+        .run(&[stack(images, input)?])?
+        .try_into()
+        .map_err(|_| unexpected())?;
+    rows(&logits, images.len())
+}
+
+/// What a gradient graph answers.
+fn gradients(
+    executable: &mut dyn Executable,
+    input: [usize; 3],
+    questions: &[(&Image, Objective)],
+) -> Result<Vec<Seen>> {
+    let count = questions.len();
+    let images: Vec<&Image> = questions.iter().map(|(image, _)| *image).collect();
+    let mut inputs = vec![
+        stack(&images, input)?,
+        classes(questions, |o| Some(o.label))?,
+    ];
+    if questions
+        .iter()
+        .any(|(_, objective)| objective.loss.is_targeted())
+    {
+        inputs.push(classes(questions, |o| o.target)?);
+    }
+    let [logits, losses, gradient] = executable
+        .run(&inputs)?
+        .try_into()
+        .map_err(|_| unexpected())?;
+    let logits = rows(&logits, count)?;
+    let losses = rows(&losses, count)?;
+    let gradients = rows(&gradient, count)?;
+    logits
+        .into_iter()
+        .zip(losses)
+        .zip(gradients)
+        .map(|((logits, loss), gradient)| {
+            Ok(Seen {
+                logits,
+                loss: loss.first().copied().ok_or_else(unexpected)?,
+                gradient: Image::new(input, gradient)?,
+            })
+        })
+        .collect()
 }
 
 /// Images one after the other as `[N, C, H, W]`.
@@ -234,12 +338,12 @@ fn stack(images: &[&Image], [channels, height, width]: [usize; 3]) -> Result<Ten
 }
 
 fn classes(
-    objectives: &[Objective],
+    questions: &[(&Image, Objective)],
     class: impl Fn(&Objective) -> Option<usize>,
 ) -> Result<Tensor> {
-    let values: Option<Vec<i64>> = objectives
+    let values: Option<Vec<i64>> = questions
         .iter()
-        .map(|objective| class(objective).and_then(|class| i64::try_from(class).ok()))
+        .map(|(_, objective)| class(objective).and_then(|class| i64::try_from(class).ok()))
         .collect();
     let values =
         values.ok_or_else(|| Error::invalid("this loss needs a class to aim at; give --target"))?;

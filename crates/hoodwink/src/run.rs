@@ -89,6 +89,7 @@ pub fn run(
     timing = Timing {
         seconds: timing.seconds + begun.elapsed().as_secs_f64(),
         threads: crew.threads,
+        batch: crew.batch,
         ..timing
     };
     folder.write_timing(&timing)?;

@@ -3,8 +3,9 @@
 //! The numbers were made by `goldens/make.py` and are described in `goldens/README.md`. The models and pictures are not
 //! part of the repository: the tests look for them in the folder that `HOODWINK_ASSETS` names.
 
+mod assets;
+
 use std::{
-    env,
     fs::File,
     io::BufReader,
     path::{Path, PathBuf},
@@ -367,27 +368,14 @@ impl Golden {
     }
 }
 
-fn assets() -> PathBuf {
-    let folder = env::var_os("HOODWINK_ASSETS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/assets"),
-        PathBuf::from,
-    );
-    assert!(
-        folder.is_dir(),
-        "the models and pictures for this test are not at {}; set HOODWINK_ASSETS to their folder",
-        folder.display()
-    );
-    folder
-}
-
 fn model_path(golden: &str) -> PathBuf {
     let (set, model) = golden.split_once("__").unwrap();
     let file = format!("{model}.onnx");
     match set {
         "cifar10" | "mnist" | "fashion" | "imagenet" => {
-            assets().join(set).join("models").join(file)
+            assets::folder().join(set).join("models").join(file)
         }
-        _ => assets().join("vnncomp").join(set).join(file),
+        _ => assets::folder().join("vnncomp").join(set).join(file),
     }
 }
 
@@ -401,7 +389,7 @@ fn images(golden: &str, numbers: &mut Golden, [_, height, width]: [usize; 3]) ->
         _ => "",
     };
     if array.is_empty() {
-        let folder = assets().join("imagenet/images");
+        let folder = assets::folder().join("imagenet/images");
         return names(&folder, 2)
             .into_iter()
             .map(|file| {
@@ -411,7 +399,7 @@ fn images(golden: &str, numbers: &mut Golden, [_, height, width]: [usize; 3]) ->
             })
             .collect();
     }
-    let data = Dataset::open(&assets().join(array), &DataOptions::default()).unwrap();
+    let data = Dataset::open(&assets::folder().join(array), &DataOptions::default()).unwrap();
     let rows = numbers.integers("rows");
     rows.into_iter()
         .map(|row| data.get(row).unwrap().picture.to_image())

@@ -85,13 +85,30 @@ fn lower_node(
         } if needs_counting(pool, *count_include_pad) => composite(graph, &|v| {
             Ok(average_pool(pool, *count_include_pad, v[0])?.id)
         }),
-        // rten 0.27 has four gaps: pooling has no dilations, of equal maxima ArgMax takes the last, the sign of 0
-        // is 1, and Softplus overflows.
+        // ONNX Runtime 1.32 rounds by a picture's place in the batch where it takes four elements of a tensor at once:
+        // Softplus and Elu in the last few elements, sums in rows that do not begin at a multiple of four. rten's
+        // Softplus overflows.
+        Op::Softplus => composite(graph, &|v| Ok(softplus(v[0]).id)),
+        Op::Reduce {
+            kind: kind @ (Reduction::Sum | Reduction::Mean),
+            axes,
+            ..
+        } if !portable && let Some(count) = odd_row(axes, graph.shape(inputs[0])) => {
+            composite(graph, &|v| {
+                let sum = sum_of_row(*kind, axes[0], count, v[0]);
+                Ok(sum.reshape(node.shape.clone()).id)
+            })
+        }
+        Op::Elu { alpha } if !portable => composite(graph, &|v| Ok(elu(v[0], *alpha).id)),
+        // rten 0.27 has four more gaps: pooling has no dilations, of equal maxima ArgMax takes the last, the sign of 0
+        // is 1, and Cast cuts fractions off before it asks whether a number is 0.
         Op::MaxPool(pool) if portable && dilated(pool) => {
             composite(graph, &|v| Ok(max_pool(pool, v[0])?.id))
         }
         Op::Sign if portable => composite(graph, &|v| Ok(sign(v[0], node.dtype).id)),
-        Op::Softplus if portable => composite(graph, &|v| Ok(softplus(v[0]).id)),
+        Op::Cast { to: DType::Bool } if portable && graph.node(inputs[0]).dtype == DType::F32 => {
+            composite(graph, &|v| Ok(v[0].equal(0.0).apply(Op::Not).id))
+        }
         Op::ArgMax { axis, keep_dims } if portable => composite(graph, &|v| {
             let index = arg_max(*axis, v[0])?;
             Ok(if *keep_dims {
@@ -222,8 +239,47 @@ fn sign(x: Expr<'_>, dtype: DType) -> Expr<'_> {
     above - below
 }
 
+/// `max(x, 0) + ln(1 + u)` with `u = exp(-|x|)`. The logarithm is the series of `2 artanh(u / (2 + u))`, cut off below
+/// the rounding of a float: basic arithmetic rounds the same in every place of a tensor and keeps the smallest values.
 fn softplus(x: Expr<'_>) -> Expr<'_> {
-    x.apply(Op::Relu) + (-x.apply(Op::Abs)).apply(Op::Softplus)
+    let u = (-x.apply(Op::Abs)).exp();
+    let s = u / (u + 2.0);
+    let square = s * s;
+    let last = s.tape().constant(Tensor::scalar(2.0 / 13.0));
+    let series = [11.0, 9.0, 7.0, 5.0, 3.0, 1.0]
+        .into_iter()
+        .fold(last, |rest, odd: f32| rest * square + 2.0 / odd);
+    x.apply(Op::Relu) + s * series
+}
+
+/// `max(x, 0) + alpha * (exp(min(x, 0)) - 1)`.
+fn elu(x: Expr<'_>, alpha: f32) -> Expr<'_> {
+    let below = (-(-x).apply(Op::Relu)).exp();
+    x.apply(Op::Relu) + (below - 1.0) * alpha
+}
+
+/// Number of elements of the last axes if these are `axes` and the number is no multiple of four.
+fn odd_row(axes: &[usize], shape: &[Dim]) -> Option<usize> {
+    let first = *axes.first()?;
+    if !axes.iter().copied().eq(first..shape.len()) {
+        return None;
+    }
+    let sides = fixed_from(shape, first).ok()?;
+    let count: usize = sides.iter().product();
+    (!count.is_multiple_of(4)).then_some(count)
+}
+
+/// Sum or mean over the axes from `first` on, which have `count` elements, by a product with a column.
+fn sum_of_row(kind: Reduction, first: usize, count: usize, x: Expr<'_>) -> Expr<'_> {
+    let mut rows = x.shape();
+    rows.truncate(first);
+    rows.push(Dim::Fixed(count));
+    let weight = match kind {
+        Reduction::Mean => 1.0 / count as f32,
+        _ => 1.0,
+    };
+    let column = x.tape().floats(vec![count, 1], vec![weight; count]);
+    x.reshape(rows).matmul(column)
 }
 
 /// `[N, C, ...]` to `[N * C, window, ...]`, by a convolution with kernels that pick one element each.

@@ -14,7 +14,7 @@ use hoodwink::{
     attacks::{self, ATTACKS, AttackOptions, Entry, LossName, StepRule},
     data::Dataset,
     evaluate::{Evaluation, Threat, Trial},
-    model::Classifier,
+    model::{Classifier, Company},
     oracle::{Access, Spent},
     report,
     results::{
@@ -201,6 +201,16 @@ pub(crate) fn attack(args: &Args, again: &str) -> Result<Option<RunFolder>> {
         },
     )?;
     progress.finish();
+    if model
+        .companies()?
+        .values()
+        .any(|&company| company == Company::Alone)
+    {
+        complain(
+            "note: what the engine answers about a picture depends on the others in the batch, so each was asked about \
+             alone; another --engine may be faster",
+        );
+    }
     Ok(complete.then_some(folder))
 }
 
@@ -296,10 +306,7 @@ impl Args {
                     .collect::<BTreeMap<_, _>>(),
             },
             attacks,
-            settings: Settings {
-                seed: self.seed,
-                batch: self.crew.resolve().batch,
-            },
+            settings: Settings { seed: self.seed },
         })
     }
 }

@@ -163,7 +163,7 @@ fn a_model_toml_says_what_the_flags_say() {
 }
 
 #[test]
-fn threads_change_no_byte_and_the_report_is_rebuilt_as_it_was() {
+fn threads_and_batch_change_no_byte_and_the_report_is_rebuilt_as_it_was() {
     let parent = tempfile::tempdir().unwrap();
     let (one, three) = (parent.path().join("one"), parent.path().join("three"));
     let options = [
@@ -173,12 +173,14 @@ fn threads_change_no_byte_and_the_report_is_rebuilt_as_it_was() {
         "0.2",
         "--steps",
         "4",
-        "--batch",
-        "1",
         "--threads",
     ];
-    attack(70, &one, &[&options[..], &["1"]].concat());
-    attack(70, &three, &[&options[..], &["3", "--quiet"]].concat());
+    attack(70, &one, &[&options[..], &["1", "--batch", "1"]].concat());
+    attack(
+        70,
+        &three,
+        &[&options[..], &["3", "--batch", "5", "--quiet"]].concat(),
+    );
     assert_same_files(&one, &three);
 
     let report = one.join("report.html");

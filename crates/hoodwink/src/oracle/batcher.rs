@@ -44,7 +44,7 @@ pub trait Worker {
 pub struct Crew {
     /// Worker threads; at least 1.
     pub threads: usize,
-    /// Live images of each worker, and so the most that one execution answers; at least 1.
+    /// Live images of each worker, and so the most questions that are asked at once; at least 1.
     pub batch: usize,
 }
 

@@ -305,7 +305,6 @@ fn settings(run: &Run) -> Vec<(&'static str, String)> {
         ),
         ("Data, digest", run.data.digest.clone()),
         ("Seed", run.settings.seed.to_string()),
-        ("Batch", run.settings.batch.to_string()),
         ("Engine", run.engine.clone()),
         ("Program", format!("hoodwink {}", run.hoodwink)),
     ]

@@ -38,7 +38,7 @@ pub(crate) fn run(samples: usize) -> Run {
             budget: BTreeMap::new(),
         },
         attacks: vec![attack("pgd"), attack("fgsm")],
-        settings: Settings { seed: 0, batch: 4 },
+        settings: Settings { seed: 0 },
     }
 }
 

@@ -90,11 +90,9 @@ pub struct AttackRecord {
 pub struct Settings {
     /// Seed of all randomness.
     pub seed: u64,
-    /// Pictures per execution of the engine.
-    pub batch: usize,
 }
 
-/// How long a run took (`timing.json`), apart because it differs from run to run.
+/// How long a run took and with how much at once (`timing.json`): what changes no result, and differs from run to run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timing {
@@ -102,6 +100,8 @@ pub struct Timing {
     pub seconds: f64,
     /// Worker threads.
     pub threads: usize,
+    /// Pictures that each worker had in hand at once.
+    pub batch: usize,
     /// Seconds summed over workers, by attack.
     #[serde(default)]
     pub by_attack: BTreeMap<String, f64>,

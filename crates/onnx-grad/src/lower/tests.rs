@@ -47,6 +47,57 @@ fn edges_of_elementwise_operators() {
 }
 
 #[test]
+fn every_number_but_zero_is_true() {
+    let truths = of_row(Op::Cast { to: DType::Bool }, &[0.25, 0.0, -0.5, -0.0, 3.0]);
+    let expected = [true, false, true, false, true];
+    assert_eq!(truths.as_bool(), Some(&expected[..]));
+}
+
+#[test]
+fn softplus_is_exact_to_rounding_down_to_the_smallest_values() {
+    let x: Vec<f32> = (-800..=800).map(|step| step as f32 / 10.0).collect();
+    for (y, &x) in floats(&of_row(Op::Softplus, &x)).iter().zip(&x) {
+        let x = f64::from(x);
+        let expected = x.max(0.0) + (-x.abs()).exp().ln_1p();
+        let error = (f64::from(*y) - expected).abs() / expected;
+        assert!(error < 5e-7, "softplus({x}) = {y}, not {expected}");
+    }
+}
+
+#[test]
+fn spellings_for_onnx_runtime_mean_the_same() {
+    let x = [-3.0, -0.5, 0.0, 0.25, 2.0];
+    let mean = Op::Reduce {
+        kind: Reduction::Mean,
+        axes: vec![1, 2],
+        keep_dims: true,
+    };
+    let sum = Op::Reduce {
+        kind: Reduction::Sum,
+        axes: vec![2],
+        keep_dims: false,
+    };
+    for op in [Op::Elu { alpha: 0.7 }, mean, sum] {
+        let mut graph = Graph::new();
+        let input = graph.input("x", DType::F32, [1, 1, 5].map(Dim::Fixed).to_vec());
+        let y = graph.add(op.clone(), &[input]).expect("the operator fits");
+        graph.output("y", y);
+        let spelled = lower(&graph, Lowering::OnnxRuntime).expect("it can be spelled");
+        let by_name = |node: &Node| node.op.name() == op.name();
+        assert!(!spelled.nodes().iter().any(by_name), "{op}");
+        let [expected, found] =
+            [&graph, &spelled].map(|graph| Program::new(graph).run(&[row(&x)]).remove(0));
+        assert_eq!(expected.shape(), found.shape(), "{op}");
+        for (expected, found) in floats(&expected).iter().zip(floats(&found)) {
+            assert!(
+                (expected - found).abs() < 1e-6,
+                "{op}: {found} for {expected}"
+            );
+        }
+    }
+}
+
+#[test]
 fn of_equal_maxima_the_first_has_the_index() {
     for keep_dims in [false, true] {
         let index = of_row(Op::ArgMax { axis: 2, keep_dims }, &[1.0, 3.0, 3.0, 2.0]);

@@ -126,6 +126,7 @@ fn pictures_and_timing_come_back() {
     let timing = Timing {
         seconds: 1.5,
         threads: 2,
+        batch: 8,
         by_attack: [("pgd".to_owned(), 2.5)].into(),
     };
     folder.write_timing(&timing).unwrap();

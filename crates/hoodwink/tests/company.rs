@@ -1,0 +1,263 @@
+//! The same seed gives the same bytes, whatever the number of threads and of pictures in hand at once: no answer depends
+//! on what else is asked.
+
+mod assets;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use hoodwink::{
+    attacks::{self, AttackOptions},
+    data::{DataOptions, Dataset},
+    engine::{self, Choice},
+    evaluate::{Evaluation, Threat, Trial},
+    image::Image,
+    model::{Classifier, Company},
+    oracle::{
+        Access, Loss, Objective, Seen, Spent,
+        batcher::{Crew, Model as _, Worker},
+    },
+    preprocessing::Preprocessing,
+    report,
+    results::{
+        AttackRecord, DataRecord, ModelRecord, Run, RunFolder, Settings, ThreatRecord, table,
+    },
+    run::run,
+    threat::{Eps, Norm},
+};
+
+/// Model, pictures, and their labels.
+const MODELS: [(&str, &str, &str); 5] = [
+    ("mnist/models/mnist-net_256x2.onnx", MNIST, MNIST_LABELS),
+    ("mnist/models/mnist_relu_9_200.onnx", MNIST, MNIST_LABELS),
+    ("mnist/models/Convnet_avgpool.onnx", MNIST, MNIST_LABELS),
+    ("cifar10/models/vit_pgd_2_3_16.onnx", CIFAR, CIFAR_LABELS),
+    (
+        "cifar10/models/resnet20_akamaster.onnx",
+        CIFAR,
+        CIFAR_LABELS,
+    ),
+];
+const MNIST: &str = "mnist/test_2500_x_u8.npy";
+const MNIST_LABELS: &str = "mnist/test_2500_y.npy";
+const CIFAR: &str = "cifar10/test_0-499_x_u8_NHWC.npy";
+const CIFAR_LABELS: &str = "cifar10/test_0-499_y.npy";
+
+fn preprocessing(model: &str) -> Preprocessing {
+    let (mean, std) = match model.split_once('/') {
+        Some(("cifar10", _)) => (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]),
+        _ => (Vec::new(), Vec::new()),
+    };
+    Preprocessing {
+        mean,
+        std,
+        ..Preprocessing::default()
+    }
+}
+
+fn open(model: &str, choice: Choice) -> Classifier {
+    let engine = engine::open(choice).expect("an engine; `cargo xtask test` brings ONNX Runtime");
+    let path = assets::folder().join(model);
+    Classifier::open(&path, &preprocessing(model), engine)
+        .unwrap_or_else(|error| panic!("{model}: {error}"))
+}
+
+fn data(pictures: &str, labels: &str, limit: usize) -> Dataset {
+    let options = DataOptions {
+        labels: Some(assets::folder().join(labels)),
+        limit: Some(limit),
+        ..DataOptions::default()
+    };
+    Dataset::open(&assets::folder().join(pictures), &options).unwrap()
+}
+
+#[test]
+fn answers_do_not_depend_on_company_in_rten() {
+    answers_do_not_depend_on_company(Choice::Rten, &[Company::Any, Company::NotAlone]);
+}
+
+#[test]
+fn answers_do_not_depend_on_company_in_onnx_runtime() {
+    answers_do_not_depend_on_company(Choice::Ort, &[Company::Any, Company::NotAlone]);
+}
+
+/// Asks about sixteen pictures in batches of every size up to eight and of sixteen, each picture in several places.
+fn answers_do_not_depend_on_company(choice: Choice, expected: &[Company]) {
+    const COUNT: usize = 16;
+    for (model, pictures, labels) in MODELS {
+        let classifier = open(model, choice);
+        let data = data(pictures, labels, COUNT);
+        let images: Vec<Image> = (0..COUNT)
+            .map(|at| data.get(at).unwrap().picture.to_image())
+            .collect();
+        let mut worker = classifier.worker().unwrap();
+        for loss in [None, Some(Loss::CrossEntropy), Some(Loss::Dlr)] {
+            let mut ask = |at: &[usize]| ask(worker.as_mut(), &images, loss, at);
+            let alone: Vec<Vec<u32>> = (0..COUNT).map(|at| ask(&[at]).remove(0)).collect();
+            for count in (2..=8).chain([16]) {
+                for first in (0..COUNT).step_by(5) {
+                    let batch: Vec<usize> = (0..count).map(|at| (first + 3 * at) % COUNT).collect();
+                    for (at, answer) in batch.iter().zip(ask(&batch)) {
+                        assert_eq!(
+                            answer, alone[*at],
+                            "{model}, {loss:?}: picture {at} among {batch:?}"
+                        );
+                    }
+                }
+            }
+        }
+        for (loss, company) in classifier.companies().unwrap() {
+            assert!(
+                expected.contains(&company),
+                "{model}, {loss:?}: {company:?}"
+            );
+        }
+    }
+}
+
+/// The bits of each answer.
+fn ask(
+    worker: &mut dyn Worker,
+    images: &[Image],
+    loss: Option<Loss>,
+    at: &[usize],
+) -> Vec<Vec<u32>> {
+    let asked: Vec<&Image> = at.iter().map(|&at| &images[at]).collect();
+    let bits =
+        |values: &[f32]| -> Vec<u32> { values.iter().map(|value| value.to_bits()).collect() };
+    let Some(loss) = loss else {
+        let logits = worker.logits(&asked).unwrap();
+        return logits.iter().map(|logits| bits(logits)).collect();
+    };
+    let objective = |at: &usize| Objective {
+        loss,
+        label: at % 10,
+        target: None,
+    };
+    let objectives: Vec<Objective> = at.iter().map(objective).collect();
+    let all = |seen: &Seen| [&seen.logits, &[seen.loss][..], seen.gradient.pixels()].concat();
+    let seen = worker.gradients(&asked, &objectives).unwrap();
+    seen.iter().map(|seen| bits(&all(seen))).collect()
+}
+
+#[test]
+fn runs_are_the_same_bytes_whatever_the_crew_in_rten() {
+    runs_are_the_same_bytes_whatever_the_crew(Choice::Rten);
+}
+
+#[test]
+fn runs_are_the_same_bytes_whatever_the_crew_in_onnx_runtime() {
+    runs_are_the_same_bytes_whatever_the_crew(Choice::Ort);
+}
+
+fn runs_are_the_same_bytes_whatever_the_crew(choice: Choice) {
+    let crews = [(1, 1), (2, 3), (1, 8), (2, 8)].map(|(threads, batch)| Crew { threads, batch });
+    for (model, pictures, labels) in MODELS {
+        let data = data(pictures, labels, 6);
+        let files = crews.map(|crew| {
+            let folder = tempfile::tempdir().unwrap();
+            attack(folder.path(), model, choice, &data, crew);
+            let mut files = BTreeMap::new();
+            collect(folder.path(), folder.path(), &mut files);
+            files.remove("timing.json").expect("a run is timed");
+            files
+        });
+        assert!(files[0].len() > 6, "{model}: {:?}", files[0].keys());
+        for (crew, others) in crews.iter().zip(&files).skip(1) {
+            let names = |files: &BTreeMap<String, Vec<u8>>| -> Vec<String> {
+                files.keys().cloned().collect()
+            };
+            assert_eq!(names(&files[0]), names(others), "{model}, {crew:?}");
+            for (name, bytes) in others {
+                assert!(
+                    files[0][name] == *bytes,
+                    "{model}, {crew:?}: {name} differs"
+                );
+            }
+        }
+    }
+}
+
+/// Attacks six pictures by PGD from two random starts, into a run folder with a report.
+fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Crew) {
+    let classifier = open(model, choice);
+    let eps: Eps = if model.starts_with("mnist") {
+        "0.1".parse().unwrap()
+    } else {
+        "2/255".parse().unwrap()
+    };
+    let pgd = attacks::find("pgd").unwrap();
+    let pgd = pgd
+        .build(&AttackOptions {
+            steps: Some(3),
+            restarts: Some(2),
+            random_start: Some(true),
+            ..AttackOptions::new(Norm::Linf, eps.value(), false, classifier.classes())
+        })
+        .unwrap();
+    let record = Run {
+        schema: table::SCHEMA,
+        hoodwink: env!("CARGO_PKG_VERSION").into(),
+        engine: classifier.engine().version(),
+        model: ModelRecord {
+            path: model.into(),
+            sha256: classifier.sha256().into(),
+            input: classifier.input(),
+            classes: classifier.classes(),
+            preprocessing: String::new(),
+        },
+        data: DataRecord {
+            path: String::new(),
+            digest: data.digest().unwrap(),
+            samples: data.len(),
+            class_names: Vec::new(),
+        },
+        threat: ThreatRecord {
+            norm: Norm::Linf.to_string(),
+            eps: vec![eps.to_string()],
+            goal: "untargeted".into(),
+            access: Access::Gradients.word().into(),
+            budget: BTreeMap::new(),
+        },
+        attacks: vec![AttackRecord {
+            name: "pgd".into(),
+            recipe: pgd.recipe(),
+        }],
+        settings: Settings { seed: 7 },
+    };
+    let folder = RunFolder::create(path, &record).unwrap();
+    let evaluation = Arc::new(Evaluation {
+        threat: Threat {
+            norm: Norm::Linf,
+            target: None,
+            access: Access::Gradients,
+            budget: Spent {
+                queries: u64::MAX,
+                gradients: u64::MAX,
+            },
+        },
+        trials: vec![Trial { eps, attack: pgd }],
+        seed: 7,
+    });
+    let stop = AtomicBool::new(false);
+    let whole = run(&folder, &evaluation, &classifier, data, crew, &stop, |_| {});
+    assert!(whole.unwrap(), "the run is whole");
+    report::write(&folder).unwrap();
+}
+
+/// Every file under a folder, by its path within it.
+fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else {
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            files.insert(name, fs::read(&path).unwrap());
+        }
+    }
+}
