@@ -62,27 +62,27 @@ impl Company {
         })
     }
 
-    /// The answers to questions, asked in this company.
+    /// The answers to questions, asked in this company; never more at once than the probe asked, since beyond that an
+    /// engine may choose differently again.
     pub(super) fn ask<Q: Copy, A>(
         self,
         questions: &[Q],
         mut ask: impl FnMut(&[Q]) -> Result<Vec<A>>,
     ) -> Result<Vec<A>> {
-        match (self, questions) {
-            (Self::NotAlone, &[question]) => {
-                let mut answers = ask(&[question, question])?;
-                answers.truncate(1);
-                Ok(answers)
-            }
-            (Self::Alone, _) => {
-                let mut answers = Vec::with_capacity(questions.len());
-                for question in questions {
-                    answers.extend(ask(std::slice::from_ref(question))?);
+        let at_once = match self {
+            Self::Any | Self::NotAlone => QUESTIONS,
+            Self::Alone => 1,
+        };
+        let mut answers = Vec::with_capacity(questions.len());
+        for questions in questions.chunks(at_once) {
+            match (self, questions) {
+                (Self::NotAlone, &[question]) => {
+                    answers.extend(ask(&[question, question])?.into_iter().take(1));
                 }
-                Ok(answers)
+                _ => answers.extend(ask(questions)?),
             }
-            _ => ask(questions),
         }
+        Ok(answers)
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     /// An engine whose answers may depend on the number of questions, a question's place, or the others.
     type Engine = fn(&[u32]) -> Result<Vec<u32>>;
 
-    const ENGINES: [(Engine, Company); 6] = [
+    const ENGINES: [(Engine, Company); 7] = [
         (|asked| Ok(asked.to_vec()), Company::Any),
         (
             |asked| {
@@ -125,6 +125,16 @@ mod tests {
         (
             |asked| Ok(asked.iter().map(|q| q + 100 * asked[0]).collect()),
             Company::Alone,
+        ),
+        // A large batch is computed in another way.
+        (
+            |asked| {
+                Ok(asked
+                    .iter()
+                    .map(|q| q + u32::from(asked.len() > 8))
+                    .collect())
+            },
+            Company::Any,
         ),
         // Numbers that are no numbers are the same if their bits are.
         (
