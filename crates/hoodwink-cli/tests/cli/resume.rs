@@ -39,8 +39,6 @@ fn a_killed_run_ends_with_the_bytes_of_an_undisturbed_one() {
         "20",
         "--eps",
         "0.1",
-        "--batch",
-        "1",
     ];
     let args = attack_mnist(140, &killed, &options);
     let args = borrowed(&args);
