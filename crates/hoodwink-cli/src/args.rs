@@ -230,11 +230,6 @@ impl ModelArgs {
 }
 
 impl DataArgs {
-    /// The data set, its pictures as they are.
-    pub(crate) fn open_plain(&self) -> Result<Dataset> {
-        self.open_with(Transform::default())
-    }
-
     /// The data set, its pictures as the model wants them: grey or in colour as it eats them, resized and cropped.
     pub(crate) fn open(&self, prepared: &Prepared, model: &Classifier) -> Result<Dataset> {
         let data = self.open_with(Transform {
@@ -246,7 +241,8 @@ impl DataArgs {
         Ok(data)
     }
 
-    fn open_with(&self, transform: Transform) -> Result<Dataset> {
+    /// The data set, its pictures transformed.
+    pub(crate) fn open_with(&self, transform: Transform) -> Result<Dataset> {
         let options = DataOptions {
             labels: self.labels.clone(),
             transform,

@@ -1,30 +1,46 @@
 //! `hoodwink train`: a small classifier, plainly or adversarially, as an ONNX file.
 
-use std::{fs, io::Write as _, path::PathBuf};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use hoodwink::{
-    data::{DataOptions, Dataset},
+    Error,
+    data::{DataOptions, Dataset, Resize, Transform},
+    report,
     threat::{Ball, Eps, Norm},
-    train::{self, Adversarial, Augment, Optimiser, Preset, Settings},
+    train::{
+        self, Adversarial, Architecture, Augment, Checkpoint, Epoch, Optimiser, Preset, Schedule,
+        Settings,
+    },
 };
-use onnx_grad::{Lowering, to_onnx};
 
 use crate::{
     Status,
     args::{CrewArgs, DataArgs, EngineArg, text},
+    interrupt,
     progress::{Progress, complain},
 };
+
+/// Time between two checkpoints.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Train a small classifier, plainly or adversarially, and write it as an ONNX file.
 ///
 /// With --adversarial-eps every picture is attacked by PGD before it is learned from (Madry et al., arXiv 1706.06083).
-/// The same seed gives the same file for any number of threads.
+/// The same seed gives the same file for any number of threads. A training that was interrupted or killed goes on when
+/// the same command is given again. MODEL.history.html and MODEL.history.csv beside the model show how it went.
 #[derive(Parser)]
 #[command(after_help = "Examples:
+  hoodwink train scenes:count=10000 --held-out scenes:count=500,seed=1 --epochs 8 --shift 4 --flip -o scenes.onnx
   hoodwink train x.npy --labels y.npy --preset tutorial --epochs 10 -o mnist.onnx
-  hoodwink train photos/ --preset residual --epochs 20 --adversarial-eps 8/255 --adversarial-steps 7 -o robust.onnx")]
+  hoodwink train photos/ --resize 72 --crop 64 --epochs 20 --adversarial-eps 8/255 -o robust.onnx")]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
@@ -34,42 +50,96 @@ pub(crate) struct Args {
     /// The network: tutorial (84 thousand weights on 28x28) or residual (about 100 thousand)
     #[arg(long, default_value = "residual")]
     preset: Preset,
+    /// A network of one's own, a list of layers in TOML; docs/training.md says how
+    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    network: Option<PathBuf>,
     /// Passes over the pictures
     #[arg(long, value_name = "N", default_value_t = 10)]
     epochs: usize,
     /// Pictures for each step of the optimiser
     #[arg(long, value_name = "N", default_value_t = 64)]
     train_batch: usize,
-    /// Largest learning rate of the schedule, for Adam
-    #[arg(long, value_name = "RATE", default_value_t = 0.002)]
-    learning_rate: f64,
-    /// Share of a weight that every step takes off
+    /// How weights follow their gradients: adam or sgd
+    #[arg(long, value_name = "RULE", default_value = "adam")]
+    optimiser: Optimiser,
+    /// Share of the last step that sgd keeps [default: 0.9]
+    #[arg(long, value_name = "SHARE")]
+    momentum: Option<f64>,
+    /// Largest learning rate [default: 0.002 for adam, 0.05 for sgd]
+    #[arg(long, value_name = "RATE")]
+    learning_rate: Option<f64>,
+    /// How the learning rate changes after a short rise: cosine (to zero), steps (tenths at 1/2 and 3/4) or constant
+    #[arg(long, value_name = "NAME", default_value = "cosine")]
+    schedule: Schedule,
+    /// Share of a weight that every step adds to its gradient
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     weight_decay: f64,
-    /// Shift pictures by up to so many pixels
-    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
-    shift: usize,
-    /// Mirror half of the pictures
-    #[arg(long)]
-    flip: bool,
-    /// Train adversarially: radius of the ball in L∞, in pixel units from 0 to 1
-    #[arg(long, value_name = "EPS")]
-    adversarial_eps: Option<Eps>,
-    /// Steps of the inner attack
-    #[arg(long, value_name = "N", default_value_t = 7)]
-    adversarial_steps: usize,
-    /// Epochs over which the radius grows to its full size
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    warm_up_epochs: usize,
-    /// Pictures to measure accuracy on after every epoch, with labels of their own
-    #[arg(long, value_name = "DATA")]
-    held_out: Option<PathBuf>,
-    /// Labels for held-out pictures in an .npy
-    #[arg(long, value_name = "FILE")]
-    held_out_labels: Option<PathBuf>,
     /// Seed of all randomness
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Where a training that is interrupted is kept [default: MODEL.checkpoint beside the model]
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Resize every picture first: 256 (the short side) or 224x320 (height and width)
+    #[arg(long, value_name = "PIXELS", help_heading = "Data")]
+    resize: Option<Resize>,
+    /// Then cut out a square of this many pixels from the centre
+    #[arg(long, value_name = "PIXELS", help_heading = "Data")]
+    crop: Option<usize>,
+    /// Shift training pictures at random by up to so many pixels
+    #[arg(
+        long,
+        value_name = "PIXELS",
+        default_value_t = 0,
+        help_heading = "Data"
+    )]
+    shift: usize,
+    /// Mirror half of the training pictures
+    #[arg(long, help_heading = "Data")]
+    flip: bool,
+    /// Pictures to measure accuracy on after every epoch, named like the data
+    #[arg(long, value_name = "DATA", help_heading = "Data")]
+    held_out: Option<PathBuf>,
+    /// Labels for held-out pictures
+    #[arg(long, value_name = "FILE", help_heading = "Data")]
+    held_out_labels: Option<PathBuf>,
+    /// Train adversarially: radius of the ball, in pixel units from 0 to 1
+    #[arg(long, value_name = "EPS", help_heading = "Adversarial training")]
+    adversarial_eps: Option<Eps>,
+    /// Norm of the ball: linf, l2 or l1
+    #[arg(
+        long,
+        value_name = "NORM",
+        default_value = "linf",
+        requires = "adversarial_eps",
+        help_heading = "Adversarial training"
+    )]
+    adversarial_norm: Norm,
+    /// Steps of the inner attack
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 7,
+        requires = "adversarial_eps",
+        help_heading = "Adversarial training"
+    )]
+    adversarial_steps: usize,
+    /// Size of a step, in the same units as the radius [default: 2.5 radii over the number of steps]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        requires = "adversarial_eps",
+        help_heading = "Adversarial training"
+    )]
+    adversarial_step_size: Option<Eps>,
+    /// Epochs to reach the full radius: the first half is plain training, in the second it grows [default: a third of all]
+    #[arg(
+        long,
+        value_name = "N",
+        requires = "adversarial_eps",
+        help_heading = "Adversarial training"
+    )]
+    warm_up_epochs: Option<usize>,
     /// What runs the network
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
     engine: EngineArg,
@@ -78,77 +148,168 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
-    let data = args.data.open_plain()?;
-    let options = DataOptions {
-        labels: args.held_out_labels.clone(),
-        ..DataOptions::default()
+    let settings = args.settings()?;
+    let transform = Transform {
+        resize: args.resize,
+        crop: args.crop,
+        ..Transform::default()
     };
+    let data = args.data.open_with(transform.clone())?;
     let held_out = args
         .held_out
         .as_ref()
-        .map(|path| Dataset::open(path, &options))
+        .map(|path| {
+            let options = DataOptions {
+                labels: args.held_out_labels.clone(),
+                transform,
+                ..DataOptions::default()
+            };
+            Dataset::open(path, &options)
+        })
         .transpose()?;
-    let settings = Settings {
-        preset: args.preset,
-        epochs: args.epochs,
-        batch: args.train_batch,
-        learning_rate: args.learning_rate,
-        optimiser: Optimiser::Adam,
-        weight_decay: args.weight_decay,
-        augment: Augment {
-            shift: args.shift,
-            flip: args.flip,
-        },
-        adversarial: args.adversarial_eps.as_ref().map(|eps| Adversarial {
-            ball: Ball {
-                norm: Norm::Linf,
-                eps: eps.value(),
-            },
-            // Madry et al. step 2.5 radii in all.
-            step_size: 2.5 * eps.value() / args.adversarial_steps.max(1) as f64,
-            steps: args.adversarial_steps,
-            warm_up_epochs: args.warm_up_epochs,
-        }),
-        seed: args.seed,
-        threads: args.crew.resolve().threads,
-    };
+    for notice in [Some(&data), held_out.as_ref()]
+        .into_iter()
+        .flatten()
+        .flat_map(Dataset::notices)
+    {
+        complain(&format!("note: {notice}"));
+    }
     let engine = args.engine.open()?;
+    let checkpoint = Checkpoint {
+        path: args
+            .checkpoint
+            .clone()
+            .unwrap_or_else(|| args.output.with_extension("checkpoint")),
+        every: CHECKPOINT_INTERVAL,
+    };
+
+    let stop = interrupt::requested()?;
     let mut progress = Progress::new("training", args.crew.quiet);
     let trained = train::train(
         &settings,
         engine.as_ref(),
         &data,
         held_out.as_ref(),
+        Some(&checkpoint),
         |so_far| {
             match so_far {
-                train::Progress::Step { done, of, loss } => {
-                    progress.show(done, of, &format!("loss {loss:.3}"))
-                }
-                train::Progress::Epoch(epoch) => {
-                    let held_out = epoch
-                        .held_out_accuracy
-                        .map_or_else(String::new, |accuracy| {
-                            format!("  held out {:.1}%", 100.0 * accuracy)
-                        });
+                train::Progress::TakenUp { done, of } => {
                     if !args.crew.quiet {
-                        complain(&format!(
-                            "epoch {}: loss {:.4}  training {:.1}%{held_out}",
-                            epoch.epoch,
-                            epoch.loss,
-                            100.0 * epoch.train_accuracy
-                        ));
+                        let path = text(&checkpoint.path);
+                        complain(&format!("goes on after step {done} of {of}, from {path}"));
+                    }
+                }
+                train::Progress::Step { done, of, loss } => {
+                    progress.show(done, of, &format!("loss {loss:.3}"));
+                }
+                train::Progress::Epoch(history) => {
+                    write_history(&args.output, &settings, history)?;
+                    if let Some(epoch) = history.last().filter(|_| !args.crew.quiet) {
+                        complain(&line(epoch));
                     }
                 }
             }
-            Ok(())
+            match stop.load(Ordering::Relaxed) {
+                true => Err(Error::Stopped),
+                false => Ok(()),
+            }
         },
-    )?;
+    );
     progress.finish();
-    fs::write(
-        &args.output,
-        to_onnx(&onnx_grad::fold(&trained.graph)?, Lowering::Portable)?,
-    )
-    .with_context(|| text(&args.output))?;
+    let trained = match trained {
+        Err(Error::Stopped) => {
+            complain(&format!(
+                "stopped; the same command goes on from {}",
+                text(&checkpoint.path)
+            ));
+            return Ok(Status::Interrupted);
+        }
+        trained => trained?,
+    };
+    fs::write(&args.output, trained.to_onnx()?).with_context(|| text(&args.output))?;
+    // Not before the model is written: until then the training can be taken up.
+    fs::remove_file(&checkpoint.path).with_context(|| text(&checkpoint.path))?;
     writeln!(std::io::stdout(), "{}", text(&args.output))?;
     Ok(Status::Done)
+}
+
+/// `MODEL.history.csv` and `MODEL.history.html`.
+fn write_history(model: &Path, settings: &Settings, history: &[Epoch]) -> hoodwink::Result<()> {
+    let name = model.file_name().unwrap_or_default().to_string_lossy();
+    for (ending, contents) in [
+        ("history.csv", train::to_csv(history)?),
+        (
+            "history.html",
+            report::training(&name, &settings.record(), history)?,
+        ),
+    ] {
+        let path = model.with_extension(ending);
+        fs::write(&path, contents).map_err(Error::io(&path))?;
+    }
+    Ok(())
+}
+
+/// What is known of an epoch, in a line.
+fn line(epoch: &Epoch) -> String {
+    let mut line = format!(
+        "epoch {}: loss {:.4}  training {:.1}%",
+        epoch.epoch,
+        epoch.loss,
+        100.0 * epoch.train_accuracy
+    );
+    for (name, accuracy) in [
+        ("held out", epoch.held_out_accuracy),
+        ("attacked", epoch.held_out_robust_accuracy),
+    ] {
+        if let Some(accuracy) = accuracy {
+            line.push_str(&format!("  {name} {:.1}%", 100.0 * accuracy));
+        }
+    }
+    line
+}
+
+impl Args {
+    fn settings(&self) -> Result<Settings> {
+        let (optimiser, learning_rate) = match (self.optimiser, self.momentum) {
+            (Optimiser::Sgd { momentum: usual }, given) => {
+                let momentum = given.unwrap_or(usual);
+                (Optimiser::Sgd { momentum }, 0.05)
+            }
+            (Optimiser::Adam, None) => (Optimiser::Adam, 0.002),
+            (Optimiser::Adam, Some(_)) => bail!("--momentum is for --optimiser sgd"),
+        };
+        Ok(Settings {
+            network: match &self.network {
+                Some(path) => Architecture::open(path)?,
+                None => self.preset.architecture()?,
+            },
+            epochs: self.epochs,
+            batch: self.train_batch,
+            learning_rate: self.learning_rate.unwrap_or(learning_rate),
+            schedule: self.schedule,
+            optimiser,
+            weight_decay: self.weight_decay,
+            augment: Augment {
+                shift: self.shift,
+                flip: self.flip,
+            },
+            adversarial: self.adversarial_eps.as_ref().map(|eps| Adversarial {
+                ball: Ball {
+                    norm: self.adversarial_norm,
+                    eps: eps.value(),
+                },
+                // Madry et al. step 2.5 radii in all.
+                step_size: self.adversarial_step_size.as_ref().map_or(
+                    2.5 * eps.value() / self.adversarial_steps.max(1) as f64,
+                    Eps::value,
+                ),
+                steps: self.adversarial_steps,
+                warm_up_epochs: self
+                    .warm_up_epochs
+                    .unwrap_or_else(|| self.epochs.div_ceil(3)),
+            }),
+            seed: self.seed,
+            threads: self.crew.resolve().threads,
+        })
+    }
 }

@@ -91,3 +91,60 @@ fn an_interrupted_run_says_how_to_go_on() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
     assert!(pictures(&run) < 2000);
 }
+
+/// `train` on few small scenes, on the built-in engine.
+fn training<'a>(model: &'a str, epochs: &'a str) -> Vec<&'a str> {
+    let mut args = vec!["train", "scenes:count=320,side=16", "--preset", "tutorial"];
+    args.extend(["--held-out", "scenes:count=20,side=16,seed=1"]);
+    args.extend(["--engine", "rten", "--threads", "1"]);
+    args.extend(["--epochs", epochs, "--output", model]);
+    args
+}
+
+#[test]
+fn a_training_that_was_interrupted_or_killed_ends_with_the_bytes_of_an_undisturbed_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let (disturbed, undisturbed) = (parent.path().join("a"), parent.path().join("b"));
+    for folder in [&disturbed, &undisturbed] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let paths = [&disturbed, &undisturbed].map(|folder| folder.join("net.onnx"));
+    let [model, other] = paths.each_ref().map(|path| path.to_str().unwrap());
+    let args = training(model, "12");
+    let checkpoint = disturbed.join("net.checkpoint");
+    let is_under_way = || disturbed.join("net.history.csv").exists();
+    for signal in ["-INT", "-KILL"] {
+        let mut child = command(&args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        wait_until(&mut child, is_under_way);
+        let sent = Command::new("kill")
+            .args([signal, &child.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        if signal == "-INT" {
+            assert_eq!(output.status.code(), Some(2), "{errors}");
+            let sentence = format!("the same command goes on from {}", checkpoint.display());
+            assert!(errors.contains(&sentence), "{errors}");
+        }
+        assert!(checkpoint.exists() && !paths[0].exists(), "{errors}");
+    }
+    let refused = command(&training(model, "13")).output().unwrap();
+    let errors = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(errors.contains("epochs: 12 there, 13 now"), "{errors}");
+
+    succeed(&args);
+    succeed(&training(other, "12"));
+    assert!(!checkpoint.exists());
+    let page = |folder: &Path| {
+        let path = folder.join("net.history.html");
+        std::fs::read_to_string(path).unwrap()
+    };
+    assert!(page(&disturbed).contains("after epoch 12"));
+    assert_same_files(&disturbed, &undisturbed);
+}

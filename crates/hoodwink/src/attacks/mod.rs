@@ -27,6 +27,7 @@ pub use loss::LossName;
 pub use options::AttackOptions;
 pub use registry::{ATTACKS, Entry, build_all, find};
 pub use step::StepRule;
+pub(crate) use step::Stepper;
 
 use crate::{
     Error, Result,

@@ -101,7 +101,7 @@ const FARTHEST: f64 = 1e6;
 const RMSPROP_DECAY: f64 = 0.99;
 
 /// A step rule at work on one image.
-pub(super) struct Stepper {
+pub(crate) struct Stepper {
     rule: StepRule,
     norm: Norm,
     step_size: f64,
@@ -114,7 +114,7 @@ pub(super) struct Stepper {
 
 impl Stepper {
     /// For an image of `values` values and a ball in `norm`.
-    pub(super) fn new(rule: StepRule, norm: Norm, step_size: f64, values: usize) -> Self {
+    pub(crate) fn new(rule: StepRule, norm: Norm, step_size: f64, values: usize) -> Self {
         Self {
             rule,
             norm,
@@ -126,7 +126,7 @@ impl Stepper {
     }
 
     /// Moves `x` uphill, given the finite gradient there.
-    pub(super) fn climb(&mut self, gradient: &[f32], x: &mut [f32]) {
+    pub(crate) fn climb(&mut self, gradient: &[f32], x: &mut [f32]) {
         let moves = self.moves(gradient, x);
         for (x, direction) in x.iter_mut().zip(moves) {
             let step = (self.step_size * direction).clamp(-FARTHEST, FARTHEST);

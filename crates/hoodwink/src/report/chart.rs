@@ -170,6 +170,83 @@ pub(super) fn loss(n: usize, name: &str, values: &[f64]) -> Option<Chart> {
     })
 }
 
+/// What is measured after every epoch.
+pub(super) enum Measured {
+    /// From 0 upwards.
+    Loss,
+    /// From 0 to 1.
+    Accuracy,
+}
+
+/// Values after the epochs 1, 2, and so on, a line for each name; `None` for fewer than two epochs.
+pub(super) fn epochs(measured: Measured, lines: &[(&str, Vec<f64>)]) -> Option<Chart> {
+    let count = lines.iter().map(|(_, values)| values.len()).max()?;
+    if count < 2 {
+        return None;
+    }
+    let all = lines.iter().flat_map(|(_, values)| values).copied();
+    let (name, levels) = match measured {
+        Measured::Loss => ("loss", ticks(0.0, all.fold(0.0, f64::max), false)),
+        Measured::Accuracy => ("accuracy", vec![0.0, 0.25, 0.5, 0.75, 1.0]),
+    };
+    let text = |level: f64| match measured {
+        Measured::Loss => tidy(level),
+        Measured::Accuracy => format!("{:.0}%", 100.0 * level),
+    };
+    let x = |epoch: f64| across(epoch, (1.0, count as f64));
+    let y = |value: f64| down(value, (0.0, levels[levels.len() - 1]));
+    let line = |(n, (name, values)): (usize, &(&str, Vec<f64>))| {
+        let marks: Vec<Mark> = (1..)
+            .zip(values)
+            .map(|(epoch, &value)| Mark {
+                x: x(f64::from(epoch)),
+                y: y(value),
+                low: y(value),
+                high: y(value),
+                text: format!(
+                    "{name} after epoch {epoch}: {}",
+                    match measured {
+                        Measured::Loss => tidy(value),
+                        Measured::Accuracy => format!("{:.1}%", 100.0 * value),
+                    }
+                ),
+            })
+            .collect();
+        let places: Vec<(f64, f64)> = marks.iter().map(|mark| (mark.x, mark.y)).collect();
+        Line {
+            style: style(n),
+            path: path(&places),
+            // Many points would hide their line.
+            marks: if count > 40 { Vec::new() } else { marks },
+        }
+    };
+    Some(Chart {
+        id: name.into(),
+        title: format!(
+            "{}{} after every epoch",
+            name[..1].to_uppercase(),
+            &name[1..]
+        ),
+        x_label: "epoch".into(),
+        y_label: name.into(),
+        x_ticks: ticks(1.0, count as f64, true)
+            .into_iter()
+            .map(|epoch| Tick {
+                at: x(epoch),
+                text: epoch.to_string(),
+            })
+            .collect(),
+        y_ticks: levels
+            .iter()
+            .map(|&level| Tick {
+                at: y(level),
+                text: text(level),
+            })
+            .collect(),
+        lines: lines.iter().enumerate().map(line).collect(),
+    })
+}
+
 /// The loss of one picture; `None` if there are not two finite values.
 pub(super) fn spark(values: &[f32]) -> Option<Spark> {
     let values: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
@@ -317,6 +394,24 @@ mod tests {
         assert!(loss(0, "pgd", &[]).is_none());
         let svg = spark(&[0.0, f32::INFINITY, 1.0]).unwrap().to_string();
         assert!(svg.contains("d=\"M4 36L156 4\""), "{svg}");
+    }
+
+    #[test]
+    fn epochs_run_from_one_to_the_last() {
+        assert!(epochs(Measured::Loss, &[("training", vec![1.0])]).is_none());
+        let lines = [
+            ("training", vec![1.0, 0.5, 0.0]),
+            ("held out", vec![0.0; 3]),
+        ];
+        let svg = epochs(Measured::Accuracy, &lines).unwrap().to_string();
+        let (top, bottom) = (TOP, HEIGHT - BOTTOM);
+        let (middle, right) = ((LEFT + WIDTH - RIGHT) / 2.0, WIDTH - RIGHT);
+        let path = format!(
+            "M{LEFT} {top}L{middle} {}L{right} {bottom}",
+            (top + bottom) / 2.0
+        );
+        assert!(svg.contains(&path), "{path} in {svg}");
+        assert!(svg.contains("held out after epoch 3: 0.0%"), "{svg}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod compare;
 mod gallery;
 mod page;
 mod pictures;
+mod training;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use askama::Template;
 
 pub use compare::compare;
 pub use pictures::sign_map;
+pub use training::training;
 
 use crate::error::{Error, Result};
 use crate::results::RunFolder;

@@ -1,10 +1,17 @@
 //! The attack inside adversarial training.
 
+use std::fmt;
+
 use onnx_grad::Tensor;
 use rand_chacha::ChaCha8Rng;
 
 use super::crew::Worker;
-use crate::{Result, image::Image, threat::Ball};
+use crate::{
+    Result,
+    attacks::{StepRule, Stepper},
+    image::Image,
+    threat::Ball,
+};
 
 /// Adversarial training (Madry et al., arXiv 1706.06083, section 2.1): every training picture is first moved by
 /// projected gradient ascent on its cross-entropy, from a random point of the ball.
@@ -16,32 +23,43 @@ pub struct Adversarial {
     pub step_size: f64,
     /// Number of steps; at least 1.
     pub steps: usize,
-    /// Over so many epochs radius and step grow linearly to their full size: from a large radius at once, small networks
-    /// often do not learn at all.
+    /// The first half of so many epochs is plain training; in the second, radius and step grow linearly to their full
+    /// size. From a large radius at once, small networks often do not learn at all.
     pub warm_up_epochs: usize,
 }
 
+impl fmt::Display for Adversarial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "pgd(norm={}, eps={}, steps={}, step_size={}, warm_up_epochs={})",
+            self.ball.norm, self.ball.eps, self.steps, self.step_size, self.warm_up_epochs
+        )
+    }
+}
+
 impl Adversarial {
-    /// The attack after `epochs` (a fraction counts) have passed.
-    pub(super) fn after(self, epochs: f64) -> Self {
+    /// The attack after `epochs` (a fraction counts) have passed; `None` while training is plain.
+    pub(super) fn after(self, epochs: f64) -> Option<Self> {
         let part = match self.warm_up_epochs {
             0 => 1.0,
-            warm_up => (epochs / warm_up as f64).min(1.0),
+            warm_up => (2.0 * epochs / warm_up as f64 - 1.0).min(1.0),
         };
-        Self {
+        (part > 0.0).then_some(Self {
             ball: Ball {
                 eps: self.ball.eps * part,
                 ..self.ball
             },
             step_size: self.step_size * part,
             ..self
-        }
+        })
     }
 
     /// Moves each image of a shard, each with its own randomness.
     ///
-    /// This is not the attack of the registry: all pictures take all steps together, at the same weights as the step
-    /// of training that follows, so there is nothing for the batcher to gather or refill.
+    /// Start, step and projection are those of the registry's `pgd` with the loss `ce`; the loop is not. There a picture
+    /// stops where it is fooled and the worst point is kept, here every picture takes every step and the last point is
+    /// kept, as the paper trains. So all go in step, and a batcher would have nothing to gather or refill.
     pub(super) fn attack(
         &self,
         worker: &mut Worker,
@@ -54,16 +72,197 @@ impl Adversarial {
         let mut images: Vec<Image> = starts
             .map(|(original, rng)| self.ball.random_point(original, rng))
             .collect();
+        let stepper = |x: &Image| {
+            let (rule, norm) = (StepRule::Steepest, self.ball.norm);
+            Stepper::new(rule, norm, self.step_size, x.pixels().len())
+        };
+        let mut steppers: Vec<Stepper> = images.iter().map(stepper).collect();
         for _ in 0..self.steps {
             let gradients = worker.pixel_gradients(&images, labels, weights)?;
-            for ((x, original), gradient) in images.iter_mut().zip(originals).zip(gradients) {
-                let direction = self.ball.norm.steepest(gradient.pixels(), x.pixels());
-                for (x, along) in x.pixels_mut().iter_mut().zip(direction) {
-                    *x += self.step_size as f32 * along;
-                }
+            let pictures = images.iter_mut().zip(originals);
+            for (((x, original), gradient), stepper) in pictures.zip(gradients).zip(&mut steppers) {
+                stepper.climb(gradient.pixels(), x.pixels_mut());
                 self.ball.project(original, x);
             }
         }
         Ok(images)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+    use crate::{
+        attacks::{Attack, AttackOptions, Case, find, random::fork},
+        engine::{Choice, open},
+        oracle::{
+            Objective, Seen,
+            batcher::{self, Model, drive},
+        },
+        threat::{Goal, Norm},
+        train::{
+            Preset,
+            crew::Crew,
+            network::{Network, Task},
+            weights::Weights,
+        },
+    };
+
+    #[test]
+    fn the_radius_grows_after_plain_training() {
+        let full = Adversarial {
+            ball: Ball {
+                norm: Norm::Linf,
+                eps: 0.4,
+            },
+            step_size: 0.2,
+            steps: 3,
+            warm_up_epochs: 4,
+        };
+        for (epochs, eps) in [(0.0, None), (2.0, None), (3.0, Some(0.2)), (9.0, Some(0.4))] {
+            let attack = full.after(epochs);
+            assert_eq!(attack.map(|attack| attack.ball.eps), eps);
+            assert_eq!(attack.map(|a| a.step_size), eps.map(|eps| eps / 2.0));
+        }
+        let at_once = Adversarial {
+            warm_up_epochs: 0,
+            ..full
+        };
+        assert_eq!(at_once.after(0.0), Some(at_once));
+    }
+
+    /// The worker as an oracle that never admits a mistake, and whose loss grows from answer to answer: the attack of the
+    /// registry then takes every step and keeps the last point.
+    struct Stubborn<'a>(Mutex<Crew>, &'a [Tensor]);
+
+    impl Model for Stubborn<'_> {
+        fn worker(&self) -> Result<Box<dyn batcher::Worker + '_>> {
+            Ok(Box::new(StubbornWorker(self, 0.0)))
+        }
+    }
+
+    struct StubbornWorker<'a>(&'a Stubborn<'a>, f32);
+
+    impl batcher::Worker for StubbornWorker<'_> {
+        fn logits(&mut self, images: &[&Image]) -> Result<Vec<Vec<f32>>> {
+            // The loss is 1e-3 and larger than those below; class 0 is the largest.
+            Ok(images.iter().map(|_| vec![6.9, 0.0]).collect())
+        }
+
+        fn gradients(&mut self, images: &[&Image], objectives: &[Objective]) -> Result<Vec<Seen>> {
+            let images: Vec<Image> = images.iter().map(|&image| image.clone()).collect();
+            let labels: Vec<usize> = objectives.iter().map(|objective| objective.label).collect();
+            let mut crew = self.0.0.lock().unwrap();
+            let gradients = crew
+                .map(&[()], |worker, ()| {
+                    worker.pixel_gradients(&images, &labels, self.0.1)
+                })?
+                .remove(0);
+            self.1 += 1e-6;
+            let seen = |gradient| Seen {
+                logits: vec![1.0, 0.0],
+                loss: self.1,
+                gradient,
+            };
+            Ok(gradients.into_iter().map(seen).collect())
+        }
+    }
+
+    #[test]
+    fn without_an_early_stop_the_pictures_are_those_of_the_registrys_pgd() {
+        let mut rng = ChaCha8Rng::seed_from_u64(8);
+        let task = Task {
+            input: [1, 13, 13],
+            classes: 2,
+            mean: vec![0.5],
+            deviation: vec![0.3],
+        };
+        let network =
+            Network::new(&Preset::Tutorial.architecture().unwrap(), &task, &mut rng).unwrap();
+        let mut weights = Weights::of(&network).unwrap();
+        // Behind a last layer of zeros every gradient would be zero.
+        for weight in weights.values.iter_mut().flatten() {
+            *weight += rng.random_range(-0.05..0.05);
+        }
+        let weights = weights.tensors().unwrap();
+        let engine = open(Choice::Rten).unwrap();
+        let mut crew = Crew::new(&network, engine.as_ref(), 1, true).unwrap();
+        let originals: Vec<Image> = (0..3)
+            .map(|_| {
+                let pixels = (0..169).map(|_| rng.random_range(0..=255) as f32 / 255.0);
+                Image::new([1, 13, 13], pixels.collect()).unwrap()
+            })
+            .collect();
+        let streams: Vec<ChaCha8Rng> = (0..3).map(ChaCha8Rng::seed_from_u64).collect();
+        for (norm, eps) in [(Norm::Linf, 0.1), (Norm::L2, 1.0), (Norm::L1, 5.0)] {
+            let attack = Adversarial {
+                ball: Ball { norm, eps },
+                step_size: 0.3 * eps,
+                steps: 5,
+                warm_up_epochs: 0,
+            };
+            let ours = crew
+                .map(&[()], |worker, ()| {
+                    let mut rngs: Vec<_> = streams.iter().map(|rng| fork(rng, 0)).collect();
+                    attack.attack(worker, &originals, &[0; 3], &weights, &mut rngs)
+                })
+                .unwrap()
+                .remove(0);
+
+            let pgd = find("pgd").unwrap().build(&AttackOptions {
+                steps: Some(attack.steps),
+                step_size: Some(attack.step_size),
+                ..AttackOptions::new(norm, eps, false, 2)
+            });
+            let pgd: Arc<dyn Attack> = pgd.unwrap().into();
+            let model = Stubborn(
+                Mutex::new(Crew::new(&network, engine.as_ref(), 1, true).unwrap()),
+                &weights,
+            );
+            let alone = batcher::Crew {
+                threads: 1,
+                batch: 3,
+            };
+            let jobs = originals
+                .iter()
+                .cloned()
+                .zip(streams.iter().cloned())
+                .enumerate();
+            let mut theirs = Vec::new();
+            drive(
+                &model,
+                alone,
+                jobs.collect::<Vec<_>>().into_iter(),
+                &false.into(),
+                |(at, (original, rng)), oracle| {
+                    let pgd = Arc::clone(&pgd);
+                    Box::pin(async move {
+                        let case = Case {
+                            oracle: &oracle,
+                            original: &original,
+                            goal: Goal::Untargeted { label: 0 },
+                            ball: &attack.ball,
+                            rng,
+                        };
+                        Ok((at, pgd.run(case).await?.image))
+                    })
+                },
+                |found| {
+                    theirs.push(found);
+                    Ok(())
+                },
+            )
+            .unwrap();
+            theirs.sort_by_key(|&(at, _)| at);
+            for ((at, theirs), ours) in theirs.iter().zip(&ours) {
+                assert_eq!(theirs, ours, "{norm}, picture {at}");
+                assert_ne!(*ours, originals[*at]);
+            }
+            assert_eq!(theirs.len(), 3);
+        }
     }
 }

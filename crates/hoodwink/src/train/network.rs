@@ -3,48 +3,14 @@
 use onnx_grad::{Convolution, DType, Dim, Graph, Op, Pool, Reduction, Tensor, ValueId};
 use rand_chacha::ChaCha8Rng;
 
+use super::architecture::{Architecture, Layer, at_layer};
 use crate::{Error, Result, threat::norm::normal};
 
-/// An architecture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    /// Two convolutions of stride 2, each with a max-pooling, then two linear layers without an activation between
-    /// them: a small network that is easy to fool. 84,552 weights for grey 28x28 pictures of ten classes.
-    Tutorial,
-    /// A residual network without normalisation layers: the second convolution of each branch starts at zero and
-    /// has a learned scale, after Fixup (Zhang, Dauphin and Ma, arXiv 1901.09321, section 3). About 100,000 weights.
-    Residual,
-}
+/// The most weights of a network.
+const MAX_WEIGHTS: usize = 50_000_000;
 
-impl Preset {
-    /// All presets.
-    pub const ALL: [Self; 2] = [Self::Tutorial, Self::Residual];
-
-    /// The word used in settings.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Tutorial => "tutorial",
-            Self::Residual => "residual",
-        }
-    }
-}
-
-impl std::fmt::Display for Preset {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-impl std::str::FromStr for Preset {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|preset| preset.word() == text)
-            .ok_or_else(|| Error::invalid(format!("network {text:?} is not tutorial or residual")))
-    }
-}
+/// The most values that a layer may make of one picture.
+const MAX_VALUES: usize = 1 << 24;
 
 /// What a network is made for.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,10 +35,11 @@ pub struct Network {
 }
 
 impl Network {
-    /// Draws the starting weights: He's normal distribution (arXiv 1502.01852, section 2.2), biases zero.
+    /// Draws the starting weights: He's normal distribution (arXiv 1502.01852, section 2.2). Biases, the last layer and
+    /// what [`Layer`] says start at zero.
     ///
-    /// Fails if the pictures are too small for the architecture.
-    pub fn new(preset: Preset, task: &Task, rng: &mut ChaCha8Rng) -> Result<Self> {
+    /// An error names the layer that does not fit.
+    pub fn new(architecture: &Architecture, task: &Task, rng: &mut ChaCha8Rng) -> Result<Self> {
         let channels = task.input[0];
         if task.classes < 2
             || [&task.mean, &task.deviation]
@@ -83,25 +50,27 @@ impl Network {
                 "a network needs two classes or more and a mean and deviation for each of {channels} channels"
             )));
         }
-        let smallest = match preset {
-            Preset::Tutorial => 13,
-            Preset::Residual => 8,
-        };
-        if task.input[1].min(task.input[2]) < smallest {
-            return Err(Error::unsupported(format!(
-                "the {preset} network needs pictures of {smallest}x{smallest} or more"
-            )));
-        }
+        architecture.check()?;
         let mut builder = Builder {
             graph: Graph::new(),
             weights: Vec::new(),
+            count: 0,
             rng,
         };
-        let x = builder.normalised(task)?;
-        let logits = match preset {
-            Preset::Tutorial => builder.tutorial(x, task.classes)?,
-            Preset::Residual => builder.residual(x, task.classes)?,
-        };
+        let mut x = builder.normalised(task)?;
+        for (at, layer) in architecture.layers.iter().enumerate() {
+            let of_its_kind = |other: &&Layer| other.word() == layer.word();
+            let number = 1 + architecture.layers[..at].iter().filter(of_its_kind).count();
+            x = builder
+                .layer(layer, number, x)
+                .map_err(|error| at_layer(at, layer, &error.to_string()))?;
+        }
+        if fixed(&builder.graph, x)?.len() != 1 {
+            return Err(Error::invalid(
+                "the last layer leaves pictures: end with flatten, global-average or dense",
+            ));
+        }
+        let logits = builder.linear("head", x, task.classes, false)?;
         builder.graph.output("logits", logits);
         Ok(Self {
             graph: builder.graph,
@@ -121,6 +90,8 @@ impl Network {
 struct Builder<'r> {
     graph: Graph,
     weights: Vec<ValueId>,
+    /// Values of all weights so far.
+    count: usize,
     rng: &'r mut ChaCha8Rng,
 }
 
@@ -140,45 +111,67 @@ impl Builder<'_> {
         Ok(self.graph.add(Op::Div, &[centred, deviation])?)
     }
 
-    fn tutorial(&mut self, mut x: ValueId, classes: usize) -> Result<ValueId> {
-        for (name, channels) in [("conv1", 32), ("conv2", 62)] {
-            x = self.conv(name, x, channels, 3, 2, true)?;
-            x = self.graph.add(Op::Relu, &[x])?;
-            x = self.graph.add(Op::MaxPool(halving()), &[x])?;
-        }
-        let features = fixed(&self.graph, x)?.iter().product();
-        let flat = vec![Dim::Batch(1), Dim::Fixed(features)];
-        x = self.graph.add(Op::Reshape { shape: flat }, &[x])?;
-        x = self.linear("dense1", x, 256)?;
-        self.linear("dense2", x, classes)
-    }
-
-    fn residual(&mut self, x: ValueId, classes: usize) -> Result<ValueId> {
-        // Large pictures are halved at once: the first stage would take most of the time.
-        let stride = if fixed(&self.graph, x)?[1..].iter().all(|&side| side >= 48) {
-            2
-        } else {
-            1
+    /// One layer, the `number`-th of its kind from 1.
+    fn layer(&mut self, layer: &Layer, number: usize, x: ValueId) -> Result<ValueId> {
+        let sides = fixed(&self.graph, x)?;
+        let is_flat = sides.len() == 1;
+        let takes_pictures = match layer {
+            Layer::Relu => !is_flat,
+            Layer::Dense { .. } => false,
+            _ => true,
         };
-        let mut x = self.conv("stem", x, 16, 3, stride, true)?;
-        x = self.graph.add(Op::Relu, &[x])?;
-        for (name, channels, stride) in [
-            ("block1", 16, 1),
-            ("block2", 32, 2),
-            ("block3", 32, 1),
-            ("block4", 64, 2),
-        ] {
-            x = self.block(name, x, channels, stride)?;
+        if takes_pictures == is_flat {
+            return Err(Error::invalid(match is_flat {
+                true => "it takes pictures, and those are flat by now",
+                false => "it takes flat values: put flatten or global-average before it",
+            }));
         }
-        x = self.graph.add(
-            Op::Reduce {
-                kind: Reduction::Mean,
-                axes: vec![2, 3],
-                keep_dims: false,
-            },
-            &[x],
-        )?;
-        self.linear("head", x, classes)
+        let y = match *layer {
+            Layer::Conv {
+                channels,
+                kernel,
+                stride,
+                halve_from,
+            } => {
+                let is_large = halve_from.is_some_and(|side| sides[1..].iter().all(|&s| s >= side));
+                let stride = if is_large { 2 * stride } else { stride };
+                self.conv(&format!("conv{number}"), x, channels, kernel, stride, true)?
+            }
+            Layer::Relu => self.graph.add(Op::Relu, &[x])?,
+            Layer::MaxPool { size } => {
+                if sides[1..].iter().any(|&side| side < size) {
+                    return Err(Error::invalid(format!(
+                        "its windows of {size}x{size} are larger than the {}x{} that reach it; take larger pictures or \
+                         fewer strides",
+                        sides[1], sides[2]
+                    )));
+                }
+                self.graph.add(Op::MaxPool(windows(size)), &[x])?
+            }
+            Layer::Residual { channels, stride } => {
+                self.block(&format!("block{number}"), x, channels, stride)?
+            }
+            Layer::GlobalAverage => {
+                let mean = Op::Reduce {
+                    kind: Reduction::Mean,
+                    axes: vec![2, 3],
+                    keep_dims: false,
+                };
+                self.graph.add(mean, &[x])?
+            }
+            Layer::Flatten => {
+                let flat = vec![Dim::Batch(1), Dim::Fixed(sides.iter().product())];
+                self.graph.add(Op::Reshape { shape: flat }, &[x])?
+            }
+            Layer::Dense { outputs } => self.linear(&format!("dense{number}"), x, outputs, true)?,
+        };
+        let values = fixed(&self.graph, y)?.iter().product::<usize>();
+        if values > MAX_VALUES {
+            return Err(Error::unsupported(format!(
+                "it makes {values} values of one picture, more than {MAX_VALUES}"
+            )));
+        }
+        Ok(y)
     }
 
     /// `relu(shortcut(x) + scale * conv(relu(conv(x))))`.
@@ -236,10 +229,12 @@ impl Builder<'_> {
             .add_named(name, Op::Conv(convolution), &[x, weight, bias])?)
     }
 
-    fn linear(&mut self, name: &str, x: ValueId, outputs: usize) -> Result<ValueId> {
+    /// A linear layer; it starts from He's distribution if `drawn`, else from zero.
+    fn linear(&mut self, name: &str, x: ValueId, outputs: usize, drawn: bool) -> Result<ValueId> {
         let inputs = fixed(&self.graph, x)?[0];
+        let deviation = if drawn { he(inputs) } else { 0.0 };
         let weight = self.weight(format!("{name}.weight"), vec![outputs, inputs], |rng| {
-            (normal(rng) * he(inputs)) as f32
+            (normal(rng) * deviation) as f32
         })?;
         let bias = self.weight(format!("{name}.bias"), vec![outputs], |_| 0.0)?;
         let product = Op::Gemm {
@@ -257,7 +252,13 @@ impl Builder<'_> {
         shape: Vec<usize>,
         mut value: impl FnMut(&mut ChaCha8Rng) -> f32,
     ) -> Result<ValueId> {
-        let count = shape.iter().product();
+        let count: usize = shape.iter().product();
+        self.count = self.count.saturating_add(count);
+        if self.count > MAX_WEIGHTS {
+            return Err(Error::unsupported(format!(
+                "with it the network has more than {MAX_WEIGHTS} weights"
+            )));
+        }
         let values: Vec<f32> = (0..count).map(|_| value(self.rng)).collect();
         let id = self.graph.named_constant(name, Tensor::f32(shape, values)?);
         self.weights.push(id);
@@ -270,10 +271,11 @@ fn he(inputs: usize) -> f64 {
     (2.0 / inputs as f64).sqrt()
 }
 
-fn halving() -> Pool {
+/// Windows side by side.
+fn windows(size: usize) -> Pool {
     Pool {
-        kernel: vec![2; 2],
-        strides: vec![2; 2],
+        kernel: vec![size; 2],
+        strides: vec![size; 2],
         pads_before: vec![0; 2],
         pads_after: vec![0; 2],
         dilations: vec![1; 2],
@@ -297,62 +299,120 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
+    use crate::train::Preset;
 
-    fn build(preset: Preset, input: [usize; 3]) -> Result<Network> {
+    fn build(architecture: &Architecture, input: [usize; 3]) -> Result<Network> {
         let task = Task {
             input,
             classes: 10,
             mean: vec![0.5; input[0]],
             deviation: vec![0.25; input[0]],
         };
-        Network::new(preset, &task, &mut ChaCha8Rng::seed_from_u64(0))
+        Network::new(architecture, &task, &mut ChaCha8Rng::seed_from_u64(0))
+    }
+
+    fn preset(preset: Preset, input: [usize; 3]) -> Result<Network> {
+        build(&preset.architecture()?, input)
     }
 
     #[test]
     fn sizes_are_those_that_are_documented() {
-        for (preset, input, weights) in [
+        for (name, input, weights) in [
             (Preset::Tutorial, [1, 28, 28], 84_552..=84_552),
             (Preset::Residual, [3, 32, 32], 90_000..=110_000),
             (Preset::Residual, [3, 64, 64], 90_000..=110_000),
         ] {
-            let network = build(preset, input).unwrap();
+            let network = preset(name, input).unwrap();
             let sizes = network
                 .weights
                 .iter()
                 .map(|&id| network.graph.as_constant(id).unwrap().len());
             let count: usize = sizes.sum();
-            assert!(weights.contains(&count), "{preset} {input:?}: {count}");
+            assert!(weights.contains(&count), "{name} {input:?}: {count}");
             let logits = network.graph.outputs()[0].1;
             assert_eq!(network.graph.shape(logits), [Dim::Batch(1), Dim::Fixed(10)]);
         }
     }
 
     #[test]
+    fn large_pictures_are_halved_at_once() {
+        for (side, after) in [(47, 47), (48, 24), (64, 32)] {
+            let network = preset(Preset::Residual, [3, side, side]).unwrap();
+            let first = network
+                .graph
+                .ids()
+                .find(|&id| network.graph.node(id).name == "conv1");
+            let sides = fixed(&network.graph, first.unwrap()).unwrap();
+            assert_eq!(sides, [16, after, after]);
+        }
+    }
+
+    #[test]
     fn weights_have_the_spread_of_he() {
-        let network = build(Preset::Tutorial, [1, 28, 28]).unwrap();
-        let id = network
-            .weights
-            .iter()
-            .find(|&&id| network.graph.node(id).name == "conv2.weight");
-        let values = network
-            .graph
-            .as_constant(*id.unwrap())
-            .unwrap()
-            .as_f32()
-            .unwrap();
-        let variance = values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32;
+        let network = preset(Preset::Tutorial, [1, 28, 28]).unwrap();
+        let values = |name: &str| {
+            let id = network
+                .weights
+                .iter()
+                .find(|&&id| network.graph.node(id).name == name);
+            network
+                .graph
+                .as_constant(*id.unwrap())
+                .and_then(Tensor::as_f32)
+                .unwrap()
+        };
+        let conv2 = values("conv2.weight");
+        let variance = conv2.iter().map(|v| v * v).sum::<f32>() / conv2.len() as f32;
         // 17,856 draws: the variance is known to about 1 %.
         assert!((variance * 288.0 / 2.0 - 1.0).abs() < 0.04, "{variance}");
+        assert!(values("head.weight").iter().all(|&weight| weight == 0.0));
+    }
+
+    #[test]
+    fn layers_that_do_not_fit_are_named() {
+        for (layers, says) in [
+            (r#""relu""#, "end with flatten, global-average or dense"),
+            (
+                r#""flatten", { conv = { channels = 2, kernel = 3 } }"#,
+                "layer 2 (conv): it takes pictures",
+            ),
+            (
+                r#""flatten", "global-average""#,
+                "layer 2 (global-average): it takes pictures",
+            ),
+            (
+                r#""relu", { dense = { outputs = 2 } }"#,
+                "layer 2 (dense): it takes flat values",
+            ),
+            (
+                r#"{ max-pool = { size = 9 } }, "flatten""#,
+                "layer 1 (max-pool): its windows of 9x9 are larger than the 8x8",
+            ),
+            (
+                r#"{ conv = { channels = 4096, kernel = 1 } }, { conv = { channels = 4096, kernel = 3 } }, "flatten""#,
+                "layer 2 (conv): with it the network has more than 50000000 weights",
+            ),
+        ] {
+            let network = format!("layers = [{layers}]").parse().unwrap();
+            let error = build(&network, [3, 8, 8]).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        let wide: Architecture =
+            r#"layers = [{ conv = { channels = 4096, kernel = 1 } }, "flatten"]"#
+                .parse()
+                .unwrap();
+        let error = build(&wide, [1, 256, 256]).unwrap_err().to_string();
+        assert!(
+            error.contains("layer 1 (conv): it makes 268435456 values"),
+            "{error}"
+        );
+        let without_layers: Architecture = r#"layers = ["flatten", "relu"]"#.parse().unwrap();
+        assert!(build(&without_layers, [1, 4, 4]).is_ok());
     }
 
     #[test]
     fn small_pictures_are_refused() {
-        for (preset, side) in [(Preset::Tutorial, 12), (Preset::Residual, 7)] {
-            assert!(matches!(
-                build(preset, [3, side, side]),
-                Err(Error::Unsupported(_))
-            ));
-        }
-        assert!(build(Preset::Tutorial, [3, 13, 13]).is_ok());
+        assert!(preset(Preset::Tutorial, [3, 10, 10]).is_err());
+        assert!(preset(Preset::Tutorial, [3, 11, 11]).is_ok());
     }
 }

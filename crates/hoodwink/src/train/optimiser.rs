@@ -1,6 +1,8 @@
 //! How weights follow their gradients.
 
-use std::f64::consts::PI;
+use std::{fmt, str::FromStr};
+
+use crate::{Error, Result};
 
 /// A rule for the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,6 +14,39 @@ pub enum Optimiser {
     },
     /// Adam (Kingma and Ba, arXiv 1412.6980, algorithm 1) with its defaults: decay .9 and .999, floor 1e-8.
     Adam,
+}
+
+impl Optimiser {
+    /// With defaults: momentum .9.
+    pub const ALL: [Self; 2] = [Self::Adam, Self::Sgd { momentum: 0.9 }];
+
+    /// The word used in settings.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sgd { .. } => "sgd",
+            Self::Adam => "adam",
+        }
+    }
+}
+
+impl fmt::Display for Optimiser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sgd { momentum } => write!(f, "sgd(momentum={momentum})"),
+            Self::Adam => f.write_str("adam"),
+        }
+    }
+}
+
+impl FromStr for Optimiser {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|optimiser| optimiser.word() == text)
+            .ok_or_else(|| Error::invalid(format!("optimiser {text:?} is not adam or sgd")))
+    }
 }
 
 const FIRST_DECAY: f64 = 0.9;
@@ -46,9 +81,19 @@ impl Descent {
         }
     }
 
+    /// What it remembers, for a checkpoint: velocities or first moments, and second moments.
+    pub(super) fn memory(&mut self) -> (&mut Vec<Vec<f32>>, &mut Vec<Vec<f32>>) {
+        (&mut self.first, &mut self.second)
+    }
+
+    /// Goes on after so many steps.
+    pub(super) fn go_on_after(&mut self, steps: usize) {
+        self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
+    }
+
     /// Moves every weight once.
     pub(super) fn step(&mut self, weights: &mut [Vec<f32>], gradients: &[Vec<f32>], rate: f64) {
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         let decay = self.weight_decay as f32;
         for (at, (weight, gradient)) in weights.iter_mut().zip(gradients).enumerate() {
             let decayed = gradient
@@ -76,27 +121,6 @@ impl Descent {
                 }
             }
         }
-    }
-}
-
-/// The learning rate over the steps: linear up to `peak`, then half a cosine down to zero (Loshchilov and Hutter,
-/// arXiv 1608.03983, equation 5, without restarts).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Schedule {
-    pub(super) peak: f64,
-    /// Steps before the peak; fewer than `steps`.
-    pub(super) warm_up: usize,
-    pub(super) steps: usize,
-}
-
-impl Schedule {
-    /// The rate of a step, counted from 0.
-    pub(super) fn rate(&self, step: usize) -> f64 {
-        if step < self.warm_up {
-            return self.peak * (step + 1) as f64 / (self.warm_up + 1) as f64;
-        }
-        let progress = (step - self.warm_up) as f64 / (self.steps - self.warm_up) as f64;
-        self.peak * 0.5 * (1.0 + (PI * progress).cos())
     }
 }
 
@@ -145,19 +169,5 @@ mod tests {
                 );
             }
         }
-    }
-
-    #[test]
-    fn the_rate_rises_to_its_peak_and_falls_to_zero() {
-        let schedule = Schedule {
-            peak: 2.0,
-            warm_up: 3,
-            steps: 11,
-        };
-        let rates: Vec<f64> = (0..=11).map(|step| schedule.rate(step)).collect();
-        assert_eq!(rates[..4], [0.5, 1.0, 1.5, 2.0]);
-        assert!((rates[7] - 1.0).abs() < 1e-12);
-        assert!(rates[11].abs() < 1e-12);
-        assert!(rates[3..].windows(2).all(|pair| pair[1] < pair[0]));
     }
 }

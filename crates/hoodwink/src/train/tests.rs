@@ -1,8 +1,12 @@
-use onnx_grad::{Loss, training_graph};
+use std::time::Duration;
+
+use onnx_grad::{Loss, Tensor, training_graph};
+use rand::SeedableRng;
 
 use super::*;
 use crate::{
     engine::{Choice, open},
+    image::Picture,
     threat::{Ball, Norm},
 };
 
@@ -28,10 +32,11 @@ fn squares(count: usize, side: usize) -> Dataset {
 
 fn settings(preset: Preset) -> Settings {
     Settings {
-        preset,
+        network: preset.architecture().unwrap(),
         epochs: 2,
         batch: 40,
         learning_rate: 2e-3,
+        schedule: Schedule::Cosine,
         optimiser: Optimiser::Adam,
         weight_decay: 1e-4,
         augment: Augment {
@@ -50,6 +55,7 @@ fn run(settings: &Settings, data: &Dataset, held_out: Option<&Dataset>) -> Resul
         open(Choice::Rten)?.as_ref(),
         data,
         held_out,
+        None,
         |_| Ok(()),
     )
 }
@@ -117,13 +123,17 @@ fn weight_gradients_agree_with_finite_differences() {
         mean: vec![0.1],
         deviation: vec![0.3],
     };
-    let network = Network::new(Preset::Tutorial, &task, &mut rng).unwrap();
+    let network = Network::new(&Preset::Tutorial.architecture().unwrap(), &task, &mut rng).unwrap();
     let graph = training_graph(&network.graph, Loss::CrossEntropy, &network.weights).unwrap();
     let mut program = open(Choice::Rten).unwrap().compile(&graph).unwrap();
     let pixels: Vec<f32> = (0..4 * 784).map(|_| rng.random()).collect();
     let pixels = Tensor::f32([4, 1, 28, 28], pixels).unwrap();
     let labels = Tensor::vector(&[0, 3, 7, 9]);
-    let weights = Weights::of(&network).unwrap();
+    let mut weights = Weights::of(&network).unwrap();
+    // Behind a last layer of zeros every gradient would be zero.
+    for weight in weights.values.iter_mut().flatten() {
+        *weight += rng.random_range(-0.05..0.05);
+    }
     let mut run = |weights: &Weights| {
         let inputs = [
             vec![pixels.clone(), labels.clone()],
@@ -153,8 +163,8 @@ fn weight_gradients_agree_with_finite_differences() {
                 *value += (sign * STEP * f64::from(*g) / length) as f32;
             }
             Weights {
-                shapes: weights.shapes.clone(),
                 values,
+                ..weights.clone()
             }
         };
         let slope = (run(&moved(1.0)).0 - run(&moved(-1.0)).0) / (2.0 * STEP);
@@ -206,7 +216,179 @@ fn progress_can_stop_the_training() {
         engine.as_ref(),
         &squares(4, 13),
         None,
+        None,
         |_| Err(Error::Stopped),
     );
     assert!(matches!(stopped, Err(Error::Stopped)));
+}
+
+/// Trains with a checkpoint, stops after `stop` steps, and says how many were taken.
+fn run_until(
+    stop: usize,
+    settings: &Settings,
+    data: &Dataset,
+    checkpoint: &Checkpoint,
+) -> (Result<Trained>, usize) {
+    let (engine, mut taken) = (open(Choice::Rten).unwrap(), 0);
+    let result = train(
+        settings,
+        engine.as_ref(),
+        data,
+        Some(data),
+        Some(checkpoint),
+        |told| {
+            taken += usize::from(matches!(told, Progress::Step { .. }));
+            match taken < stop {
+                true => Ok(()),
+                false => Err(Error::Stopped),
+            }
+        },
+    );
+    (result, taken)
+}
+
+#[test]
+fn an_interrupted_training_goes_on_to_the_same_bytes() {
+    let data = squares(50, 13);
+    let attack = Adversarial {
+        ball: Ball {
+            norm: Norm::Linf,
+            eps: 0.02,
+        },
+        step_size: 0.01,
+        steps: 2,
+        warm_up_epochs: 2,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for (at, (optimiser, every, adversarial)) in [
+        // After a kill there is no last checkpoint: only the one after every step or at the beginning.
+        (Optimiser::Adam, Duration::ZERO, Some(attack)),
+        (Optimiser::Sgd { momentum: 0.9 }, Duration::MAX, None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let settings = Settings {
+            epochs: 3,
+            batch: 16,
+            optimiser,
+            adversarial,
+            ..settings(Preset::Tutorial)
+        };
+        let undisturbed = run(&settings, &data, Some(&data)).unwrap();
+        let checkpoint = Checkpoint {
+            path: folder.path().join(at.to_string()),
+            every,
+        };
+        // 4 steps an epoch: in the middle of the first, at the end of the second, in the third.
+        for (stop, steps) in [(2, 2), (6, 6), (1, 1)] {
+            let (stopped, taken) = run_until(stop, &settings, &data, &checkpoint);
+            assert!(matches!(stopped, Err(Error::Stopped)));
+            assert_eq!(taken, steps);
+        }
+        let (resumed, taken) = run_until(usize::MAX, &settings, &data, &checkpoint);
+        let resumed = resumed.unwrap();
+        assert_eq!(taken, 3);
+        assert_eq!(resumed.history, undisturbed.history);
+        assert_eq!(resumed.to_onnx().unwrap(), undisturbed.to_onnx().unwrap());
+        // Once more: it is over.
+        let (again, taken) = run_until(usize::MAX, &settings, &data, &checkpoint);
+        assert_eq!(taken, 0);
+        assert_eq!(
+            again.unwrap().to_onnx().unwrap(),
+            resumed.to_onnx().unwrap()
+        );
+    }
+}
+
+#[test]
+fn a_killed_training_goes_on_from_its_last_checkpoint() {
+    let (data, settings) = (squares(50, 13), settings(Preset::Tutorial));
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = Checkpoint {
+        path: folder.path().join("checkpoint"),
+        every: Duration::ZERO,
+    };
+    let copy = folder.path().join("copy");
+    let engine = open(Choice::Rten).unwrap();
+    let mut steps = 0;
+    let whole = train(
+        &settings,
+        engine.as_ref(),
+        &data,
+        None,
+        Some(&checkpoint),
+        |told| {
+            if let Progress::Step { done: 2, .. } = told {
+                // That after the first step, as a kill would leave it.
+                std::fs::copy(&checkpoint.path, &copy).unwrap();
+            }
+            Ok(())
+        },
+    )
+    .unwrap();
+    std::fs::rename(&copy, &checkpoint.path).unwrap();
+    let resumed = train(
+        &settings,
+        engine.as_ref(),
+        &data,
+        None,
+        Some(&checkpoint),
+        |told| {
+            steps += usize::from(matches!(told, Progress::Step { .. }));
+            if let Progress::TakenUp { done, of } = told {
+                assert_eq!((done, of), (1, 4));
+            }
+            Ok(())
+        },
+    )
+    .unwrap();
+    assert_eq!(steps, 3);
+    assert_eq!(resumed.to_onnx().unwrap(), whole.to_onnx().unwrap());
+}
+
+#[test]
+fn a_checkpoint_of_something_else_is_refused() {
+    let (data, ours) = (squares(20, 13), settings(Preset::Tutorial));
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = Checkpoint {
+        path: folder.path().join("c"),
+        every: Duration::MAX,
+    };
+    let refused = |settings: &Settings, data: &Dataset| {
+        let (result, _) = run_until(1, settings, data, &checkpoint);
+        result.unwrap_err().to_string()
+    };
+    assert!(refused(&ours, &data).contains("stopped"));
+    let other = Settings {
+        learning_rate: 0.5,
+        epochs: 9,
+        threads: 2,
+        ..ours.clone()
+    };
+    let error = refused(&other, &data);
+    assert!(error.contains("\n  epochs: 2 there, 9 now\n  learning rate: 0.002 there, 0.5 now"));
+    assert_eq!(error.lines().count(), 3, "{error}");
+    let error = refused(&ours, &squares(22, 13));
+    assert!(error.contains("\n  pictures: "), "{error}");
+
+    let whole = std::fs::read(&checkpoint.path).unwrap();
+    let mut longer = whole.clone();
+    longer.extend([0; 8]);
+    for broken in [
+        &[][..],
+        b"not a checkpoint",
+        &whole[..whole.len() - 4],
+        &longer,
+    ] {
+        std::fs::write(&checkpoint.path, broken).unwrap();
+        let error = refused(&ours, &data);
+        assert!(error.contains("delete it to begin anew"), "{error}");
+    }
+    let missing = Checkpoint {
+        path: folder.path().join("no/folder/c"),
+        every: Duration::MAX,
+    };
+    let (result, taken) = run_until(9, &ours, &data, &missing);
+    assert!(matches!(result, Err(Error::Io { .. })) && taken == 0);
 }

@@ -1,0 +1,236 @@
+//! What a training that was interrupted needs to go on as if nothing had happened.
+//!
+//! A checkpoint is a file in the format of the crate `safetensors`: the weights and what the optimiser remembers of
+//! them, and in the metadata, under `hoodwink`, where the training stands and what it depends on, as TOML. The random
+//! numbers need no place: they are keyed by seed, epoch and picture.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    fs::{self, File},
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use safetensors::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+
+use super::{Epoch, optimiser::Descent, weights::Weights};
+use crate::{Error, Result};
+
+/// Key of the metadata.
+const KEY: &str = "hoodwink";
+
+/// The most that the metadata may take, history included.
+const MAX_HEADER_BYTES: u64 = 16 << 20;
+
+/// Where checkpoints are kept, and how often one is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The file. One that is there is taken up; the next replaces it, whole or not at all.
+    pub path: PathBuf,
+    /// Time between two; the beginning and an interruption have one of their own. Zero: after every step.
+    pub every: Duration,
+}
+
+/// How far a training is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Standing {
+    /// Steps taken.
+    pub(super) step: usize,
+    /// Sum of the losses of the present epoch.
+    pub(super) loss: f64,
+    /// Pictures of the present epoch that were classified correctly.
+    pub(super) correct: usize,
+    /// The epochs that are over.
+    pub(super) history: Vec<Epoch>,
+}
+
+/// The metadata.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    /// What the result depends on.
+    record: BTreeMap<String, String>,
+    standing: Standing,
+}
+
+/// Writes checkpoints of one training.
+pub(super) struct Keeper<'a> {
+    checkpoint: &'a Checkpoint,
+    record: BTreeMap<String, String>,
+    last: Instant,
+}
+
+impl<'a> Keeper<'a> {
+    /// `record` is what the result depends on.
+    pub(super) fn new(checkpoint: &'a Checkpoint, record: BTreeMap<String, String>) -> Self {
+        Self {
+            checkpoint,
+            record,
+            last: Instant::now(),
+        }
+    }
+
+    /// Reads the checkpoint, if there is one, into `weights` and `descent`, and answers how far it had got.
+    ///
+    /// Refuses a checkpoint of a training that depends on something else, and says what.
+    pub(super) fn take_up(
+        &self,
+        weights: &mut Weights,
+        descent: &mut Descent,
+    ) -> Result<Option<Standing>> {
+        let path = &self.checkpoint.path;
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io(path)(error)),
+        };
+        let broken = |why: &str| {
+            Error::invalid(format!(
+                "{} is no checkpoint of this training ({why}); delete it to begin anew",
+                path.display()
+            ))
+        };
+        let values: usize = weights.sizes().iter().sum();
+        let most = MAX_HEADER_BYTES + 3 * 4 * values as u64;
+        let mut bytes = Vec::new();
+        file.take(most + 1)
+            .read_to_end(&mut bytes)
+            .map_err(Error::io(path))?;
+        if bytes.len() as u64 > most {
+            return Err(broken("it is too large"));
+        }
+        let header = SafeTensors::read_metadata(&bytes)
+            .map_err(|error| broken(&error.to_string()))?
+            .1;
+        let text = header.metadata().as_ref().and_then(|all| all.get(KEY));
+        let header: Header = toml::from_str(text.ok_or_else(|| broken("it lacks its settings"))?)
+            .map_err(|error| broken(error.message()))?;
+        self.refuse_differences(&header.record)?;
+        let tensors =
+            SafeTensors::deserialize(&bytes).map_err(|error| broken(&error.to_string()))?;
+        for (name, shape, values) in parts(weights, descent) {
+            let stored = tensors.tensor(&name).ok();
+            let stored = stored
+                .filter(|stored| stored.dtype() == Dtype::F32 && stored.shape() == shape)
+                .ok_or_else(|| broken(&format!("it lacks {name}")))?;
+            let numbers = stored.data().chunks_exact(4);
+            for (value, number) in values.iter_mut().zip(numbers) {
+                *value = f32::from_le_bytes([number[0], number[1], number[2], number[3]]);
+            }
+        }
+        Ok(Some(header.standing))
+    }
+
+    fn refuse_differences(&self, there: &BTreeMap<String, String>) -> Result<()> {
+        let value = |record: &BTreeMap<String, String>, key: &str| {
+            record.get(key).cloned().unwrap_or("absent".to_owned())
+        };
+        let mut keys: Vec<&String> = there.keys().chain(self.record.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        let differences: Vec<String> = keys
+            .into_iter()
+            .map(|key| (key, value(there, key), value(&self.record, key)))
+            .filter(|(_, old, new)| old != new)
+            .map(|(key, old, new)| format!("\n  {key}: {old} there, {new} now"))
+            .collect();
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "{} belongs to a training with other settings; use the same settings, name another checkpoint, or delete it to \
+             begin anew:{}",
+            self.checkpoint.path.display(),
+            differences.concat()
+        )))
+    }
+
+    /// Writes a checkpoint if it is time.
+    pub(super) fn keep_now_and_then(
+        &mut self,
+        standing: &Standing,
+        weights: &mut Weights,
+        descent: &mut Descent,
+    ) -> Result<()> {
+        if self.last.elapsed() < self.checkpoint.every {
+            return Ok(());
+        }
+        self.last = Instant::now();
+        self.keep(standing, weights, descent)
+    }
+
+    /// Writes a checkpoint. The values are only read.
+    pub(super) fn keep(
+        &self,
+        standing: &Standing,
+        weights: &mut Weights,
+        descent: &mut Descent,
+    ) -> Result<()> {
+        let path = &self.checkpoint.path;
+        let unwritable = |error: &dyn std::fmt::Display| {
+            Error::invalid(format!("{} cannot be written: {error}", path.display()))
+        };
+        let header = Header {
+            record: self.record.clone(),
+            standing: standing.clone(),
+        };
+        let header = toml::to_string(&header).map_err(|error| unwritable(&error))?;
+        let tensors = parts(weights, descent)
+            .into_iter()
+            .map(|(name, shape, values)| (name, Stored { shape, values }));
+        let metadata = HashMap::from([(KEY.to_owned(), header)]);
+        let bytes =
+            safetensors::serialize(tensors, Some(metadata)).map_err(|error| unwritable(&error))?;
+        let mut unfinished = path.clone().into_os_string();
+        unfinished.push(".unfinished");
+        fs::write(&unfinished, bytes).map_err(Error::io(Path::new(&unfinished)))?;
+        fs::rename(&unfinished, path).map_err(Error::io(path))
+    }
+}
+
+/// One tensor of a checkpoint: its name, its shape and its values.
+type Part<'a> = (String, Vec<usize>, &'a mut [f32]);
+
+/// Everything that changes from step to step, by name.
+fn parts<'a>(weights: &'a mut Weights, descent: &'a mut Descent) -> Vec<Part<'a>> {
+    let (first, second) = descent.memory();
+    let mut parts: Vec<Part<'a>> = Vec::new();
+    for (role, values) in [
+        ("weight", &mut weights.values),
+        ("first", first),
+        ("second", second),
+    ] {
+        for ((name, shape), values) in weights.names.iter().zip(&weights.shapes).zip(values) {
+            parts.push((format!("{role}/{name}"), shape.clone(), values));
+        }
+    }
+    parts
+}
+
+struct Stored<'a> {
+    shape: Vec<usize>,
+    values: &'a [f32],
+}
+
+impl View for Stored<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let bytes = self.values.iter().flat_map(|value| value.to_le_bytes());
+        bytes.collect::<Vec<u8>>().into()
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.values.len()
+    }
+}
