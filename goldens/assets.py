@@ -101,23 +101,24 @@ class Pictures:
     source: dict
 
 
-def load_pictures(root, asset, count, dtype=torch.float64):
-    """The first `count` pictures of the asset's set; ImageNet ones centre-cropped, never resized."""
+def load_pictures(root, asset, rows, dtype=torch.float64):
+    """The pictures of the asset's set at these rows; ImageNet ones centre-cropped, never resized."""
     root = Path(root)
     if asset.pictures == "imagenet":
         side = asset.load(root).input_shape[-1]
         with open(root / "imagenet/images/labels.csv", newline="", encoding="utf-8") as f:
-            rows = list(csv.DictReader(f))[:count]
-        pixels = np.stack([centre_crop(root / "imagenet/images" / r["file"], side) for r in rows])
-        labels, targets = (np.array([int(r[k]) for r in rows]) for k in ("label", "target_label"))
-        source = {"rows": np.arange(count), "files": np.array([r["file"] for r in rows], dtype="S")}
+            lines = list(csv.DictReader(f))
+        lines = [lines[row] for row in rows]
+        pixels = np.stack([centre_crop(root / "imagenet/images" / line["file"], side) for line in lines])
+        labels, targets = (np.array([int(line[k]) for line in lines]) for k in ("label", "target_label"))
+        source = {"rows": np.array(rows), "files": np.array([line["file"] for line in lines], dtype="S")}
     else:
         stem = {"cifar10": "test_0-499", "mnist": "test_2500", "fashion": "sprite450"}[asset.pictures]
         suffix = "_x_u8_NHWC" if asset.pictures == "cifar10" else "_x_u8"
-        pixels = np.load(root / asset.pictures / f"{stem}{suffix}.npy")[:count]
+        pixels = np.load(root / asset.pictures / f"{stem}{suffix}.npy")[list(rows)]
         pixels = pixels if pixels.ndim == 4 else pixels[..., None]
-        labels = np.load(root / asset.pictures / f"{stem}_y.npy")[:count].astype(np.int64)
-        targets, source = (labels + 1) % 10, {"rows": np.arange(count)}
+        labels = np.load(root / asset.pictures / f"{stem}_y.npy")[list(rows)].astype(np.int64)
+        targets, source = (labels + 1) % 10, {"rows": np.array(rows)}
     x = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(dtype) / 255
     return Pictures(x, torch.from_numpy(labels), torch.from_numpy(targets), source)
 

@@ -47,7 +47,7 @@ def gap(value, reference):
 
 def check_asset(asset, root):
     model = asset.load(root)
-    pictures = load_pictures(root, asset, PICTURES)
+    pictures = load_pictures(root, asset, range(PICTURES))
     x = asset.preprocess(pictures.x)
     path = root / asset.folder / f"{asset.model}.onnx"
     forward = gap(runtime_output(path, x), model(x))

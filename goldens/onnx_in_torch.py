@@ -23,6 +23,14 @@ FLOAT_TYPES = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, Tenso
 
 OPS = {}
 
+# Operators that add products, and further ones that round. The others are exact, or give equal answers to equal inputs,
+# as each sum and product of two numbers does.
+PRODUCTS = {"Conv", "Gemm", "MatMul"}
+ROUNDING = {
+    "AveragePool", "Erf", "Exp", "GlobalAveragePool", "LayerNormalization", "Log", "LogSoftmax", "Pow", "ReduceMean",
+    "ReduceSum", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Tanh",
+}  # fmt: skip
+
 
 def op(*names):
     """Registers `f(ctx, *inputs, **attributes)` as the implementation of the named operators.
@@ -42,7 +50,13 @@ class Model:
 
     `weights` maps the name of each floating-point initializer to its tensor; set `requires_grad` on
     one of them to have its gradient. `input_shape` holds an int, or None where the size is free.
+
+    `rounding` stands for the rounding of an engine: each result of an operator that rounds is disturbed by normal noise
+    of that size, drawn from `generator`, as a share of the result or of the root of the sum of its squared products.
     """
+
+    rounding = 0.0
+    generator = None
 
     def __init__(self, path, dtype=torch.float64):
         self.dtype = dtype
@@ -81,10 +95,29 @@ class Model:
             attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
             results = OPS[node.op_type](self, *[values[i] for i in node.input], **attributes)
             results = results if isinstance(results, (tuple, list)) else (results,)
+            if self.rounding:
+                inputs = [values[i] for i in node.input]
+                results = [self.rounded(node.op_type, value, inputs, attributes) for value in results]
             values.update(zip(node.output, results))
             if output in node.output:
                 break
         return values[output]
+
+    def rounded(self, op_type, value, inputs, attributes):
+        """The value with the noise of its operator; exact values as they are."""
+        if not value.is_floating_point():
+            return value
+        with torch.no_grad():
+            if op_type in PRODUCTS:
+                # Without the bias: what adds nothing but zeros is exact.
+                squares = [factor.detach().square() for factor in inputs[:2]]
+                scale = OPS[op_type](self, *squares, **attributes).sqrt()
+            elif op_type in ROUNDING:
+                scale = value.abs()
+            else:
+                return value
+            noise = self.rounding * scale * torch.randn(value.shape, generator=self.generator, dtype=value.dtype)
+        return value + noise
 
 
 def ints(tensor):

@@ -218,16 +218,19 @@ const LOSSES: [(&str, Loss); 5] = [
     ("_cross_entropy_targeted", Loss::TwoTerm),
 ];
 
-/// Relative L2 error that a gradient may have.
+/// Relative L2 error that a gradient may have where the question is well posed: where noise of the size of an engine's
+/// rounding moves PyTorch's gradient no further (`grad_gap` of the golden).
 const TOLERANCE: f64 = 1e-4;
 
-/// Relative L2 error that the gradient of mobilenet_v2 may have. Its weights are dequantised integers and its 35 clips
-/// have many activations within rounding of an edge; engines round differently, and each edge that flips switches a
-/// whole path of the gradient on or off. Each engine is exact on the other's worst picture.
-const TOLERANCE_AT_CLIP_EDGES: f64 = 5e-2;
-
-/// Above this, rounding alone decides the gradient (a saturated loss, a tie), and the golden says nothing.
-const MEANINGLESS_GAP: f64 = 1e-2;
+/// The models of which no two pictures are well posed, among the first twenty. Of their millions of activations some always
+/// lie within rounding of a kink of ReLU, Clip or MaxPool, and each that falls to its other side switches a path of the
+/// gradient on or off. An engine may be as far from PyTorch there as noise takes PyTorch from itself.
+const ILL_POSED: [&str; 4] = [
+    "imagenet__SqueezeNet_fp16_original",
+    "imagenet__mobilenet_v1_050_160",
+    "imagenet__mobilenet_v2_100_224",
+    "imagenet__squeezenet1_1_f32",
+];
 
 #[test]
 fn gradients_agree_with_pytorch_on_rten() {
@@ -245,10 +248,8 @@ fn check(choice: Choice) {
     let mut failures = Vec::new();
     for asset in &ASSETS {
         let mut golden = Golden::open(asset.golden);
-        let tolerance = match asset.golden {
-            "imagenet__mobilenet_v2_100_224" => TOLERANCE_AT_CLIP_EDGES,
-            _ => TOLERANCE,
-        };
+        let ill_posed = ILL_POSED.contains(&asset.golden);
+        let mut widest = 0.0_f64;
         let model = Classifier::open(
             &model_path(asset.golden),
             &(asset.preprocessing)(),
@@ -288,21 +289,25 @@ fn check(choice: Choice) {
                     failures.push(format!("{what}: loss {} instead of {expected}", seen.loss));
                 }
                 let gap = f64::from(gaps[at]);
-                if gap > MEANINGLESS_GAP {
-                    continue;
-                }
+                widest = widest.max(gap);
                 compared += 1;
                 let error = golden.error(suffix, at, seen);
-                if error > tolerance + 3.0 * gap {
+                if error.is_nan() || error > TOLERANCE.max(gap) {
                     failures.push(format!(
                         "{what}: relative L2 error {error:.1e}, gap {gap:.1e}"
                     ));
                 }
             }
         }
+        if (widest > TOLERANCE) != ill_posed {
+            failures.push(format!(
+                "{}: noise moves the gradient by {widest:.1e}",
+                asset.golden
+            ));
+        }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert!(compared >= 80, "only {compared} gradients were compared");
+    assert_eq!(compared, 144, "every gradient is compared");
 }
 
 /// The numbers of one model.
@@ -390,11 +395,14 @@ fn images(golden: &str, numbers: &mut Golden, [_, height, width]: [usize; 3]) ->
     };
     if array.is_empty() {
         let folder = assets::folder().join("imagenet/images");
-        return names(&folder, 2)
+        let files = files(&folder);
+        return numbers
+            .integers("rows")
             .into_iter()
-            .map(|file| {
+            .map(|row| {
+                let file = &files[row];
                 let picture =
-                    Picture::decode(&std::fs::read(folder.join(&file)).unwrap(), &file).unwrap();
+                    Picture::decode(&std::fs::read(folder.join(file)).unwrap(), file).unwrap();
                 centre(&picture, height, width).to_image()
             })
             .collect();
@@ -406,10 +414,10 @@ fn images(golden: &str, numbers: &mut Golden, [_, height, width]: [usize; 3]) ->
         .collect()
 }
 
-/// The first files of `labels.csv`.
-fn names(folder: &Path, count: usize) -> Vec<String> {
+/// The files that `labels.csv` names.
+fn files(folder: &Path) -> Vec<String> {
     let table = std::fs::read_to_string(folder.join("labels.csv")).unwrap();
-    let lines = table.lines().skip(1).take(count);
+    let lines = table.lines().skip(1);
     lines
         .map(|line| line.split(',').next().unwrap().to_owned())
         .collect()
