@@ -17,7 +17,9 @@ struct Page<'a> {
     /// Name and style of every line of the accuracy chart.
     legend: Vec<(&'a str, usize)>,
     settings: &'a BTreeMap<String, String>,
-    rows: Vec<[String; 5]>,
+    /// What was measured, and one row for each epoch.
+    columns: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
 }
 
 /// The last epoch in words.
@@ -36,8 +38,6 @@ pub fn training(
     settings: &BTreeMap<String, String>,
     history: &[Epoch],
 ) -> Result<String> {
-    let percent = |share: f64| format!("{:.1}%", 100.0 * share);
-    let or_dash = |share: Option<f64>| share.map_or("–".to_owned(), percent);
     let column = |value: fn(&Epoch) -> Option<f64>| history.iter().filter_map(value).collect();
     let mut accuracies: Vec<(&str, Vec<f64>)> = vec![
         ("training", column(|epoch| Some(epoch.train_accuracy))),
@@ -48,6 +48,22 @@ pub fn training(
         ),
     ];
     accuracies.retain(|(_, values)| !values.is_empty());
+    type Cell = fn(&Epoch) -> String;
+    let mut columns: Vec<(&str, Cell)> = vec![
+        ("epoch", |epoch| epoch.epoch.to_string()),
+        ("loss", |epoch| chart::tidy(epoch.loss)),
+        ("training", |epoch| percent(epoch.train_accuracy)),
+        ("held out", |epoch| {
+            epoch.held_out_accuracy.map_or_else(String::new, percent)
+        }),
+        ("held out, attacked", |epoch| {
+            epoch
+                .held_out_robust_accuracy
+                .map_or_else(String::new, percent)
+        }),
+    ];
+    let is_measured = |name: &str| accuracies.iter().any(|(measured, _)| *measured == name);
+    columns.retain(|(name, _)| matches!(*name, "epoch" | "loss") || is_measured(name));
     let losses = [("training", column(|epoch| Some(epoch.loss)))];
     let page = Page {
         name,
@@ -73,21 +89,18 @@ pub fn training(
             .map(|(n, (name, _))| (*name, chart::style(n)))
             .collect(),
         settings,
+        columns: columns.iter().map(|(name, _)| *name).collect(),
         rows: history
             .iter()
-            .map(|epoch| {
-                [
-                    epoch.epoch.to_string(),
-                    chart::tidy(epoch.loss),
-                    percent(epoch.train_accuracy),
-                    or_dash(epoch.held_out_accuracy),
-                    or_dash(epoch.held_out_robust_accuracy),
-                ]
-            })
+            .map(|epoch| columns.iter().map(|(_, cell)| cell(epoch)).collect())
             .collect(),
     };
     page.render()
         .map_err(|error| Error::invalid(format!("the page cannot be written: {error}")))
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1}%", 100.0 * share)
 }
 
 #[cfg(test)]
