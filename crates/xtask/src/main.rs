@@ -4,7 +4,7 @@ mod measure;
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     io::Write as _,
     path::{Path, PathBuf},
@@ -19,6 +19,7 @@ const TEST_PACKAGES: [&str; 1] = ["onnxruntime==1.32.0"];
 const USAGE: &str = "\
 cargo xtask test   formatting, lints, docs, all tests on both engines; installs ONNX Runtime into target/test-env
 cargo xtask check  the same without the tests
+cargo xtask goldens   gradients of PyTorch's exports beside PyTorch's own; installs PyTorch into target/torch-env, some 5 GB
 cargo xtask measure [MODEL]   robust accuracies of published models beside reference figures: docs/measured.md
 ";
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let result = match (arguments.next().as_deref(), arguments.next()) {
         (Some("test"), None) => check().and_then(|()| test()),
         (Some("check"), None) => check(),
+        (Some("goldens"), None) => goldens(),
         (Some("measure"), only) => measure::measure(only.as_deref()),
         _ => {
             say(USAGE);
@@ -72,13 +74,48 @@ fn test() -> Result<()> {
     )
 }
 
+/// Exports networks of torchvision, and prints how near their gradients are to PyTorch's.
+fn goldens() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let requirements = root.join("goldens/requirements.txt");
+    let python = python("torch-env", &["-r".as_ref(), requirements.as_os_str()])?;
+    let exports = root.join("target/torch-exports");
+    run(Command::new(&python)
+        .arg(root.join("goldens/export_torchvision.py"))
+        .arg(&exports)
+        .args(["--only", "resnet18", "mobilenet_v2", "vgg11_bn", "vit_b_16"]))?;
+    let library = match env::var_os("ORT_DYLIB_PATH") {
+        Some(path) => path,
+        None => library_of(&python)?.into_os_string(),
+    };
+    let exports = exports.to_string_lossy().into_owned();
+    cargo(
+        &[
+            "run",
+            "--package",
+            "hoodwink",
+            "--example",
+            "torch_exports",
+            "--",
+            &exports,
+        ],
+        &[("ORT_DYLIB_PATH", library)],
+    )
+}
+
 /// ONNX Runtime's shared library: the one that `ORT_DYLIB_PATH` names, or one installed into a local folder.
 fn onnx_runtime() -> Result<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH") {
         return Ok(path.into());
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let environment = root.join("target/test-env");
+    library_of(&python("test-env", &TEST_PACKAGES.map(OsStr::new))?)
+}
+
+/// The Python of a virtual environment under `target`, with packages installed.
+fn python(name: &str, packages: &[&OsStr]) -> Result<PathBuf> {
+    let environment = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../target")
+        .join(name);
     let python = environment.join(if cfg!(windows) {
         "Scripts/python.exe"
     } else {
@@ -88,7 +125,7 @@ fn onnx_runtime() -> Result<PathBuf> {
         run(Command::new("python3")
             .args(["-m", "venv"])
             .arg(&environment))
-        .context("the tests need Python 3 with its venv module")?;
+        .context("Python 3 with its venv module is needed")?;
     }
     run(Command::new(&python)
         .args([
@@ -98,14 +135,19 @@ fn onnx_runtime() -> Result<PathBuf> {
             "--quiet",
             "--disable-pip-version-check",
         ])
-        .args(TEST_PACKAGES))?;
-    let located = Command::new(&python)
+        .args(packages))?;
+    Ok(python)
+}
+
+/// The shared library of the package `onnxruntime` of a Python.
+fn library_of(python: &Path) -> Result<PathBuf> {
+    let located = Command::new(python)
         .args([
             "-c",
             "import onnxruntime, sys; sys.stdout.write(onnxruntime.__path__[0])",
         ])
         .output()
-        .context("cannot run the Python of target/test-env")?;
+        .with_context(|| format!("cannot run {}", python.display()))?;
     let folder = PathBuf::from(String::from_utf8(located.stdout)?).join("capi");
     let mut libraries: Vec<PathBuf> = fs::read_dir(&folder)
         .with_context(|| folder.display().to_string())?
