@@ -18,13 +18,13 @@ pub enum Company {
     Alone,
 }
 
-/// Number of questions that [`Company::probe`] asks.
-pub(super) const QUESTIONS: usize = 5;
+/// Number of questions that [`Company::probe`] asks: the usual batch, since no more are asked at once afterwards.
+pub(super) const QUESTIONS: usize = 8;
 
 /// Executions of the probe, as positions of questions: the first alone, the first two together in several places, in
-/// numbers below and above the four floats that processors compute at once. Eleven answers in all, since those of a large
-/// network are dear.
-const EXECUTIONS: [&[usize]; 4] = [&[0], &[0, 1], &[2, 0, 1], &[1, 3, 2, 4, 0]];
+/// numbers below and above the four floats that processors compute at once. Fourteen answers in all, since those of a
+/// large network are dear.
+const EXECUTIONS: [&[usize]; 4] = [&[0], &[0, 1], &[2, 0, 1], &[1, 5, 0, 6, 2, 4, 3, 7]];
 
 impl Company {
     /// Asks the same questions in several companies; `bits` is what must not differ in an answer.
