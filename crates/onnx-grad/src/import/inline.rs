@@ -48,10 +48,8 @@ impl Source<'_> {
                 }
             }
         }
-        let opsets = function.opset_import.iter();
-        let own = opsets
-            .filter(|opset| is_onnx_domain(&opset.domain))
-            .next_back();
+        let mut opsets = function.opset_import.iter();
+        let own = opsets.find(|opset| is_onnx_domain(&opset.domain));
         let opset = own.map_or(call.opset, |own| own.version);
         for node in &function.node {
             let node = specialised(node, call, function, &omitted);
