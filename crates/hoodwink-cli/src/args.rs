@@ -90,9 +90,10 @@ impl EngineArg {
 /// The pictures.
 #[derive(Args)]
 pub(crate) struct DataArgs {
-    /// The pictures: a folder with one sub-folder per class, a folder with labels.csv, an .npy, an .npz, one file, or
-    /// drawn ones: scenes:count=1000,side=64,seed=0 (background=0.95 ties that cue to the class, background=0.95+3 to the
-    /// value of another class)
+    /// The pictures: a folder with one sub-folder per class, a folder with labels.csv, an .npy, an .npz, MNIST's or CIFAR's
+    /// files, Parquet as of Hugging Face, WebDataset shards (*.tar), one file, a pattern ('shards/{00..09}.tar'), a list (.txt
+    /// or - for stdin: a name per line, perhaps a tab and the label), or drawn ones: scenes:count=1000,side=64,seed=0
+    /// (background=0.95 ties that cue to the class, background=0.95+3 to the value of another class)
     pub(crate) data: PathBuf,
     /// Labels: an .npy of integers for an array, a CSV table with the columns file and label for a folder
     #[arg(long, value_name = "FILE", help_heading = "Data")]

@@ -8,10 +8,10 @@ use super::MAX_CLASSES;
 use crate::error::{Error, Result};
 
 /// The table of labels a folder may hold.
-const LABELS_FILE: &str = "labels.csv";
+pub(super) const LABELS_FILE: &str = "labels.csv";
 
 /// The endings of files that are taken for pictures, in lower case.
-const PICTURE_ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
+const PICTURE_ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif"];
 
 /// The pictures of a folder, in order.
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ impl Entries {
     }
 }
 
-fn is_picture(name: &str) -> bool {
+pub(super) fn is_picture(name: &str) -> bool {
     name.rsplit_once('.')
         .is_some_and(|(_, ending)| PICTURE_ENDINGS.contains(&ending.to_ascii_lowercase().as_str()))
 }
@@ -117,7 +117,7 @@ fn from_tree(folder: &Path) -> Result<Listing> {
     }
     if let Some(first) = left_out.first() {
         listing.notices.push(format!(
-            "{} files that are not PNG, JPEG, WebP or BMP were left out (the first: {first}).",
+            "{} files that are not PNG, JPEG, WebP, BMP, TIFF or GIF were left out (the first: {first}).",
             left_out.len()
         ));
     }

@@ -5,12 +5,19 @@
 
 mod arrays;
 mod class_names;
+mod encoded;
 mod folder;
+mod lists;
 mod npy;
 mod npz;
+mod packed;
 mod partition;
+mod pickle;
+mod rows;
 pub mod scenes;
 mod source;
+#[cfg(test)]
+mod stores;
 mod transform;
 
 use std::ops::Range;
@@ -18,7 +25,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use source::{Opened, Source};
+use rows::{Memory, Rows};
+use source::Opened;
 
 pub use class_names::{read_class_names, short_name};
 pub use partition::Partition;
@@ -82,7 +90,7 @@ impl DataOptions {
 #[derive(Debug)]
 pub struct Dataset {
     name: String,
-    source: Source,
+    source: Box<dyn Rows>,
     /// Where the samples lie in the source's numbering.
     rows: Range<usize>,
     /// One label per sample.
@@ -102,6 +110,13 @@ impl Dataset {
     ///   uint8, or floats in \[0, 1\], which are rounded to the nearest 8-bit level;
     /// - a `.npz` archive with such an array named `x` or `images` and, if it likes, integer labels
     ///   named `y` or `labels`;
+    /// - MNIST's files (`t10k-images-idx3-ubyte`, perhaps `.gz`, with the labels in the file beside
+    ///   it), CIFAR's binary or pickled batches, Parquet files as Hugging Face keeps pictures
+    ///   (`image` with `bytes`, `label`), or WebDataset's tar shards; or a folder of such files, of
+    ///   which those for testing are taken;
+    /// - a pattern: `shards/{000000..000009}.tar`, `pictures/*.png`;
+    /// - a list, `-` for standard input or a `.txt` file: a file's name per line, perhaps with its
+    ///   label after a tab;
     /// - a single picture;
     /// - procedural pictures, drawn when a sample is asked for, where `path` begins with `scenes:`
     ///   ([`scenes::SceneSet`]).
@@ -151,7 +166,7 @@ impl Dataset {
         }
         Ok(Self {
             name,
-            source: Source::Memory { pictures, first: 0 },
+            source: Box::new(Memory { pictures, first: 0 }),
             rows,
             labels: Some(labels),
             class_names,
