@@ -233,11 +233,16 @@ impl ModelArgs {
 impl DataArgs {
     /// The data set, its pictures as the model wants them: grey or in colour as it eats them, resized and cropped.
     pub(crate) fn open(&self, prepared: &Prepared, model: &Classifier) -> Result<Dataset> {
-        let data = self.open_with(Transform {
+        let mut data = self.open_with(Transform {
             channels: Some(model.input()[0]).filter(|channels| matches!(channels, 1 | 3)),
             resize: prepared.resize,
             crop: prepared.crop,
         })?;
+        let names = match &prepared.class_names {
+            Some(path) => read_class_names(path, model.classes())?,
+            None => Vec::new(),
+        };
+        data.label_for(&names, model.classes())?;
         data.check_fits(model.input(), model.classes())?;
         Ok(data)
     }

@@ -7,6 +7,7 @@ mod arrays;
 mod class_names;
 mod encoded;
 mod folder;
+mod label_map;
 mod lists;
 mod npy;
 mod npz;
@@ -96,6 +97,8 @@ pub struct Dataset {
     /// One label per sample.
     labels: Option<Vec<usize>>,
     class_names: Option<Vec<String>>,
+    /// Whether a label is only the position of a folder's name among the others.
+    by_position: bool,
     notices: Vec<String>,
     transform: Transform,
 }
@@ -130,6 +133,7 @@ impl Dataset {
             rows,
             labels,
             class_names,
+            by_position,
             notices,
         } = source::open(path, &name, options)?;
         Ok(Self {
@@ -138,6 +142,7 @@ impl Dataset {
             source,
             rows,
             class_names,
+            by_position,
             notices,
             transform: options.transform.clone(),
         })
@@ -170,6 +175,7 @@ impl Dataset {
             rows,
             labels: Some(labels),
             class_names,
+            by_position: false,
             notices: Vec::new(),
             transform: Transform::default(),
         })
@@ -232,6 +238,29 @@ impl Dataset {
                 self.name
             ))
         })
+    }
+
+    /// Turns the positions of folders into the classes of a model that they mean: by WordNet ids, by the names of its
+    /// classes (empty if nobody said), by numbers, or by position if there are as many folders as classes. Labels that are
+    /// numbers of classes already stay as they are. Fails where it cannot be told, since every label might be wrong.
+    pub fn label_for(&mut self, names: &[String], classes: usize) -> Result<()> {
+        let (Some(folders), Some(labels), true) =
+            (&self.class_names, &mut self.labels, self.by_position)
+        else {
+            return Ok(());
+        };
+        let map = label_map::by_folder(folders, names, classes)?;
+        for label in labels {
+            *label = map.classes[*label];
+        }
+        let mut called: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+        for (folder, &class) in folders.iter().zip(&map.classes) {
+            called[class].clone_from(folder);
+        }
+        self.class_names = Some(called);
+        self.by_position = false;
+        self.notices.extend(map.notice);
+        Ok(())
     }
 
     /// Refuses data that does not fit a model: a first picture of another shape than `[channels, height, width]`, and a

@@ -22,6 +22,8 @@ pub(super) struct Opened {
     /// The labels of all rows, asked for or not.
     pub(super) labels: Option<Vec<usize>>,
     pub(super) class_names: Option<Vec<String>>,
+    /// Whether a label is only the position of a folder's name among the others.
+    pub(super) by_position: bool,
     pub(super) notices: Vec<String>,
 }
 
@@ -201,6 +203,7 @@ fn open_files(
         source,
         labels: given.or(own_labels),
         class_names,
+        by_position: false,
         notices: Vec::new(),
     })
 }
@@ -278,6 +281,7 @@ fn open_listed(listed: Listed, path: &Path, name: &str, options: &DataOptions) -
         }),
         labels: listed.labels,
         class_names: None,
+        by_position: false,
         notices: Vec::new(),
     })
 }
@@ -294,6 +298,7 @@ fn open_scenes(scenes: SceneSet, name: &str, options: &DataOptions) -> Result<Op
         labels: Some(scenes.labels()),
         source: Box::new(scenes),
         class_names: Some(class_names()),
+        by_position: false,
         notices: Vec::new(),
     })
 }
@@ -308,6 +313,7 @@ fn open_folder(path: &Path, name: &str, options: &DataOptions) -> Result<Opened>
         }),
         labels: listing.labels,
         class_names: listing.class_names,
+        by_position: listing.by_position,
         notices: listing.notices,
     })
 }
@@ -322,6 +328,7 @@ fn open_array(path: &Path, name: &str, options: &DataOptions) -> Result<Opened> 
         rows,
         labels,
         class_names: None,
+        by_position: false,
         notices: Vec::from_iter(notice),
     })
 }
@@ -344,6 +351,7 @@ fn open_archive(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
         source: Box::new(Memory { pictures, first }),
         labels,
         class_names: None,
+        by_position: false,
         notices: Vec::from_iter(notice),
     })
 }
@@ -365,6 +373,7 @@ fn open_picture(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
         rows: options.window(1, name)?,
         labels: None,
         class_names: None,
+        by_position: false,
         notices: Vec::new(),
     })
 }
