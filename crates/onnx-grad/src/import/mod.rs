@@ -2,6 +2,7 @@
 
 mod batch;
 mod call;
+mod limits;
 mod ops;
 mod shapes;
 mod tensors;
@@ -14,19 +15,27 @@ use std::{
 
 use prost::Message;
 
+pub(crate) use call::label;
+pub(crate) use tensors::type_name;
+
 use crate::{
     Error, Result,
     fold::{Builder, fold},
     graph::{Dim, Graph, ValueId},
+    logits::keep_softmax,
     proto::{DimensionValue, GraphProto, ModelProto, NodeProto, TensorTypeProto, ValueInfoProto},
     shape::display,
     tensor::DType,
 };
-use call::{Call, label};
+use call::Call;
+use ops::Handler;
 use shapes::Sizes;
 
 /// Largest model file, in bytes: the format's own limit. Weights in other files do not count.
 const MAX_FILE_BYTES: u64 = 1 << 31;
+
+/// Most names that an error lists.
+const LISTED: usize = 16;
 
 /// Operator set versions that can be read.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
@@ -45,10 +54,14 @@ pub struct Loaded {
 }
 
 /// What the file leaves open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Height and width of the first input, where the file says they are dynamic.
     pub input_side: Option<(usize, usize)>,
+    /// The only output wanted, by its name; all of them if `None`.
+    pub output: Option<String>,
+    /// Whether a final softmax is part of the scores. If not, [`crate::logits`] sees through it.
+    pub keep_softmax: bool,
 }
 
 /// Reads a model file (and the files of weights beside it).
@@ -57,11 +70,16 @@ pub struct LoadOptions {
 /// [`Error::Io`] names a file that cannot be read, [`Error::Invalid`] and [`Error::Unsupported`] name the
 /// node or value that is broken or beyond this version.
 pub fn load(path: &Path) -> Result<Loaded> {
-    load_with(path, LoadOptions::default())
+    load_with(path, &LoadOptions::default())
 }
 
 /// [`load`] with what the file leaves open.
-pub fn load_with(path: &Path, options: LoadOptions) -> Result<Loaded> {
+pub fn load_with(path: &Path, options: &LoadOptions) -> Result<Loaded> {
+    parse_with(&read(path)?, folder_of(path), options)
+}
+
+/// The bytes of a model file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let io = |message: String| Error::Io {
         path: path.display().to_string(),
         message,
@@ -76,26 +94,43 @@ pub fn load_with(path: &Path, options: LoadOptions) -> Result<Loaded> {
             "is larger than 2 GiB, the limit of the ONNX format".into()
         ));
     }
-    let folder = path
-        .parent()
+    Ok(bytes)
+}
+
+/// The folder that a model's files of weights are in.
+pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
+    path.parent()
         .map(|folder| match folder.as_os_str().is_empty() {
             true => Path::new("."),
             false => folder,
-        });
-    parse_with(&bytes, folder, options)
+        })
 }
 
 /// Reads a model from the bytes of its file. Weights in other files are looked for in `folder`.
 pub fn parse(bytes: &[u8], folder: Option<&Path>) -> Result<Loaded> {
-    parse_with(bytes, folder, LoadOptions::default())
+    parse_with(bytes, folder, &LoadOptions::default())
 }
 
 /// [`parse`] with what the file leaves open.
-pub fn parse_with(bytes: &[u8], folder: Option<&Path>, options: LoadOptions) -> Result<Loaded> {
-    let model = ModelProto::decode(bytes).map_err(|error| {
+pub fn parse_with(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) -> Result<Loaded> {
+    import(&decode(bytes)?, folder, options)
+}
+
+/// The messages of a model file.
+pub(crate) fn decode(bytes: &[u8]) -> Result<ModelProto> {
+    limits::check(bytes)?;
+    ModelProto::decode(bytes).map_err(|error| {
         Error::invalid(format!("is not an ONNX file, or a truncated one ({error})"))
-    })?;
-    let opset = opset(&model)?;
+    })
+}
+
+/// The graph of a model file.
+pub(crate) fn import(
+    model: &ModelProto,
+    folder: Option<&Path>,
+    options: &LoadOptions,
+) -> Result<Loaded> {
+    let opset = opset(model)?;
     let proto = model
         .graph
         .as_ref()
@@ -105,13 +140,12 @@ pub fn parse_with(bytes: &[u8], folder: Option<&Path>, options: LoadOptions) -> 
         folder,
         opset,
         options,
-        functions: model
-            .functions
-            .iter()
-            .map(|function| (function.domain.as_str(), function.name.as_str()))
-            .collect(),
+        functions: functions(model),
     };
-    let (graph, notices) = source.import()?;
+    let (mut graph, notices) = source.import()?;
+    if options.keep_softmax {
+        keep_softmax(&mut graph)?;
+    }
     Ok(Loaded {
         graph,
         opset,
@@ -120,6 +154,14 @@ pub fn parse_with(bytes: &[u8], folder: Option<&Path>, options: LoadOptions) -> 
             .to_owned(),
         notices,
     })
+}
+
+/// The functions of the model's own, by domain and name.
+fn functions(model: &ModelProto) -> BTreeSet<(&str, &str)> {
+    let functions = model.functions.iter();
+    functions
+        .map(|function| (function.domain.as_str(), function.name.as_str()))
+        .collect()
 }
 
 /// The version of ONNX's own operator set.
@@ -175,7 +217,7 @@ struct Source<'a> {
     proto: &'a GraphProto,
     folder: Option<&'a Path>,
     opset: i64,
-    options: LoadOptions,
+    options: &'a LoadOptions,
     functions: BTreeSet<(&'a str, &'a str)>,
 }
 
@@ -370,19 +412,7 @@ impl Source<'_> {
             inputs,
             opset: self.opset,
         };
-        if self.functions.contains(&(&node.domain, op_type)) {
-            return Err(
-                call.unsupported("is a function of the model; export with functions inlined")
-            );
-        }
-        if !is_onnx_domain(&node.domain) {
-            return Err(call.unsupported(format!(
-                "belongs to the operator set {:?}, this version knows only ONNX's own",
-                node.domain
-            )));
-        }
-        let handler = ops::handler(op_type)
-            .ok_or_else(|| call.unsupported("this operator is not supported"))?;
+        let handler = handler(node, &self.functions).map_err(|reason| call.unsupported(reason))?;
         let outputs = match shapes::apply(importer, &call, handler)? {
             Some(outputs) => outputs,
             None => handler.run(importer, &call)?,
@@ -409,8 +439,20 @@ impl Source<'_> {
         if self.proto.output.is_empty() {
             return Err(Error::invalid("has no output"));
         }
-        for output in &self.proto.output {
-            let name = &output.name;
+        let names = self.proto.output.iter().map(|output| &output.name);
+        let wanted: Vec<&String> = match &self.options.output {
+            None => names.collect(),
+            Some(wanted) if names.clone().any(|name| name == wanted) => vec![wanted],
+            Some(wanted) => {
+                let names: Vec<String> =
+                    names.take(LISTED).map(|name| format!("{name:?}")).collect();
+                return Err(Error::invalid(format!(
+                    "has no output {wanted:?}; its outputs are {}",
+                    names.join(", ")
+                )));
+            }
+        };
+        for name in wanted {
             match values.get(name) {
                 Some(Some(Value::Tensor(id))) => graph.output(name.clone(), *id),
                 Some(_) => {
@@ -433,6 +475,29 @@ impl Importer {
     fn notice(&mut self, notice: Option<String>) {
         self.notices.extend(notice);
     }
+}
+
+/// What imports a node; without one, the reason as a sentence without a subject.
+fn handler(node: &NodeProto, functions: &BTreeSet<(&str, &str)>) -> Result<Handler, String> {
+    if functions.contains(&(&*node.domain, &*node.op_type)) {
+        return Err("is a function of the model; export with functions inlined".into());
+    }
+    if !is_onnx_domain(&node.domain) {
+        return Err(format!(
+            "belongs to the operator set {:?}, this version knows only ONNX's own",
+            node.domain
+        ));
+    }
+    ops::handler(&node.op_type).ok_or_else(|| "this operator is not supported".into())
+}
+
+/// Why each node that cannot be imported whatever its inputs cannot, in the order of the file.
+pub(crate) fn unsupported(model: &ModelProto) -> Vec<(&NodeProto, String)> {
+    let functions = functions(model);
+    let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+    nodes
+        .filter_map(|node| Some((node, handler(node, &functions).err()?)))
+        .collect()
 }
 
 fn tensor_type(info: &ValueInfoProto) -> Result<&TensorTypeProto> {

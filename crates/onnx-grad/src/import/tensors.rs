@@ -37,7 +37,7 @@ pub(super) fn element_type(data_type: i32) -> Option<DType> {
 }
 
 /// How the file calls an element type.
-pub(super) fn type_name(data_type: i32) -> String {
+pub(crate) fn type_name(data_type: i32) -> String {
     DataType::try_from(data_type).map_or_else(
         |_| format!("number {data_type}"),
         |known| format!("{known:?}").to_lowercase(),

@@ -99,8 +99,9 @@ fn dynamic_sides_are_named_or_given() {
     );
     let options = LoadOptions {
         input_side: Some((8, 6)),
+        ..LoadOptions::default()
     };
-    let loaded = parse_with(&file, None, options).unwrap();
+    let loaded = parse_with(&file, None, &options).unwrap();
     let input = loaded.graph.inputs()[0];
     assert_eq!(display(loaded.graph.shape(input)), "[N, 3, 8, 6]");
 }
