@@ -37,6 +37,9 @@ const MAX_FILE_BYTES: u64 = 1 << 31;
 /// Most names that an error lists.
 const LISTED: usize = 16;
 
+/// Most elements that nodes make without constants of the file behind them, as `Range` does, all nodes together.
+const MAX_MADE: usize = 1 << 26;
+
 /// Operator set versions that can be read.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
 
@@ -224,6 +227,8 @@ struct Source<'a> {
 /// What the operators' import functions work on.
 struct Importer {
     builder: Builder,
+    /// Elements of the constants and sizes that nodes made.
+    made: usize,
     freed: bool,
     notices: BTreeSet<String>,
 }
@@ -235,6 +240,7 @@ impl Source<'_> {
             .image_inputs()
             .next()
             .ok_or_else(|| Error::invalid("has no input"))?;
+        tensors::check_external(&self.proto.initializer)?;
         let leading =
             tensor_type(first)?
                 .shape
@@ -264,6 +270,7 @@ impl Source<'_> {
     fn attempt(&self, batch: Batch) -> Result<(Graph, Vec<String>)> {
         let mut importer = Importer {
             builder: Builder::default(),
+            made: 0,
             freed: batch == Batch::Freed,
             notices: BTreeSet::new(),
         };
@@ -334,6 +341,13 @@ impl Source<'_> {
             .shape
             .as_ref()
             .ok_or_else(|| Error::unsupported(format!("input {name:?} has no shape")))?;
+        if dims.dim.len() > tensors::MAX_RANK {
+            return Err(Error::unsupported(format!(
+                "input {name:?} has {} axes, more than {}",
+                dims.dim.len(),
+                tensors::MAX_RANK
+            )));
+        }
         let mut overrides = self
             .options
             .input_side
@@ -413,10 +427,24 @@ impl Source<'_> {
             opset: self.opset,
         };
         let handler = handler(node, &self.functions).map_err(|reason| call.unsupported(reason))?;
+        let given = importer.builder.given();
         let outputs = match shapes::apply(importer, &call, handler)? {
             Some(outputs) => outputs,
             None => handler.run(importer, &call)?,
         };
+        // The elements of a `Constant` are in the file, so the file bounds them.
+        if op_type != "Constant" {
+            let sizes = outputs.iter().map(|output| match output {
+                Value::Sizes(sizes) => sizes.entries.len(),
+                Value::Tensor(_) => 0,
+            });
+            importer.made += importer.builder.given() - given + sizes.sum::<usize>();
+            if importer.made > MAX_MADE {
+                return Err(call.unsupported(format!(
+                    "with it, nodes make more than {MAX_MADE} numbers from none"
+                )));
+            }
+        }
         if node.output.iter().all(String::is_empty) {
             return Err(call.invalid("has no output"));
         }

@@ -69,7 +69,8 @@ impl Passage {
                     effect,
                     reason,
                 };
-                if !obstacles.contains(&obstacle) {
+                // Several inputs of a node may say the same.
+                if obstacles.last() != Some(&obstacle) {
                     obstacles.push(obstacle);
                 }
             };

@@ -6,7 +6,10 @@ mod preprocessing;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 pub use cost::Cost;
 pub use flow::{Effect, Obstacle, Passage};
@@ -17,7 +20,7 @@ use crate::{
     Dim, Error, Graph, LoadOptions, Loss, Op, Result, ValueId, gradient_graph,
     import::{decode, folder_of, import, label, read, type_name, unsupported},
     logits::{final_softmax, logits, scores},
-    proto::{AttributeProto, DataType, DimensionValue, ModelProto, TensorProto, ValueInfoProto},
+    proto::{AttributeProto, DataType, DimensionValue, GraphProto, ModelProto, TensorProto, ValueInfoProto},
     tensor::DType,
 };
 
@@ -167,10 +170,11 @@ pub fn inspect_bytes(
     options: &LoadOptions,
 ) -> Result<Inspection> {
     let model = decode(bytes)?;
-    if model.graph.is_none() {
-        return Err(Error::invalid("has no graph; is this an ONNX file?"));
-    }
-    let file = file(&model);
+    let graph = model
+        .graph
+        .as_ref()
+        .ok_or_else(|| Error::invalid("has no graph; is this an ONNX file?"))?;
+    let file = file(&model, graph);
     let imported = import(&model, folder, options);
     drop(model);
     let loaded = match imported {
@@ -198,8 +202,7 @@ pub fn inspect_bytes(
     })
 }
 
-fn file(model: &ModelProto) -> File {
-    let graph = model.graph.clone().unwrap_or_default();
+fn file(model: &ModelProto, graph: &GraphProto) -> File {
     let mut operators: BTreeMap<String, usize> = BTreeMap::new();
     for node in &graph.node {
         *operators
@@ -227,7 +230,8 @@ fn file(model: &ModelProto) -> File {
         .flat_map(|node| &node.attribute)
         .map(|AttributeProto { t, floats, .. }| t.as_ref().map_or(floats.len() as u64, elements))
         .filter(|&elements| elements > 1);
-    let is_weight = |name: &str| graph.initializer.iter().any(|weight| weight.name == name);
+    let names = graph.initializer.iter().map(|weight| weight.name.as_str());
+    let initializers: BTreeSet<&str> = names.collect();
     let opset = model
         .opset_import
         .iter()
@@ -240,7 +244,7 @@ fn file(model: &ModelProto) -> File {
         inputs: graph
             .input
             .iter()
-            .filter(|input| !is_weight(&input.name))
+            .filter(|input| !initializers.contains(input.name.as_str()))
             .map(signature)
             .collect(),
         outputs: graph.output.iter().map(signature).collect(),

@@ -21,24 +21,26 @@ pub struct Step {
 /// The steps from the input on: arithmetic with constants, and other orders of axes and channels.
 pub(super) fn found(graph: &Graph, input: ValueId) -> Vec<Step> {
     let uses = uses(graph);
+    let mut readers = vec![None; graph.nodes().len()];
+    for id in graph.ids().filter(|id| uses[id.index()] > 0) {
+        for source in &graph.node(id).inputs {
+            readers[source.index()] = Some(id);
+        }
+    }
     let mut steps = Vec::new();
     let mut x = input;
     // A value that several nodes read is where the network begins.
     while uses[x.index()] == 1 {
-        let reader = graph
-            .ids()
-            .find(|&id| uses[id.index()] > 0 && graph.node(id).inputs.contains(&x));
+        let reader = readers[x.index()];
         let Some((reader, does)) = reader.and_then(|id| Some((id, step(graph, id, x)?))) else {
             break;
         };
         let node = graph.node(reader);
-        if !does.is_empty() {
-            steps.push(Step {
-                node: node.name.clone(),
-                operator: node.op.name(),
-                does,
-            });
-        }
+        steps.push(Step {
+            node: node.name.clone(),
+            operator: node.op.name(),
+            does,
+        });
         x = reader;
     }
     // Axes without anything done to the numbers are a matter of the first layer, as a flattening is.
