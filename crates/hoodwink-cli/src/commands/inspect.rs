@@ -234,6 +234,9 @@ fn grouped(number: u64) -> String {
 
 /// `1536` as `1.5 KiB`.
 fn bytes(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
     let units = ["KiB", "MiB", "GiB", "TiB"];
     let mut size = bytes as f64 / 1024.0;
     let mut at = 0;

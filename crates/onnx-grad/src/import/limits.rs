@@ -16,8 +16,9 @@ use crate::{
 /// Most memory of all messages of a file, in bytes, without texts and the elements of tensors.
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
 
-/// Most nodes, those of functions and inner graphs included: fifty times as many as the largest classifiers have.
-const MAX_NODES: usize = 1 << 20;
+/// Most nodes, those of functions and inner graphs included: ten times as many as large classifiers have, and some
+/// seconds of work.
+const MAX_NODES: usize = 1 << 17;
 
 /// What a number or a text takes in memory beside its own bytes.
 const FIELD_BYTES: usize = 32;
