@@ -191,6 +191,8 @@ enum Size {
 
 /// What the flags and `MODEL.toml` say together; flags win.
 pub(crate) struct Prepared {
+    /// How the file is read.
+    options: LoadOptions,
     /// Part of the graph.
     pub(crate) preprocessing: Preprocessing,
     /// Done to every picture when it is loaded.
@@ -212,6 +214,15 @@ impl Prepared {
 
 impl fmt::Display for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scores) = &self.options.output {
+            write!(f, "scores={scores:?} ")?;
+        }
+        if self.options.keep_softmax {
+            write!(f, "keep-softmax ")?;
+        }
+        if let Some((height, width)) = self.options.input_side {
+            write!(f, "input-side={height}x{width} ")?;
+        }
         if let Some(resize) = self.resize {
             write!(f, "resize={resize} ")?;
         }
@@ -237,6 +248,7 @@ impl ModelArgs {
             None => None,
         };
         Ok(Prepared {
+            options: self.read.options(),
             preprocessing: Preprocessing {
                 mean: self.mean.clone().or(file.mean).unwrap_or_default(),
                 std: self.std.clone().or(file.std).unwrap_or_default(),
@@ -260,10 +272,9 @@ impl ModelArgs {
 
     /// The model with its preprocessing.
     pub(crate) fn open(&self, prepared: &Prepared) -> Result<Classifier> {
-        let options = self.read.options();
         Classifier::open_with(
             &self.model,
-            &options,
+            &prepared.options,
             &prepared.preprocessing,
             self.engine()?,
         )

@@ -258,7 +258,7 @@ mod tests {
             )?;
             graph.output("y", output);
             let values = Tensor::f32([2, 3], [0.5, -1.0, 2.0, 80.0, 90.0, 100.0])?;
-            let before = Program::new(&graph).run(&[values.clone()]);
+            let before = Program::new(&graph).run(std::slice::from_ref(&values));
             keep_softmax(&mut graph)?;
             let after = Program::new(&graph).run(&[values]);
             for (&before, &after) in floats(&before[0]).iter().zip(floats(&after[0])) {

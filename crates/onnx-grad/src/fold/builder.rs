@@ -232,9 +232,8 @@ impl Builder {
             }
             _ => self.products,
         };
-        let affordable = folded <= budget
-            && walked <= budget.saturating_mul(WALKS)
-            && products <= MAX_PRODUCTS;
+        let affordable =
+            folded <= budget && walked <= budget.saturating_mul(WALKS) && products <= MAX_PRODUCTS;
         if !bounded || !affordable {
             return None;
         }

@@ -47,7 +47,9 @@ pub fn fold(graph: &Graph) -> Result<Graph> {
                 // A weight that several convolutions share would be copied for each.
                 let producer = graph.node(node.inputs[0]);
                 let weight = producer.inputs.get(1).unwrap_or(&node.inputs[0]);
-                let alone = [node.inputs[0], *weight].iter().all(|id| uses[id.index()] == 1);
+                let alone = [node.inputs[0], *weight]
+                    .iter()
+                    .all(|id| uses[id.index()] == 1);
                 batch_normalization(&mut builder, node, &inputs, *epsilon, alone)?
             }
             op => builder.add(&node.name, op.clone(), &inputs)?,

@@ -135,7 +135,10 @@ fn shape_and_type(proto: &TensorProto) -> Result<(Vec<usize>, DType), String> {
         )
     })?;
     if proto.dims.len() > MAX_RANK {
-        return Err(format!("has {} axes, more than {MAX_RANK}", proto.dims.len()));
+        return Err(format!(
+            "has {} axes, more than {MAX_RANK}",
+            proto.dims.len()
+        ));
     }
     let shape: Option<Vec<usize>> = proto
         .dims

@@ -20,7 +20,10 @@ use crate::{
     Dim, Error, Graph, LoadOptions, Loss, Op, Result, ValueId, gradient_graph,
     import::{decode, folder_of, import, label, read, type_name, unsupported},
     logits::{final_softmax, logits, scores},
-    proto::{AttributeProto, DataType, DimensionValue, GraphProto, ModelProto, TensorProto, ValueInfoProto},
+    proto::{
+        AttributeProto, DataType, DimensionValue, GraphProto, ModelProto, TensorProto,
+        ValueInfoProto,
+    },
     tensor::DType,
 };
 

@@ -11,7 +11,9 @@ use crate::{
 use prost::Message;
 
 fn refused(nodes: &str, input: &str) -> String {
-    parse(&bytes(13, input, nodes), None).unwrap_err().to_string()
+    parse(&bytes(13, input, nodes), None)
+        .unwrap_err()
+        .to_string()
 }
 
 fn count(nodes: &str, input: &str, op: &str) -> usize {
@@ -35,7 +37,11 @@ fn numbers_from_none_are_limited_together() {
         nodes += &format!("u{at} = Reshape(t, [{} -1]); ", [1, 2, 4, 5, 8][at % 5]);
     }
     let loaded = parse(&bytes(13, "N 5", &(nodes + "y = Relu(x)")), None).unwrap();
-    let notice = loaded.notices.first().map(String::as_str).unwrap_or_default();
+    let notice = loaded
+        .notices
+        .first()
+        .map(String::as_str)
+        .unwrap_or_default();
     assert!(notice.contains("numbers from none"), "{notice}");
 }
 
@@ -46,7 +52,10 @@ fn products_of_constants_are_limited_together() {
     for at in 1..=10 {
         nodes += &format!("m{at} = MatMul(m{}, m0); ", at - 1);
     }
-    assert_eq!(count(&(nodes + "y = Add(x, m10)"), "N 512 512", "MatMul"), 6);
+    assert_eq!(
+        count(&(nodes + "y = Add(x, m10)"), "N 512 512", "MatMul"),
+        6
+    );
 }
 
 #[test]
@@ -60,8 +69,16 @@ fn sums_of_constants_are_limited_together() {
     for at in 1..1499 {
         sum += &format!("; t{at} = Add(t{}, s{})", at - 1, at + 1);
     }
-    let left = parse(&bytes(11, "N 1", &(nodes + &sum + "; y = Add(x, t1498)")), None).unwrap();
-    let reduces = left.graph.nodes().iter().filter(|node| node.op.name() == "Reduce");
+    let left = parse(
+        &bytes(11, "N 1", &(nodes + &sum + "; y = Add(x, t1498)")),
+        None,
+    )
+    .unwrap();
+    let reduces = left
+        .graph
+        .nodes()
+        .iter()
+        .filter(|node| node.op.name() == "Reduce");
     assert!(reduces.count() > 1000);
 }
 
@@ -75,7 +92,11 @@ fn a_weight_that_convolutions_share_is_not_copied_for_each() {
     let graph = file.graph.as_mut().expect("the model has a graph");
     graph.initializer.push(weight);
     let loaded = parse(&file.encode_to_vec(), None).unwrap();
-    let weights = loaded.graph.nodes().iter().filter(|node| node.name.starts_with('w'));
+    let weights = loaded
+        .graph
+        .nodes()
+        .iter()
+        .filter(|node| node.name.starts_with('w'));
     assert_eq!(weights.count(), 1);
 }
 
@@ -86,7 +107,10 @@ fn axes_are_limited() {
     let error = refused(&format!("y = Add(x, {{{many}: 1.0}})"), "N");
     assert!(error.contains("\"constant_0\": has 65 axes"), "{error}");
     let error = refused(&format!("y = Reshape(x, [-1 {many}])"), "N 1");
-    assert!(error.contains("\"y\" (Reshape): has a result of 66 axes"), "{error}");
+    assert!(
+        error.contains("\"y\" (Reshape): has a result of 66 axes"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -112,7 +136,10 @@ fn many_constants_that_begin_alike_are_not_all_compared() {
 fn weights_of_one_name_are_numbered_at_once() {
     let mut nodes = "a0 = Add(x, {2: 1 2})".to_owned();
     for at in 1..3000 {
-        nodes += &format!("; w{at} = Add(constant_0, {at}.5); a{at} = Add(a{}, w{at})", at - 1);
+        nodes += &format!(
+            "; w{at} = Add(constant_0, {at}.5); a{at} = Add(a{}, w{at})",
+            at - 1
+        );
     }
     let loaded = parse(&bytes(13, "N 2", &(nodes + "; y = Relu(a2999)")), None).unwrap();
     let named = |name: &str| loaded.graph.nodes().iter().any(|node| node.name == name);
@@ -145,14 +172,19 @@ fn graphs_within_graphs_end_somewhere() {
         graph.node.append(&mut inner.node);
         let error = parse(&file.encode_to_vec(), None).unwrap_err().to_string();
         // Decoding stops at a hundred messages one within the other.
-        let says = if depth < 40 { "\"z\" (If)" } else { "recursion" };
+        let says = if depth < 40 {
+            "\"z\" (If)"
+        } else {
+            "recursion"
+        };
         assert!(error.contains(says), "{depth}: {error}");
     }
 }
 
 #[test]
 fn constants_of_zeros_and_ones_are_still_neutral() {
-    let nodes = "a = Add(x, {2: 0 0}); b = Mul(a, {2: 1 1}); c = Sub(b, 0.0); d = Div(c, 1.0); y = Relu(d)";
+    let nodes =
+        "a = Add(x, {2: 0 0}); b = Mul(a, {2: 1 1}); c = Sub(b, 0.0); d = Div(c, 1.0); y = Relu(d)";
     assert_eq!(count(nodes, "N 2", Op::Relu.name()), 1);
     for op in ["Add", "Mul", "Sub", "Div"] {
         assert_eq!(count(nodes, "N 2", op), 0, "{op}");

@@ -90,7 +90,10 @@ fn weights_beside_the_model_stay_in_its_folder() {
         ("weights.bin", "-4", "has the offset \"-4\""),
     ] {
         let error = refused(read(Some(&home), at(location, offset)));
-        assert!(error.contains(says) && error.contains("\"w\""), "{location}: {error}");
+        assert!(
+            error.contains(says) && error.contains("\"w\""),
+            "{location}: {error}"
+        );
     }
     let error = refused(read(None, at("weights.bin", "0")));
     assert!(error.contains("load it by its path"), "{error}");
@@ -109,7 +112,9 @@ fn links_folders_and_pipes_are_no_files_of_weights() {
     std::fs::write(folder.0.join("secret.bin"), [0; 8]).unwrap();
     std::os::unix::fs::symlink(folder.0.join("secret.bin"), home.join("link")).unwrap();
     std::fs::create_dir(home.join("folder")).unwrap();
-    let made = std::process::Command::new("mkfifo").arg(home.join("pipe")).status();
+    let made = std::process::Command::new("mkfifo")
+        .arg(home.join("pipe"))
+        .status();
     assert!(made.unwrap().success());
     for (location, says) in [
         ("link", "outside"),
@@ -119,7 +124,10 @@ fn links_folders_and_pipes_are_no_files_of_weights() {
     ] {
         let weight = elsewhere("w", &[2], &[("location", location)]);
         let error = refused(read(Some(&home), vec![weight]));
-        assert!(error.contains(says) && error.contains("\"w\""), "{location}: {error}");
+        assert!(
+            error.contains(says) && error.contains("\"w\""),
+            "{location}: {error}"
+        );
     }
 }
 
@@ -133,5 +141,8 @@ fn one_part_of_a_file_cannot_be_read_until_the_memory_is_full() {
     file.set_len(1 << 33).unwrap();
     let weights = (0..3).map(|at| elsewhere(&format!("w{at}"), &[1 << 31], &data));
     let error = refused(read(Some(&home), weights.collect()));
-    assert!(error.contains("\"w2\"") && error.contains("16 GiB"), "{error}");
+    assert!(
+        error.contains("\"w2\"") && error.contains("16 GiB"),
+        "{error}"
+    );
 }

@@ -105,7 +105,8 @@ fn every_fault_is_named() {
 
 fn tensor_type(model: &mut ModelProto) -> &mut TensorTypeProto {
     let info = graph(model).input[0].r#type.as_mut();
-    info.and_then(|info| info.tensor_type.as_mut()).expect("x is a tensor")
+    info.and_then(|info| info.tensor_type.as_mut())
+        .expect("x is a tensor")
 }
 
 fn graph(model: &mut ModelProto) -> &mut crate::proto::GraphProto {
