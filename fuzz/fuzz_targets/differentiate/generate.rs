@@ -308,7 +308,7 @@ fn moved(
                     bytes.int_in_range(1..=2)?,
                 ),
             };
-            // rten 0.27 panics at five axes or more with a step other than 1.
+            // rten 0.27 panics at five axes or more with a negative step.
             let steps = if rank > 4 { 1 } else { steps };
             let op = Op::Slice {
                 axes: vec![axis],
