@@ -38,14 +38,16 @@ pub(crate) fn graph(bytes: &mut Unstructured) -> Result<(Graph, ValueId)> {
     Ok((graph, floats[floats.len() - 1]))
 }
 
-/// Numbers without two alike, so that no two values tie by chance.
+/// Numbers without two alike, so that no two values tie by chance, and further from 0 than a step goes: many kinks
+/// there at once would look smooth.
 pub(crate) fn values(bytes: &mut Unstructured, shape: &[usize]) -> Result<Tensor> {
     let count: usize = shape.iter().product();
     let mut values = Vec::with_capacity(count);
     for at in 0..count {
         let coarse: i8 = bytes.arbitrary()?;
         let fine = (at as f32 * 0.618_034).fract() - 0.5;
-        values.push(f32::from(coarse) / 64.0 + 0.007 * fine);
+        let value = f32::from(coarse) / 64.0 + 0.007 * fine;
+        values.push(value + 0.05_f32.copysign(value));
     }
     Ok(Tensor::f32(shape, values).expect("as many values as the shape has"))
 }
@@ -308,7 +310,7 @@ fn moved(
                     bytes.int_in_range(1..=2)?,
                 ),
             };
-            // rten 0.27 panics at five axes or more with a step other than 1.
+            // rten 0.27 panics at five axes or more with a negative step.
             let steps = if rank > 4 { 1 } else { steps };
             let op = Op::Slice {
                 axes: vec![axis],
