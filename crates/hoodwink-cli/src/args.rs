@@ -14,6 +14,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use hoodwink::{
     data::{DataOptions, Dataset, Resize, Transform, read_class_names},
     engine::{self, Engine},
+    lint::{self, Finding},
     model::Classifier,
     oracle::batcher::Crew,
     preprocessing::{Channels, InputRange, Layout, Preprocessing},
@@ -193,7 +194,7 @@ enum Size {
 /// What the flags and `MODEL.toml` say together; flags win.
 pub(crate) struct Prepared {
     /// How the file is read.
-    options: LoadOptions,
+    pub(crate) options: LoadOptions,
     /// Part of the graph.
     pub(crate) preprocessing: Preprocessing,
     /// Done to every picture when it is loaded.
@@ -266,6 +267,32 @@ impl ModelArgs {
         })
     }
 
+    /// What looks wrong about the model, its preprocessing and the labels of the data.
+    pub(crate) fn lint(
+        &self,
+        prepared: &Prepared,
+        model: &Classifier,
+        data: &Dataset,
+        depth: lint::Depth,
+    ) -> Result<Vec<Finding>> {
+        let engine = self.engine()?;
+        let open = |preprocessing: &Preprocessing| {
+            Classifier::open_with(
+                &self.model,
+                &prepared.options,
+                preprocessing,
+                engine.clone(),
+            )
+        };
+        Ok(lint::lint(
+            model,
+            &prepared.preprocessing,
+            &open,
+            data,
+            depth,
+        )?)
+    }
+
     /// The engine the flags name.
     pub(crate) fn engine(&self) -> Result<Arc<dyn Engine>> {
         self.engine.open()
@@ -284,6 +311,16 @@ impl ModelArgs {
 }
 
 impl DataArgs {
+    /// All of the data at a path.
+    pub(crate) fn of(data: PathBuf, labels: Option<PathBuf>) -> Self {
+        Self {
+            data,
+            labels,
+            skip: 0,
+            limit: None,
+        }
+    }
+
     /// The data set, its pictures as the model wants them: grey or in colour as it eats them, resized and cropped.
     pub(crate) fn open(&self, prepared: &Prepared, model: &Classifier) -> Result<Dataset> {
         let mut data = self.open_with(Transform {

@@ -36,6 +36,8 @@ enum Command {
 pub(crate) enum Status {
     /// It did what was asked.
     Done,
+    /// What was asked about is not as it should be.
+    GateFailed,
     /// It was interrupted and can be taken up again.
     Interrupted,
 }
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(Status::Done) => ExitCode::SUCCESS,
+        Ok(Status::GateFailed) => ExitCode::FAILURE,
         Ok(Status::Interrupted) => ExitCode::from(2),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

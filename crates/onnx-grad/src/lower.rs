@@ -101,10 +101,25 @@ fn lower_node(
             })
         }
         Op::Elu { alpha } if !portable => composite(graph, &|v| Ok(elu(v[0], *alpha).id)),
-        // rten 0.27 has four more gaps: pooling has no dilations, of equal maxima ArgMax takes the last, the sign of 0
+        // rten 0.27 has five more gaps: it fails on slices backwards of five and more axes, pooling has no dilations, of equal maxima ArgMax takes the last, the sign of 0
         // is 1, and Cast cuts fractions off before it asks whether a number is 0.
         Op::MaxPool(pool) if portable && dilated(pool) => {
             composite(graph, &|v| Ok(max_pool(pool, v[0])?.id))
+        }
+        Op::Slice {
+            axes,
+            starts,
+            ends,
+            steps,
+        } if portable && node.shape.len() > 4 && steps.iter().any(|&step| step < 0) => {
+            composite(graph, &|v| {
+                let parts = axes.iter().zip(starts).zip(ends).zip(steps);
+                Ok(parts
+                    .fold(v[0], |x, (((&axis, &start), &end), &step)| {
+                        part(x, axis, start, end, step)
+                    })
+                    .id)
+            })
         }
         Op::Sign if portable => composite(graph, &|v| Ok(sign(v[0], node.dtype).id)),
         Op::Cast { to: DType::Bool } if portable && graph.node(inputs[0]).dtype == DType::F32 => {
@@ -228,6 +243,25 @@ fn arg_max(axis: usize, x: Expr<'_>) -> Result<Expr<'_>> {
         as_float(x.equal(x.reduce(Reduction::Max, [axis]))) * x.tape().floats(sides, ranks);
     let rank = ranked.reduce(Reduction::Max, [axis]);
     Ok((count as f32 - rank).apply(Op::Cast { to: DType::I64 }))
+}
+
+/// Part of one axis; backwards by its indices.
+fn part(x: Expr<'_>, axis: usize, start: i64, end: i64, step: i64) -> Expr<'_> {
+    if step > 0 {
+        return x.apply(Op::Slice {
+            axes: vec![axis],
+            starts: vec![start],
+            ends: vec![end],
+            steps: vec![step],
+        });
+    }
+    let indices = (0..)
+        .map(|at| start + at * step)
+        .take_while(|&index| index > end);
+    let indices = x
+        .tape()
+        .constant(Tensor::vector(&indices.collect::<Vec<_>>()));
+    x.with(Op::Gather { axis }, indices)
 }
 
 fn sign(x: Expr<'_>, dtype: DType) -> Expr<'_> {

@@ -7,7 +7,7 @@ use windows::{conv, conv_transpose, pooled};
 use crate::{
     Error, Result,
     graph::{Dim, Node},
-    op::Op,
+    op::{Op, PadMode},
     tensor::DType,
 };
 
@@ -242,10 +242,21 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
             inputs[0].dtype,
             sliced(inputs[0], axes, starts, ends, steps)?,
         )),
-        Op::Pad { before, after, .. } => {
+        Op::Pad {
+            mode,
+            before,
+            after,
+        } => {
             let rank = inputs[0].shape.len();
             if before.len() != rank || after.len() != rank {
                 return Err(Error::invalid("has pads of another rank than its input"));
+            }
+            let mirrors_too_much = (0..rank).any(|axis| match inputs[0].shape[axis] {
+                Dim::Fixed(side) => before[axis].max(after[axis]) >= side.max(1),
+                Dim::Batch(_) => false,
+            });
+            if *mode == PadMode::Reflect && mirrors_too_much {
+                return Err(Error::invalid("mirrors more than there is"));
             }
             let shape =
                 (0..rank).map(

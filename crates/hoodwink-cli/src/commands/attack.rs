@@ -14,6 +14,7 @@ use hoodwink::{
     attacks::{self, ATTACKS, AttackOptions, Entry, LossName, StepRule},
     data::Dataset,
     evaluate::{Evaluation, Threat, Trial},
+    lint,
     model::{Classifier, Company},
     oracle::{Access, Spent},
     report,
@@ -25,13 +26,16 @@ use hoodwink::{
     threat::{Eps, Norm, TargetChoice},
 };
 
-use super::{Format, warn_of_guessing};
+use super::{Format, warning};
 use crate::{
     Status,
     args::{self, CrewArgs, DataArgs, ModelArgs, Prepared},
     interrupt,
     progress::{Progress, complain},
 };
+
+/// Pictures that the model is asked about before a run, to find gross mistakes; `hoodwink inspect` takes more.
+const LINTED_PICTURES: usize = 48;
 
 /// Attack a model on a data set, and write a run folder with its report.
 ///
@@ -110,6 +114,9 @@ pub(crate) struct Args {
     /// Most gradients for each picture and attack
     #[arg(long, value_name = "N", help_heading = "Threat")]
     max_gradients: Option<u64>,
+    /// Do not look for wrong preprocessing and labels first
+    #[arg(long)]
+    no_lint: bool,
     /// Seed of all randomness
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -134,9 +141,6 @@ pub(crate) fn run(args: &Args, again: &str) -> Result<Status> {
     };
     let report = report::write(&folder)?;
     let summary = Summary::of(folder.run(), &folder.rows()?, folder.timing()?.as_ref());
-    if let Some(attack) = summary.attacks.first() {
-        warn_of_guessing(&attack.clean_accuracy, folder.run().model.classes);
-    }
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Json => {
@@ -161,6 +165,16 @@ pub(crate) fn attack(args: &Args, again: &str) -> Result<Option<RunFolder>> {
     data.labels()?;
     for notice in model.notices().iter().chain(data.notices()) {
         complain(&format!("note: {notice}"));
+    }
+    if !args.no_lint {
+        let depth = lint::Depth {
+            pictures: LINTED_PICTURES,
+            always_search: false,
+            threads: args.crew.resolve().threads,
+        };
+        for finding in args.model.lint(&prepared, &model, &data, depth)? {
+            complain(&warning(&finding));
+        }
     }
     let class_names = prepared.class_names(&model, &data)?;
     let record = args.record(&prepared, &model, &data, class_names, recipes)?;

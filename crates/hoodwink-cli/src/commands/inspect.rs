@@ -1,25 +1,32 @@
-//! `hoodwink inspect`: what a model file holds, and what an attacker can be given.
+//! `hoodwink inspect`: what a model file holds, what an attacker can be given, and whether pictures fit.
 
 use std::{
     fmt::{Display, Write as _},
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+use hoodwink::lint::{Depth, Finding};
 use onnx_grad::inspect::{
     Access, Classifier, Cost, File, Inspection, Level, Side, Signature, inspect,
 };
 
-use super::Format;
+use serde::Serialize;
+
+use super::{Format, warning};
 use crate::{
     Status,
-    args::{ReadArgs, text},
+    args::{DataArgs, ModelArgs, Prepared, text},
     progress::complain,
 };
 
-/// Show what a model file holds, what it costs to run, and how far gradients get.
+/// Show what a model file holds, what it costs to run, and how far gradients get; with pictures, what looks wrong.
+///
+/// With labelled pictures the model is asked about some of them, also with other preprocessing, to find mistakes that would
+/// spoil every figure: wrong mean, range or order of channels, shifted or permuted labels, saturated or random answers.
+/// Something found is exit status 1.
 ///
 /// A model that cannot be attacked is shown as far as its file goes, with every operator that stands in the way; the
 /// exit status is then 2.
@@ -27,6 +34,9 @@ use crate::{
 #[command(after_help = "Examples:
   hoodwink inspect resnet.onnx
   hoodwink inspect detector.onnx --scores class_scores --input-side 224x224
+
+  Do these pictures, labels and flags belong to this model?
+    hoodwink inspect resnet.onnx photos/ --resize 256 --crop 224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 
   Operators that cannot be imported:
     hoodwink inspect model.onnx --format json | jq .file.unsupported
@@ -38,35 +48,89 @@ With --format json one object is printed:
               operators, preprocessing, forward and gradient (each with multiply_adds and
               activation_bytes), obstacles (node, operator, effect, reason); null if not imported
   notices     what differs from the file
-  access      labels, scores, gradients, each with possible and obstacle")]
+  access      labels, scores, gradients, each with possible and obstacle
+  findings    with pictures: mistake, saw, matters, remedy; else null")]
 pub(crate) struct Args {
-    /// The model, an ONNX file
-    model: PathBuf,
     #[command(flatten)]
-    read: ReadArgs,
+    model: ModelArgs,
+    /// Pictures to try the model on, named as for attack
+    data: Option<PathBuf>,
+    /// Labels: an .npy of integers for an array, a CSV table with the columns file and label for a folder
+    #[arg(long, value_name = "FILE", help_heading = "Data", requires = "data")]
+    labels: Option<PathBuf>,
+    /// The most pictures to try
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 300,
+        help_heading = "Data",
+        requires = "data"
+    )]
+    pictures: usize,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
 
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Page<'a> {
+    #[serde(flatten)]
+    inspection: &'a Inspection,
+    findings: Option<&'a [Finding]>,
+}
+
 pub(crate) fn run(args: &Args) -> Result<Status> {
-    let inspection =
-        inspect(&args.model, &args.read.options()).with_context(|| text(&args.model))?;
+    let path = &args.model.model;
+    let prepared = args.model.resolve()?;
+    let inspection = inspect(path, &prepared.options).with_context(|| text(path))?;
+    let findings = match (&args.data, inspection.access.labels.possible) {
+        (Some(data), true) => Some(lint(args, &prepared, data)?),
+        _ => None,
+    };
     let mut out = std::io::stdout().lock();
     match args.format {
         Format::Json => {
-            serde_json::to_writer(&mut out, &inspection)?;
+            let page = Page {
+                inspection: &inspection,
+                findings: findings.as_deref(),
+            };
+            serde_json::to_writer(&mut out, &page)?;
             writeln!(out)?;
         }
-        Format::Table => write!(out, "{}", table(&inspection)?)?,
+        Format::Table => {
+            write!(out, "{}", table(&inspection)?)?;
+            if findings.as_ref().is_some_and(Vec::is_empty) {
+                writeln!(out, "\n{:16}nothing looks wrong", "pictures")?;
+            }
+        }
     }
     for notice in &inspection.notices {
         complain(&format!("note: {notice}"));
     }
-    match &inspection.access.labels.obstacle {
-        Some(obstacle) => bail!("{}: {obstacle}", text(&args.model)),
-        None => Ok(Status::Done),
+    let findings = findings.unwrap_or_default();
+    for finding in &findings {
+        complain(&warning(finding));
     }
+    match &inspection.access.labels.obstacle {
+        Some(obstacle) => bail!("{}: {obstacle}", text(path)),
+        None if findings.is_empty() => Ok(Status::Done),
+        None => Ok(Status::GateFailed),
+    }
+}
+
+fn lint(args: &Args, prepared: &Prepared, data: &Path) -> Result<Vec<Finding>> {
+    let model = args.model.open(prepared)?;
+    let data = DataArgs::of(data.to_owned(), args.labels.clone()).open(prepared, &model)?;
+    for notice in data.notices() {
+        complain(&format!("note: {notice}"));
+    }
+    let depth = Depth {
+        pictures: args.pictures,
+        always_search: true,
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    args.model.lint(prepared, &model, &data, depth)
 }
 
 fn table(inspection: &Inspection) -> Result<String, std::fmt::Error> {

@@ -9,7 +9,7 @@ pub(crate) mod report;
 pub(crate) mod train;
 
 use clap::ValueEnum;
-use hoodwink::stats::Interval;
+use hoodwink::{lint::Finding, stats::Interval};
 
 use crate::progress::complain;
 
@@ -20,6 +20,17 @@ pub(crate) enum Format {
     Table,
     /// One object
     Json,
+}
+
+/// A finding as a warning.
+pub(crate) fn warning(finding: &Finding) -> String {
+    let Finding {
+        saw,
+        matters,
+        remedy,
+        ..
+    } = finding;
+    format!("warning: {saw}; {matters}. Try: {remedy}")
 }
 
 /// Says so if an accuracy may be that of guessing: then most often the preprocessing is not what the model was trained
