@@ -2,6 +2,7 @@
 
 mod bench;
 mod measure;
+mod planted;
 
 use std::{
     env,
@@ -22,6 +23,7 @@ cargo xtask test   formatting, lints, docs, all tests on both engines; installs 
 cargo xtask check  the same without the tests
 cargo xtask goldens   gradients of PyTorch's exports beside PyTorch's own; installs PyTorch into target/torch-env, some 5 GB
 cargo xtask bench peers [NETWORK]   speed of gradients beside PyTorch: benches/results; installs PyTorch into target/bench-env
+cargo xtask measure lint   which planted mistakes are found: docs/lint.md
 cargo xtask measure [MODEL]   robust accuracies of published models beside reference figures: docs/measured.md
 ";
 
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["check"] => check(),
         ["goldens"] => goldens(),
         ["measure"] => measure::measure(None),
+        ["measure", "lint"] => planted::measure(),
         ["measure", only] => measure::measure(Some(only)),
         ["bench", "peers"] => bench::peers(None),
         ["bench", "peers", only] => bench::peers(Some(only)),

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Mistake, is_better, percent, prediction, rights};
+use super::{Explained, Finding, Mistake, is_better, percent, prediction, rights};
 
 const MATTERS: &str =
     "pictures that the model knows count as mistakes, and attacks start from the wrong class";
 
 /// What the predictions say about the labels, if it is not that they are right.
-pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Finding> {
+pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> {
     let now = rights(answers, labels);
     let majority = by_majority(answers, labels);
     let shifted = [1, -1].into_iter().find_map(|by| {
@@ -20,7 +20,7 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Finding> {
         (is_better(&now, &moved) && explains).then_some((by, moved))
     });
     if let Some((by, moved)) = shifted {
-        return Some(Finding {
+        let finding = Finding {
             mistake: Mistake::Labels,
             saw: format!(
                 "{:.1}% of {} pictures are taken for the class {} their label, {:.1}% for the label",
@@ -35,13 +35,17 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Finding> {
             } else {
                 "take 1 off every label: labels count from 0".into()
             },
+        };
+        return Some(Explained {
+            finding,
+            percent: percent(&moved),
         });
     }
     let moved = majority;
     if !is_better(&now, &moved) || percent(&moved) < 2.0 * percent(&now) {
         return None;
     }
-    Some(Finding {
+    let finding = Finding {
         mistake: Mistake::Labels,
         saw: format!(
             "pictures of one label are mostly taken for one other class ({}): {:.1}% of {} would be right if labels meant \
@@ -55,12 +59,27 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Finding> {
         remedy: "bring the labels into the order of the model's classes: --class-names FILE with folders called by the \
                  classes' names, or a labels.csv"
             .into(),
+    };
+    Some(Explained {
+        finding,
+        percent: percent(&moved),
     })
 }
 
-/// Whether each picture is taken for the class that most other pictures of its label are taken for.
+/// Whether each picture is taken for the class that most other pictures of its label are taken for. A class that pictures of
+/// several labels are taken for counts for the label that has most of them: a model that sees one class everywhere is no
+/// sign of exchanged labels.
 fn by_majority(answers: &[Vec<f32>], labels: &[usize]) -> Vec<bool> {
     let counts = counts(answers, labels);
+    let mut claims: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+    for (&label, classes) in &counts {
+        for (&class, &count) in classes {
+            let claim = claims.entry(class).or_insert((label, count));
+            if count > claim.1 {
+                *claim = (label, count);
+            }
+        }
+    }
     (answers.iter().zip(labels))
         .map(|(answer, label)| {
             let own = prediction(answer);
@@ -70,7 +89,12 @@ fn by_majority(answers: &[Vec<f32>], labels: &[usize]) -> Vec<bool> {
                 .map(|(&class, &count)| (class, count - usize::from(class == own)));
             let most = others.clone().map(|(_, count)| count).max().unwrap_or(0);
             let mut winners = others.filter(|&(_, count)| count == most && most > 0);
-            winners.next().is_some_and(|(class, _)| class == own) && winners.next().is_none()
+            let is_own =
+                winners.next().is_some_and(|(class, _)| class == own) && winners.next().is_none();
+            is_own
+                && claims
+                    .get(&own)
+                    .is_some_and(|(claimant, _)| claimant == label)
         })
         .collect()
 }
@@ -114,7 +138,7 @@ mod tests {
                     .collect()
             })
             .collect();
-        find(&answers, &labels).map(|finding| finding.saw)
+        find(&answers, &labels).map(|found| found.finding.saw)
     }
 
     #[test]

@@ -43,9 +43,18 @@ const CIFAR: [Scaling; 2] = [
 
 const MNIST: Scaling = (&[0.1307], &[0.3081], InputRange::ZeroToOne);
 
+/// Preprocessing that might be the right one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Variant {
+    pub(super) preprocessing: Preprocessing,
+    /// Whether it differs from what was said in the order of the channels alone. Losses can then be compared, since values
+    /// stay as large as they were.
+    pub(super) reordered: bool,
+}
+
 /// Other preprocessing that a model of such pictures, `[channels, height, width]`, may have been trained with; the
 /// commonest first.
-pub(super) fn variants(said: &Preprocessing, shape: [usize; 3]) -> Vec<Preprocessing> {
+pub(super) fn variants(said: &Preprocessing, shape: [usize; 3]) -> Vec<Variant> {
     let [channels, height, width] = shape;
     let mut scalings = PLAIN.to_vec();
     match channels {
@@ -71,23 +80,29 @@ pub(super) fn variants(said: &Preprocessing, shape: [usize; 3]) -> Vec<Preproces
                     Channels::Bgr => values.iter().rev().copied().collect(),
                 }
             };
-            variants.push(Preprocessing {
-                mean: ordered(mean),
-                std: ordered(std),
-                input_range,
-                channels: order,
-                layout: said.layout,
+            variants.push(Variant {
+                preprocessing: Preprocessing {
+                    mean: ordered(mean),
+                    std: ordered(std),
+                    input_range,
+                    channels: order,
+                    layout: said.layout,
+                },
+                reordered: false,
             });
         }
-        // What was said, but for the order of the channels.
+        // What was said, but for the order of the channels, the values in either order.
         let mut reordered = said.clone();
         reordered.channels = order;
-        variants.push(reordered.clone());
-        reordered.mean.reverse();
-        reordered.std.reverse();
-        variants.push(reordered);
+        let mut reversed = reordered.clone();
+        reversed.mean.reverse();
+        reversed.std.reverse();
+        variants.extend([reordered, reversed].map(|preprocessing| Variant {
+            preprocessing,
+            reordered: true,
+        }));
     }
-    variants.retain(|variant| variant != said);
+    variants.retain(|variant| variant.preprocessing != *said);
     variants
 }
 
@@ -128,16 +143,21 @@ mod tests {
         for (shape, least) in [([3, 32, 32], 15), ([3, 224, 224], 11), ([1, 28, 28], 3)] {
             let found = variants(&said, shape);
             assert!(found.len() >= least, "{shape:?}: {}", found.len());
-            assert!(!found.contains(&said));
+            assert!(found.iter().all(|variant| variant.preprocessing != said));
         }
     }
 
     #[test]
     fn flags_are_those_of_the_command_line() {
         let found = variants(&Preprocessing::default(), [3, 224, 224]);
-        let caffe = found.iter().map(flags).find(|flags| {
-            flags.contains("--channels bgr") && flags.contains("0..255 ") && flags.contains("mean")
-        });
+        let caffe = found
+            .iter()
+            .map(|variant| flags(&variant.preprocessing))
+            .find(|flags| {
+                flags.contains("--channels bgr")
+                    && flags.contains("0..255 ")
+                    && flags.contains("mean")
+            });
         let expected = "--mean 0.40761,0.45796,0.48502 --input-range 0..255 --channels bgr";
         assert_eq!(caffe.unwrap(), expected);
     }
