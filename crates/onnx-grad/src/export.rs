@@ -280,6 +280,13 @@ impl<'a> Writer<'a> {
                 int("axis", *axis as i64),
                 int("keepdims", i64::from(*keep_dims)),
             ],
+            Op::TopK { axis, k, largest } => {
+                inputs.push(self.integers(&name, "k", &[*k as i64]));
+                vec![
+                    int("axis", *axis as i64),
+                    int("largest", i64::from(*largest)),
+                ]
+            }
             Op::Reshape { shape } => {
                 let sides: Vec<i64> = shape
                     .iter()
@@ -337,7 +344,12 @@ impl<'a> Writer<'a> {
             }
             _ => Vec::new(),
         };
-        self.push(op_type, inputs, name, attributes);
+        self.push(op_type, inputs, name.clone(), attributes);
+        if let (Op::TopK { .. }, Some(node)) = (&node.op, self.written.node.last_mut()) {
+            // The elements come first, the indices second.
+            let elements = format!("{name}/elements");
+            node.output.insert(0, elements);
+        }
         Ok(())
     }
 

@@ -78,6 +78,7 @@ fn lower_node(
         } => composite(graph, &|v| {
             Ok(conv_weight_grad(convolution, kernel, v[0], v[1])?.id)
         }),
+        Op::StraightThrough => Ok(inputs[0]),
         Op::Gelu { tanh } => composite(graph, &|v| Ok(gelu(v[0], *tanh).id)),
         Op::AveragePool {
             pool,

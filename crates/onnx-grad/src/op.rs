@@ -46,6 +46,8 @@ operators! {
 
     /// `|x|`.
     Abs;
+    /// Inverse tangent.
+    Atan;
     /// Smallest integer not below `x`.
     Ceil;
     /// `cos x`.
@@ -128,6 +130,9 @@ operators! {
     /// `condition ? a : b`, broadcasting. Inputs: condition, a, b.
     Where;
 
+    /// The value of the first input with the gradient of the second, of the same shape. Lowered on export.
+    StraightThrough;
+
     /// Matrix product with NumPy's batch rules.
     MatMul;
     /// `alpha * A' B' + beta * C` on matrices. Inputs: A, B and, optionally, C.
@@ -158,6 +163,8 @@ operators! {
 
     /// Reduction over axes.
     Reduce { #[doc = "What is computed."] kind: Reduction, #[doc = "Axes, ascending."] axes: Vec<usize>, #[doc = "Whether reduced axes stay with side 1."] keep_dims: bool };
+    /// Indices of the `k` largest or smallest elements along an axis, the most extreme first.
+    TopK { #[doc = "The axis."] axis: usize, #[doc = "How many."] k: usize, #[doc = "Whether the largest are meant."] largest: bool };
     /// Index of the first maximum along an axis.
     ArgMax { #[doc = "The axis."] axis: usize, #[doc = "Whether the axis stays with side 1."] keep_dims: bool };
 

@@ -89,8 +89,13 @@ pub(crate) struct FunctionProto {
     pub(crate) output: Vec<String>,
     #[prost(message, repeated, tag = "7")]
     pub(crate) node: Vec<NodeProto>,
+    #[prost(message, repeated, tag = "9")]
+    pub(crate) opset_import: Vec<OperatorSetIdProto>,
     #[prost(string, tag = "10")]
     pub(crate) domain: String,
+    /// Attributes that a call may leave out, with the values they then have.
+    #[prost(message, repeated, tag = "11")]
+    pub(crate) attribute_proto: Vec<AttributeProto>,
 }
 
 /// An attribute; `kind` says which field is in use.
@@ -116,6 +121,9 @@ pub(crate) struct AttributeProto {
     pub(crate) ints: Vec<i64>,
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub(crate) strings: Vec<Vec<u8>>,
+    /// Inside a function: the attribute of the call whose value this one has; empty if it has its own.
+    #[prost(string, tag = "21")]
+    pub(crate) ref_attr_name: String,
 }
 
 /// Kinds of attributes.

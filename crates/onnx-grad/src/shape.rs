@@ -36,7 +36,8 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
             }
             Ok(first())
         }
-        Op::Ceil
+        Op::Atan
+        | Op::Ceil
         | Op::Cos
         | Op::Elu { .. }
         | Op::Erf
@@ -83,6 +84,15 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
             expect_same_type(inputs[1], inputs[2])?;
             let branches = broadcast(&inputs[1].shape, &inputs[2].shape)?;
             Ok((inputs[1].dtype, broadcast(&inputs[0].shape, &branches)?))
+        }
+        Op::StraightThrough => {
+            if inputs[0].shape != inputs[1].shape {
+                return Err(Error::invalid(
+                    "has a value and a surrogate of unlike shapes",
+                ));
+            }
+            expect_type(inputs[1], DType::F32)?;
+            float_first()
         }
         Op::Gate { .. } => {
             if inputs[0].shape != inputs[1].shape {
@@ -161,6 +171,18 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
                 expect_axis(axis, inputs[0])?;
             }
             Ok((inputs[0].dtype, reduced(&inputs[0].shape, axes, *keep_dims)))
+        }
+        Op::TopK { axis, k, .. } => {
+            expect_axis(*axis, inputs[0])?;
+            let mut shape = inputs[0].shape.clone();
+            if !matches!(shape[*axis], Dim::Fixed(side) if *k <= side) {
+                return Err(Error::invalid(format!(
+                    "picks {k} of a side of {}",
+                    shape[*axis]
+                )));
+            }
+            shape[*axis] = Dim::Fixed(*k);
+            Ok((DType::I64, shape))
         }
         Op::ArgMax { axis, keep_dims } => {
             expect_axis(*axis, inputs[0])?;
@@ -301,6 +323,7 @@ fn arity(op: &Op) -> (usize, usize) {
         | Op::MatMul
         | Op::ConvWeightGrad { .. }
         | Op::Gate { .. }
+        | Op::StraightThrough
         | Op::Gather { .. }
         | Op::GatherElements { .. } => (2, 2),
         Op::Where | Op::ScatterAdd { .. } | Op::MaxPoolGrad(_) => (3, 3),

@@ -1,5 +1,6 @@
 //! Repository chores. `cargo xtask test` is the one test command.
 
+mod bench;
 mod measure;
 
 use std::{
@@ -20,16 +21,21 @@ const USAGE: &str = "\
 cargo xtask test   formatting, lints, docs, all tests on both engines; installs ONNX Runtime into target/test-env
 cargo xtask check  the same without the tests
 cargo xtask goldens   gradients of PyTorch's exports beside PyTorch's own; installs PyTorch into target/torch-env, some 5 GB
+cargo xtask bench peers [NETWORK]   speed of gradients beside PyTorch: benches/results; installs PyTorch into target/bench-env
 cargo xtask measure [MODEL]   robust accuracies of published models beside reference figures: docs/measured.md
 ";
 
 fn main() -> ExitCode {
-    let mut arguments = env::args().skip(1);
-    let result = match (arguments.next().as_deref(), arguments.next()) {
-        (Some("test"), None) => check().and_then(|()| test()),
-        (Some("check"), None) => check(),
-        (Some("goldens"), None) => goldens(),
-        (Some("measure"), only) => measure::measure(only.as_deref()),
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let result = match words[..] {
+        ["test"] => check().and_then(|()| test()),
+        ["check"] => check(),
+        ["goldens"] => goldens(),
+        ["measure"] => measure::measure(None),
+        ["measure", only] => measure::measure(Some(only)),
+        ["bench", "peers"] => bench::peers(None),
+        ["bench", "peers", only] => bench::peers(Some(only)),
         _ => {
             say(USAGE);
             return ExitCode::from(2);

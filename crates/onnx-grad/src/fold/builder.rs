@@ -115,6 +115,30 @@ impl Builder {
         Ok(id)
     }
 
+    /// Appends all of a graph with these values in the place of its inputs; answers its outputs, in order.
+    pub(crate) fn inline(
+        &mut self,
+        name: &str,
+        graph: &Graph,
+        inputs: &[ValueId],
+    ) -> Result<Vec<ValueId>> {
+        let mut given = inputs.iter();
+        let mut ids: Vec<ValueId> = Vec::with_capacity(graph.nodes().len());
+        for node in graph.nodes() {
+            let sources: Vec<ValueId> = node.inputs.iter().map(|id| ids[id.index()]).collect();
+            ids.push(match &node.op {
+                Op::Input => *given
+                    .next()
+                    .ok_or_else(|| Error::invalid("a graph was given too few inputs"))?,
+                Op::Constant(tensor) => self.constant(&node.name, tensor.clone()),
+                op => self.add(name, op.clone(), &sources)?,
+            });
+        }
+        Ok((graph.outputs().iter())
+            .map(|(_, id)| ids[id.index()])
+            .collect())
+    }
+
     /// The input that a node merely repeats.
     fn identity(&self, node: &Node) -> Option<ValueId> {
         let &first = node.inputs.first()?;

@@ -13,7 +13,7 @@ const MAX_PRODUCTS: usize = 1 << 28;
 pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], shape: &[usize]) -> Option<Tensor> {
     let first = *inputs.first()?;
     let elements = match op {
-        Op::Reshape { .. } => first.elements().clone(),
+        Op::Reshape { .. } | Op::StraightThrough => first.elements().clone(),
         Op::Cast { to } => cast(first, *to),
         Op::Transpose { perm } => {
             let strides = strides(first.shape());
@@ -50,6 +50,7 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], shape: &[usize]) -> Option<T
         Op::Concat { axis } => concat(inputs, *axis, shape)?,
         Op::Gather { axis } => gather(first, inputs[1], *axis, shape)?,
         Op::GatherElements { axis } => gather_elements(first, inputs[1], *axis)?,
+        Op::ScatterAdd { axis } => scatter_add(first, inputs[1], inputs[2], *axis)?,
         Op::Reduce { kind, axes, .. } => reduce(first, *kind, axes, shape)?,
         Op::MatMul => matmul(first, inputs[1], shape)?,
         Op::Where => {
@@ -85,6 +86,7 @@ fn unary(op: &Op, x: &Tensor) -> Option<Elements> {
     }
     let apply: fn(f32) -> f32 = match op {
         Op::Abs => f32::abs,
+        Op::Atan => f32::atan,
         Op::Ceil => f32::ceil,
         Op::Cos => f32::cos,
         Op::Exp => f32::exp,
@@ -388,6 +390,25 @@ fn gather_elements(data: &Tensor, indices: &Tensor, axis: usize) -> Option<Eleme
         .map(|(offset, &index)| Some(offset + wrapped(index, data.shape()[axis])? * stride))
         .collect();
     Some(pick(data, from?.into_iter()))
+}
+
+fn scatter_add(data: &Tensor, indices: &Tensor, updates: &Tensor, axis: usize) -> Option<Elements> {
+    let shape = indices.shape();
+    let fits = (0..shape.len()).all(|other| other == axis || shape[other] <= data.shape()[other]);
+    if !fits {
+        return None;
+    }
+    let mut own = strides(data.shape());
+    let stride = std::mem::take(&mut own[axis]) as usize;
+    let to: Option<Vec<usize>> = offsets(shape, &own, 0)
+        .zip(indices.as_i64()?)
+        .map(|(offset, &index)| Some(offset + wrapped(index, data.shape()[axis])? * stride))
+        .collect();
+    let mut sums = data.as_f32()?.to_vec();
+    for (to, &update) in to?.into_iter().zip(updates.as_f32()?) {
+        sums[to] += update;
+    }
+    Some(Elements::F32(sums.into()))
 }
 
 fn reduce(x: &Tensor, kind: Reduction, axes: &[usize], shape: &[usize]) -> Option<Elements> {

@@ -4,7 +4,7 @@ use super::{Value, tensors};
 use crate::{
     Error, Result,
     graph::ValueId,
-    proto::{AttributeProto, AttributeType, NodeProto},
+    proto::{AttributeProto, AttributeType, GraphProto, NodeProto},
     tensor::Tensor,
 };
 
@@ -38,6 +38,15 @@ impl Call<'_> {
             self.name(),
             self.node.op_type
         ))
+    }
+
+    /// The error of a part of the node as the node's.
+    pub(super) fn of_part(&self, error: Error) -> Error {
+        match error {
+            Error::Invalid(message) => self.invalid(message),
+            Error::Unsupported(message) => self.unsupported(message),
+            other => other,
+        }
     }
 
     /// An input, as given.
@@ -140,6 +149,15 @@ impl Call<'_> {
         self.read(name, |attribute| attribute.t.as_ref())?
             .map(|proto| tensors::embedded(proto).map_err(|message| self.invalid(message)))
             .transpose()
+    }
+
+    pub(super) fn graph(&self, name: &str) -> Result<Option<&GraphProto>> {
+        self.read(name, |attribute| attribute.g.as_ref())
+    }
+
+    /// The element type of a tensor attribute, as the file has it.
+    pub(super) fn tensor_type(&self, name: &str) -> Option<i32> {
+        Some(self.attribute(name)?.t.as_ref()?.data_type)
     }
 
     /// A list attribute of `count` non-negative sizes.

@@ -2,6 +2,8 @@
 
 mod batch;
 mod call;
+mod formula;
+mod inline;
 mod ops;
 mod shapes;
 mod tensors;
@@ -18,11 +20,15 @@ use crate::{
     Error, Result,
     fold::{Builder, fold},
     graph::{Dim, Graph, ValueId},
-    proto::{DimensionValue, GraphProto, ModelProto, NodeProto, TensorTypeProto, ValueInfoProto},
+    proto::{
+        DimensionValue, FunctionProto, GraphProto, ModelProto, NodeProto, TensorTypeProto,
+        ValueInfoProto,
+    },
     shape::display,
     tensor::DType,
 };
 use call::{Call, label};
+use inline::Scope;
 use shapes::Sizes;
 
 /// Largest model file, in bytes: the format's own limit. Weights in other files do not count.
@@ -108,7 +114,7 @@ pub fn parse_with(bytes: &[u8], folder: Option<&Path>, options: LoadOptions) -> 
         functions: model
             .functions
             .iter()
-            .map(|function| (function.domain.as_str(), function.name.as_str()))
+            .map(|function| ((function.domain.as_str(), function.name.as_str()), function))
             .collect(),
     };
     let (graph, notices) = source.import()?;
@@ -176,7 +182,8 @@ struct Source<'a> {
     folder: Option<&'a Path>,
     opset: i64,
     options: LoadOptions,
-    functions: BTreeSet<(&'a str, &'a str)>,
+    /// The model's own functions by domain and name.
+    functions: BTreeMap<(&'a str, &'a str), &'a FunctionProto>,
 }
 
 /// What the operators' import functions work on.
@@ -184,6 +191,10 @@ struct Importer {
     builder: Builder,
     freed: bool,
     notices: BTreeSet<String>,
+    /// Element types, as the file has them, of constants that the graph holds as wider integers.
+    narrow_types: BTreeMap<String, i32>,
+    /// How many nodes of functions and branches were read so far.
+    inlined: usize,
 }
 
 impl Source<'_> {
@@ -224,6 +235,8 @@ impl Source<'_> {
             builder: Builder::default(),
             freed: batch == Batch::Freed,
             notices: BTreeSet::new(),
+            narrow_types: BTreeMap::new(),
+            inlined: 0,
         };
         let mut values = BTreeMap::new();
         for (position, input) in self.image_inputs().enumerate() {
@@ -244,11 +257,15 @@ impl Source<'_> {
                 DType::F32 => initializer.name.as_str(),
                 DType::I64 | DType::Bool => "",
             };
+            if tensor.dtype() == DType::I64 {
+                let types = &mut importer.narrow_types;
+                types.insert(initializer.name.clone(), initializer.data_type);
+            }
             let id = importer.builder.constant(name, tensor);
             define(&mut values, &initializer.name, Some(id.into()))?;
         }
         for node in &self.proto.node {
-            self.node(&mut importer, &mut values, node)?;
+            self.node(&mut importer, &mut values, node, self.opset, 0)?;
         }
         let mut graph = self.with_outputs(&importer, &values)?;
         if batch != Batch::One {
@@ -345,8 +362,10 @@ impl Source<'_> {
     fn node(
         &self,
         importer: &mut Importer,
-        values: &mut BTreeMap<String, Option<Value>>,
+        values: &mut Scope,
         node: &NodeProto,
+        opset: i64,
+        depth: usize,
     ) -> Result<()> {
         let name = label(node);
         let op_type = &node.op_type;
@@ -368,24 +387,27 @@ impl Source<'_> {
         let call = Call {
             node,
             inputs,
-            opset: self.opset,
+            opset,
         };
-        if self.functions.contains(&(&node.domain, op_type)) {
-            return Err(
-                call.unsupported("is a function of the model; export with functions inlined")
-            );
-        }
-        if !is_onnx_domain(&node.domain) {
+        let outputs = if let Some(function) = self
+            .functions
+            .get(&(node.domain.as_str(), op_type.as_str()))
+        {
+            self.function(importer, &call, function, depth)?
+        } else if !is_onnx_domain(&node.domain) {
             return Err(call.unsupported(format!(
                 "belongs to the operator set {:?}, this version knows only ONNX's own",
                 node.domain
             )));
-        }
-        let handler = ops::handler(op_type)
-            .ok_or_else(|| call.unsupported("this operator is not supported"))?;
-        let outputs = match shapes::apply(importer, &call, handler)? {
-            Some(outputs) => outputs,
-            None => handler.run(importer, &call)?,
+        } else if op_type == "If" {
+            self.branch(importer, &call, values, depth)?
+        } else {
+            let handler = ops::handler(op_type)
+                .ok_or_else(|| call.unsupported("this operator is not supported"))?;
+            match shapes::apply(importer, &call, handler)? {
+                Some(outputs) => outputs,
+                None => handler.run(importer, &call)?,
+            }
         };
         if node.output.iter().all(String::is_empty) {
             return Err(call.invalid("has no output"));
@@ -400,11 +422,7 @@ impl Source<'_> {
         Ok(())
     }
 
-    fn with_outputs(
-        &self,
-        importer: &Importer,
-        values: &BTreeMap<String, Option<Value>>,
-    ) -> Result<Graph> {
+    fn with_outputs(&self, importer: &Importer, values: &Scope) -> Result<Graph> {
         let mut graph = importer.builder.graph().clone();
         if self.proto.output.is_empty() {
             return Err(Error::invalid("has no output"));
@@ -430,6 +448,11 @@ impl Source<'_> {
 }
 
 impl Importer {
+    /// The element type of an input that is a constant of integers, as the file has it.
+    fn narrow_type(&self, call: &Call, at: usize) -> Option<i32> {
+        self.narrow_types.get(call.node.input.get(at)?).copied()
+    }
+
     fn notice(&mut self, notice: Option<String>) {
         self.notices.extend(notice);
     }
@@ -443,11 +466,7 @@ fn tensor_type(info: &ValueInfoProto) -> Result<&TensorTypeProto> {
 }
 
 /// Enters a value under its name, `None` for an output that is not computed.
-fn define(
-    values: &mut BTreeMap<String, Option<Value>>,
-    name: &str,
-    value: Option<Value>,
-) -> Result<()> {
+fn define(values: &mut Scope, name: &str, value: Option<Value>) -> Result<()> {
     match values.insert(name.to_owned(), value) {
         None => Ok(()),
         Some(_) => Err(Error::invalid(format!("defines the value {name:?} twice"))),

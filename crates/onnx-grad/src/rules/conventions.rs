@@ -194,3 +194,9 @@ fn where_gives_all_to_the_chosen_branch() {
     assert_eq!(floats(&gradients[0]), [0.0, 1.0]);
     assert_eq!(floats(&gradients[1]), [1.0, 0.0]);
 }
+
+#[test]
+fn the_straight_through_rule_takes_value_and_gradient_apart() {
+    let found = gradients(StraightThrough, &[&[1.0, 2.0], &[3.0, 4.0]]);
+    assert_eq!(found, [[0.0, 0.0], [1.0, 1.0]]);
+}

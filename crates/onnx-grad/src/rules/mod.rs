@@ -39,9 +39,11 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
     Ok(Cotangent::Value(match (op, input) {
         // The winner of a window, the gate, the choice of a branch jump.
         (MaxPoolGrad(_), 0 | 1) | (Gate { .. } | Where, 0) => return Ok(Zero),
+        (StraightThrough, 0) => return Ok(Zero),
 
         (Abs, _) => elementwise::abs(x, g),
         (Add, _) => g,
+        (Atan, _) => g / (1.0 + x * x),
         (AveragePool { pool, count_include_pad }, _) => pool::average(pool, *count_include_pad, x, g)?,
         (BatchNormalization { epsilon }, _) => norm::batch(*epsilon, site, input),
         (Cast { to: DType::F32 }, _) => g,
@@ -100,6 +102,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
         (Softmax { axis }, _) => y * (g - (g * y).sum([*axis])),
         (Softplus, _) => g * (x - y).exp(),
         (Sqrt, _) => g / (2.0 * y),
+        (StraightThrough, _) => g,
         (Sub, 0) => g,
         (Sub, _) => -g,
         (Tanh, _) => g * (1.0 - y * y),
@@ -116,7 +119,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
 
         (And | Equal | Greater | GreaterOrEqual | Less | LessOrEqual | Not | Or, _) =>
             return Ok(NotDifferentiable("its result is a truth value")),
-        (ArgMax { .. } | Cast { .. }, _) => return Ok(NotDifferentiable("its result is no float")),
+        (ArgMax { .. } | Cast { .. } | TopK { .. }, _) => return Ok(NotDifferentiable("its result is no float")),
         (MaxPoolGrad(_), _) => return Ok(NotDifferentiable("a second derivative of MaxPool is not implemented")),
     }))
 }

@@ -5,6 +5,7 @@ use crate::{
     graph::ValueId,
     import::{Importer, call::Call, tensors},
     op::Op,
+    tape::Expr,
     tensor::{DType, Tensor},
 };
 
@@ -54,11 +55,11 @@ pub(super) fn pow(importer: &mut Importer, call: &Call) -> Result<ValueId> {
 
 pub(super) fn modulo(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let (a, b) = (call.input(0)?, call.input(1)?);
-    if !call.flag("fmod", false)? && importer.dtype(a) == DType::I64 {
-        return importer.add(call, Op::Mod, &[a, b]);
-    }
-    if importer.dtype(a) != DType::I64 {
-        return Err(call.unsupported("takes the remainder of floats"));
+    let fmod = call.flag("fmod", false)?;
+    match importer.dtype(a) {
+        DType::I64 if fmod => {}
+        DType::F32 if !fmod => return Err(call.invalid("takes floats, which needs fmod = 1")),
+        _ => return importer.add(call, Op::Mod, &[a, b]),
     }
     // Integer division truncates, so this remainder has the dividend's sign, as in C.
     let quotient = importer.add(call, Op::Div, &[a, b])?;
@@ -67,12 +68,22 @@ pub(super) fn modulo(importer: &mut Importer, call: &Call) -> Result<ValueId> {
 }
 
 pub(super) fn cast(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let to = i32::try_from(call.int("to", 0)?).unwrap_or(0);
+    cast_to(importer, call, "to", call.input(0)?)
+}
+
+/// A value as the element type that an attribute names.
+pub(super) fn cast_to(
+    importer: &mut Importer,
+    call: &Call,
+    attribute: &str,
+    x: ValueId,
+) -> Result<ValueId> {
+    let to = i32::try_from(call.int(attribute, 0)?).unwrap_or(0);
     let dtype = tensors::element_type(to).ok_or_else(|| {
         call.unsupported(format!("converts to the type {}", tensors::type_name(to)))
     })?;
     importer.notice(tensors::conversion_notice(to));
-    importer.add(call, Op::Cast { to: dtype }, &[call.input(0)?])
+    importer.add(call, Op::Cast { to: dtype }, &[x])
 }
 
 pub(super) fn cast_like(importer: &mut Importer, call: &Call) -> Result<ValueId> {
@@ -120,19 +131,18 @@ pub(super) fn celu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     if alpha <= 0.0 {
         return Err(call.unsupported(format!("has alpha {alpha}, needs one above 0")));
     }
-    let scale = importer.builder.scalar(alpha);
-    let scaled = importer.add(call, Op::Div, &[call.input(0)?, scale])?;
-    let bent = importer.add(call, Op::Elu { alpha: 1.0 }, &[scaled])?;
-    importer.add(call, Op::Mul, &[bent, scale])
+    importer.formula(call, &[call.input(0)?], |v| {
+        Ok((v[0] / alpha).apply(Op::Elu { alpha: 1.0 }) * alpha)
+    })
 }
 
 /// `gamma * elu(x, alpha)`; the defaults are ONNX's.
 pub(super) fn selu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let alpha = call.float("alpha", 1.673_263_2)?;
     let gamma = call.float("gamma", 1.050_701)?;
-    let bent = unary(importer, call, Op::Elu { alpha })?;
-    let gamma = importer.builder.scalar(gamma);
-    importer.add(call, Op::Mul, &[bent, gamma])
+    importer.formula(call, &[call.input(0)?], |v| {
+        Ok(v[0].apply(Op::Elu { alpha }) * gamma)
+    })
 }
 
 pub(super) fn leaky_relu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
@@ -142,20 +152,27 @@ pub(super) fn leaky_relu(importer: &mut Importer, call: &Call) -> Result<ValueId
 
 /// `x > 0 ? x : slope * x`.
 pub(super) fn p_relu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let (x, slope) = (call.input(0)?, call.input(1)?);
-    let zero = importer.builder.scalar(0.0);
-    let positive = importer.add(call, Op::Greater, &[x, zero])?;
-    let scaled = importer.add(call, Op::Mul, &[x, slope])?;
-    importer.add(call, Op::Where, &[positive, x, scaled])
+    importer.formula(call, &[call.input(0)?, call.input(1)?], |v| {
+        Ok(v[0].greater(0.0).select(v[0], v[0] * v[1]))
+    })
 }
 
 /// `x > alpha ? x : 0`.
 pub(super) fn thresholded_relu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let x = call.input(0)?;
-    let alpha = importer.builder.scalar(call.float("alpha", 1.0)?);
-    let above = importer.add(call, Op::Greater, &[x, alpha])?;
-    let zero = importer.builder.scalar(0.0);
-    importer.add(call, Op::Where, &[above, x, zero])
+    let alpha = call.float("alpha", 1.0)?;
+    importer.formula(call, &[call.input(0)?], |v| {
+        Ok(v[0].greater(alpha).select(v[0], 0.0))
+    })
+}
+
+/// `x` brought nearer to 0 by `bias` where it is farther than `lambd` from it, else 0.
+pub(super) fn shrink(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let bias = call.float("bias", 0.0)?;
+    let edge = call.float("lambd", 0.5)?;
+    importer.formula(call, &[call.input(0)?], |v| {
+        let above = v[0].greater(edge).select(v[0] - bias, 0.0);
+        Ok(v[0].less(-edge).select(v[0] + bias, above))
+    })
 }
 
 pub(super) fn hard_sigmoid(importer: &mut Importer, call: &Call) -> Result<ValueId> {
@@ -173,28 +190,85 @@ pub(super) fn gelu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     unary(importer, call, Op::Gelu { tanh })
 }
 
+/// An operator of one input that is a formula over others.
+pub(super) fn function(
+    importer: &mut Importer,
+    call: &Call,
+    formula: for<'t> fn(Expr<'t>) -> Expr<'t>,
+) -> Result<ValueId> {
+    importer.formula(call, &[call.input(0)?], |v| Ok(formula(v[0])))
+}
+
 /// `x / (1 + |x|)`.
-pub(super) fn softsign(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let size = unary(importer, call, Op::Abs)?;
-    let one = importer.builder.scalar(1.0);
-    let divisor = importer.add(call, Op::Add, &[size, one])?;
-    importer.add(call, Op::Div, &[call.input(0)?, divisor])
+pub(super) fn softsign(x: Expr<'_>) -> Expr<'_> {
+    x / (x.apply(Op::Abs) + 1.0)
+}
+
+/// `x * tanh(softplus(x))`.
+pub(super) fn mish(x: Expr<'_>) -> Expr<'_> {
+    x * x.apply(Op::Softplus).apply(Op::Tanh)
+}
+
+pub(super) fn tan(x: Expr<'_>) -> Expr<'_> {
+    x.apply(Op::Sin) / x.apply(Op::Cos)
+}
+
+/// `atan(x / sqrt(1 - x^2))`, whose argument is infinite at both ends.
+pub(super) fn asin(x: Expr<'_>) -> Expr<'_> {
+    (x / (1.0 - x * x).sqrt()).apply(Op::Atan)
+}
+
+pub(super) fn acos(x: Expr<'_>) -> Expr<'_> {
+    std::f32::consts::FRAC_PI_2 - asin(x)
+}
+
+pub(super) fn sinh(x: Expr<'_>) -> Expr<'_> {
+    (x.exp() - (-x).exp()) * 0.5
+}
+
+pub(super) fn cosh(x: Expr<'_>) -> Expr<'_> {
+    (x.exp() + (-x).exp()) * 0.5
+}
+
+/// `ln(x + sqrt(x^2 + 1))`.
+pub(super) fn asinh(x: Expr<'_>) -> Expr<'_> {
+    (x + (x * x + 1.0).sqrt()).log()
+}
+
+/// `ln(x + sqrt(x^2 - 1))`.
+pub(super) fn acosh(x: Expr<'_>) -> Expr<'_> {
+    (x + (x * x - 1.0).sqrt()).log()
+}
+
+/// `ln((1 + x) / (1 - x)) / 2`.
+pub(super) fn atanh(x: Expr<'_>) -> Expr<'_> {
+    ((x + 1.0) / (1.0 - x)).log() * 0.5
+}
+
+/// Only what is no number differs from itself.
+pub(super) fn is_nan(x: Expr<'_>) -> Expr<'_> {
+    x.equal(x).apply(Op::Not)
+}
+
+pub(super) fn is_inf(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let sides = [
+        (call.flag("detect_positive", true)?, f32::INFINITY),
+        (call.flag("detect_negative", true)?, f32::NEG_INFINITY),
+    ];
+    importer.formula(call, &[call.input(0)?], |v| {
+        let found = sides.into_iter().filter(|(wanted, _)| *wanted);
+        let found = found.map(|(_, infinity)| v[0].equal(infinity));
+        let none = || v[0].equal(v[0]).and(is_nan(v[0]));
+        Ok(found.reduce(|a, b| a.with(Op::Or, b)).unwrap_or_else(none))
+    })
 }
 
 /// `x * sigmoid(alpha * x)`.
 pub(super) fn swish(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let x = call.input(0)?;
-    let alpha = importer.builder.scalar(call.float("alpha", 1.0)?);
-    let scaled = importer.add(call, Op::Mul, &[x, alpha])?;
-    let gate = importer.add(call, Op::Sigmoid, &[scaled])?;
-    importer.add(call, Op::Mul, &[x, gate])
-}
-
-/// `x * tanh(softplus(x))`.
-pub(super) fn mish(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let soft = unary(importer, call, Op::Softplus)?;
-    let gate = importer.add(call, Op::Tanh, &[soft])?;
-    importer.add(call, Op::Mul, &[call.input(0)?, gate])
+    let alpha = call.float("alpha", 1.0)?;
+    importer.formula(call, &[call.input(0)?], |v| {
+        Ok(v[0] * (v[0] * alpha).apply(Op::Sigmoid))
+    })
 }
 
 /// At inference, its input.
@@ -223,6 +297,9 @@ pub(super) fn constant(importer: &mut Importer, call: &Call) -> Result<ValueId> 
     } else {
         return Err(call.unsupported("holds no dense numbers"));
     };
+    if let (Some(data_type), Some(output)) = (call.tensor_type("value"), call.node.output.first()) {
+        importer.narrow_types.insert(output.clone(), data_type);
+    }
     // Some exporters write weights as nodes: only a name makes them weights.
     let is_weight = tensor.dtype() == DType::F32 && tensor.len() > 1;
     let name = if is_weight { call.name() } else { "" };

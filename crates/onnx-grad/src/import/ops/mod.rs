@@ -1,15 +1,29 @@
 //! ONNX operators to those of the representation: one row here and one function in the family's file.
 
+mod attention;
+mod einsum;
 mod elementwise;
+mod grid_sample;
 mod movement;
 mod nn;
+mod norm;
+mod quantize;
 mod reduce;
+mod resize;
+mod scatter;
 mod selection;
 
+use attention::*;
+use einsum::*;
 use elementwise::*;
+use grid_sample::*;
 use movement::*;
 use nn::*;
+use norm::*;
+use quantize::*;
 use reduce::*;
+use resize::*;
+use scatter::*;
 use selection::*;
 
 use super::{Importer, Value, call::Call};
@@ -53,16 +67,24 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
     use Handler::{Many, One};
     &[
         ("Abs", One(|i, c| unary(i, c, Op::Abs))),
+        ("Acos", One(|i, c| function(i, c, acos))),
+        ("Acosh", One(|i, c| function(i, c, acosh))),
         ("Add", One(|i, c| binary(i, c, Op::Add))),
         ("And", One(|i, c| binary(i, c, Op::And))),
         ("ArgMax", One(arg_max)),
         ("ArgMin", One(arg_min)),
+        ("Asin", One(|i, c| function(i, c, asin))),
+        ("Asinh", One(|i, c| function(i, c, asinh))),
+        ("Atan", One(|i, c| unary(i, c, Op::Atan))),
+        ("Atanh", One(|i, c| function(i, c, atanh))),
+        ("Attention", Many(attention)),
         ("AveragePool", One(average_pool)),
         ("BatchNormalization", One(batch_normalization)),
         ("Cast", One(cast)),
         ("CastLike", One(cast_like)),
         ("Ceil", One(|i, c| unary(i, c, Op::Ceil))),
         ("Celu", One(celu)),
+        ("CenterCropPad", One(center_crop_pad)),
         ("Clip", One(clip)),
         ("Concat", One(concat)),
         ("Constant", One(constant)),
@@ -70,24 +92,31 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
         ("Conv", One(conv)),
         ("ConvTranspose", One(conv_transpose)),
         ("Cos", One(|i, c| unary(i, c, Op::Cos))),
+        ("Cosh", One(|i, c| function(i, c, cosh))),
+        ("CumSum", One(cum_sum)),
         ("DepthToSpace", One(depth_to_space)),
+        ("DequantizeLinear", One(dequantize_linear)),
         ("Div", One(|i, c| binary(i, c, Op::Div))),
         ("Dropout", One(dropout)),
+        ("Einsum", One(einsum)),
         ("Elu", One(elu)),
         ("Equal", One(|i, c| binary(i, c, Op::Equal))),
         ("Erf", One(|i, c| unary(i, c, Op::Erf))),
         ("Exp", One(|i, c| unary(i, c, Op::Exp))),
         ("Expand", One(expand)),
+        ("EyeLike", One(eye_like)),
         ("Flatten", One(flatten)),
         ("Floor", One(|i, c| unary(i, c, Op::Floor))),
         ("Gather", One(gather)),
         ("GatherElements", One(gather_elements)),
+        ("GatherND", One(gather_nd)),
         ("Gelu", One(gelu)),
         ("Gemm", One(gemm)),
         (
             "GlobalAveragePool",
             One(|i, c| global_pool(i, c, Reduction::Mean)),
         ),
+        ("GlobalLpPool", One(global_lp_pool)),
         (
             "GlobalMaxPool",
             One(|i, c| global_pool(i, c, Reduction::Max)),
@@ -97,11 +126,16 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
             "GreaterOrEqual",
             One(|i, c| binary(i, c, Op::GreaterOrEqual)),
         ),
+        ("GridSample", One(grid_sample)),
         ("GroupNormalization", One(group_normalization)),
         ("HardSigmoid", One(hard_sigmoid)),
         ("HardSwish", One(|i, c| unary(i, c, Op::HardSwish))),
+        ("Hardmax", One(hardmax)),
         ("Identity", One(|_, c| c.input(0))),
         ("InstanceNormalization", One(instance_normalization)),
+        ("IsInf", One(is_inf)),
+        ("IsNaN", One(|i, c| function(i, c, is_nan))),
+        ("LRN", One(lrn)),
         ("LayerNormalization", One(layer_normalization)),
         ("LeakyRelu", One(leaky_relu)),
         ("Less", One(|i, c| binary(i, c, Op::Less))),
@@ -111,20 +145,29 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
             "LogSoftmax",
             One(|i, c| softmax(i, c, |axis| Op::LogSoftmax { axis })),
         ),
+        ("LpNormalization", One(lp_normalization)),
+        ("LpPool", One(lp_pool)),
         ("MatMul", One(matmul)),
         ("Max", One(|i, c| variadic(i, c, Op::Max))),
         ("MaxPool", One(max_pool)),
         ("Mean", One(mean)),
+        (
+            "MeanVarianceNormalization",
+            One(mean_variance_normalization),
+        ),
         ("Min", One(|i, c| variadic(i, c, Op::Min))),
-        ("Mish", One(mish)),
+        ("Mish", One(|i, c| function(i, c, mish))),
         ("Mod", One(modulo)),
         ("Mul", One(|i, c| binary(i, c, Op::Mul))),
         ("Neg", One(|i, c| unary(i, c, Op::Neg))),
         ("Not", One(|i, c| unary(i, c, Op::Not))),
+        ("OneHot", One(one_hot)),
         ("Or", One(|i, c| binary(i, c, Op::Or))),
         ("PRelu", One(p_relu)),
         ("Pad", One(pad)),
         ("Pow", One(pow)),
+        ("QuantizeLinear", One(quantize_linear)),
+        ("RMSNormalization", One(rms_normalization)),
         ("Range", One(range)),
         ("Reciprocal", One(|i, c| unary(i, c, Op::Reciprocal))),
         ("ReduceL1", One(reduce_l1)),
@@ -139,12 +182,18 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
         ("ReduceSumSquare", One(reduce_sum_square)),
         ("Relu", One(|i, c| unary(i, c, Op::Relu))),
         ("Reshape", One(reshape)),
+        ("Resize", One(resize)),
         ("Round", One(|i, c| unary(i, c, Op::Round))),
+        ("Scatter", One(scatter_elements)),
+        ("ScatterElements", One(scatter_elements)),
+        ("ScatterND", One(scatter_nd)),
         ("Selu", One(selu)),
         ("Shape", Many(shape)),
+        ("Shrink", One(shrink)),
         ("Sigmoid", One(|i, c| unary(i, c, Op::Sigmoid))),
         ("Sign", One(|i, c| unary(i, c, Op::Sign))),
         ("Sin", One(|i, c| unary(i, c, Op::Sin))),
+        ("Sinh", One(|i, c| function(i, c, sinh))),
         ("Size", Many(size)),
         ("Slice", One(slice)),
         (
@@ -152,7 +201,7 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
             One(|i, c| softmax(i, c, |axis| Op::Softmax { axis })),
         ),
         ("Softplus", One(|i, c| unary(i, c, Op::Softplus))),
-        ("Softsign", One(softsign)),
+        ("Softsign", One(|i, c| function(i, c, softsign))),
         ("SpaceToDepth", One(space_to_depth)),
         ("Split", Many(split)),
         ("Sqrt", One(|i, c| unary(i, c, Op::Sqrt))),
@@ -160,11 +209,15 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
         ("Sub", One(|i, c| binary(i, c, Op::Sub))),
         ("Sum", One(|i, c| variadic(i, c, Op::Add))),
         ("Swish", One(swish)),
+        ("Tan", One(|i, c| function(i, c, tan))),
         ("Tanh", One(|i, c| unary(i, c, Op::Tanh))),
         ("ThresholdedRelu", One(thresholded_relu)),
         ("Tile", One(tile)),
+        ("TopK", Many(top_k)),
         ("Transpose", One(transpose)),
+        ("Trilu", One(trilu)),
         ("Unsqueeze", One(unsqueeze)),
+        ("Upsample", One(upsample)),
         ("Where", One(where_)),
         ("Xor", One(xor)),
     ]

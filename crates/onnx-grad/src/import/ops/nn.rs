@@ -1,10 +1,10 @@
-//! Convolutions, poolings, matrix products, normalisations.
+//! Convolutions, poolings, matrix products.
 
 use crate::{
     Result,
     graph::{Dim, ValueId},
-    import::{Importer, call::Call},
-    op::{Convolution, Op, Pool, Reduction},
+    import::{Importer, call::Call, ops::norm::p_norm},
+    op::{Convolution, Op, PadMode, Pool},
 };
 
 /// What convolutions and poolings have in common, `auto_pad` still open.
@@ -216,6 +216,35 @@ pub(super) fn average_pool(importer: &mut Importer, call: &Call) -> Result<Value
     importer.add(call, op, &[x])
 }
 
+/// The p-norm of each window; padding is 0, and counts for nothing.
+pub(super) fn lp_pool(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let padded = pool(importer, call, x)?;
+    let p = call.int("p", 2)?;
+    let area: usize = padded.kernel.iter().product();
+    importer.formula(call, &[x], |v| {
+        let whole = |pads: &[usize]| [&[0, 0], pads].concat();
+        let pad = Op::Pad {
+            mode: PadMode::Constant(0.0),
+            before: whole(&padded.pads_before),
+            after: whole(&padded.pads_after),
+        };
+        let none = vec![0; padded.kernel.len()];
+        let mean = Op::AveragePool {
+            pool: Pool {
+                pads_before: none.clone(),
+                pads_after: none.clone(),
+                ceil_extra: none,
+                ..padded
+            },
+            count_include_pad: false,
+        };
+        p_norm(call, v[0].apply(pad), p, |powers| {
+            Ok(powers.apply(mean) * area as f32)
+        })
+    })
+}
+
 /// Vectors become matrices of one row or one column.
 pub(super) fn matmul(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let (mut a, mut b) = (call.input(0)?, call.input(1)?);
@@ -247,114 +276,4 @@ pub(super) fn gemm(importer: &mut Importer, call: &Call) -> Result<ValueId> {
         trans_b: call.flag("transB", false)?,
     };
     importer.add(call, op, &inputs)
-}
-
-pub(super) fn batch_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    if call.flag("training_mode", false)? {
-        return Err(call.unsupported("is in training mode; export in evaluation mode"));
-    }
-    if !call.flag("spatial", true)? {
-        return Err(call.unsupported("normalises every element by itself (spatial = 0)"));
-    }
-    let inputs: Vec<ValueId> = (0..5).map(|at| call.input(at)).collect::<Result<_>>()?;
-    let epsilon = call.float("epsilon", 1e-5)?;
-    importer.add(call, Op::BatchNormalization { epsilon }, &inputs)
-}
-
-pub(super) fn layer_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let mut inputs = vec![call.input(0)?, call.input(1)?];
-    inputs.extend(call.optional(2)?);
-    let op = Op::LayerNormalization {
-        axis: call.axis(call.int("axis", -1)?, importer.rank(inputs[0]))?,
-        epsilon: call.float("epsilon", 1e-5)?,
-    };
-    importer.add(call, op, &inputs)
-}
-
-/// `(x - mean) / sqrt(variance + epsilon)` over axes.
-fn standardized(
-    importer: &mut Importer,
-    call: &Call,
-    x: ValueId,
-    axes: Vec<usize>,
-) -> Result<ValueId> {
-    let mean = Op::Reduce {
-        kind: Reduction::Mean,
-        axes,
-        keep_dims: true,
-    };
-    let center = importer.add(call, mean.clone(), &[x])?;
-    let centered = importer.add(call, Op::Sub, &[x, center])?;
-    let square = importer.add(call, Op::Mul, &[centered, centered])?;
-    let variance = importer.add(call, mean, &[square])?;
-    let epsilon = importer.builder.scalar(call.float("epsilon", 1e-5)?);
-    let variance = importer.add(call, Op::Add, &[variance, epsilon])?;
-    let deviation = importer.add(call, Op::Sqrt, &[variance])?;
-    importer.add(call, Op::Div, &[centered, deviation])
-}
-
-/// `x * scale + bias` with one scale and bias for each channel of `[N, C, ...]`.
-fn scaled(importer: &mut Importer, call: &Call, x: ValueId) -> Result<ValueId> {
-    let mut shape = vec![Dim::Fixed(1); importer.rank(x).saturating_sub(1)];
-    if let Some(channels) = shape.first_mut() {
-        *channels = Dim::Fixed(importer.side(call, x, 1)?);
-    }
-    let scale = importer.reshaped(call, call.input(1)?, shape.clone())?;
-    let bias = importer.reshaped(call, call.input(2)?, shape)?;
-    let product = importer.add(call, Op::Mul, &[x, scale])?;
-    importer.add(call, Op::Add, &[product, bias])
-}
-
-pub(super) fn instance_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let x = call.input(0)?;
-    let axes = (2..importer.rank(x)).collect();
-    let normal = standardized(importer, call, x, axes)?;
-    scaled(importer, call, normal)
-}
-
-/// Scale and bias are one per channel since operator set 21, one per group before.
-pub(super) fn group_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let x = call.input(0)?;
-    if call.opset < 21 {
-        return Err(call.unsupported("has a scale for each group; convert to operator set 21"));
-    }
-    let groups = call.size("num_groups", call.int("num_groups", 1)?)?;
-    let channels = importer.side(call, x, 1)?;
-    if channels.checked_rem(groups) != Some(0) {
-        return Err(call.invalid(format!("splits {channels} channels into {groups} groups")));
-    }
-    let dims = importer.dims(x);
-    let mut split = vec![dims[0], Dim::Fixed(groups), Dim::Fixed(channels / groups)];
-    split.extend(&dims[2..]);
-    let axes = (2..split.len()).collect();
-    let grouped = importer.reshaped(call, x, split)?;
-    let normal = standardized(importer, call, grouped, axes)?;
-    let normal = importer.reshaped(call, normal, dims)?;
-    scaled(importer, call, normal)
-}
-
-/// `Softmax` and `LogSoftmax`: along one axis since operator set 13, over all axes from one on before.
-pub(super) fn softmax(
-    importer: &mut Importer,
-    call: &Call,
-    op: fn(usize) -> Op,
-) -> Result<ValueId> {
-    let x = call.input(0)?;
-    let dims = importer.dims(x);
-    if call.opset >= 13 {
-        let axis = call.axis(call.int("axis", -1)?, dims.len())?;
-        return importer.add(call, op(axis), &[x]);
-    }
-    let axis = call.axis(call.int("axis", 1)?, dims.len())?;
-    if dims[axis + 1..].iter().all(|&dim| dim == Dim::Fixed(1)) {
-        return importer.add(call, op(axis), &[x]);
-    }
-    let inner = (axis..dims.len())
-        .map(|axis| importer.side(call, x, axis))
-        .product::<Result<usize>>()?;
-    let mut rows = dims[..axis].to_vec();
-    rows.push(Dim::Fixed(inner));
-    let flat = importer.reshaped(call, x, rows)?;
-    let normal = importer.add(call, op(axis), &[flat])?;
-    importer.reshaped(call, normal, dims)
 }

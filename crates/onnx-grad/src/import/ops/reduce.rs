@@ -2,10 +2,10 @@
 
 use crate::{
     Result,
-    graph::{Dim, ValueId},
+    graph::ValueId,
     import::{Importer, call::Call},
     op::{Op, Reduction},
-    tensor::DType,
+    tensor::{DType, Tensor},
 };
 
 /// The reduction over the axes that a node names: an attribute at first, an input since operator set 13
@@ -73,27 +73,49 @@ pub(super) fn reduce_log_sum_exp(importer: &mut Importer, call: &Call) -> Result
     else {
         return Ok(x);
     };
-    let over = |kind| Op::Reduce {
-        kind,
-        axes: axes.clone(),
-        keep_dims: true,
+    importer.formula(call, &[x], |v| {
+        let largest = v[0].reduce(Reduction::Max, axes.clone());
+        let total = (v[0] - largest).exp().sum(axes.clone()).log() + largest;
+        if keep_dims {
+            return Ok(total);
+        }
+        let shape = total.shape().into_iter().enumerate();
+        let kept = shape.filter_map(|(axis, dim)| (!axes.contains(&axis)).then_some(dim));
+        Ok(total.reshape(kept.collect::<Vec<_>>()))
+    })
+}
+
+/// Running sums along an axis: a product with a triangle of ones.
+pub(super) fn cum_sum(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    const LONGEST: usize = 1 << 12;
+    let x = call.input(0)?;
+    let axes = importer.integers(call, 1)?;
+    let Some(&[axis]) = axes.as_deref() else {
+        return Err(call.invalid("needs one axis"));
     };
-    let largest = importer.add(call, over(Reduction::Max), &[x])?;
-    let shifted = importer.add(call, Op::Sub, &[x, largest])?;
-    let powers = importer.add(call, Op::Exp, &[shifted])?;
-    let sum = importer.add(call, over(Reduction::Sum), &[powers])?;
-    let log = importer.add(call, Op::Log, &[sum])?;
-    let total = importer.add(call, Op::Add, &[log, largest])?;
-    if keep_dims {
-        return Ok(total);
+    let rank = importer.rank(x);
+    let axis = call.axis(axis, rank)?;
+    let side = importer.side(call, x, axis)?;
+    if side > LONGEST {
+        return Err(call.unsupported(format!("sums along {side} elements, more than {LONGEST}")));
     }
-    let shape: Vec<Dim> = importer
-        .dims(total)
-        .into_iter()
-        .enumerate()
-        .filter_map(|(axis, dim)| (!axes.contains(&axis)).then_some(dim))
-        .collect();
-    importer.reshaped(call, total, shape)
+    let (exclusive, reverse) = (call.flag("exclusive", false)?, call.flag("reverse", false)?);
+    let counts = |from: usize, to: usize| match reverse {
+        false => from < to || from == to && !exclusive,
+        true => from > to || from == to && !exclusive,
+    };
+    importer.formula(call, &[x], |v| {
+        let triangle = (0..side * side).map(|at| f32::from(counts(at / side, at % side)));
+        let triangle = v[0].tape().floats(vec![side, side], triangle.collect());
+        let mut to_last: Vec<usize> = (0..rank).collect();
+        to_last.swap(axis, rank - 1);
+        // A matrix product takes matrices.
+        let moved = v[0].transpose(to_last.clone());
+        let mut rows = moved.shape();
+        rows.insert(rank - 1, crate::graph::Dim::Fixed(1));
+        let sums = moved.reshape(rows).matmul(triangle);
+        Ok(sums.reshape(moved.shape()).transpose(to_last))
+    })
 }
 
 pub(super) fn arg_max(importer: &mut Importer, call: &Call) -> Result<ValueId> {
@@ -106,12 +128,17 @@ pub(super) fn arg_min(importer: &mut Importer, call: &Call) -> Result<ValueId> {
 }
 
 fn arg(importer: &mut Importer, call: &Call, x: ValueId) -> Result<ValueId> {
-    if call.flag("select_last_index", false)? {
-        return Err(call.unsupported("selects the last of equal values"));
-    }
     let axis = call.axis(call.int("axis", 0)?, importer.rank(x))?;
     let keep_dims = call.flag("keepdims", true)?;
-    importer.add(call, Op::ArgMax { axis, keep_dims }, &[x])
+    let op = Op::ArgMax { axis, keep_dims };
+    if !call.flag("select_last_index", false)? {
+        return importer.add(call, op, &[x]);
+    }
+    let last = importer.side(call, x, axis)? as i64 - 1;
+    importer.formula(call, &[x], |v| {
+        let last = v[0].tape().constant(Tensor::i64([], [last])?);
+        Ok(last - v[0].flip(axis).apply(op))
+    })
 }
 
 /// `GlobalAveragePool` and `GlobalMaxPool`: a reduction over all spatial axes.

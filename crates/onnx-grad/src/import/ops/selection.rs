@@ -5,7 +5,7 @@ use crate::{
     graph::{Dim, ValueId},
     import::{Importer, call::Call, ops::Outputs, shapes::Size},
     op::{Op, PadMode},
-    tensor::Tensor,
+    tensor::{DType, Tensor},
 };
 
 /// Ends of slices from here on mean "to the end"; exporters write the largest integer of some width.
@@ -183,6 +183,7 @@ pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<ValueId> {
         "constant" => PadMode::Constant(value),
         "reflect" => PadMode::Reflect,
         "edge" => PadMode::Edge,
+        "wrap" => return wrapped_around(importer, call, x, &axes, &pads),
         other => return Err(call.unsupported(format!("has the mode {other:?}"))),
     };
     let (mut before, mut after) = (vec![0; rank], vec![0; rank]);
@@ -212,6 +213,178 @@ pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<ValueId> {
         after,
     };
     importer.add(call, op, &[cut])
+}
+
+/// Padding by the elements from the other end.
+fn wrapped_around(
+    importer: &mut Importer,
+    call: &Call,
+    x: ValueId,
+    axes: &[usize],
+    pads: &[i64],
+) -> Result<ValueId> {
+    let mut wrapped = x;
+    for (at, &axis) in axes.iter().enumerate() {
+        let (first, last) = (pads[at], pads[at + axes.len()]);
+        if (first, last) == (0, 0) {
+            continue;
+        }
+        let side = importer.side(call, x, axis)?;
+        let [before, after] = [first, last].map(|pad| call.size("pads", pad));
+        let (before, after) = (before?, after?);
+        if before.max(after) > side {
+            return Err(call.unsupported("wraps around more than once"));
+        }
+        wrapped = importer.formula(call, &[wrapped], |v| {
+            let parts = [
+                v[0].slice(axis, side - before, side),
+                v[0],
+                v[0].slice(axis, 0, after),
+            ];
+            Ok(v[0].tape().apply(Op::Concat { axis }, &parts))
+        })?;
+    }
+    Ok(wrapped)
+}
+
+/// The largest or smallest elements along an axis, and their indices.
+pub(super) fn top_k(importer: &mut Importer, call: &Call) -> Result<Outputs> {
+    let x = call.input(0)?;
+    let k = match call.opset {
+        ..10 => call.int("k", 0)?,
+        _ => match importer.integers(call, 1)?.as_deref() {
+            Some(&[k]) => k,
+            _ => return Err(call.invalid("needs one number of elements")),
+        },
+    };
+    let op = Op::TopK {
+        axis: call.axis(call.int("axis", -1)?, importer.rank(x))?,
+        k: call.size("k", k)?,
+        largest: call.flag("largest", true)?,
+    };
+    let Op::TopK { axis, .. } = op else {
+        unreachable!("it was made above")
+    };
+    let indices = importer.add(call, op, &[x])?;
+    let elements = importer.add(call, Op::GatherElements { axis }, &[x, indices])?;
+    Ok(vec![elements.into(), indices.into()])
+}
+
+/// A matrix without what lies beyond one of its diagonals.
+pub(super) fn trilu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let Some(first) = importer.rank(x).checked_sub(2) else {
+        return Err(call.invalid("needs a matrix"));
+    };
+    let (rows, columns) = (
+        importer.side(call, x, first)?,
+        importer.side(call, x, first + 1)?,
+    );
+    let diagonal = match importer.integers(call, 1)?.as_deref() {
+        None => 0,
+        Some(&[diagonal]) => diagonal,
+        Some(_) => return Err(call.invalid("needs one diagonal")),
+    };
+    let upper = call.flag("upper", true)?;
+    let kept = (0..rows as i64).flat_map(|row| {
+        (0..columns as i64).map(move |column| {
+            let beyond = (column - row).cmp(&diagonal);
+            if upper {
+                beyond.is_ge()
+            } else {
+                beyond.is_le()
+            }
+        })
+    });
+    let kept = Tensor::bool([rows, columns], kept.collect::<Vec<_>>())?;
+    let dtype = importer.dtype(x);
+    importer.formula(call, &[x], |v| {
+        let tape = v[0].tape();
+        let zero = tape
+            .constant(Tensor::scalar(0.0))
+            .apply(Op::Cast { to: dtype });
+        Ok(tape.constant(kept).select(v[0], zero))
+    })
+}
+
+/// `on` where the index along a new axis is the one named, else `off`.
+pub(super) fn one_hot(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let inputs = [call.input(0)?, call.input(2)?];
+    let depth = match importer.integers(call, 1)?.as_deref() {
+        Some(&[depth]) => call.size("depth", depth)?,
+        _ => return Err(call.invalid("needs one depth")),
+    };
+    let rank = importer.rank(inputs[0]);
+    let axis = call.axis(call.int("axis", -1)?, rank + 1)?;
+    importer.formula(call, &inputs, |v| {
+        let tape = v[0].tape();
+        let integer = Op::Cast { to: DType::I64 };
+        let index = v[0].apply(integer);
+        let limits = [0, depth as i64].map(|limit| Tensor::i64([], [limit]));
+        let [zero, depth_value] = limits;
+        let (zero, length) = (tape.constant(zero?), tape.constant(depth_value?));
+        let index = index.less(zero).select(index + length, index);
+        let mut column = v[0].shape();
+        column.insert(axis, Dim::Fixed(1));
+        let hot = index
+            .reshape(column)
+            .equal(tape.arange(depth, axis, rank + 1));
+        Ok(hot.select(v[1].slice(0, 1, 2), v[1].slice(0, 0, 1)))
+    })
+}
+
+/// Ones on a diagonal.
+pub(super) fn eye_like(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let sizes = importer.dims(call.input(0)?);
+    let &[Dim::Fixed(rows), Dim::Fixed(columns)] = &sizes[..] else {
+        return Err(call.unsupported("needs a matrix of known sides"));
+    };
+    let diagonal = call.int("k", 0)?;
+    let ones = (0..rows as i64)
+        .flat_map(|row| (0..columns as i64).map(move |column| f32::from(column - row == diagonal)));
+    let eye = Tensor::f32([rows, columns], ones.collect::<Vec<_>>())?;
+    let eye = importer.builder.constant("", eye);
+    match call.has("dtype") {
+        true => super::elementwise::cast_to(importer, call, "dtype", eye),
+        false => {
+            let to = importer.dtype(call.input(0)?);
+            importer.add(call, Op::Cast { to }, &[eye])
+        }
+    }
+}
+
+/// The middle of an axis, or zeros around it.
+pub(super) fn center_crop_pad(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = call.input(0)?;
+    let rank = importer.rank(x);
+    let target = importer
+        .integers(call, 1)?
+        .ok_or_else(|| call.invalid("lacks input 1"))?;
+    let axes = match call.ints("axes")? {
+        Some(axes) => axes
+            .iter()
+            .map(|&axis| call.axis(axis, rank))
+            .collect::<Result<_>>()?,
+        None => (0..rank).collect::<Vec<_>>(),
+    };
+    if axes.len() != target.len() {
+        return Err(call.invalid(format!(
+            "has {} sides for {} axes",
+            target.len(),
+            axes.len()
+        )));
+    }
+    let mut value = x;
+    for (axis, target) in axes.into_iter().zip(target) {
+        let (side, target) = (importer.side(call, x, axis)?, call.size("shape", target)?);
+        value = importer.formula(call, &[value], |v| {
+            let missing = target.saturating_sub(side);
+            let start = side.saturating_sub(target) / 2;
+            let cut = v[0].slice(axis, start, start + side.min(target));
+            Ok(cut.pad(axis, missing / 2, missing - missing / 2))
+        })?;
+    }
+    Ok(value)
 }
 
 /// Constant indices in steps of one size become a slice, whose gradient every engine knows.

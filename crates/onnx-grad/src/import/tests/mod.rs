@@ -1,6 +1,7 @@
 //! Models as one line of text, and what the tests of the import do with them.
 
 mod assets;
+mod gradients;
 mod hostile;
 mod operators;
 mod rules;

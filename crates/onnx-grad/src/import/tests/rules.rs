@@ -248,3 +248,104 @@ fn weights_beside_the_model_stay_in_its_folder() {
     }
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+/// A model whose `y` is the function `Twice` of `x`, which calls `Scaled` on it twice.
+fn model_of_functions() -> crate::proto::ModelProto {
+    use crate::proto::{AttributeProto, FunctionProto};
+    let body = |nodes: &str| model(13, "N 2", nodes).graph.unwrap();
+    let in_domain = |mut nodes: Vec<crate::proto::NodeProto>| {
+        for node in &mut nodes {
+            if ["Twice", "Scaled"].contains(&node.op_type.as_str()) {
+                node.domain = "own".into();
+            }
+        }
+        nodes
+    };
+    let mut scaled = body("c = Constant() value_float=0.0; y = Mul(x, c)").node;
+    scaled[0].attribute[0].ref_attr_name = "factor".into();
+    let factor = AttributeProto {
+        name: "factor".into(),
+        f: Some(5.0),
+        ..AttributeProto::default()
+    };
+    let function = |name: &str, nodes, defaults| FunctionProto {
+        name: name.into(),
+        domain: "own".into(),
+        input: vec!["x".into(), "unused".into()],
+        output: vec!["y".into()],
+        node: in_domain(nodes),
+        attribute_proto: defaults,
+        ..FunctionProto::default()
+    };
+    let mut file = model(13, "N 2", "y = Twice(x)");
+    let graph = file.graph.as_mut().unwrap();
+    graph.node = in_domain(graph.node.clone());
+    file.functions = vec![
+        function("Scaled", scaled, vec![factor]),
+        function(
+            "Twice",
+            body("a = Scaled(x) factor=2.0; y = Scaled(a)").node,
+            Vec::new(),
+        ),
+    ];
+    file
+}
+
+#[test]
+fn functions_of_the_model_are_inlined() {
+    let file = model_of_functions();
+    let loaded = parse(&prost::Message::encode_to_vec(&file), None).unwrap();
+    let x = Tensor::f32([2, 2], ramp(4)).unwrap();
+    let y = Program::new(&loaded.graph).run(&[x]).remove(0);
+    // Once by the factor of the call, once by the default.
+    assert_eq!(y.as_f32().unwrap(), [-12.5, 5.0, -5.0, 12.5]);
+}
+
+#[test]
+fn functions_that_call_themselves_end() {
+    let mut file = model_of_functions();
+    let call = file.functions[1].node[0].clone();
+    for node in &mut file.functions[0].node {
+        if node.op_type == "Mul" {
+            *node = crate::proto::NodeProto {
+                op_type: "Twice".into(),
+                output: vec!["y".into()],
+                ..call.clone()
+            };
+        }
+    }
+    let error = parse(&prost::Message::encode_to_vec(&file), None).unwrap_err();
+    assert!(error.to_string().contains("calls"), "{error}");
+}
+
+#[test]
+fn a_known_condition_chooses_its_branch() {
+    let branch = |nodes: &str| {
+        let mut branch = model(13, "N 2", nodes).graph.unwrap();
+        branch.input.clear();
+        branch
+    };
+    let mut file = model(
+        13,
+        "N 2",
+        "s = Shape(x); r = Size(s); c = Equal(r, 2); y = If(c)",
+    );
+    let node = file.graph.as_mut().unwrap().node.last_mut().unwrap();
+    for (name, nodes) in [
+        ("then_branch", "y = Relu(x)"),
+        ("else_branch", "y = Nonsense(x)"),
+    ] {
+        let mut graph = branch(nodes);
+        // Names of a branch are its own.
+        graph.node[0].output[0] = "z".into();
+        graph.output[0].name = "z".into();
+        node.attribute.push(crate::proto::AttributeProto {
+            name: name.into(),
+            g: Some(graph),
+            ..Default::default()
+        });
+    }
+    let loaded = parse(&prost::Message::encode_to_vec(&file), None).unwrap();
+    let nodes = loaded.graph.nodes().iter();
+    assert_eq!(nodes.filter(|node| node.op == Op::Relu).count(), 1);
+}

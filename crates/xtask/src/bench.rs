@@ -1,0 +1,326 @@
+//! `cargo xtask bench peers`: how fast gradients are, beside PyTorch, in one run.
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::{cargo, library_of, python, run, say};
+
+/// How often each contender is timed. The rounds alternate, so that a busy moment of the machine falls on all.
+const ROUNDS: usize = 7;
+
+/// Threads that each contender has.
+const THREADS: usize = 2;
+
+/// Between two timings, for threads that go on waiting busily for a moment.
+const PAUSE: Duration = Duration::from_millis(300);
+
+struct Network {
+    title: &'static str,
+    /// Name in `benches/peers.py`, or the path of a published model in the assets folder.
+    source: &'static str,
+    batch: usize,
+}
+
+const fn network(title: &'static str, source: &'static str, batch: usize) -> Network {
+    Network {
+        title,
+        source,
+        batch,
+    }
+}
+
+const NETWORKS: [Network; 7] = [
+    network(
+        "ResNet-20, 32×32",
+        "cifar10/models/resnet20_akamaster.onnx",
+        64,
+    ),
+    network("ResNet-18, 32×32, random weights", "resnet18_32", 32),
+    network("ViT, 32×32", "cifar10/models/vit_pgd_2_3_16.onnx", 64),
+    network(
+        "MobileNetV2, 224×224",
+        "imagenet/models/mobilenet_v2_100_224.onnx",
+        8,
+    ),
+    network(
+        "SqueezeNet 1.1, 224×224",
+        "imagenet/models/squeezenet1_1_f32.onnx",
+        8,
+    ),
+    network("ResNet-50, 224×224, random weights", "resnet50", 8),
+    network("ViT-S/16, 224×224, random weights", "vit_s", 8),
+];
+
+/// Networks whose way from the file to the first answer is timed.
+const COLD: [(&str, &str, f64); 2] = [
+    (
+        "SqueezeNet 1.1",
+        "imagenet/models/squeezenet1_1_f32.onnx",
+        0.3,
+    ),
+    ("ResNet-50", "resnet50", 1.0),
+];
+
+const ENGINES: [&str; 2] = ["ort", "rten"];
+const WAYS: [&str; 3] = ["eager", "channels-last", "compile"];
+
+/// A process that answers a line with the seconds that it took.
+struct Contender {
+    process: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    /// What it can be asked for.
+    ways: Vec<String>,
+}
+
+impl Contender {
+    fn start(command: &mut Command, ways: &[&str]) -> Result<Self> {
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        let questions = process.stdin.take().context("a pipe to write to")?;
+        let answers = BufReader::new(process.stdout.take().context("a pipe to read from")?);
+        let mut contender = Self {
+            process,
+            questions,
+            answers,
+            ways: Vec::new(),
+        };
+        let ready = contender.line()?;
+        let words: Vec<&str> = match ready.as_str() {
+            "ready" => ways.to_vec(),
+            named => named.split_whitespace().collect(),
+        };
+        contender.ways = words.into_iter().map(str::to_owned).collect();
+        Ok(contender)
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        if self.answers.read_line(&mut line)? == 0 {
+            bail!("a contender ended: {:?}", self.process.wait()?);
+        }
+        Ok(line.trim().to_owned())
+    }
+
+    fn seconds(&mut self, way: &str) -> Result<f64> {
+        writeln!(self.questions, "{way}")?;
+        self.questions.flush()?;
+        Ok(self.line()?.parse()?)
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Times everything and writes a dated table into `benches/results`; `only` keeps the networks whose title contains it,
+/// and prints instead.
+pub(crate) fn peers(only: Option<&str>) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let python = match env::var_os("BENCH_PYTHON") {
+        Some(path) => PathBuf::from(path),
+        None => {
+            let requirements = root.join("benches/requirements.txt");
+            python("bench-env", &["-r".as_ref(), requirements.as_os_str()])?
+        }
+    };
+    let library = match env::var_os("ORT_DYLIB_PATH") {
+        Some(path) => path,
+        None => library_of(&python)?.into_os_string(),
+    };
+    let assets = PathBuf::from(
+        env::var_os("HOODWINK_ASSETS")
+            .context("HOODWINK_ASSETS must name the folder of models and pictures")?,
+    );
+    let example = [
+        "build",
+        "--release",
+        "--workspace",
+        "--example",
+        "gradient_speed",
+    ];
+    cargo(&example, &[])?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let ours = target.join("release/examples/gradient_speed");
+    let theirs = root.join("benches/peers.py");
+    let exports = target.join("bench-models");
+    run(Command::new(&python)
+        .arg(&theirs)
+        .arg("export")
+        .arg(&exports))?;
+    let file = |source: &str| match source.contains('/') {
+        true => assets.join(source),
+        false => exports.join(format!("{source}.onnx")),
+    };
+
+    let mut table = HEAD.to_owned();
+    let _ = writeln!(table, "Machine: {}.\n", machine()?);
+    table.push_str(COLUMNS);
+    for network in NETWORKS
+        .iter()
+        .filter(|network| only.is_none_or(|part| network.title.contains(part)))
+    {
+        let mut serve = Command::new(&python);
+        serve.arg(&theirs).arg("serve").arg(network.source);
+        serve.args([network.batch.to_string(), THREADS.to_string()]);
+        if network.source.contains('/') {
+            serve.arg(file(network.source));
+        }
+        let mut engines = Command::new(&ours);
+        engines
+            .arg(file(network.source))
+            .env("ORT_DYLIB_PATH", &library);
+        engines
+            .args([network.batch.to_string(), THREADS.to_string()])
+            .args(ENGINES);
+        let mut contenders = [
+            Contender::start(&mut serve, &WAYS)?,
+            Contender::start(&mut engines, &ENGINES)?,
+        ];
+        let line = row(network, &mut contenders)?;
+        say(&line);
+        table.push_str(&line);
+    }
+    table.push_str(COLD_HEAD);
+    for (title, source, wanted) in COLD {
+        for engine in ENGINES {
+            let line = cold(&ours, &file(source), title, engine, wanted, &library)?;
+            say(&line);
+            table.push_str(&line);
+        }
+    }
+    if only.is_some() {
+        return Ok(());
+    }
+    let date = Command::new(&python)
+        .args(["-c", "import datetime; print(datetime.date.today())"])
+        .output()?;
+    let name = format!("{}-gradients.md", String::from_utf8(date.stdout)?.trim());
+    let page = root.join("benches/results").join(name);
+    fs::write(&page, table).with_context(|| page.display().to_string())
+}
+
+const HEAD: &str = "\
+# Gradients beside PyTorch
+
+Images a second of loss and input gradient: the median of seven rounds in which the contenders took turns, two threads
+each. The engines have two workers of one thread, PyTorch two threads for one batch; its parameters are frozen. Two
+networks that exist only as ONNX files run in PyTorch operator by operator, which costs it little at these sizes.
+
+Made by `cargo xtask bench peers`.
+
+";
+
+const COLUMNS: &str = "\
+| network | batch | PyTorch eager | channels-last | torch.compile | ORT engine | rten engine | ORT / eager | rten / eager |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|
+";
+
+const COLD_HEAD: &str = "
+From the file to the first gradient of a batch of 8: seconds of one run, MiB at most held by the process. *Activations* are
+all values of the forward graph for that batch.
+
+| network | engine | read | differentiate | compile | together | wanted | first answer | weights | activations | peak | peak / (weights + activations) |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
+";
+
+/// Times a network's contenders in turns.
+fn row(network: &Network, contenders: &mut [Contender]) -> Result<String> {
+    let order: Vec<(usize, String)> = contenders
+        .iter()
+        .enumerate()
+        .flat_map(|(at, contender)| contender.ways.iter().map(move |way| (at, way.clone())))
+        .collect();
+    let mut seconds: Vec<Vec<f64>> = vec![Vec::new(); order.len()];
+    for _ in 0..ROUNDS {
+        for ((at, way), seconds) in order.iter().zip(&mut seconds) {
+            std::thread::sleep(PAUSE);
+            seconds.push(contenders[*at].seconds(way)?);
+        }
+    }
+    let speed = |wanted: &str| -> Option<f64> {
+        let at = order.iter().position(|(_, way)| way == wanted)?;
+        let mut times = seconds[at].clone();
+        times.sort_by(f64::total_cmp);
+        Some(network.batch as f64 / times[times.len() / 2])
+    };
+    let mut line = format!("| {} | {} |", network.title, network.batch);
+    for way in WAYS.iter().chain(&ENGINES) {
+        let cell = speed(way).map_or_else(|| "–".to_owned(), |speed| format!("{speed:.1}"));
+        let _ = write!(line, " {cell} |");
+    }
+    for engine in ENGINES {
+        let ratio = speed(engine)
+            .zip(speed("eager"))
+            .map(|(ours, theirs)| ours / theirs);
+        let cell = ratio.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"));
+        let _ = write!(line, " {cell} |");
+    }
+    line.push('\n');
+    Ok(line)
+}
+
+fn cold(
+    program: &Path,
+    model: &Path,
+    title: &str,
+    engine: &str,
+    wanted: f64,
+    library: &std::ffi::OsStr,
+) -> Result<String> {
+    let output = Command::new(program)
+        .arg(model)
+        .args(["8", "once", engine])
+        .env("ORT_DYLIB_PATH", library)
+        .output()?;
+    let answer: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let number = |key: &str| answer[key].as_f64().with_context(|| format!("no {key}"));
+    let [read, differentiate, compile] = [
+        number("read")?,
+        number("differentiate")?,
+        number("compile")?,
+    ];
+    let [weights, activations, peak] =
+        [number("weights")?, number("activations")?, number("peak")?];
+    Ok(format!(
+        "| {title} | {engine} | {read:.2} | {differentiate:.2} | {compile:.2} | {:.2} | {wanted:.1} | {:.2} | {weights:.0} | {activations:.0} | {peak:.0} | {:.2} |\n",
+        read + differentiate + compile,
+        number("answer")?,
+        peak / (weights + activations),
+    ))
+}
+
+/// What the numbers were taken on, and how busy it was.
+fn machine() -> Result<String> {
+    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = processors
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .map_or("unknown processor", |rest| {
+            rest.trim_start_matches([' ', '\t', ':'])
+        });
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().next().unwrap_or("?");
+    let threads = std::thread::available_parallelism()?;
+    Ok(format!(
+        "{name}, {threads} threads, load average {load} before the first round"
+    ))
+}
