@@ -52,6 +52,24 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], shape: &[usize]) -> Option<T
         Op::GatherElements { axis } => gather_elements(first, inputs[1], *axis)?,
         Op::ScatterAdd { axis } => scatter_add(first, inputs[1], inputs[2], *axis)?,
         Op::Reduce { kind, axes, .. } => reduce(first, *kind, axes, shape)?,
+        Op::Clip { min, max } => match first.elements() {
+            Elements::F32(values) => Elements::F32(
+                values
+                    .iter()
+                    .map(|value| value.max(*min).min(*max))
+                    .collect(),
+            ),
+            Elements::I64(values) => {
+                let (min, max) = (*min as i64, *max as i64);
+                Elements::I64(
+                    values
+                        .iter()
+                        .map(|&value| value.max(min).min(max))
+                        .collect(),
+                )
+            }
+            Elements::Bool(_) => return None,
+        },
         Op::MatMul => matmul(first, inputs[1], shape)?,
         Op::Where => {
             let chosen = broadcast_offsets(first.shape(), shape).map(|at| first.as_bool()?.get(at));
@@ -123,6 +141,7 @@ fn binary(op: &Op, a: &Tensor, b: &Tensor, shape: &[usize]) -> Option<Elements> 
                 Op::Div => |a, b| a / b,
                 Op::Max => f32::max,
                 Op::Min => f32::min,
+                Op::Mod => |a, b| a % b,
                 Op::Mul => |a, b| a * b,
                 Op::Pow => f32::powf,
                 Op::Sub => |a, b| a - b,

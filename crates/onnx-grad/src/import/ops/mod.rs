@@ -86,6 +86,7 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
         ("Celu", One(celu)),
         ("CenterCropPad", One(center_crop_pad)),
         ("Clip", One(clip)),
+        ("Col2Im", One(col2im)),
         ("Concat", One(concat)),
         ("Constant", One(constant)),
         ("ConstantOfShape", One(constant_of_shape)),

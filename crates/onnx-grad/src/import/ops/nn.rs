@@ -5,6 +5,7 @@ use crate::{
     graph::{Dim, ValueId},
     import::{Importer, call::Call, ops::norm::p_norm},
     op::{Convolution, Op, PadMode, Pool},
+    rules::pool::merge_channels,
 };
 
 /// What convolutions and poolings have in common, `auto_pad` still open.
@@ -242,6 +243,63 @@ pub(super) fn lp_pool(importer: &mut Importer, call: &Call) -> Result<ValueId> {
         p_norm(call, v[0].apply(pad), p, |powers| {
             Ok(powers.apply(mean) * area as f32)
         })
+    })
+}
+
+/// Columns of windows laid back where they overlap and added up: a transposed convolution with kernels of one element.
+pub(super) fn col2im(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    const LARGEST: usize = 1 << 10;
+    let x = call.input(0)?;
+    let sizes = |at: usize, name: &str| -> Result<Vec<usize>> {
+        let list = importer.integers(call, at)?;
+        let list = list.ok_or_else(|| call.invalid(format!("lacks its {name}")))?;
+        list.iter().map(|&side| call.size(name, side)).collect()
+    };
+    let (image, kernel) = (sizes(1, "image_shape")?, sizes(2, "block_shape")?);
+    let area = kernel
+        .iter()
+        .try_fold(1_usize, |area, &side| area.checked_mul(side));
+    let area = area.filter(|area| (1..=LARGEST).contains(area));
+    let area = area.ok_or_else(|| call.unsupported(format!("has blocks of {kernel:?}")))?;
+    if kernel.is_empty() || image.len() != kernel.len() || importer.rank(x) != 3 {
+        return Err(call.invalid("needs columns [N, C * block, L] and one side for each axis"));
+    }
+    let columns = importer.side(call, x, 1)?;
+    if columns % area != 0 {
+        return Err(call.invalid(format!("has {columns} columns for blocks of {area}")));
+    }
+    let window = Window::new(call, kernel)?;
+    let mut blocks = Vec::new();
+    let mut output_padding = Vec::new();
+    for (axis, &side) in image.iter().enumerate() {
+        let padded = side + window.pads_before[axis] + window.pads_after[axis];
+        let room = padded.checked_sub(window.reach(axis));
+        let room = room.ok_or_else(|| call.invalid("has a block larger than its picture"))?;
+        blocks.push(Dim::Fixed(room / window.strides[axis] + 1));
+        output_padding.push(room % window.strides[axis]);
+    }
+    let dims = importer.dims(x);
+    importer.formula(call, &[x], |v| {
+        let channels = Dim::Fixed(columns / area);
+        let apart = [&[dims[0], channels, Dim::Fixed(area)], &blocks[..]].concat();
+        let mut single = merge_channels(&apart)?;
+        single[1] = Dim::Fixed(area);
+        single.extend(&blocks);
+        let ones = (0..area * area).map(|at| f32::from(at.is_multiple_of(area + 1)));
+        let picker = [&[area, 1], &window.kernel[..]].concat();
+        let picker = v[0].tape().floats(picker, ones.collect());
+        let lay_back = Op::ConvTranspose {
+            convolution: window.into_convolution(1),
+            output_padding,
+        };
+        let whole = v[0].reshape(single).with(lay_back, picker);
+        let sides = image.into_iter().map(Dim::Fixed);
+        Ok(whole.reshape(
+            [dims[0], channels]
+                .into_iter()
+                .chain(sides)
+                .collect::<Vec<_>>(),
+        ))
     })
 }
 

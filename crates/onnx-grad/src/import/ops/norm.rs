@@ -9,15 +9,29 @@ use crate::{
 };
 
 pub(super) fn batch_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    if call.flag("training_mode", false)? {
-        return Err(call.unsupported("is in training mode; export in evaluation mode"));
-    }
     if !call.flag("spatial", true)? {
         return Err(call.unsupported("normalises every element by itself (spatial = 0)"));
     }
-    let inputs: Vec<ValueId> = (0..5).map(|at| call.input(at)).collect::<Result<_>>()?;
     let epsilon = call.float("epsilon", 1e-5)?;
+    if call.flag("training_mode", false)? {
+        return batch_statistics(importer, call, epsilon);
+    }
+    let inputs: Vec<ValueId> = (0..5).map(|at| call.input(at)).collect::<Result<_>>()?;
     importer.add(call, Op::BatchNormalization { epsilon }, &inputs)
+}
+
+/// Normalisation by the input's own statistics: an exporter's spelling of standardised weights. Of pictures it would mix
+/// those of a batch.
+fn batch_statistics(importer: &mut Importer, call: &Call, epsilon: f32) -> Result<ValueId> {
+    let inputs = [call.input(0)?, call.input(1)?, call.input(2)?];
+    let dims = importer.dims(inputs[0]);
+    if dims.len() < 2 || importer.builder.graph().as_constant(inputs[0]).is_none() {
+        return Err(call.unsupported("is in training mode; export in evaluation mode"));
+    }
+    importer.formula(call, &inputs, |v| {
+        let axes: Vec<usize> = (0..dims.len()).filter(|&axis| axis != 1).collect();
+        Ok(scaled(standardized(v[0], &axes, epsilon), v[1], v[2]))
+    })
 }
 
 pub(super) fn layer_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {

@@ -54,6 +54,7 @@ const CASES: &[(i64, &str, Domain, f32, &str)] = &[
     (13, "N 5", Distinct, SHORT, "y, i = TopK(x, [3])"),
     (13, "N 3 4", Distinct, SHORT, "y, i = TopK(x, [2]) axis=1 largest=0"),
     (14, "N 3 4", Any, LONG, "y = Trilu(x, 1) upper=0"),
+    (18, "N 8 6", Any, LONG, "y = Col2Im(x, [5 4], [2 2]) strides=2,1"),
     (18, "N 5 3", Any, LONG, "y = CenterCropPad(x, [2 4]) axes=1,2"),
     (19, "N 4", Any, LONG, "y = Pad(x, [2 1], , [-1]) mode=wrap"),
     (13, "N 4 2 2", Any, LONG, "y = DepthToSpace(x) blocksize=2"),
