@@ -300,29 +300,31 @@ impl Test {
                 )
                 .into());
             }
-            let agree = match (found.elements(), expected.elements()) {
-                (Elements::F32(found), Elements::F32(expected)) => self.near(found, expected),
-                (Elements::I64(found), Elements::I64(expected)) => found == expected,
-                (Elements::Bool(found), Elements::Bool(expected)) => found == expected,
+            let differing = match (found.elements(), expected.elements()) {
+                (Elements::F32(found), Elements::F32(expected)) => self.differing(found, expected),
+                (Elements::I64(found), Elements::I64(expected)) => unequal(found, expected),
+                (Elements::Bool(found), Elements::Bool(expected)) => unequal(found, expected),
                 // Quantised numbers are whole floats.
                 (Elements::F32(found), Elements::I64(expected)) => {
-                    (found.iter().zip(expected.iter())).all(|(&a, &b)| a == b as f32)
+                    let expected: Vec<f32> = expected.iter().map(|&value| value as f32).collect();
+                    unequal(found, &expected)
                 }
                 _ => return Err(format!("{name} has another type").into()),
             };
-            if !agree {
-                return Err(format!("{name} has other values").into());
+            if let Some(difference) = differing {
+                return Err(format!("{name} has {difference}").into());
             }
         }
         Ok(true)
     }
 
-    fn near(&self, found: &[f32], expected: &[f32]) -> bool {
+    /// The first entry that is too far off, in words.
+    fn differing(&self, found: &[f32], expected: &[f32]) -> Option<String> {
         let finite = expected.iter().filter(|value| value.is_finite());
         let largest = finite.fold(0.0_f32, |most, value| most.max(value.abs()));
         let [relative, absolute] = FORWARD;
         let absolute = (absolute + ROUNDINGS * self.epsilon) * largest;
-        (found.iter().zip(expected)).all(|(&a, &b)| {
+        first(found, expected, |&a, &b| {
             a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= relative * b.abs() + absolute
         })
     }
@@ -340,7 +342,8 @@ impl Test {
         let mut values = 0;
         let mut gradients = Vec::new();
         for ((_, output), (_, expected)) in self.graph.outputs().iter().zip(&self.expected) {
-            if expected.dtype() != DType::F32 || expected.is_empty() {
+            let finite = |values: &[f32]| values.iter().all(|value| value.is_finite());
+            if expected.is_empty() || !expected.as_f32().is_some_and(finite) {
                 continue;
             }
             let weights: Vec<f32> = (0..expected.len()).map(|_| normal(&mut rng)).collect();
@@ -418,6 +421,20 @@ impl Test {
         }
         Ok(self.inputs.clone())
     }
+}
+
+fn unequal<T: PartialEq + std::fmt::Debug>(found: &[T], expected: &[T]) -> Option<String> {
+    first(found, expected, |a, b| a == b)
+}
+
+/// The first entry that does not agree, in words.
+fn first<T: std::fmt::Debug>(
+    found: &[T],
+    expected: &[T],
+    agree: impl Fn(&T, &T) -> bool,
+) -> Option<String> {
+    let (found, expected) = (found.iter().zip(expected)).find(|&(a, b)| !agree(a, b))?;
+    Some(format!("{found:?} instead of {expected:?}"))
 }
 
 /// Compares the slope along a random direction of one input with central differences.
