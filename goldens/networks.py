@@ -26,7 +26,7 @@ class Network:
     # Opsets of the current exporter; 23 has an operator for attention.
     dynamo: tuple[int, ...] = (18,)
     # How many random pictures to look through for two at which the gradient is well posed.
-    draws: int = 12
+    draws: int = 20
     # Further files: `batch1`, `external`, `unfolded`, `weights` (export_networks.py says what they are).
     variants: tuple[str, ...] = ()
 
@@ -95,7 +95,7 @@ NETWORKS = [
         (18, 20, 23),
         variants=("batch1", "external", "unfolded", "weights"),
     ),
-    Network("resnet50", torchvision(tv.resnet50), 32),
+    Network("resnet50", torchvision(tv.resnet50), 32, draws=100),
     Network("vgg11_bn", narrow(tv.vgg11_bn, 512, 2, (0, 3, 6)), 64),
     Network("vgg16", narrow(tv.vgg16, 512, 2, (0, 3, 6)), 64),
     Network("densenet121", torchvision(tv.densenet121), 32),
@@ -104,7 +104,7 @@ NETWORKS = [
     Network("mobilenet_v3_small", torchvision(tv.mobilenet_v3_small), 64, (18, 23), variants=("weights",)),
     Network("efficientnet_b0", torchvision(tv.efficientnet_b0), 64, (18, 23)),
     Network("convnext_tiny", torchvision(tv.convnext_tiny), 64),
-    Network("regnet_y_400mf", torchvision(tv.regnet_y_400mf), 32),
+    Network("regnet_y_400mf", torchvision(tv.regnet_y_400mf), 32, draws=100),
     Network("shufflenet_v2_x0_5", torchvision(tv.shufflenet_v2_x0_5), 32),
     Network(
         "inception_v3",

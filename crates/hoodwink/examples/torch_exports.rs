@@ -116,7 +116,12 @@ impl Row {
         } else {
             let mut golden = Golden::open(path)?;
             let compared = |(choice, _): &(Choice, _)| {
-                agreement(path, &mut golden, *choice).map_err(|error| error.to_string())
+                agreement(path, &mut golden, *choice).map_err(|error| {
+                    // What the reader gave up says more than what followed from it.
+                    let notices = onnx_grad::load(path).map(|loaded| loaded.notices);
+                    let notices = notices.unwrap_or_default().join("; ");
+                    format!("{error} {notices}")
+                })
             };
             let engines = ENGINES.iter().map(compared).collect();
             let gaps = golden.floats("grad_gap")?.ok_or("no gaps")?;
