@@ -90,9 +90,10 @@ impl EngineArg {
 /// The pictures.
 #[derive(Args)]
 pub(crate) struct DataArgs {
-    /// The pictures: a folder with one sub-folder per class, a folder with labels.csv, an .npy, an .npz, one file, or
-    /// drawn ones: scenes:count=1000,side=64,seed=0 (background=0.95 ties that cue to the class, background=0.95+3 to the
-    /// value of another class)
+    /// The pictures: a folder with one sub-folder per class, a folder with labels.csv, an .npy, an .npz, MNIST's or CIFAR's
+    /// files, Parquet as of Hugging Face, WebDataset shards (*.tar), one file, a pattern ('shards/{00..09}.tar'), a list (.txt
+    /// or - for stdin: a name per line, perhaps a tab and the label), or drawn ones: scenes:count=1000,side=64,seed=0
+    /// (background=0.95 ties that cue to the class, background=0.95+3 to the value of another class)
     pub(crate) data: PathBuf,
     /// Labels: an .npy of integers for an array, a CSV table with the columns file and label for a folder
     #[arg(long, value_name = "FILE", help_heading = "Data")]
@@ -232,11 +233,16 @@ impl ModelArgs {
 impl DataArgs {
     /// The data set, its pictures as the model wants them: grey or in colour as it eats them, resized and cropped.
     pub(crate) fn open(&self, prepared: &Prepared, model: &Classifier) -> Result<Dataset> {
-        let data = self.open_with(Transform {
+        let mut data = self.open_with(Transform {
             channels: Some(model.input()[0]).filter(|channels| matches!(channels, 1 | 3)),
             resize: prepared.resize,
             crop: prepared.crop,
         })?;
+        let names = match &prepared.class_names {
+            Some(path) => read_class_names(path, model.classes())?,
+            None => Vec::new(),
+        };
+        data.label_for(&names, model.classes())?;
         data.check_fits(model.input(), model.classes())?;
         Ok(data)
     }

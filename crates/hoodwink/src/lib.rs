@@ -7,6 +7,7 @@ mod error;
 pub mod evaluate;
 pub mod image;
 pub mod judge;
+pub mod lint;
 pub mod model;
 pub mod oracle;
 pub mod preprocessing;

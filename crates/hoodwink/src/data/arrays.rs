@@ -1,12 +1,13 @@
 //! NumPy arrays as pictures and labels.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::MAX_CLASSES;
 use super::npy::{Element, Header, Kind};
+use super::rows::{Rows, read_part};
 use crate::error::{Error, Result};
 use crate::image::{MAX_PIXELS, Picture};
 
@@ -170,26 +171,9 @@ impl PictureArray {
         self.layout.count
     }
 
-    /// The bytes of one row as they stand in the file.
-    pub(super) fn row(&self, row: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; self.layout.row_bytes()];
-        let offset = self.start + row as u64 * bytes.len() as u64;
-        let mut file = File::open(&self.path).map_err(Error::io(&self.path))?;
-        file.seek(SeekFrom::Start(offset))
-            .and_then(|_| file.read_exact(&mut bytes))
-            .map_err(Error::io(&self.path))?;
-        Ok(bytes)
-    }
-
-    /// The picture in one row.
-    pub(super) fn picture(&self, row: usize) -> Result<Picture> {
-        let (picture, _) = self.rounded(row)?;
-        Ok(picture)
-    }
-
     fn rounded(&self, row: usize) -> Result<(Picture, f64)> {
         let name = format!("{}[{row}]", self.file);
-        self.layout.picture(&self.row(row)?, &name)
+        self.layout.picture(&self.stored(row)?, &name)
     }
 
     /// Reads all of `rows` once: a value out of range is an error, and one between the 8-bit levels
@@ -202,6 +186,18 @@ impl PictureArray {
             }
         }
         Ok(rounding.notice(&self.file))
+    }
+}
+
+impl Rows for PictureArray {
+    fn picture(&self, row: usize, _: &str) -> Result<Picture> {
+        let (picture, _) = self.rounded(row)?;
+        Ok(picture)
+    }
+
+    fn stored(&self, row: usize) -> Result<Vec<u8>> {
+        let length = self.layout.row_bytes();
+        read_part(&self.path, self.start + row as u64 * length as u64, length)
     }
 }
 

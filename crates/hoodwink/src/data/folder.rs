@@ -8,10 +8,10 @@ use super::MAX_CLASSES;
 use crate::error::{Error, Result};
 
 /// The table of labels a folder may hold.
-const LABELS_FILE: &str = "labels.csv";
+pub(super) const LABELS_FILE: &str = "labels.csv";
 
 /// The endings of files that are taken for pictures, in lower case.
-const PICTURE_ENDINGS: [&str; 5] = ["png", "jpg", "jpeg", "webp", "bmp"];
+const PICTURE_ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif"];
 
 /// The pictures of a folder, in order.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub(super) struct Listing {
     /// One label per file.
     pub(super) labels: Option<Vec<usize>>,
     pub(super) class_names: Option<Vec<String>>,
+    /// Whether a label is only the position of a folder's name among the others.
+    pub(super) by_position: bool,
     pub(super) notices: Vec<String>,
 }
 
@@ -72,7 +74,7 @@ impl Entries {
     }
 }
 
-fn is_picture(name: &str) -> bool {
+pub(super) fn is_picture(name: &str) -> bool {
     name.rsplit_once('.')
         .is_some_and(|(_, ending)| PICTURE_ENDINGS.contains(&ending.to_ascii_lowercase().as_str()))
 }
@@ -84,6 +86,16 @@ fn from_tree(folder: &Path) -> Result<Listing> {
     let mut listing = Listing::default();
     let mut left_out = top.others;
     if top.folders.is_empty() {
+        if let Some(first) = top
+            .pictures
+            .iter()
+            .find(|name| name.starts_with("ILSVRC2012_val_"))
+        {
+            listing.notices.push(format!(
+                "These are ImageNet's validation pictures in one folder ({first}, ...), without labels; ImageNet's own list \
+                 of labels numbers the classes otherwise than models do, so sort the pictures into folders by WordNet id."
+            ));
+        }
         listing.files = top.pictures;
     } else if let Some(stray) = top.pictures.first() {
         return Err(Error::invalid(format!(
@@ -114,10 +126,11 @@ fn from_tree(folder: &Path) -> Result<Listing> {
         }
         listing.labels = Some(labels);
         listing.class_names = Some(top.folders);
+        listing.by_position = true;
     }
     if let Some(first) = left_out.first() {
         listing.notices.push(format!(
-            "{} files that are not PNG, JPEG, WebP or BMP were left out (the first: {first}).",
+            "{} files that are not PNG, JPEG, WebP, BMP, TIFF or GIF were left out (the first: {first}).",
             left_out.len()
         ));
     }
@@ -190,6 +203,7 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
         files,
         labels: Some(labels),
         class_names,
+        by_position: false,
         notices: Vec::new(),
     })
 }

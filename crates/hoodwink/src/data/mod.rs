@@ -5,12 +5,20 @@
 
 mod arrays;
 mod class_names;
+mod encoded;
 mod folder;
+mod label_map;
+mod lists;
 mod npy;
 mod npz;
+mod packed;
 mod partition;
+mod pickle;
+mod rows;
 pub mod scenes;
 mod source;
+#[cfg(test)]
+mod stores;
 mod transform;
 
 use std::ops::Range;
@@ -18,7 +26,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use source::{Opened, Source};
+use rows::{Memory, Rows};
+use source::Opened;
 
 pub use class_names::{read_class_names, short_name};
 pub use partition::Partition;
@@ -82,12 +91,14 @@ impl DataOptions {
 #[derive(Debug)]
 pub struct Dataset {
     name: String,
-    source: Source,
+    source: Box<dyn Rows>,
     /// Where the samples lie in the source's numbering.
     rows: Range<usize>,
     /// One label per sample.
     labels: Option<Vec<usize>>,
     class_names: Option<Vec<String>>,
+    /// Whether a label is only the position of a folder's name among the others.
+    by_position: bool,
     notices: Vec<String>,
     transform: Transform,
 }
@@ -102,6 +113,13 @@ impl Dataset {
     ///   uint8, or floats in \[0, 1\], which are rounded to the nearest 8-bit level;
     /// - a `.npz` archive with such an array named `x` or `images` and, if it likes, integer labels
     ///   named `y` or `labels`;
+    /// - MNIST's files (`t10k-images-idx3-ubyte`, perhaps `.gz`, with the labels in the file beside
+    ///   it), CIFAR's binary or pickled batches, Parquet files as Hugging Face keeps pictures
+    ///   (`image` with `bytes`, `label`), or WebDataset's tar shards; or a folder of such files, of
+    ///   which those for testing are taken;
+    /// - a pattern: `shards/{000000..000009}.tar`, `pictures/*.png`;
+    /// - a list, `-` for standard input or a `.txt` file: a file's name per line, perhaps with its
+    ///   label after a tab;
     /// - a single picture;
     /// - procedural pictures, drawn when a sample is asked for, where `path` begins with `scenes:`
     ///   ([`scenes::SceneSet`]).
@@ -115,6 +133,7 @@ impl Dataset {
             rows,
             labels,
             class_names,
+            by_position,
             notices,
         } = source::open(path, &name, options)?;
         Ok(Self {
@@ -123,6 +142,7 @@ impl Dataset {
             source,
             rows,
             class_names,
+            by_position,
             notices,
             transform: options.transform.clone(),
         })
@@ -151,10 +171,11 @@ impl Dataset {
         }
         Ok(Self {
             name,
-            source: Source::Memory { pictures, first: 0 },
+            source: Box::new(Memory { pictures, first: 0 }),
             rows,
             labels: Some(labels),
             class_names,
+            by_position: false,
             notices: Vec::new(),
             transform: Transform::default(),
         })
@@ -217,6 +238,29 @@ impl Dataset {
                 self.name
             ))
         })
+    }
+
+    /// Turns the positions of folders into the classes of a model that they mean: by WordNet ids, by the names of its
+    /// classes (empty if nobody said), by numbers, or by position if there are as many folders as classes. Labels that are
+    /// numbers of classes already stay as they are. Fails where it cannot be told, since every label might be wrong.
+    pub fn label_for(&mut self, names: &[String], classes: usize) -> Result<()> {
+        let (Some(folders), Some(labels), true) =
+            (&self.class_names, &mut self.labels, self.by_position)
+        else {
+            return Ok(());
+        };
+        let map = label_map::by_folder(folders, names, classes)?;
+        for label in labels {
+            *label = map.classes[*label];
+        }
+        let mut called: Vec<String> = (0..classes).map(|class| class.to_string()).collect();
+        for (folder, &class) in folders.iter().zip(&map.classes) {
+            called[class].clone_from(folder);
+        }
+        self.class_names = Some(called);
+        self.by_position = false;
+        self.notices.extend(map.notice);
+        Ok(())
     }
 
     /// Refuses data that does not fit a model: a first picture of another shape than `[channels, height, width]`, and a

@@ -1,97 +1,29 @@
 //! Where the pictures of a data set lie, and how they are found.
 
-use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::arrays::{PictureArray, read_labels};
+use super::encoded::{Shards, Tables};
+use super::lists::{self, Listed};
 use super::npz::Archive;
+use super::packed::{self, cifar_names, is_idx, open_cifar, open_idx};
+use super::pickle;
+use super::rows::{Files, Memory, Rows, read_file};
 use super::scenes::set::{SceneSet, class_names};
-use super::{DataOptions, folder, shape_bytes};
+use super::{DataOptions, folder};
 use crate::error::{Error, Result};
-use crate::image::Picture;
-
-/// The largest picture file that is read.
-const MAX_FILE_BYTES: u64 = 1 << 28;
-
-/// Pictures by row.
-#[derive(Debug)]
-pub(super) enum Source {
-    /// Files relative to a folder.
-    Files { folder: PathBuf, files: Vec<String> },
-    /// A `.npy` file.
-    Array(PictureArray),
-    /// Pictures in memory; the first of them has the row `first`.
-    Memory {
-        pictures: Vec<Picture>,
-        first: usize,
-    },
-    /// Scenes, drawn when they are asked for.
-    Scenes(SceneSet),
-}
-
-impl Source {
-    /// What a row is called; `name` is the data set's name.
-    pub(super) fn file(&self, row: usize, name: &str) -> String {
-        match self {
-            Self::Files { files, .. } => files[row].clone(),
-            Self::Array(_) | Self::Memory { .. } | Self::Scenes(_) => format!("{name}[{row}]"),
-        }
-    }
-
-    /// The picture in a row; `file` names it in errors.
-    pub(super) fn picture(&self, row: usize, file: &str) -> Result<Picture> {
-        match self {
-            Self::Files { folder, files } => {
-                Picture::decode(&read_file(&folder.join(&files[row]))?, file)
-            }
-            Self::Array(array) => array.picture(row),
-            Self::Memory { pictures, first } => Ok(pictures[row - first].clone()),
-            Self::Scenes(scenes) => Ok(scenes.picture(row)),
-        }
-    }
-
-    /// The bytes of a row as they are stored; those of a picture that has no file with its shape.
-    pub(super) fn stored(&self, row: usize) -> Result<Vec<u8>> {
-        match self {
-            Self::Files { folder, files } => read_file(&folder.join(&files[row])),
-            Self::Array(array) => array.row(row),
-            Self::Memory { pictures, first } => {
-                let picture = &pictures[row - first];
-                Ok([&shape_bytes(picture), picture.bytes()].concat())
-            }
-            Self::Scenes(scenes) => {
-                let picture = scenes.picture(row);
-                Ok([&shape_bytes(&picture), picture.bytes()].concat())
-            }
-        }
-    }
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(Error::io(path))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Error::unsupported(format!(
-            "{} is larger than {MAX_FILE_BYTES} bytes, too large for a picture",
-            path.display()
-        )));
-    }
-    Ok(bytes)
-}
 
 /// What was found at a path.
 pub(super) struct Opened {
-    pub(super) source: Source,
+    pub(super) source: Box<dyn Rows>,
     /// The rows that were asked for.
     pub(super) rows: Range<usize>,
     /// The labels of all rows, asked for or not.
     pub(super) labels: Option<Vec<usize>>,
     pub(super) class_names: Option<Vec<String>>,
+    /// Whether a label is only the position of a folder's name among the others.
+    pub(super) by_position: bool,
     pub(super) notices: Vec<String>,
 }
 
@@ -109,16 +41,249 @@ pub(super) fn open(path: &Path, name: &str, options: &DataOptions) -> Result<Ope
     if let Some(scenes) = SceneSet::named(path) {
         return open_scenes(scenes?, name, options);
     }
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    if path.is_dir() {
-        open_folder(path, name, options)
-    } else if ending == Some("npy") {
-        open_array(path, name, options)
-    } else if ending == Some("npz") {
-        open_archive(path, name, options)
-    } else {
-        open_picture(path, name, options)
+    if let Some(listed) = lists::named(path)? {
+        return open_listed(listed, path, name, options);
     }
+    if path.is_dir() {
+        return match Kept::in_folder(path)? {
+            Some((kind, files, notice)) => {
+                let mut opened = open_files(kind, files, name, options)?;
+                opened.notices.extend(notice);
+                Ok(opened)
+            }
+            None => open_folder(path, name, options),
+        };
+    }
+    match Kept::of(path) {
+        Some(kind) => open_files(kind, vec![path.to_owned()], name, options),
+        None => match ending(path) {
+            "npy" => open_array(path, name, options),
+            "npz" => open_archive(path, name, options),
+            _ => open_picture(path, name, options),
+        },
+    }
+}
+
+fn ending(path: &Path) -> &str {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.unwrap_or_default()
+}
+
+/// Files of one format, with a notice if others were left out.
+type Found = (Kept, Vec<PathBuf>, Option<String>);
+
+/// Formats that keep many pictures in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// MNIST's.
+    Idx,
+    /// CIFAR's binary batches.
+    CifarBinary,
+    /// CIFAR's Python batches.
+    CifarPickle,
+    /// Hugging Face's tables.
+    Parquet,
+    /// WebDataset's shards.
+    Tar,
+}
+
+impl Kept {
+    fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let batch = ["data_batch_", "test_batch", "train", "test"]
+            .iter()
+            .any(|start| name.starts_with(start));
+        match ending(path) {
+            _ if is_idx(path) => Some(Self::Idx),
+            "parquet" => Some(Self::Parquet),
+            "tar" => Some(Self::Tar),
+            "bin" if batch => Some(Self::CifarBinary),
+            "" if batch && path.is_file() => {
+                let head = super::rows::read_part(path, 0, 2).ok()?;
+                pickle::is_pickle(&head).then_some(Self::CifarPickle)
+            }
+            _ => None,
+        }
+    }
+
+    /// The files of one such format in a folder that holds nothing else, or in its sub-folder `data`; of several splits
+    /// the one for testing.
+    fn in_folder(top: &Path) -> Result<Option<Found>> {
+        for folder in [top.to_owned(), top.join("data")] {
+            let Ok(entries) = std::fs::read_dir(&folder) else {
+                continue;
+            };
+            let mut files = Vec::new();
+            for entry in entries {
+                let path = entry.map_err(Error::io(&folder))?.path();
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let is_class = path.is_dir() && name != "data" && !name.starts_with('.');
+                if is_class || folder::is_picture(&name) || name == folder::LABELS_FILE {
+                    return Ok(None);
+                }
+                files.extend(Self::of(&path).map(|kind| (kind, path)));
+            }
+            files.sort_by(|a, b| a.1.cmp(&b.1));
+            let Some(&(kind, _)) = files.first() else {
+                continue;
+            };
+            files.retain(|(other, _)| *other == kind);
+            let all: Vec<PathBuf> = files.into_iter().map(|(_, path)| path).collect();
+            let starts = |starts: &'static [&'static str]| {
+                let fits = move |path: &&PathBuf| {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy();
+                    starts.iter().any(|start| name.starts_with(start))
+                };
+                all.iter().filter(fits).cloned().collect::<Vec<_>>()
+            };
+            let of_test = [starts(&["test", "t10k"]), starts(&["val"])];
+            let chosen = of_test.into_iter().find(|files| !files.is_empty());
+            return Ok(Some(match chosen {
+                Some(chosen) if chosen.len() < all.len() => {
+                    let notice = format!(
+                        "Of the {} files in {} those for testing were taken ({}); name others by a pattern.",
+                        all.len(),
+                        folder.display(),
+                        lists::names(&chosen)
+                    );
+                    (kind, chosen, Some(notice))
+                }
+                _ => (kind, all, None),
+            }));
+        }
+        Ok(None)
+    }
+}
+
+/// Pictures in files that keep many.
+fn open_files(
+    kind: Kept,
+    files: Vec<PathBuf>,
+    name: &str,
+    options: &DataOptions,
+) -> Result<Opened> {
+    let first = files[0].clone();
+    let (source, count, own_labels, class_names): (Box<dyn Rows>, _, _, _) = match kind {
+        Kept::Idx => {
+            if let [_, second, ..] = &files[..] {
+                return Err(Error::invalid(format!(
+                    "{name} means {} and {}: name one of them",
+                    first.display(),
+                    second.display()
+                )));
+            }
+            let (packed, labels) = open_idx(&first, name)?;
+            let count = packed.count();
+            (Box::new(packed), count, labels, None)
+        }
+        Kept::CifarBinary => {
+            let (packed, labels) = open_cifar(&files, name)?;
+            let (count, names) = (packed.count(), cifar_names(&first));
+            (Box::new(packed), count, Some(labels), names)
+        }
+        Kept::CifarPickle => {
+            let (packed, labels, names) = open_pickles(&files, name)?;
+            let count = packed.count();
+            (Box::new(packed), count, Some(labels), names)
+        }
+        Kept::Parquet => {
+            let (tables, labels) = Tables::open(&files)?;
+            let count = tables.count();
+            (Box::new(tables), count, labels.labels, labels.names)
+        }
+        Kept::Tar => {
+            let (shards, labels) = Shards::open(files)?;
+            let count = shards.count();
+            (Box::new(shards), count, labels, None)
+        }
+    };
+    let given = labels_beside(options, name, count)?;
+    Ok(Opened {
+        rows: options.window(count, name)?,
+        source,
+        labels: given.or(own_labels),
+        class_names,
+        by_position: false,
+        notices: Vec::new(),
+    })
+}
+
+/// CIFAR's Python batches: pixels, labels, and the names of the classes in the file `batches.meta` or `meta` beside them.
+fn open_pickles(
+    files: &[PathBuf],
+    name: &str,
+) -> Result<(packed::Packed, Vec<usize>, Option<Vec<String>>)> {
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for path in files {
+        let file = path.display().to_string();
+        let batch = pickle::read(&read_file(path)?, &file)?;
+        let Some(pickle::Value::Array(bytes)) = batch.get("data") else {
+            return Err(Error::invalid(format!(
+                "{file} holds no pixels under \"data\""
+            )));
+        };
+        pixels.extend_from_slice(bytes);
+        let own = batch.get("fine_labels").or_else(|| batch.get("labels"));
+        let own = own.and_then(pickle::Value::integers).unwrap_or_default();
+        for label in own {
+            let label = usize::try_from(label)
+                .ok()
+                .filter(|&label| label < super::MAX_CLASSES);
+            labels.push(
+                label.ok_or_else(|| Error::invalid(format!("{file} holds a label below 0")))?,
+            );
+        }
+    }
+    let packed = packed::cifar_in_memory(pixels, name)?;
+    let labels = same_length(labels, name, name, packed.count())?;
+    Ok((packed, labels, pickled_names(&files[0])))
+}
+
+fn pickled_names(batch: &Path) -> Option<Vec<String>> {
+    let beside = ["batches.meta", "meta"].map(|name| batch.with_file_name(name));
+    let path = beside.into_iter().find(|path| path.is_file())?;
+    let meta = pickle::read(&read_file(&path).ok()?, "meta").ok()?;
+    let names = meta
+        .get("label_names")
+        .or_else(|| meta.get("fine_label_names"))?;
+    names.texts()
+}
+
+/// What a pattern or a list names: files of one format, or pictures.
+fn open_listed(listed: Listed, path: &Path, name: &str, options: &DataOptions) -> Result<Opened> {
+    let kinds: Vec<Option<Kept>> = listed
+        .files
+        .iter()
+        .map(|file| Kept::of(Path::new(file)))
+        .collect();
+    if let Some(&Some(kind)) = kinds.first()
+        && kinds.iter().all(|other| *other == Some(kind))
+    {
+        let files = listed
+            .files
+            .iter()
+            .map(|file| listed.folder.join(file))
+            .collect();
+        return open_files(kind, files, name, options);
+    }
+    if let Some(labels) = &options.labels {
+        return Err(Error::invalid(format!(
+            "the pictures of {} cannot take the labels of {}: put the label behind each name in a list, after a tab",
+            path.display(),
+            labels.display()
+        )));
+    }
+    Ok(Opened {
+        rows: options.window(listed.files.len(), name)?,
+        source: Box::new(Files {
+            folder: listed.folder,
+            files: listed.files,
+        }),
+        labels: listed.labels,
+        class_names: None,
+        by_position: false,
+        notices: Vec::new(),
+    })
 }
 
 fn open_scenes(scenes: SceneSet, name: &str, options: &DataOptions) -> Result<Opened> {
@@ -131,8 +296,9 @@ fn open_scenes(scenes: SceneSet, name: &str, options: &DataOptions) -> Result<Op
     Ok(Opened {
         rows: options.window(scenes.count(), name)?,
         labels: Some(scenes.labels()),
-        source: Source::Scenes(scenes),
+        source: Box::new(scenes),
         class_names: Some(class_names()),
+        by_position: false,
         notices: Vec::new(),
     })
 }
@@ -141,12 +307,13 @@ fn open_folder(path: &Path, name: &str, options: &DataOptions) -> Result<Opened>
     let listing = folder::list(path, options.labels.as_deref())?;
     Ok(Opened {
         rows: options.window(listing.files.len(), name)?,
-        source: Source::Files {
+        source: Box::new(Files {
             folder: path.to_owned(),
             files: listing.files,
-        },
+        }),
         labels: listing.labels,
         class_names: listing.class_names,
+        by_position: listing.by_position,
         notices: listing.notices,
     })
 }
@@ -157,10 +324,11 @@ fn open_array(path: &Path, name: &str, options: &DataOptions) -> Result<Opened> 
     let rows = options.window(array.count(), name)?;
     let notice = array.check(rows.clone())?;
     Ok(Opened {
-        source: Source::Array(array),
+        source: Box::new(array),
         rows,
         labels,
         class_names: None,
+        by_position: false,
         notices: Vec::from_iter(notice),
     })
 }
@@ -180,9 +348,10 @@ fn open_archive(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
     let first = options.skip;
     Ok(Opened {
         rows: first..first + pictures.len(),
-        source: Source::Memory { pictures, first },
+        source: Box::new(Memory { pictures, first }),
         labels,
         class_names: None,
+        by_position: false,
         notices: Vec::from_iter(notice),
     })
 }
@@ -197,13 +366,14 @@ fn open_picture(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
     }
     std::fs::metadata(path).map_err(Error::io(path))?;
     Ok(Opened {
-        source: Source::Files {
+        source: Box::new(Files {
             folder: path.parent().unwrap_or(Path::new("")).to_owned(),
             files: vec![name.to_owned()],
-        },
+        }),
         rows: options.window(1, name)?,
         labels: None,
         class_names: None,
+        by_position: false,
         notices: Vec::new(),
     })
 }

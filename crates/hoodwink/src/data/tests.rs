@@ -118,7 +118,7 @@ fn a_folder_per_class_is_read_in_sorted_order() {
         data.notices(),
         [
             "Class moth has no pictures.",
-            "1 files that are not PNG, JPEG, WebP or BMP were left out (the first: ant/notes.txt)."
+            "1 files that are not PNG, JPEG, WebP, BMP, TIFF or GIF were left out (the first: ant/notes.txt)."
         ]
     );
 }

@@ -1,4 +1,4 @@
-//! Pictures from and to files: PNG, JPEG, WebP and BMP in, PNG out.
+//! Pictures from and to files: PNG, JPEG, WebP, BMP, TIFF and GIF in, PNG out.
 
 use std::io::Cursor;
 
@@ -11,7 +11,7 @@ use super::{MAX_PIXELS, Picture};
 use crate::error::{Error, Result};
 
 impl Picture {
-    /// The picture in a PNG, JPEG, WebP or BMP file; `file` names it in errors.
+    /// The picture in a PNG, JPEG, WebP, BMP, TIFF or GIF file; `file` names it in errors.
     ///
     /// The content decides the format, not the name. Palettes become RGB, grey stays grey, and of
     /// 16-bit values the high byte is kept. An EXIF orientation is applied (Pillow does so only when
@@ -19,7 +19,7 @@ impl Picture {
     ///
     /// Refused, by name: a broken or truncated file, transparency (what the model sees would depend
     /// on a background the file does not give; an alpha channel that is opaque everywhere is
-    /// dropped), and more than [`MAX_PIXELS`] pixels, which is checked before memory is taken.
+    /// dropped), CMYK in a TIFF, and more than [`MAX_PIXELS`] pixels, which is checked before memory is taken.
     pub fn decode(bytes: &[u8], file: &str) -> Result<Self> {
         let broken = |error: &dyn std::fmt::Display| {
             Error::invalid(format!("{file} cannot be read as a picture: {error}"))
@@ -27,13 +27,20 @@ impl Picture {
         let reader = ImageReader::new(Cursor::new(bytes))
             .with_guessed_format()
             .map_err(|error| broken(&error))?;
-        match reader.format() {
-            Some(ImageFormat::Png | ImageFormat::WebP | ImageFormat::Bmp) => {}
+        let format = reader.format();
+        match format {
+            Some(
+                ImageFormat::Png
+                | ImageFormat::WebP
+                | ImageFormat::Bmp
+                | ImageFormat::Tiff
+                | ImageFormat::Gif,
+            ) => {}
             Some(ImageFormat::Jpeg) if jpeg_is_whole(bytes) => {}
             Some(ImageFormat::Jpeg) => return Err(broken(&"the file is truncated")),
             _ => {
                 return Err(Error::unsupported(format!(
-                    "{file} is not a PNG, JPEG, WebP or BMP file"
+                    "{file} is not a PNG, JPEG, WebP, BMP, TIFF or GIF file"
                 )));
             }
         }
@@ -42,6 +49,13 @@ impl Picture {
         if u64::from(width) * u64::from(height) > MAX_PIXELS as u64 {
             return Err(Error::unsupported(format!(
                 "{file} has {height}x{width} pixels; the limit is {MAX_PIXELS} in all"
+            )));
+        }
+        if format == Some(ImageFormat::Tiff)
+            && decoder.original_color_type() == ExtendedColorType::Cmyk8
+        {
+            return Err(Error::unsupported(format!(
+                "{file} is a TIFF of CMYK: save it as RGB first"
             )));
         }
         let orientation = decoder.orientation().map_err(|error| broken(&error))?;
@@ -159,7 +173,7 @@ mod tests {
     /// Files of 2x3 pixels that Pillow 13.0.0 wrote, and what they hold. The low bytes of
     /// `grey16.png` are 0, 255, 128, 127, 1 and 255.
     #[rustfmt::skip]
-    const FILES: [(&str, &str, &[u8]); 8] = [
+    const FILES: [(&str, &str, &[u8]); 10] = [
         ("rgb.png", "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAIAAAASFvFNAAAAGElEQVR4nGP4z8DAAMFcInINDgq/fv8BADlTBwu1bXbzAAAAAElFTkSuQmCC", &RGB),
         ("rgb.bmp", "Qk1OAAAAAAAAADYAAAAoAAAAAwAAAAIAAAABABgAAAAAABgAAADEDgAAxA4AAAAAAAAAAAAAHhQKIECA/Pv6AAAAAAD/AP8A/wAAAAAA", &RGB),
         ("rgb.webp", "UklGRkYAAABXRUJQVlA4TDoAAAAvAkAAAC+gEAAapjByyF/ubBoK0jZgJmFqZ/4qCEAAwRT/J9b8B/AP4iEO0SwBgQBlrHhgm4j+x3gB", &RGB),
@@ -167,6 +181,8 @@ mod tests {
         ("grey.png", "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAAAAAC4HznGAAAAEElEQVR4nGNkEBRkOPHvPwAGHgLpY0bYwQAAAABJRU5ErkJggg==", &GREY),
         ("bilevel.png", "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACAQAAAAC1D1u3AAAADElEQVR4nGNgYHgAAADkAOGrztgkAAAAAElFTkSuQmCC", &[0, 0, 0, 255, 255, 255]),
         ("grey16.png", "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACEAAAAADoj+WFAAAAFklEQVR4nGNkYBD8L9jIcKL+H+P//wAdkQXo+lqYGwAAAABJRU5ErkJggg==", &GREY),
+        ("rgb.gif", "R0lGODdhAwACAIIAAPr7/AD/AIBAIAoUHv8AAAAA/wAAAAAAACwAAAAAAwACAAAICQAJBCgwQACAgAA7", &RGB),
+        ("rgb.tif", "SUkqAAgAAAAKAAABBAABAAAAAwAAAAEBBAABAAAAAgAAAAIBAwADAAAAhgAAAAMBAwABAAAAAQAAAAYBAwABAAAAAgAAABEBBAABAAAAjAAAABUBAwABAAAAAwAAABYBBAABAAAAAgAAABcBBAABAAAAEgAAABwBAwABAAAAAQAAAAAAAAAIAAgACAD/AAAA/wAAAP8KFB6AQCD6+/w=", &RGB),
         ("opaque.png", "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAYAAACddGYaAAAAI0lEQVR4nGP4z8Dwn+E/w38Ghv//mbhF5BgaHBUYfv3+ywAAg6gKDTFVwz8AAAAASUVORK5CYII=", &RGB),
     ];
 
@@ -176,6 +192,9 @@ mod tests {
     /// 16 rows of 24 pixels, RGB = (10 x, 15 y, 6 (x + y)) at quality 95 without subsampling; its
     /// EXIF orientation is 6: to be turned clockwise.
     const TURNED_JPEG: &str = "/9j/4AAQSkZJRgABAQAAAQABAAD/4QAiRXhpZgAATU0AKgAAAAgAAQESAAMAAAABAAYAAAAAAAD/2wBDAAIBAQEBAQIBAQECAgICAgQDAgICAgUEBAMEBgUGBgYFBgYGBwkIBgcJBwYGCAsICQoKCgoKBggLDAsKDAkKCgr/2wBDAQICAgICAgUDAwUKBwYHCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgr/wAARCAAQABgDAREAAhEBAxEB/8QAHwAAAQUBAQEBAQEAAAAAAAAAAAECAwQFBgcICQoL/8QAtRAAAgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEGE1FhByJxFDKBkaEII0KxwRVS0fAkM2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3+Pn6/8QAHwEAAwEBAQEBAQEBAQAAAAAAAAECAwQFBgcICQoL/8QAtREAAgECBAQDBAcFBAQAAQJ3AAECAxEEBSExBhJBUQdhcRMiMoEIFEKRobHBCSMzUvAVYnLRChYkNOEl8RcYGRomJygpKjU2Nzg5OkNERUZHSElKU1RVVldYWVpjZGVmZ2hpanN0dXZ3eHl6goOEhYaHiImKkpOUlZaXmJmaoqOkpaanqKmqsrO0tba3uLm6wsPExcbHyMnK0tPU1dbX2Nna4uPk5ebn6Onq8vP09fb3+Pn6/9oADAMBAAIRAxEAPwD8t/h5+yl/q/8AiW+n8Fc2DzLzPn+FuPvh9892+Hn7KX+r/wCJb6fwV9Vg8y8z+keFuPvh9891+Hn7KX+r/wCJb/45X1WDzLzP6Q4W4++H3z0X4efspf6v/iW+n8FfzZg8y21P8BuFuPvh9891+Hn7KX+r/wCJb/45X1WDzLbU/pDhbj74ffPdvh5+yl9z/iW/+OV9Vg8y21P6R4W4++H3z//Z";
+
+    /// 4x4 pixels of CMYK, which Pillow 13.0.0 takes for RGB (216, 172, 119).
+    const CMYK_JPEG: &str = "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwACAQEBAQECAQEBAgICAgIEAwICAgIFBAQDBAYFBgYGBQYGBgcJCAYHCQcGBggLCAkKCgoKCgYICwwLCgwJCgoK/8AAFAgABAAEBEMRAE0RAFkRAEsRAP/EAB8AAAEFAQEBAQEBAAAAAAAAAAABAgMEBQYHCAkKC//EALUQAAIBAwMCBAMFBQQEAAABfQECAwAEEQUSITFBBhNRYQcicRQygZGhCCNCscEVUtHwJDNicoIJChYXGBkaJSYnKCkqNDU2Nzg5OkNERUZHSElKU1RVVldYWVpjZGVmZ2hpanN0dXZ3eHl6g4SFhoeIiYqSk5SVlpeYmZqio6Slpqeoqaqys7S1tre4ubrCw8TFxsfIycrS09TV1tfY2drh4uPk5ebn6Onq8fLz9PX29/j5+v/aAA4EQwBNAFkASwAAPwD91K/Qytyv2Er/2Q==";
 
     fn bytes(base64: &str) -> Vec<u8> {
         BASE64_STANDARD.decode(base64).unwrap()
@@ -209,6 +228,18 @@ mod tests {
     }
 
     #[test]
+    fn a_jpeg_for_print_has_the_colours_that_pillow_gives_it() {
+        let picture = Picture::decode(&bytes(CMYK_JPEG), "print.jpg").unwrap();
+        for pixel in picture.bytes().chunks(3) {
+            let close = pixel
+                .iter()
+                .zip([216, 172, 119])
+                .all(|(a, b)| a.abs_diff(b) <= 2);
+            assert!(close, "{pixel:?}");
+        }
+    }
+
+    #[test]
     fn a_png_gives_the_picture_back_and_is_always_the_same() {
         for (channels, height, width, values) in [(3, 2, 3, &RGB[..]), (1, 3, 2, &GREY)] {
             let picture = Picture::new(channels, height, width, values.to_vec()).unwrap();
@@ -229,9 +260,13 @@ mod tests {
             (
                 "notes.png",
                 b"just words".to_vec(),
-                "not a PNG, JPEG, WebP or BMP",
+                "not a PNG, JPEG, WebP, BMP, TIFF or GIF",
             ),
-            ("empty.jpg", Vec::new(), "not a PNG, JPEG, WebP or BMP"),
+            (
+                "empty.jpg",
+                Vec::new(),
+                "not a PNG, JPEG, WebP, BMP, TIFF or GIF",
+            ),
             ("huge.png", huge_png, "the limit is"),
         ] {
             let error = Picture::decode(&content, file).unwrap_err().to_string();

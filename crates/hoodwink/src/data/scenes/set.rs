@@ -4,6 +4,8 @@ use std::path::Path;
 use std::str::FromStr;
 
 use super::{CLASSES, Correlations, Cue, Scenes};
+use crate::data::rows::Rows;
+use crate::data::shape_bytes;
 use crate::error::{Error, Result};
 use crate::image::Picture;
 
@@ -42,10 +44,17 @@ impl SceneSet {
             .map(|row| self.scenes.spec(row as u64).class())
             .collect()
     }
+}
 
-    /// One scene, drawn.
-    pub(in crate::data) fn picture(&self, row: usize) -> Picture {
-        self.scenes.scene(row as u64).picture
+/// Drawn when they are asked for.
+impl Rows for SceneSet {
+    fn picture(&self, row: usize, _: &str) -> Result<Picture> {
+        Ok(self.scenes.scene(row as u64).picture)
+    }
+
+    fn stored(&self, row: usize) -> Result<Vec<u8>> {
+        let picture = self.scenes.scene(row as u64).picture;
+        Ok([&shape_bytes(&picture), picture.bytes()].concat())
     }
 }
 

@@ -1,0 +1,228 @@
+//! Which class of a model a folder of pictures means.
+//!
+//! A folder per class says what is in its pictures, not which output of the model stands for it. Taking the position of
+//! its name among the others is right only where all classes are there, in the same order.
+
+use crate::error::{Error, Result};
+
+/// ImageNet's 1,000 classes by WordNet id, in the order of their numbers (which is that of the ids).
+const IMAGENET: &str = include_str!("imagenet_wordnet_ids.txt");
+
+/// Classes of the model, one for each folder.
+#[derive(Debug, PartialEq)]
+pub(super) struct LabelMap {
+    pub(super) classes: Vec<usize>,
+    /// What was assumed.
+    pub(super) notice: Option<String>,
+}
+
+/// Finds the classes that folders mean, for a model of `classes` classes that are called `names` (empty if nobody said).
+///
+/// In this order: by WordNet ids, by the names of the classes, by numbers, and by position if there are as many folders as
+/// classes. Anything else is refused: every label might be wrong.
+pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) -> Result<LabelMap> {
+    if folders.iter().all(|folder| is_wordnet_id(folder))
+        && let Some(offset) = imagenet_offset(classes)
+    {
+        return by_wordnet_id(folders, offset);
+    }
+    if let Some(found) = by_name(folders, names)? {
+        return Ok(plain(found));
+    }
+    let numbers: Option<Vec<usize>> = folders.iter().map(|folder| folder.parse().ok()).collect();
+    if let Some(numbers) = numbers.filter(|numbers| numbers.iter().all(|&number| number < classes))
+    {
+        let in_order = numbers.is_sorted();
+        return Ok(LabelMap {
+            notice: (!in_order).then(|| {
+                "The folders are called by numbers, which were taken for the classes' numbers; sorted as text, as \
+                 torchvision's ImageFolder sorts them, they would mean others."
+                    .to_owned()
+            }),
+            classes: numbers,
+        });
+    }
+    if folders.len() == classes {
+        return Ok(LabelMap {
+            classes: (0..classes).collect(),
+            notice: (!names.is_empty()).then(|| {
+                format!(
+                    "No folder is called like one of the model's classes ({}, ...), so the folders were taken for the \
+                     classes in sorted order, {} for class 0.",
+                    names[0], folders[0]
+                )
+            }),
+        });
+    }
+    Err(Error::invalid(format!(
+        "there are {} folders of pictures ({}, ...), and the model has {classes} classes: which class each folder means \
+         cannot be told. Call the folders by the classes' numbers or WordNet ids, or by the names in --class-names FILE, or \
+         put a labels.csv with the columns file and label beside them",
+        folders.len(),
+        folders[0]
+    )))
+}
+
+fn plain(classes: Vec<usize>) -> LabelMap {
+    LabelMap {
+        classes,
+        notice: None,
+    }
+}
+
+fn is_wordnet_id(name: &str) -> bool {
+    name.len() == 9
+        && name.starts_with('n')
+        && name.bytes().skip(1).all(|byte| byte.is_ascii_digit())
+}
+
+/// The number of ImageNet's first class in a model of so many classes; TensorFlow's models have one for the background
+/// before it.
+fn imagenet_offset(classes: usize) -> Option<usize> {
+    match classes {
+        1000 => Some(0),
+        1001 => Some(1),
+        _ => None,
+    }
+}
+
+fn by_wordnet_id(folders: &[String], offset: usize) -> Result<LabelMap> {
+    let known: Vec<&str> = IMAGENET.lines().collect();
+    let found = folders.iter().map(|folder| {
+        let class = known.binary_search(&folder.as_str());
+        class.map(|class| class + offset).map_err(|_| {
+            Error::invalid(format!(
+                "the folder {folder} is called by a WordNet id that is none of ImageNet's 1,000 classes"
+            ))
+        })
+    });
+    Ok(LabelMap {
+        classes: found.collect::<Result<_>>()?,
+        notice: (offset > 0).then(|| {
+            "The model has 1,001 classes; class 0 was taken for the background, as in TensorFlow's models.".to_owned()
+        }),
+    })
+}
+
+/// The classes with the folders' names; `None` if no folder is called like a class.
+fn by_name(folders: &[String], names: &[String]) -> Result<Option<Vec<usize>>> {
+    let found: Vec<Option<usize>> = folders
+        .iter()
+        .map(|folder| class_called(folder, names))
+        .collect();
+    if found.iter().all(Option::is_none) {
+        return Ok(None);
+    }
+    if let Some(at) = found.iter().position(Option::is_none) {
+        return Err(Error::invalid(format!(
+            "the folder {} is called like none of the model's classes, others are",
+            folders[at]
+        )));
+    }
+    let classes: Vec<usize> = found.into_iter().flatten().collect();
+    for (at, class) in classes.iter().enumerate() {
+        if let Some(other) = classes[..at].iter().position(|earlier| earlier == class) {
+            return Err(Error::invalid(format!(
+                "the folders {} and {} are both called like the class {:?}",
+                folders[other], folders[at], names[*class]
+            )));
+        }
+    }
+    Ok(Some(classes))
+}
+
+/// The one class whose name, or one of its synonyms, is that of a folder; capitals, `_` and `-` do not matter.
+fn class_called(folder: &str, names: &[String]) -> Option<usize> {
+    let folder = normal(folder);
+    let called = |full: bool| {
+        let mut fitting = (0..names.len()).filter(|&class| {
+            let name = &names[class];
+            match full {
+                true => normal(name) == folder,
+                false => name.split(',').any(|synonym| normal(synonym) == folder),
+            }
+        });
+        // A name that two classes share decides nothing.
+        fitting.next().filter(|_| fitting.next().is_none())
+    };
+    called(true).or_else(|| called(false))
+}
+
+fn normal(name: &str) -> String {
+    name.trim().to_lowercase().replace(['_', '-'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    const PETS: [&str; 4] = ["tabby cat, tabby", "German_shepherd", "crane", "goldfish"];
+
+    #[test]
+    fn folders_mean_what_they_are_called() {
+        for (folders, names, classes, expected) in [
+            (
+                &["n02123045", "n01440764"][..],
+                &[][..],
+                1000,
+                &[281, 0][..],
+            ),
+            (&["n01443537"], &[], 1001, &[2]),
+            (&["crane", "german shepherd", "tabby"], &PETS, 4, &[2, 1, 0]),
+            (&["0", "10", "2"], &[], 11, &[0, 10, 2]),
+            (&["3"], &PETS, 4, &[3]),
+            (&["a", "b"], &[], 2, &[0, 1]),
+            // WordNet ids of a model that is not ImageNet's: all classes are there.
+            (&["n02123045", "n99999999"], &[], 2, &[0, 1]),
+        ] {
+            let found = by_folder(&texts(folders), &texts(names), classes).unwrap();
+            assert_eq!(found.classes, expected, "{folders:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_assumed_is_said() {
+        let notice = |folders: &[&str], names: &[&str], classes| {
+            by_folder(&texts(folders), &texts(names), classes)
+                .unwrap()
+                .notice
+        };
+        assert!(
+            notice(&["0", "10", "2"], &[], 11)
+                .unwrap()
+                .contains("torchvision")
+        );
+        assert!(
+            notice(&["n01443537"], &[], 1001)
+                .unwrap()
+                .contains("background")
+        );
+        assert!(
+            notice(&["a", "b", "c", "d"], &PETS, 4)
+                .unwrap()
+                .contains("sorted order")
+        );
+        assert_eq!(notice(&["0", "1"], &[], 11), None);
+        assert_eq!(notice(&["a", "b"], &[], 2), None);
+    }
+
+    #[test]
+    fn what_cannot_be_told_is_refused() {
+        for (folders, names, classes, says) in [
+            (&["cat", "dog"][..], &[][..], 10, "cannot be told"),
+            (&["n99999999"], &[], 1000, "none of ImageNet's"),
+            (&["crane", "dodo"], &PETS, 4, "the folder dodo"),
+            (&["tabby", "tabby_cat"], &PETS, 4, "both called"),
+            (&["12"], &[], 10, "cannot be told"),
+        ] {
+            let error = by_folder(&texts(folders), &texts(names), classes)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

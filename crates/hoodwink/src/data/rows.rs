@@ -1,0 +1,92 @@
+//! Pictures by row: what a data set is made of, whatever it is stored in.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::shape_bytes;
+use crate::error::{Error, Result};
+use crate::image::Picture;
+
+/// The largest picture file that is read.
+const MAX_FILE_BYTES: u64 = 1 << 28;
+
+/// Pictures by row, read when they are asked for.
+pub(super) trait Rows: fmt::Debug + Send + Sync {
+    /// What a row is called; `name` is the data set's name.
+    fn file(&self, row: usize, name: &str) -> String {
+        format!("{name}[{row}]")
+    }
+
+    /// The picture in a row; `file` names it in errors.
+    fn picture(&self, row: usize, file: &str) -> Result<Picture>;
+
+    /// The bytes of a row as they are stored; those of a picture that has no file with its shape.
+    fn stored(&self, row: usize) -> Result<Vec<u8>>;
+}
+
+/// Files, relative to a folder.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) folder: PathBuf,
+    pub(super) files: Vec<String>,
+}
+
+impl Rows for Files {
+    fn file(&self, row: usize, _: &str) -> String {
+        self.files[row].clone()
+    }
+
+    fn picture(&self, row: usize, file: &str) -> Result<Picture> {
+        Picture::decode(&self.stored(row)?, file)
+    }
+
+    fn stored(&self, row: usize) -> Result<Vec<u8>> {
+        read_file(&self.folder.join(&self.files[row]))
+    }
+}
+
+/// Pictures in memory; the first of them has the row `first`.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub(super) pictures: Vec<Picture>,
+    pub(super) first: usize,
+}
+
+impl Rows for Memory {
+    fn picture(&self, row: usize, _: &str) -> Result<Picture> {
+        Ok(self.pictures[row - self.first].clone())
+    }
+
+    fn stored(&self, row: usize) -> Result<Vec<u8>> {
+        let picture = &self.pictures[row - self.first];
+        Ok([&shape_bytes(picture), picture.bytes()].concat())
+    }
+}
+
+/// A whole file of bounded size.
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(Error::io(path))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Error::unsupported(format!(
+            "{} is larger than {MAX_FILE_BYTES} bytes, too large for a picture",
+            path.display()
+        )));
+    }
+    Ok(bytes)
+}
+
+/// Some bytes of a file.
+pub(super) fn read_part(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    file.seek(SeekFrom::Start(offset))
+        .and_then(|_| file.read_exact(&mut bytes))
+        .map_err(Error::io(path))?;
+    Ok(bytes)
+}

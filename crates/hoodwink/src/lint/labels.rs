@@ -1,0 +1,141 @@
+//! Labels that mean other classes: shifted by one, or in another order.
+
+use std::collections::BTreeMap;
+
+use super::{Finding, Mistake, is_better, percent, prediction, rights};
+
+const MATTERS: &str =
+    "pictures that the model knows count as mistakes, and attacks start from the wrong class";
+
+/// What the predictions say about the labels, if it is not that they are right.
+pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Finding> {
+    let now = rights(answers, labels);
+    let majority = by_majority(answers, labels);
+    let shifted = [1, -1].into_iter().find_map(|by| {
+        let moved: Vec<bool> = (answers.iter().zip(labels))
+            .map(|(answer, &label)| label.checked_add_signed(by) == Some(prediction(answer)))
+            .collect();
+        // Another order agrees with a shift here and there.
+        let explains = percent(&moved) > 2.0 * percent(&now).max(0.4 * percent(&majority));
+        (is_better(&now, &moved) && explains).then_some((by, moved))
+    });
+    if let Some((by, moved)) = shifted {
+        return Some(Finding {
+            mistake: Mistake::Labels,
+            saw: format!(
+                "{:.1}% of {} pictures are taken for the class {} their label, {:.1}% for the label",
+                percent(&moved),
+                moved.len(),
+                if by > 0 { "after" } else { "before" },
+                percent(&now)
+            ),
+            matters: MATTERS,
+            remedy: if by > 0 {
+                "add 1 to every label: the model may have a class for the background at 0".into()
+            } else {
+                "take 1 off every label: labels count from 0".into()
+            },
+        });
+    }
+    let moved = majority;
+    if !is_better(&now, &moved) || percent(&moved) < 2.0 * percent(&now) {
+        return None;
+    }
+    Some(Finding {
+        mistake: Mistake::Labels,
+        saw: format!(
+            "pictures of one label are mostly taken for one other class ({}): {:.1}% of {} would be right if labels meant \
+             those classes, {:.1}% are",
+            examples(answers, labels),
+            percent(&moved),
+            moved.len(),
+            percent(&now)
+        ),
+        matters: MATTERS,
+        remedy: "bring the labels into the order of the model's classes: --class-names FILE with folders called by the \
+                 classes' names, or a labels.csv"
+            .into(),
+    })
+}
+
+/// Whether each picture is taken for the class that most other pictures of its label are taken for.
+fn by_majority(answers: &[Vec<f32>], labels: &[usize]) -> Vec<bool> {
+    let counts = counts(answers, labels);
+    (answers.iter().zip(labels))
+        .map(|(answer, label)| {
+            let own = prediction(answer);
+            // The picture itself has no vote, or each would confirm itself.
+            let others = counts[label]
+                .iter()
+                .map(|(&class, &count)| (class, count - usize::from(class == own)));
+            let most = others.clone().map(|(_, count)| count).max().unwrap_or(0);
+            let mut winners = others.filter(|&(_, count)| count == most && most > 0);
+            winners.next().is_some_and(|(class, _)| class == own) && winners.next().is_none()
+        })
+        .collect()
+}
+
+/// How often pictures of each label are taken for each class.
+fn counts(answers: &[Vec<f32>], labels: &[usize]) -> BTreeMap<usize, BTreeMap<usize, usize>> {
+    let mut counts: BTreeMap<usize, BTreeMap<usize, usize>> = BTreeMap::new();
+    for (answer, &label) in answers.iter().zip(labels) {
+        *counts
+            .entry(label)
+            .or_default()
+            .entry(prediction(answer))
+            .or_default() += 1;
+    }
+    counts
+}
+
+/// Two labels with the class they are mostly taken for.
+fn examples(answers: &[Vec<f32>], labels: &[usize]) -> String {
+    let mostly = counts(answers, labels)
+        .into_iter()
+        .filter_map(|(label, classes)| {
+            let (class, _) = classes.into_iter().max_by_key(|&(_, count)| count)?;
+            (class != label).then(|| format!("label {label} for class {class}"))
+        });
+    mostly.take(2).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model of ten classes that is right but for every tenth picture, and labels that are changed.
+    fn seen(change: impl Fn(usize) -> usize) -> Option<String> {
+        let labels: Vec<usize> = (0..120).map(|at| change(at % 10)).collect();
+        let answers: Vec<Vec<f32>> = (0..120)
+            .map(|at| {
+                let class = if at % 11 == 0 { (at * 7) % 10 } else { at % 10 };
+                (0..10)
+                    .map(|own| f32::from(u8::from(own == class)))
+                    .collect()
+            })
+            .collect();
+        find(&answers, &labels).map(|finding| finding.saw)
+    }
+
+    #[test]
+    fn shifted_and_permuted_labels_are_told_apart() {
+        assert_eq!(seen(|class| class), None);
+        assert!(
+            seen(|class| class + 1)
+                .unwrap()
+                .contains("the class before")
+        );
+        assert!(
+            seen(|class| (class + 9) % 10)
+                .unwrap()
+                .contains("the class after")
+        );
+        assert!(
+            seen(|class| 9 - class)
+                .unwrap()
+                .contains("label 0 for class 9")
+        );
+        // Two classes exchanged are too few to be told from a model that confuses them.
+        assert_eq!(seen(|class| [1, 0, 2, 3, 4, 5, 6, 7, 8, 9][class]), None);
+    }
+}
