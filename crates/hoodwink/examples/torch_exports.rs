@@ -408,7 +408,7 @@ fn scientific(values: &[f64]) -> String {
 /// An error's first words, fit for a cell.
 fn short(error: &str) -> String {
     let plain: String = error.replace(['|', '\n'], " ");
-    match plain.char_indices().nth(160) {
+    match plain.char_indices().nth(260) {
         Some((end, _)) => format!("{}…", &plain[..end]),
         None => plain,
     }
