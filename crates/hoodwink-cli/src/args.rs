@@ -18,13 +18,49 @@ use hoodwink::{
     oracle::batcher::Crew,
     preprocessing::{Channels, InputRange, Layout, Preprocessing},
 };
+use onnx_grad::LoadOptions;
 use serde::Deserialize;
+
+/// How a model file is read, where it leaves that open.
+#[derive(Args)]
+pub(crate) struct ReadArgs {
+    /// The output with the scores, where the model has several
+    #[arg(long, value_name = "NAME", help_heading = "Model")]
+    scores: Option<String>,
+    /// Take a final softmax as part of the scores; without this, scores are what goes into it
+    #[arg(long, help_heading = "Model")]
+    keep_softmax: bool,
+    /// Height and width of the model's pictures, such as 224x224, where the file leaves them open
+    #[arg(long, value_name = "PIXELS", value_parser = side, help_heading = "Model")]
+    input_side: Option<(usize, usize)>,
+}
+
+impl ReadArgs {
+    /// For the import.
+    pub(crate) fn options(&self) -> LoadOptions {
+        LoadOptions {
+            input_side: self.input_side,
+            output: self.scores.clone(),
+            keep_softmax: self.keep_softmax,
+        }
+    }
+}
+
+/// `224x320`, or `224` for both.
+fn side(text: &str) -> Result<(usize, usize), String> {
+    let (height, width) = text.split_once('x').unwrap_or((text, text));
+    let number = |text: &str| text.parse().ok().filter(|&side| side > 0);
+    let sides = number(height).zip(number(width));
+    sides.ok_or_else(|| "a height and a width are written 224x320".to_owned())
+}
 
 /// The model, and what its training code did to pictures.
 #[derive(Args)]
 pub(crate) struct ModelArgs {
     /// The model, an ONNX file; beside net.onnx a net.toml may hold the preprocessing flags and class-names
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    read: ReadArgs,
     /// Names of the model's classes: one per line, or a CSV table with the columns index and name
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     class_names: Option<PathBuf>,
@@ -156,6 +192,8 @@ enum Size {
 
 /// What the flags and `MODEL.toml` say together; flags win.
 pub(crate) struct Prepared {
+    /// How the file is read.
+    options: LoadOptions,
     /// Part of the graph.
     pub(crate) preprocessing: Preprocessing,
     /// Done to every picture when it is loaded.
@@ -177,6 +215,15 @@ impl Prepared {
 
 impl fmt::Display for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(scores) = &self.options.output {
+            write!(f, "scores={scores:?} ")?;
+        }
+        if self.options.keep_softmax {
+            write!(f, "keep-softmax ")?;
+        }
+        if let Some((height, width)) = self.options.input_side {
+            write!(f, "input-side={height}x{width} ")?;
+        }
         if let Some(resize) = self.resize {
             write!(f, "resize={resize} ")?;
         }
@@ -202,6 +249,7 @@ impl ModelArgs {
             None => None,
         };
         Ok(Prepared {
+            options: self.read.options(),
             preprocessing: Preprocessing {
                 mean: self.mean.clone().or(file.mean).unwrap_or_default(),
                 std: self.std.clone().or(file.std).unwrap_or_default(),
@@ -225,8 +273,13 @@ impl ModelArgs {
 
     /// The model with its preprocessing.
     pub(crate) fn open(&self, prepared: &Prepared) -> Result<Classifier> {
-        Classifier::open(&self.model, &prepared.preprocessing, self.engine()?)
-            .with_context(|| self.model.display().to_string())
+        Classifier::open_with(
+            &self.model,
+            &prepared.options,
+            &prepared.preprocessing,
+            self.engine()?,
+        )
+        .with_context(|| self.model.display().to_string())
     }
 }
 

@@ -22,7 +22,9 @@ pub(crate) fn again(command: &Command, name: &str, typed: &ArgMatches) -> String
             continue;
         }
         words.extend(argument.get_long().map(|long| format!("--{long}")));
-        if let Some(values) = typed.get_raw(id) {
+        // A flag alone says all.
+        let values = typed.get_raw(id);
+        if let Some(values) = values.filter(|_| argument.get_action().takes_values()) {
             let values: Vec<String> = values.map(|value| value.to_string_lossy().into()).collect();
             words.push(quoted(&values.join(",")));
         }
@@ -60,6 +62,7 @@ mod tests {
                     .arg(option("out"))
                     .arg(option("threads"))
                     .arg(option("batch"))
+                    .arg(option("keep-softmax").action(ArgAction::SetTrue))
                     .arg(option("quiet").action(ArgAction::SetTrue)),
             )
         };
@@ -77,6 +80,7 @@ mod tests {
                 "2/255,8/255",
                 "--mean",
                 "-1",
+                "--keep-softmax",
                 "--out",
                 "a",
             ][..],
@@ -86,6 +90,7 @@ mod tests {
                 "--threads=3",
                 "--batch=2",
                 "--mean=-1",
+                "--keep-softmax",
                 "--out=b",
                 "--eps=2/255,8/255",
                 "--quiet",
@@ -95,7 +100,7 @@ mod tests {
             let line = again_of(typed);
             assert_eq!(
                 line,
-                "hoodwink attack \"it's a model.onnx\" --eps 2/255,8/255 --mean -1 --out again"
+                "hoodwink attack \"it's a model.onnx\" --eps 2/255,8/255 --mean -1 --keep-softmax --out again"
             );
             assert_eq!(shlex::split(&line).unwrap()[2], "it's a model.onnx");
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 pub use company::Company;
-use onnx_grad::{Dim, Graph, Loss, Tensor};
+use onnx_grad::{Dim, Graph, LoadOptions, Loss, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
@@ -46,8 +46,19 @@ impl Classifier {
         preprocessing: &Preprocessing,
         engine: Arc<dyn Engine>,
     ) -> Result<Self> {
+        Self::open_with(path, &LoadOptions::default(), preprocessing, engine)
+    }
+
+    /// As [`Classifier::open`], with what the file leaves open.
+    pub fn open_with(
+        path: &Path,
+        options: &LoadOptions,
+        preprocessing: &Preprocessing,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Self> {
+        // First, as it refuses files without an end.
+        let loaded = onnx_grad::load_with(path, options)?;
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
-        let loaded = onnx_grad::load(path)?;
         let sha256 = hexadecimal(&Sha256::digest(&bytes));
         Self::new(&loaded.graph, loaded.notices, sha256, preprocessing, engine)
     }
@@ -70,13 +81,13 @@ impl Classifier {
         preprocessing: &Preprocessing,
         engine: Arc<dyn Engine>,
     ) -> Result<Self> {
-        let (&[own_input], [_, ..]) = (model.inputs(), model.outputs()) else {
+        let &[own_input] = model.inputs() else {
             return Err(Error::unsupported(format!(
-                "the model has {} inputs and {} outputs; one picture in and one row of scores out are needed",
-                model.inputs().len(),
-                model.outputs().len()
+                "the model has {} inputs; one picture in and one row of scores out are needed",
+                model.inputs().len()
             )));
         };
+        onnx_grad::scores(model)?;
         let wanted = model.shape(own_input).to_vec();
         let input = preprocessing.picture_shape(&wanted)?;
         let mut graph = Graph::new();
@@ -88,7 +99,7 @@ impl Classifier {
             &[Dim::Batch(1), Dim::Fixed(classes)] if classes > 1 => classes,
             _ => {
                 return Err(Error::unsupported(
-                    "the model's first output is not one row of scores for each picture",
+                    "the model's output is not one row of scores for each picture",
                 ));
             }
         };

@@ -5,7 +5,7 @@ use crate::{
     fold::fold,
     grad::gradient,
     graph::{Graph, ValueId},
-    logits::logits,
+    logits::{logits, scores},
     loss::Loss,
     tensor::DType,
 };
@@ -16,7 +16,7 @@ use crate::{
 /// Outputs: `logits` `[N, C]`, `loss` `[N]`, and `grad`, of the input's shape: as pictures do not influence one
 /// another, each picture's gradient of its own loss. A final softmax is seen through, as [`logits`] says.
 ///
-/// Fails unless the model has one float input and an output that [`logits`] understands; and where it is not
+/// Fails unless the model has one float input and one output, which [`logits`] understands; and where it is not
 /// differentiable.
 pub fn gradient_graph(model: &Graph, loss: Loss) -> Result<Graph> {
     let (mut graph, values) = with_loss(model, loss)?;
@@ -54,13 +54,13 @@ struct Values {
 
 /// The model with a loss behind it; ids of the model stay valid.
 fn with_loss(model: &Graph, loss: Loss) -> Result<(Graph, Values)> {
-    let (&[input], Some(&(_, output))) = (model.inputs(), model.outputs().first()) else {
+    let &[input] = model.inputs() else {
         return Err(Error::unsupported(format!(
-            "a model to be attacked has one input and an output; this one has {} and {}",
-            model.inputs().len(),
-            model.outputs().len()
+            "a model to be attacked has one input; this one has {}",
+            model.inputs().len()
         )));
     };
+    let output = scores(model)?;
     if model.node(input).dtype != DType::F32 {
         return Err(Error::unsupported("its input is not of floats"));
     }
@@ -175,11 +175,11 @@ mod tests {
         let refusal = |graph: &Graph| gradient_graph(graph, Loss::Margin).unwrap_err().to_string();
         let mut graph = Graph::new();
         let x = graph.input("x", DType::F32, shape("N 2 3"));
-        assert!(refusal(&graph).contains("1 and 0"));
+        assert!(refusal(&graph).contains("no output"));
         graph.output("y", x);
         assert!(refusal(&graph).contains("[N, 2, 3]"));
         graph.input("more", DType::F32, shape("N"));
-        assert!(refusal(&graph).contains("2 and 1"));
+        assert!(refusal(&graph).contains("one has 2"));
 
         let (model, _) = model(false)?;
         let product = model.outputs()[0].1;

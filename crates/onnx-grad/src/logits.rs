@@ -2,18 +2,98 @@
 
 use crate::{
     Error, Result,
+    fold::fold,
     graph::{Dim, Graph, ValueId},
-    op::Op,
+    op::{Op, Reduction},
     shape::display,
+    tensor::DType,
 };
 
 /// The logits behind a classifier's output, as `[N, C]`.
 ///
 /// A softmax (or its logarithm) at the end is seen through, as its saturated gradients would mislead every attack;
-/// further axes of side 1 are dropped. Fails if the output is not one row of scores for each picture.
+/// further axes of side 1 are dropped. Fails if the output is not one row of two or more floats for each picture.
 pub fn logits(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
-    let scores = before_softmax(graph, output).unwrap_or(output);
-    matrix(graph, scores)
+    let node = graph.node(output);
+    if node.dtype != DType::F32 {
+        return Err(Error::unsupported(format!(
+            "its output is not of floats, but computed by node {:?} ({}); export the scores before it",
+            node.name, node.op
+        )));
+    }
+    let scores = match final_softmax(graph, output) {
+        Some(softmax) => graph.node(softmax).inputs[0],
+        None => output,
+    };
+    let row = matrix(graph, scores)?;
+    match graph.shape(row) {
+        [_, Dim::Fixed(2..)] => Ok(row),
+        shape => Err(Error::unsupported(format!(
+            "its output has shape {}, a classifier's is [N, C] with two classes or more",
+            display(shape)
+        ))),
+    }
+}
+
+/// The output that holds a classifier's scores: the only one.
+///
+/// Fails if there are several, as any of them may be meant, or none.
+pub fn scores(graph: &Graph) -> Result<ValueId> {
+    match graph.outputs() {
+        [(_, output)] => Ok(*output),
+        [] => Err(Error::unsupported("has no output")),
+        several => {
+            const LISTED: usize = 16;
+            let names = several.iter().take(LISTED);
+            let names: Vec<String> = names
+                .map(|(name, id)| format!("{name:?} {}", display(graph.shape(*id))))
+                .collect();
+            Err(Error::unsupported(format!(
+                "has {} outputs; choose the one with the scores (`--scores NAME`): {}",
+                several.len(),
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// Spells out a softmax that [`logits`] would see through in the graph's only output, so that it stays part of the
+/// scores.
+pub(crate) fn keep_softmax(graph: &mut Graph) -> Result<()> {
+    let output = scores(graph)?;
+    let name = graph.outputs()[0].0.clone();
+    let Some(softmax) = final_softmax(graph, output) else {
+        return Ok(());
+    };
+    let x = graph.node(softmax).inputs[0];
+    let op = graph.node(softmax).op.clone();
+    let (Op::Softmax { axis } | Op::LogSoftmax { axis }) = op else {
+        unreachable!("final_softmax answers nothing else")
+    };
+    let over_classes = |kind| Op::Reduce {
+        kind,
+        axes: vec![axis],
+        keep_dims: true,
+    };
+    let largest = graph.add(over_classes(Reduction::Max), &[x])?;
+    let shifted = graph.add(Op::Sub, &[x, largest])?;
+    let powers = graph.add(Op::Exp, &[shifted])?;
+    let sum = graph.add(over_classes(Reduction::Sum), &[powers])?;
+    let mut kept = match op {
+        Op::Softmax { .. } => graph.add(Op::Div, &[powers, sum])?,
+        _ => {
+            let logarithm = graph.add(Op::Log, &[sum])?;
+            graph.add(Op::Sub, &[shifted, logarithm])?
+        }
+    };
+    let shape = graph.shape(output).to_vec();
+    if graph.shape(kept) != shape {
+        kept = graph.add(Op::Reshape { shape }, &[kept])?;
+    }
+    graph.clear_outputs();
+    graph.output(name, kept);
+    *graph = fold(graph)?;
+    Ok(())
 }
 
 /// Scores as `[N, C]`: further axes of side 1 are dropped.
@@ -31,9 +111,9 @@ fn matrix(graph: &mut Graph, scores: ValueId) -> Result<ValueId> {
     }
 }
 
-/// What a final softmax over the classes is applied to; reshapes around it that only add or drop axes of side 1 do
-/// not matter.
-fn before_softmax(graph: &Graph, output: ValueId) -> Option<ValueId> {
+/// The softmax over the classes at the end, or its logarithm; reshapes behind it that only add or drop axes of side 1
+/// do not matter.
+pub(crate) fn final_softmax(graph: &Graph, output: ValueId) -> Option<ValueId> {
     let mut id = output;
     loop {
         let node = graph.node(id);
@@ -53,7 +133,7 @@ fn before_softmax(graph: &Graph, output: ValueId) -> Option<ValueId> {
                         .take(axis)
                         .skip(1)
                         .all(|&dim| dim == Dim::Fixed(1));
-                return (over_classes && axis > 0).then(|| node.inputs[0]);
+                return (over_classes && axis > 0).then_some(id);
             }
             _ => return None,
         }
@@ -75,7 +155,10 @@ fn same_sides(a: &[Dim], b: &[Dim]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::DType;
+    use crate::{
+        tensor::Tensor,
+        testing::{Program, floats, shape},
+    };
 
     #[test]
     fn a_final_softmax_is_seen_through_and_an_inner_one_is_not() {
@@ -115,5 +198,78 @@ mod tests {
             vec![Dim::Batch(1), 5.into(), 7.into(), 7.into()],
         );
         assert!(matches!(logits(&mut graph, x), Err(Error::Unsupported(_))));
+    }
+
+    #[test]
+    fn scores_are_two_floats_or_more() -> Result<()> {
+        let refusal = |dtype, sides| {
+            let mut graph = Graph::new();
+            let x = graph.input("x", dtype, shape(sides));
+            logits(&mut graph, x).unwrap_err().to_string()
+        };
+        for sides in ["N 0", "N 1", "N N", "N 1 1"] {
+            assert!(
+                refusal(DType::F32, sides).contains("two classes or more"),
+                "{sides}"
+            );
+        }
+        assert!(refusal(DType::I64, "N 3").contains("not of floats"));
+
+        // Found by fuzzing: the answer itself instead of scores.
+        let mut graph = Graph::new();
+        let x = graph.input("x", DType::F32, shape("2 4"));
+        let op = Op::ArgMax {
+            axis: 1,
+            keep_dims: true,
+        };
+        let answer = graph.add_named("answer", op, &[x])?;
+        let error = logits(&mut graph, answer).unwrap_err().to_string();
+        assert!(error.contains("\"answer\" (ArgMax)"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn one_of_several_outputs_is_asked_for() -> Result<()> {
+        let mut graph = Graph::new();
+        assert!(scores(&graph).is_err());
+        let x = graph.input("x", DType::F32, shape("N 3"));
+        graph.output("features", x);
+        assert_eq!(scores(&graph)?, x);
+        graph.output("scores", x);
+        let error = scores(&graph).unwrap_err().to_string();
+        assert!(
+            error.contains("\"features\" [N, 3], \"scores\" [N, 3]"),
+            "{error}"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_softmax_that_is_kept_stays_what_it_was() -> Result<()> {
+        for op in [Op::Softmax { axis: 1 }, Op::LogSoftmax { axis: 1 }] {
+            let mut graph = Graph::new();
+            let x = graph.input("x", DType::F32, shape("N 3"));
+            let softmax = graph.add(op, &[x])?;
+            let output = graph.add(
+                Op::Reshape {
+                    shape: shape("N 3 1"),
+                },
+                &[softmax],
+            )?;
+            graph.output("y", output);
+            let values = Tensor::f32([2, 3], [0.5, -1.0, 2.0, 80.0, 90.0, 100.0])?;
+            let before = Program::new(&graph).run(std::slice::from_ref(&values));
+            keep_softmax(&mut graph)?;
+            let after = Program::new(&graph).run(&[values]);
+            for (&before, &after) in floats(&before[0]).iter().zip(floats(&after[0])) {
+                assert!((before - after).abs() <= 1e-6 * before.abs().max(1.0));
+            }
+            let output = scores(&graph)?;
+            assert_eq!(final_softmax(&graph, output), None);
+            assert_eq!(graph.outputs()[0].0, "y");
+            let seen = logits(&mut graph, output)?;
+            assert_ne!(seen, graph.inputs()[0]);
+        }
+        Ok(())
     }
 }

@@ -5,9 +5,13 @@ use std::{fs, io::Write as _, path::PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use hoodwink::attacks::LossName;
-use onnx_grad::{Dim, Lowering, fold, gradient_graph, load, logits, to_onnx};
+use onnx_grad::{Dim, Lowering, fold, gradient_graph, load_with, logits, scores, to_onnx};
 
-use crate::{Status, args::text, progress::complain};
+use crate::{
+    Status,
+    args::{ReadArgs, text},
+    progress::complain,
+};
 
 /// Write the gradient of a model as a plain ONNX file.
 ///
@@ -35,19 +39,17 @@ pub(crate) struct Args {
     /// The form of the loss that aims at a class; adds the input `targets`
     #[arg(long)]
     targeted: bool,
+    #[command(flatten)]
+    read: ReadArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
-    let loaded = load(&args.model).with_context(|| text(&args.model))?;
+    let loaded = load_with(&args.model, &args.read.options()).with_context(|| text(&args.model))?;
     for notice in &loaded.notices {
         complain(&format!("note: {notice}"));
     }
     let mut model = loaded.graph;
-    let (_, scores) = model
-        .outputs()
-        .first()
-        .cloned()
-        .context("the model has no output")?;
+    let scores = scores(&model).with_context(|| text(&args.model))?;
     let scores = logits(&mut model, scores)?;
     model.clear_outputs();
     model.output("logits", scores);

@@ -3,6 +3,7 @@
 pub(crate) mod attack;
 pub(crate) mod demo;
 pub(crate) mod grad;
+pub(crate) mod inspect;
 pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod train;

@@ -4,6 +4,7 @@ mod attack;
 mod demo;
 mod errors;
 mod grad;
+mod inspect;
 mod predict;
 mod resume;
 mod setup;

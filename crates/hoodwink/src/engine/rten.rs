@@ -1,6 +1,9 @@
 //! rten: pure Rust, built in.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use onnx_grad::{DType, Elements, Graph, Lowering, Tensor};
 use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
@@ -26,7 +29,7 @@ impl Engine for Rten {
 
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>> {
         let bytes = onnx_grad::to_onnx(graph, Lowering::Portable)?;
-        let model = Model::load(bytes).map_err(failure(NAME))?;
+        let model = unpanicked(|| Model::load(bytes))?.map_err(failure(NAME))?;
         Ok(Box::new(Program {
             inputs: model.input_ids().to_vec(),
             outputs: model.output_ids().to_vec(),
@@ -58,9 +61,7 @@ impl Executable for Program {
             .map(|(&id, tensor)| (id, ValueOrView::from(to_value(tensor))))
             .collect();
         let options = RunOptions::default().with_thread_pool(Some(self.thread.clone()));
-        let results = self
-            .model
-            .run(values, &self.outputs, Some(options))
+        let results = unpanicked(|| self.model.run(values, &self.outputs, Some(options)))?
             .map_err(failure(NAME))?;
         results
             .into_iter()
@@ -68,6 +69,18 @@ impl Executable for Program {
             .map(|(value, &dtype)| from_value(value, dtype))
             .collect()
     }
+}
+
+/// What rten answers, or an error where it panics: on some valid graphs it does, and a model must not end the program.
+fn unpanicked<T>(ask: impl FnOnce() -> T) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(ask)).map_err(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+        failure(NAME)(format!(
+            "panicked ({}); another --engine may run this model",
+            said.unwrap_or("without a message")
+        ))
+    })
 }
 
 /// rten computes with 32-bit integers; labels and indices are far below their limit.
@@ -108,4 +121,16 @@ fn from_value(value: Value, dtype: DType) -> Result<Tensor> {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_that_quotes_it() {
+        assert_eq!(unpanicked(|| 3).ok(), Some(3));
+        let error = unpanicked(|| -> i32 { panic!("axis {} of 4", 5) }).unwrap_err();
+        assert!(error.to_string().contains("axis 5 of 4"), "{error}");
+    }
 }

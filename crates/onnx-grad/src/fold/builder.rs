@@ -5,7 +5,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use super::evaluate::evaluate;
+use super::evaluate::{MAX_PRODUCTS, evaluate};
 use crate::{
     Error, Result,
     graph::{Dim, Graph, Node, ValueId},
@@ -26,6 +26,16 @@ const MAX_GROWTH: usize = 16;
 /// Most elements that folding computes, all results together: these, and four times the given constants'.
 const FREE_FOLDING: usize = 1 << 24;
 
+/// Most elements that folding walks over, all nodes together: sixteen times as many as it may compute. A sum walks
+/// over far more than it makes.
+const WALKS: usize = 16;
+
+/// Most axes of a value: no engine has more, and every node's shape costs memory.
+const MAX_RANK: usize = 64;
+
+/// Most constants that one is compared with to find its equal.
+const MAX_ALIKE: usize = 16;
+
 /// Appends nodes to a graph, or finds that there is no need to: the result is a constant, one of the
 /// inputs, or a value that is there already.
 #[derive(Debug, Default)]
@@ -39,6 +49,12 @@ pub(crate) struct Builder {
     given: usize,
     /// Elements of the constants that were computed.
     folded: usize,
+    /// Elements that computing them walked over.
+    walked: usize,
+    /// Multiplications of the matrix products among them.
+    products: usize,
+    /// The constants of zeros or ones alone. Only looked up, never walked.
+    uniform: HashMap<ValueId, i64>,
 }
 
 impl Builder {
@@ -50,6 +66,11 @@ impl Builder {
     /// The graph, with nodes that turned out to be unneeded still in it.
     pub(crate) fn into_graph(self) -> Graph {
         self.graph
+    }
+
+    /// Elements of the constants that were given.
+    pub(crate) fn given(&self) -> usize {
+        self.given
     }
 
     /// Appends an input.
@@ -64,8 +85,11 @@ impl Builder {
     }
 
     fn shared(&mut self, name: &str, tensor: Tensor) -> ValueId {
+        let neutral = [0, 1].into_iter().find(|&wanted| uniform(&tensor, wanted));
         if !name.is_empty() {
-            return self.graph.named_constant(name, tensor);
+            let id = self.graph.named_constant(name, tensor);
+            self.uniform.extend(neutral.map(|value| (id, value)));
+            return id;
         }
         let alike = self.constants.entry(digest(&tensor)).or_default();
         let known = alike.iter().copied().find(|&id| {
@@ -75,7 +99,10 @@ impl Builder {
         });
         known.unwrap_or_else(|| {
             let id = self.graph.constant(tensor);
-            alike.push(id);
+            if alike.len() < MAX_ALIKE {
+                alike.push(id);
+            }
+            self.uniform.extend(neutral.map(|value| (id, value)));
             id
         })
     }
@@ -88,6 +115,13 @@ impl Builder {
     /// The value of an operator; `name` is quoted by errors.
     pub(crate) fn add(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
         let node = self.graph.checked(name.to_owned(), op, inputs)?;
+        if node.shape.len() > MAX_RANK {
+            return Err(Error::unsupported(format!(
+                "node {name:?} ({}): has a result of {} axes, more than {MAX_RANK}",
+                node.op,
+                node.shape.len()
+            )));
+        }
         let elements = elements(&node.shape)
             .filter(|&elements| elements <= MAX_ELEMENTS)
             .ok_or_else(|| {
@@ -103,7 +137,6 @@ impl Builder {
             return self.add(name, op, &inputs);
         }
         if let Some((name, tensor)) = self.computed(&node, elements) {
-            self.folded += elements;
             return Ok(self.shared(&name, tensor));
         }
         let key = format!("{:?}{:?}", node.op, node.inputs);
@@ -146,11 +179,7 @@ impl Builder {
             let source = self.graph.node(id);
             source.shape == node.shape && source.dtype == node.dtype
         };
-        let all_are = |id: ValueId, wanted: i64| {
-            self.graph
-                .as_constant(id)
-                .is_some_and(|tensor| uniform(tensor, wanted))
-        };
+        let all_are = |id: ValueId, wanted: i64| self.uniform.get(&id) == Some(&wanted);
         match &node.op {
             Op::Reshape { .. } | Op::Expand { .. } | Op::Cast { .. } | Op::Tile { .. } => {
                 unchanged(first).then_some(first)
@@ -206,7 +235,7 @@ impl Builder {
     }
 
     /// The result of a node on constants, with the name of the weight that it is made of.
-    fn computed(&self, node: &Node, elements: usize) -> Option<(String, Tensor)> {
+    fn computed(&mut self, node: &Node, elements: usize) -> Option<(String, Tensor)> {
         if matches!(node.op, Op::Input | Op::Constant(_)) {
             return None;
         }
@@ -219,7 +248,17 @@ impl Builder {
         let source: usize = inputs.iter().map(|tensor| tensor.len()).sum();
         let bounded = elements <= SMALL_RESULT.max(source.saturating_mul(MAX_GROWTH));
         let budget = FREE_FOLDING.saturating_add(self.given.saturating_mul(4));
-        if !bounded || self.folded.saturating_add(elements) > budget {
+        let folded = self.folded.saturating_add(elements);
+        let walked = self.walked.saturating_add(elements.max(source));
+        let products = match (&node.op, inputs[0].shape().last()) {
+            (Op::MatMul, Some(&inner)) => {
+                self.products.saturating_add(elements.saturating_mul(inner))
+            }
+            _ => self.products,
+        };
+        let affordable =
+            folded <= budget && walked <= budget.saturating_mul(WALKS) && products <= MAX_PRODUCTS;
+        if !bounded || !affordable {
             return None;
         }
         let tensor = evaluate(&node.op, &inputs, &fixed_from(&node.shape, 0).ok()?)?;
@@ -228,7 +267,9 @@ impl Builder {
             .iter()
             .map(|&id| &self.graph.node(id).name)
             .find(|name| !name.is_empty() && tensor.dtype() == DType::F32);
-        Some((name.cloned().unwrap_or_default(), tensor))
+        let name = name.cloned().unwrap_or_default();
+        (self.folded, self.walked, self.products) = (folded, walked, products);
+        Some((name, tensor))
     }
 }
 

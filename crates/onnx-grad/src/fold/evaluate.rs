@@ -5,8 +5,8 @@ use crate::{
     tensor::{DType, Elements, Tensor},
 };
 
-/// Most multiplications a folded matrix product may take.
-const MAX_PRODUCTS: usize = 1 << 28;
+/// Most multiplications that folded matrix products may take together.
+pub(super) const MAX_PRODUCTS: usize = 1 << 28;
 
 /// The result of `op` on constants, where `shape` is the inferred shape; `None` for what stays for the
 /// engine: operators without a row here, and arithmetic without a result (integer division by zero).
@@ -481,10 +481,6 @@ fn matmul(a: &Tensor, b: &Tensor, shape: &[usize]) -> Option<Elements> {
         return None;
     };
     let batch = &shape[..shape.len() - 2];
-    let products = shape.iter().product::<usize>().checked_mul(inner)?;
-    if products > MAX_PRODUCTS {
-        return None;
-    }
     let (left, right) = (a.as_f32()?, b.as_f32()?);
     let matrices = broadcast_offsets(&a.shape()[..a.shape().len() - 2], batch)
         .zip(broadcast_offsets(&b.shape()[..b.shape().len() - 2], batch));

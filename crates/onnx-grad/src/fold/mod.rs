@@ -3,7 +3,7 @@
 mod builder;
 mod evaluate;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 pub(crate) use builder::Builder;
 pub(crate) use evaluate::broadcast_offsets;
@@ -44,7 +44,12 @@ pub fn fold(graph: &Graph) -> Result<Graph> {
             Op::Input => continue,
             Op::Constant(tensor) => builder.constant(&node.name, tensor.clone()),
             Op::BatchNormalization { epsilon } => {
-                let alone = uses[node.inputs[0].index()] == 1;
+                // A weight that several convolutions share would be copied for each.
+                let producer = graph.node(node.inputs[0]);
+                let weight = producer.inputs.get(1).unwrap_or(&node.inputs[0]);
+                let alone = [node.inputs[0], *weight]
+                    .iter()
+                    .all(|id| uses[id.index()] == 1);
                 batch_normalization(&mut builder, node, &inputs, *epsilon, alone)?
             }
             op => builder.add(&node.name, op.clone(), &inputs)?,
@@ -79,7 +84,7 @@ fn prune(graph: &Graph) -> Result<Graph> {
     let uses = uses(graph);
     let mut pruned = Graph::new();
     let mut copies: Vec<Option<ValueId>> = vec![None; graph.nodes().len()];
-    let mut taken: BTreeSet<String> = BTreeSet::new();
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
     for id in graph.ids() {
         let node = graph.node(id);
         let inputs: Vec<ValueId> = node
@@ -89,7 +94,7 @@ fn prune(graph: &Graph) -> Result<Graph> {
             .collect();
         copies[id.index()] = match &node.op {
             Op::Input => {
-                taken.insert(node.name.clone());
+                taken.insert(node.name.clone(), 2);
                 Some(pruned.input(node.name.clone(), node.dtype, node.shape.clone()))
             }
             _ if uses[id.index()] == 0 => None,
@@ -107,16 +112,21 @@ fn prune(graph: &Graph) -> Result<Graph> {
     Ok(pruned)
 }
 
-fn unique(name: &str, taken: &mut BTreeSet<String>) -> String {
+/// A name that is not taken yet; `taken` has the next number to try for each that is.
+fn unique(name: &str, taken: &mut BTreeMap<String, usize>) -> String {
     if name.is_empty() {
         return String::new();
     }
     let mut candidate = name.to_owned();
-    let mut number = 2;
-    while !taken.insert(candidate.clone()) {
-        candidate = format!("{name}_{number}");
-        number += 1;
+    if let Some(&next) = taken.get(name) {
+        let mut number = next;
+        while taken.contains_key(&candidate) {
+            candidate = format!("{name}_{number}");
+            number += 1;
+        }
+        taken.insert(name.to_owned(), number);
     }
+    taken.insert(candidate.clone(), 2);
     candidate
 }
 

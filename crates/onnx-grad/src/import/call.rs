@@ -209,7 +209,7 @@ impl Call<'_> {
 }
 
 /// A node's name for messages.
-pub(super) fn label(node: &NodeProto) -> &str {
+pub(crate) fn label(node: &NodeProto) -> &str {
     match node.output.first() {
         Some(output) if node.name.is_empty() => output,
         _ => &node.name,

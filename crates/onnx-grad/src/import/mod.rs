@@ -4,6 +4,7 @@ mod batch;
 mod call;
 mod formula;
 mod inline;
+mod limits;
 mod ops;
 mod shapes;
 mod tensors;
@@ -16,10 +17,14 @@ use std::{
 
 use prost::Message;
 
+pub(crate) use call::label;
+pub(crate) use tensors::type_name;
+
 use crate::{
     Error, Result,
     fold::{Builder, fold},
     graph::{Dim, Graph, ValueId},
+    logits::keep_softmax,
     proto::{
         DimensionValue, FunctionProto, GraphProto, ModelProto, NodeProto, TensorTypeProto,
         ValueInfoProto,
@@ -27,12 +32,19 @@ use crate::{
     shape::display,
     tensor::DType,
 };
-use call::{Call, label};
+use call::Call;
 use inline::Scope;
+use ops::Handler;
 use shapes::Sizes;
 
 /// Largest model file, in bytes: the format's own limit. Weights in other files do not count.
 const MAX_FILE_BYTES: u64 = 1 << 31;
+
+/// Most names that an error lists.
+const LISTED: usize = 16;
+
+/// Most elements that nodes make without constants of the file behind them, as `Range` does, all nodes together.
+const MAX_MADE: usize = 1 << 26;
 
 /// Operator set versions that can be read.
 const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
@@ -51,10 +63,14 @@ pub struct Loaded {
 }
 
 /// What the file leaves open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Height and width of the first input, where the file says they are dynamic.
     pub input_side: Option<(usize, usize)>,
+    /// The only output wanted, by its name; all of them if `None`.
+    pub output: Option<String>,
+    /// Whether a final softmax is part of the scores. If not, [`crate::logits`] sees through it.
+    pub keep_softmax: bool,
 }
 
 /// Reads a model file (and the files of weights beside it).
@@ -63,11 +79,16 @@ pub struct LoadOptions {
 /// [`Error::Io`] names a file that cannot be read, [`Error::Invalid`] and [`Error::Unsupported`] name the
 /// node or value that is broken or beyond this version.
 pub fn load(path: &Path) -> Result<Loaded> {
-    load_with(path, LoadOptions::default())
+    load_with(path, &LoadOptions::default())
 }
 
 /// [`load`] with what the file leaves open.
-pub fn load_with(path: &Path, options: LoadOptions) -> Result<Loaded> {
+pub fn load_with(path: &Path, options: &LoadOptions) -> Result<Loaded> {
+    parse_with(&read(path)?, folder_of(path), options)
+}
+
+/// The bytes of a model file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     let io = |message: String| Error::Io {
         path: path.display().to_string(),
         message,
@@ -82,26 +103,43 @@ pub fn load_with(path: &Path, options: LoadOptions) -> Result<Loaded> {
             "is larger than 2 GiB, the limit of the ONNX format".into()
         ));
     }
-    let folder = path
-        .parent()
+    Ok(bytes)
+}
+
+/// The folder that a model's files of weights are in.
+pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
+    path.parent()
         .map(|folder| match folder.as_os_str().is_empty() {
             true => Path::new("."),
             false => folder,
-        });
-    parse_with(&bytes, folder, options)
+        })
 }
 
 /// Reads a model from the bytes of its file. Weights in other files are looked for in `folder`.
 pub fn parse(bytes: &[u8], folder: Option<&Path>) -> Result<Loaded> {
-    parse_with(bytes, folder, LoadOptions::default())
+    parse_with(bytes, folder, &LoadOptions::default())
 }
 
 /// [`parse`] with what the file leaves open.
-pub fn parse_with(bytes: &[u8], folder: Option<&Path>, options: LoadOptions) -> Result<Loaded> {
-    let model = ModelProto::decode(bytes).map_err(|error| {
+pub fn parse_with(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) -> Result<Loaded> {
+    import(&decode(bytes)?, folder, options)
+}
+
+/// The messages of a model file.
+pub(crate) fn decode(bytes: &[u8]) -> Result<ModelProto> {
+    limits::check(bytes)?;
+    ModelProto::decode(bytes).map_err(|error| {
         Error::invalid(format!("is not an ONNX file, or a truncated one ({error})"))
-    })?;
-    let opset = opset(&model)?;
+    })
+}
+
+/// The graph of a model file.
+pub(crate) fn import(
+    model: &ModelProto,
+    folder: Option<&Path>,
+    options: &LoadOptions,
+) -> Result<Loaded> {
+    let opset = opset(model)?;
     let proto = model
         .graph
         .as_ref()
@@ -111,13 +149,12 @@ pub fn parse_with(bytes: &[u8], folder: Option<&Path>, options: LoadOptions) -> 
         folder,
         opset,
         options,
-        functions: model
-            .functions
-            .iter()
-            .map(|function| ((function.domain.as_str(), function.name.as_str()), function))
-            .collect(),
+        functions: functions(model),
     };
-    let (graph, notices) = source.import()?;
+    let (mut graph, notices) = source.import()?;
+    if options.keep_softmax {
+        keep_softmax(&mut graph)?;
+    }
     Ok(Loaded {
         graph,
         opset,
@@ -126,6 +163,17 @@ pub fn parse_with(bytes: &[u8], folder: Option<&Path>, options: LoadOptions) -> 
             .to_owned(),
         notices,
     })
+}
+
+/// The functions of the model's own, by domain and name.
+fn functions(model: &ModelProto) -> Functions<'_> {
+    let functions = model.functions.iter();
+    functions
+        .map(|function| {
+            let name = (function.domain.as_str(), function.name.as_str());
+            (name, function)
+        })
+        .collect()
 }
 
 /// The version of ONNX's own operator set.
@@ -181,14 +229,15 @@ struct Source<'a> {
     proto: &'a GraphProto,
     folder: Option<&'a Path>,
     opset: i64,
-    options: LoadOptions,
-    /// The model's own functions by domain and name.
-    functions: BTreeMap<(&'a str, &'a str), &'a FunctionProto>,
+    options: &'a LoadOptions,
+    functions: Functions<'a>,
 }
 
 /// What the operators' import functions work on.
 struct Importer {
     builder: Builder,
+    /// Elements of the constants and sizes that nodes made.
+    made: usize,
     freed: bool,
     notices: BTreeSet<String>,
     /// Element types, as the file has them, of constants that the graph holds as wider integers.
@@ -204,6 +253,7 @@ impl Source<'_> {
             .image_inputs()
             .next()
             .ok_or_else(|| Error::invalid("has no input"))?;
+        tensors::check_external(&self.proto.initializer)?;
         let leading =
             tensor_type(first)?
                 .shape
@@ -233,6 +283,7 @@ impl Source<'_> {
     fn attempt(&self, batch: Batch) -> Result<(Graph, Vec<String>)> {
         let mut importer = Importer {
             builder: Builder::default(),
+            made: 0,
             freed: batch == Batch::Freed,
             notices: BTreeSet::new(),
             narrow_types: BTreeMap::new(),
@@ -309,6 +360,13 @@ impl Source<'_> {
             .shape
             .as_ref()
             .ok_or_else(|| Error::unsupported(format!("input {name:?} has no shape")))?;
+        if dims.dim.len() > tensors::MAX_RANK {
+            return Err(Error::unsupported(format!(
+                "input {name:?} has {} axes, more than {}",
+                dims.dim.len(),
+                tensors::MAX_RANK
+            )));
+        }
         let mut overrides = self
             .options
             .input_side
@@ -389,26 +447,20 @@ impl Source<'_> {
             inputs,
             opset,
         };
-        let outputs = if let Some(function) = self
-            .functions
-            .get(&(node.domain.as_str(), op_type.as_str()))
-        {
-            self.function(importer, &call, function, depth)?
-        } else if !is_onnx_domain(&node.domain) {
-            return Err(call.unsupported(format!(
-                "belongs to the operator set {:?}, this version knows only ONNX's own",
-                node.domain
-            )));
-        } else if op_type == "If" {
-            self.branch(importer, &call, values, depth)?
-        } else {
-            let handler = ops::handler(op_type)
-                .ok_or_else(|| call.unsupported("this operator is not supported"))?;
-            match shapes::apply(importer, &call, handler)? {
-                Some(outputs) => outputs,
-                None => handler.run(importer, &call)?,
-            }
-        };
+        let outputs =
+            match meaning(node, &self.functions).map_err(|reason| call.unsupported(reason))? {
+                Meaning::Function(function) => self.function(importer, &call, function, depth)?,
+                Meaning::Branch => self.branch(importer, &call, values, depth)?,
+                Meaning::Operator(handler) => {
+                    let given = importer.builder.given();
+                    let outputs = match shapes::apply(importer, &call, handler)? {
+                        Some(outputs) => outputs,
+                        None => handler.run(importer, &call)?,
+                    };
+                    importer.count_made(&call, given, &outputs)?;
+                    outputs
+                }
+            };
         if node.output.iter().all(String::is_empty) {
             return Err(call.invalid("has no output"));
         }
@@ -427,8 +479,20 @@ impl Source<'_> {
         if self.proto.output.is_empty() {
             return Err(Error::invalid("has no output"));
         }
-        for output in &self.proto.output {
-            let name = &output.name;
+        let names = self.proto.output.iter().map(|output| &output.name);
+        let wanted: Vec<&String> = match &self.options.output {
+            None => names.collect(),
+            Some(wanted) if names.clone().any(|name| name == wanted) => vec![wanted],
+            Some(wanted) => {
+                let names: Vec<String> =
+                    names.take(LISTED).map(|name| format!("{name:?}")).collect();
+                return Err(Error::invalid(format!(
+                    "has no output {wanted:?}; its outputs are {}",
+                    names.join(", ")
+                )));
+            }
+        };
+        for name in wanted {
             match values.get(name) {
                 Some(Some(Value::Tensor(id))) => graph.output(name.clone(), *id),
                 Some(_) => {
@@ -453,9 +517,71 @@ impl Importer {
         self.narrow_types.get(call.node.input.get(at)?).copied()
     }
 
+    /// Counts what a node made of little; the elements of a `Constant` are in the file, so the file bounds them.
+    fn count_made(&mut self, call: &Call, given: usize, outputs: &[Value]) -> Result<()> {
+        if call.node.op_type == "Constant" {
+            return Ok(());
+        }
+        let sizes = outputs.iter().map(|output| match output {
+            Value::Sizes(sizes) => sizes.entries.len(),
+            Value::Tensor(_) => 0,
+        });
+        self.made += self.builder.given() - given + sizes.sum::<usize>();
+        if self.made > MAX_MADE {
+            return Err(call.unsupported(format!(
+                "with it, nodes make more than {MAX_MADE} numbers from none"
+            )));
+        }
+        Ok(())
+    }
+
     fn notice(&mut self, notice: Option<String>) {
         self.notices.extend(notice);
     }
+}
+
+/// The functions of a model by domain and name.
+type Functions<'a> = BTreeMap<(&'a str, &'a str), &'a FunctionProto>;
+
+/// What a node stands for.
+enum Meaning<'a> {
+    /// An operator.
+    Operator(Handler),
+    /// A function of the model.
+    Function(&'a FunctionProto),
+    /// One of two branches.
+    Branch,
+}
+
+/// What a node stands for; if nothing that is known, the reason as a sentence without a subject.
+fn meaning<'a>(node: &NodeProto, functions: &Functions<'a>) -> Result<Meaning<'a>, String> {
+    if let Some(function) = functions.get(&(&*node.domain, &*node.op_type)) {
+        return Ok(Meaning::Function(function));
+    }
+    if !is_onnx_domain(&node.domain) {
+        return Err(format!(
+            "belongs to the operator set {:?}, this version knows only ONNX's own",
+            node.domain
+        ));
+    }
+    if node.op_type == "If" {
+        return Ok(Meaning::Branch);
+    }
+    let handler = ops::handler(&node.op_type);
+    handler
+        .map(Meaning::Operator)
+        .ok_or_else(|| "this operator is not supported".into())
+}
+
+/// Why each node that cannot be imported whatever its inputs cannot, in the order of the file; those of functions follow.
+pub(crate) fn unsupported(model: &ModelProto) -> Vec<(&NodeProto, String)> {
+    let known = functions(model);
+    let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+    let inner = model.functions.iter().flat_map(|function| &function.node);
+    nodes
+        .chain(inner)
+        .filter_map(|node| Some((node, meaning(node, &known).err()?)))
+        .collect()
 }
 
 fn tensor_type(info: &ValueInfoProto) -> Result<&TensorTypeProto> {

@@ -17,6 +17,13 @@ use crate::{
 /// Most elements of one tensor.
 const MAX_ELEMENTS: usize = 1 << 32;
 
+/// Most axes of a tensor: no engine has more, and every node's shape costs memory.
+pub(super) const MAX_RANK: usize = 64;
+
+/// Most memory of the weights in other files together, in bytes. Several tensors may name the same part of a file,
+/// so the size of the files says nothing.
+const MAX_EXTERNAL_BYTES: usize = 1 << 34;
+
 /// The element type that stands for one of the file's; `None` where there is none.
 pub(super) fn element_type(data_type: i32) -> Option<DType> {
     Some(match DataType::try_from(data_type).ok()? {
@@ -37,7 +44,7 @@ pub(super) fn element_type(data_type: i32) -> Option<DType> {
 }
 
 /// How the file calls an element type.
-pub(super) fn type_name(data_type: i32) -> String {
+pub(crate) fn type_name(data_type: i32) -> String {
     DataType::try_from(data_type).map_or_else(
         |_| format!("number {data_type}"),
         |known| format!("{known:?}").to_lowercase(),
@@ -73,6 +80,34 @@ pub(super) fn initializer(proto: &TensorProto, folder: Option<&Path>) -> Result<
     Tensor::new(shape, elements)
 }
 
+/// Fails if the tensors in other files together would take too much memory.
+pub(super) fn check_external(initializers: &[TensorProto]) -> Result<()> {
+    let mut taken = 0_usize;
+    for proto in initializers {
+        if proto.data_location != DataLocation::External as i32 {
+            continue;
+        }
+        // What is wrong with a shape is said where it is read.
+        let Ok((shape, dtype)) = shape_and_type(proto) else {
+            continue;
+        };
+        let width = match dtype {
+            DType::F32 => 4,
+            DType::I64 => 8,
+            DType::Bool => 1,
+        };
+        let bytes = shape.iter().product::<usize>().saturating_mul(width);
+        taken = taken.saturating_add(bytes);
+        if taken > MAX_EXTERNAL_BYTES {
+            return Err(Error::unsupported(format!(
+                "initialiser {:?}: with it, the weights in other files take more than 16 GiB",
+                proto.name
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// The tensor of a proto that holds its elements itself. Errors are sentences without a subject.
 pub(super) fn embedded(proto: &TensorProto) -> Result<Tensor, String> {
     if proto.data_location == DataLocation::External as i32 {
@@ -99,6 +134,12 @@ fn shape_and_type(proto: &TensorProto) -> Result<(Vec<usize>, DType), String> {
             type_name(proto.data_type)
         )
     })?;
+    if proto.dims.len() > MAX_RANK {
+        return Err(format!(
+            "has {} axes, more than {MAX_RANK}",
+            proto.dims.len()
+        ));
+    }
     let shape: Option<Vec<usize>> = proto
         .dims
         .iter()
@@ -244,11 +285,13 @@ fn external(proto: &TensorProto, folder: Option<&Path>, bytes: usize) -> Result<
             "initialiser {name:?} needs {wanted} bytes, its length says otherwise"
         )));
     }
-    let mut file = File::open(&path).map_err(|error| io(error.to_string()))?;
-    let metadata = file.metadata().map_err(|error| io(error.to_string()))?;
+    // Before it is opened: opening a pipe waits for whoever writes into it.
+    let metadata = path.metadata().map_err(|error| io(error.to_string()))?;
     if !metadata.is_file() {
         return Err(io("is not a file".into()));
     }
+    let mut file = File::open(&path).map_err(|error| io(error.to_string()))?;
+    let metadata = file.metadata().map_err(|error| io(error.to_string()))?;
     if offset
         .checked_add(wanted)
         .is_none_or(|end| end > metadata.len())

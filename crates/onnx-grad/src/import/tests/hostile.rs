@@ -5,9 +5,14 @@ use rand::RngExt;
 
 use super::{bytes, literal, model, value};
 use crate::{
+    Loss, Lowering, gradient_graph,
     import::parse,
-    proto::{ModelProto, TensorProto},
+    proto::{
+        AttributeType, DataType, FunctionProto, ModelProto, SparseTensorProto, TensorProto,
+        TensorTypeProto, TypeProto,
+    },
     testing::rng,
+    to_onnx,
 };
 
 const NETWORK: &str = "c = Conv(x, {2 1 2: 1 2 3 4}, {0 1}) pads=1,1; n = BatchNormalization(c, {1 2}, {0 1}, \
@@ -17,7 +22,7 @@ const NETWORK: &str = "c = Conv(x, {2 1 2: 1 2 3 4}, {0 1}) pads=1,1; n = BatchN
 #[test]
 fn every_fault_is_named() {
     type Break = fn(&mut ModelProto);
-    let faults: [(&str, Break); 16] = [
+    let faults: [(&str, Break); 27] = [
         ("operator set 6", |m| m.opset_import[0].version = 6),
         ("operator set 99", |m| m.opset_import[0].version = 99),
         ("which ONNX operator set", |m| m.opset_import.clear()),
@@ -49,6 +54,45 @@ fn every_fault_is_named() {
         ("attribute \"pads\"", |m| {
             graph(m).node[0].attribute[0].ints.push(1)
         }),
+        ("\"pads\" is of another kind", |m| {
+            graph(m).node[0].attribute[0].ints.clear();
+            graph(m).node[0].attribute[0].set_kind(AttributeType::String);
+        }),
+        ("\"y\" (Softmax): has axis 7", |m| {
+            graph(m).node[9].attribute[0].i = Some(7)
+        }),
+        ("\"y\" (If)", |m| graph(m).node[9].op_type = "If".into()),
+        ("\"y\" (Softmax): belongs to the operator set", |m| {
+            graph(m).node[9].domain = "com.example".into()
+        }),
+        ("\"y\" (Softmax): gives 1 inputs to a function of 0", |m| {
+            m.functions.push(FunctionProto {
+                name: "Softmax".into(),
+                ..FunctionProto::default()
+            })
+        }),
+        ("\"x\" has elements of type string", |m| {
+            tensor_type(m).set_elem_type(DataType::String)
+        }),
+        ("\"x\" is not a tensor", |m| {
+            graph(m).input[0].r#type = Some(TypeProto::default())
+        }),
+        ("\"x\" has no shape", |m| tensor_type(m).shape = None),
+        ("axis 1 of input \"x\"", |m| {
+            graph(m).input[0] = value("x", "N -3 5")
+        }),
+        ("\"constant_0\": has elements of type string", |m| {
+            graph(m).initializer[0].set_data_type(DataType::String)
+        }),
+        ("\"s\"", |m| {
+            let values = TensorProto {
+                name: "s".into(),
+                ..TensorProto::default()
+            };
+            graph(m).sparse_initializer.push(SparseTensorProto {
+                values: Some(values),
+            });
+        }),
     ];
     for (part, break_it) in faults {
         let mut file = model(13, "N 1 5", NETWORK);
@@ -57,6 +101,12 @@ fn every_fault_is_named() {
         let error = parse(&file.encode_to_vec(), None).unwrap_err().to_string();
         assert!(error.contains(part), "{part}: {error}");
     }
+}
+
+fn tensor_type(model: &mut ModelProto) -> &mut TensorTypeProto {
+    let info = graph(model).input[0].r#type.as_mut();
+    info.and_then(|info| info.tensor_type.as_mut())
+        .expect("x is a tensor")
 }
 
 fn graph(model: &mut ModelProto) -> &mut crate::proto::GraphProto {
@@ -195,5 +245,56 @@ fn element_fields_are_checked_against_the_shape() {
         };
         let error = with(tensor).unwrap_err().to_string();
         assert!(error.contains("\"w\"") && error.contains("type"), "{error}");
+    }
+}
+
+#[test]
+fn numbers_that_are_none_go_through() {
+    let nodes = "c = Conv(x, {1 1 2: nan inf}, {1: -inf}); b = Clip(c, {: nan}, 1.0); m = Mul(b, {1: 1e-45}); \
+        f = Flatten(m); y = Gemm(f, {4 2: 1 nan 3 4 inf 6 7 8})";
+    let loaded = parse(&bytes(13, "N 1 5", nodes), None).unwrap();
+    let gradient = gradient_graph(&loaded.graph, Loss::CrossEntropy).unwrap();
+    for graph in [&loaded.graph, &gradient] {
+        let written = to_onnx(graph, Lowering::Portable).unwrap();
+        assert!(parse(&written, None).is_ok());
+    }
+}
+
+#[test]
+fn nothing_at_all_is_no_classifier_and_no_panic() {
+    let classless = parse(&bytes(13, "N 5", "y = Gemm(x, {5 0: })"), None).unwrap();
+    let error = gradient_graph(&classless.graph, Loss::CrossEntropy).unwrap_err();
+    assert!(error.to_string().contains("[N, 0]"), "{error}");
+
+    // Whether an empty tensor is an error does not matter here; that there is an answer does.
+    let empty = "x, {1 0 3: }";
+    for nodes in [
+        format!("y = Conv({empty})"),
+        format!("y = ConvTranspose({empty})"),
+        "y = Reshape(x, [-1 0]) allowzero=1".into(),
+        "y = ReduceMax(x) axes=1,".into(),
+        "y = ReduceMean(x) axes=1,".into(),
+        "y = Softmax(x) axis=1".into(),
+        "y = MaxPool(x) kernel_shape=2,".into(),
+        "y = GlobalAveragePool(x)".into(),
+        "y = Slice(x, [0], [0], [2])".into(),
+        "y = Tile(x, [1 0 1])".into(),
+        "y = Concat(x, x) axis=1".into(),
+        "a = Expand({0: }, [0]); y = MatMul(x, {5 0: })".into(),
+        "a = ConstantOfShape([0]); b = ReduceMax(a); y = Add(x, b)".into(),
+        "y = Gather(x, [0]) axis=1".into(),
+        "y = DepthToSpace(x) blocksize=2".into(),
+    ] {
+        for shape in ["N 0 5", "0 1 5", "N 1 0", "0 0 0"] {
+            for opset in [11, 13] {
+                let Ok(loaded) = parse(&bytes(opset, shape, &nodes), None) else {
+                    continue;
+                };
+                let _ = to_onnx(&loaded.graph, Lowering::Portable);
+                if let Ok(gradient) = gradient_graph(&loaded.graph, Loss::CrossEntropy) {
+                    let _ = to_onnx(&gradient, Lowering::Portable);
+                }
+            }
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Models as one line of text, and what the tests of the import do with them.
 
 mod assets;
+mod bounds;
+mod external;
 mod gradients;
 mod hostile;
 mod operators;

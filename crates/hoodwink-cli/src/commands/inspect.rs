@@ -1,0 +1,248 @@
+//! `hoodwink inspect`: what a model file holds, and what an attacker can be given.
+
+use std::{
+    fmt::{Display, Write as _},
+    io::Write as _,
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use onnx_grad::inspect::{
+    Access, Classifier, Cost, File, Inspection, Level, Side, Signature, inspect,
+};
+
+use super::Format;
+use crate::{
+    Status,
+    args::{ReadArgs, text},
+    progress::complain,
+};
+
+/// Show what a model file holds, what it costs to run, and how far gradients get.
+///
+/// A model that cannot be attacked is shown as far as its file goes, with every operator that stands in the way; the
+/// exit status is then 2.
+#[derive(Parser)]
+#[command(after_help = "Examples:
+  hoodwink inspect resnet.onnx
+  hoodwink inspect detector.onnx --scores class_scores --input-side 224x224
+
+  Operators that cannot be imported:
+    hoodwink inspect model.onnx --format json | jq .file.unsupported
+
+With --format json one object is printed:
+  file        producer, opset, inputs, outputs, parameters, operators, and under unsupported
+              those that cannot be imported: operator, nodes, first, reason
+  classifier  input, output, classes, batch (null: any), softmax (null: none is looked through),
+              operators, preprocessing, forward and gradient (each with multiply_adds and
+              activation_bytes), obstacles (node, operator, effect, reason); null if not imported
+  notices     what differs from the file
+  access      labels, scores, gradients, each with possible and obstacle")]
+pub(crate) struct Args {
+    /// The model, an ONNX file
+    model: PathBuf,
+    #[command(flatten)]
+    read: ReadArgs,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Status> {
+    let inspection =
+        inspect(&args.model, &args.read.options()).with_context(|| text(&args.model))?;
+    let mut out = std::io::stdout().lock();
+    match args.format {
+        Format::Json => {
+            serde_json::to_writer(&mut out, &inspection)?;
+            writeln!(out)?;
+        }
+        Format::Table => write!(out, "{}", table(&inspection)?)?,
+    }
+    for notice in &inspection.notices {
+        complain(&format!("note: {notice}"));
+    }
+    match &inspection.access.labels.obstacle {
+        Some(obstacle) => bail!("{}: {obstacle}", text(&args.model)),
+        None => Ok(Status::Done),
+    }
+}
+
+fn table(inspection: &Inspection) -> Result<String, std::fmt::Error> {
+    let mut lines = Lines(String::new());
+    file(&mut lines, &inspection.file)?;
+    if let Some(model) = &inspection.classifier {
+        classifier(&mut lines, model)?;
+    }
+    access(&mut lines, &inspection.access)?;
+    Ok(lines.0)
+}
+
+/// Lines of a name and a text.
+struct Lines(String);
+
+impl Lines {
+    fn line(&mut self, name: &str, text: impl Display) -> std::fmt::Result {
+        writeln!(self.0, "{name:16}{text}")
+    }
+}
+
+fn file(lines: &mut Lines, file: &File) -> std::fmt::Result {
+    if !file.producer.is_empty() {
+        lines.line("producer", &file.producer)?;
+    }
+    if let Some(opset) = file.opset {
+        lines.line("opset", opset)?;
+    }
+    for (name, signatures) in [("input", &file.inputs), ("output", &file.outputs)] {
+        for signature in signatures {
+            lines.line(name, signed(signature))?;
+        }
+    }
+    lines.line("parameters", grouped(file.parameters))?;
+    lines.line("operators", counted(&file.operators))?;
+    for unsupported in &file.unsupported {
+        let (nodes, plural) = (
+            unsupported.nodes,
+            if unsupported.nodes == 1 { "" } else { "s" },
+        );
+        let text = format!(
+            "{}, {nodes} node{plural}, the first {:?}: {}",
+            unsupported.operator, unsupported.first, unsupported.reason
+        );
+        lines.line("unsupported", text)?;
+    }
+    Ok(())
+}
+
+fn signed(signature: &Signature) -> String {
+    let side = |side: &Side| match side {
+        Side::Fixed(side) => side.to_string(),
+        Side::Named(name) => name.clone(),
+        Side::Unknown => "?".to_owned(),
+    };
+    let shape = signature.shape.as_ref().map_or_else(
+        || "of unknown shape".to_owned(),
+        |shape| {
+            format!(
+                "[{}]",
+                shape.iter().map(side).collect::<Vec<_>>().join(", ")
+            )
+        },
+    );
+    format!("{} {} {shape}", signature.name, signature.r#type)
+}
+
+fn classifier(lines: &mut Lines, model: &Classifier) -> std::fmt::Result {
+    lines.0.push('\n');
+    let counts = model
+        .operators
+        .iter()
+        .map(|(name, count)| (name.to_string(), *count));
+    lines.line("normalised", counted(&counts.collect()))?;
+    if let Some(classes) = model.classes {
+        lines.line("classes", classes)?;
+    }
+    match model.batch {
+        None => lines.line("batch", "any number of pictures at once")?,
+        Some(1) => lines.line("batch", "one picture at a time")?,
+        Some(size) => lines.line("batch", format!("always {size}"))?,
+    }
+    if let Some(softmax) = &model.softmax {
+        let text = format!("{softmax:?} at the end is looked through (--keep-softmax takes it in)");
+        lines.line("softmax", text)?;
+    }
+    let of = match model.batch {
+        None | Some(1) => "one picture".to_owned(),
+        Some(size) => format!("{size} at once"),
+    };
+    for (name, cost) in [("forward", model.forward), ("gradient", model.gradient)] {
+        if let Some(Cost {
+            multiply_adds,
+            activation_bytes,
+        }) = cost
+        {
+            let text = format!(
+                "{} multiply-adds, {} of activations for {of}",
+                grouped(multiply_adds),
+                bytes(activation_bytes)
+            );
+            lines.line(name, text)?;
+        }
+    }
+    for step in &model.preprocessing {
+        lines.line(
+            "preprocessing",
+            format!("{} ({} {:?})", step.does, step.operator, step.node),
+        )?;
+    }
+    for obstacle in &model.obstacles {
+        let effect = match obstacle.effect {
+            onnx_grad::inspect::Effect::Stops => "gradients stop",
+            onnx_grad::inspect::Effect::Zero => "gradients vanish",
+            onnx_grad::inspect::Effect::Steep => "gradients hardly pass",
+        };
+        let text = format!(
+            "{effect} ({} {:?}): {}",
+            obstacle.operator, obstacle.node, obstacle.reason
+        );
+        lines.line("obstacle", text)?;
+    }
+    Ok(())
+}
+
+fn access(lines: &mut Lines, access: &Access) -> std::fmt::Result {
+    lines.0.push('\n');
+    let levels = [
+        ("labels", &access.labels),
+        ("scores", &access.scores),
+        ("gradients", &access.gradients),
+    ];
+    for (name, Level { possible, obstacle }) in levels {
+        match obstacle {
+            Some(obstacle) if !possible => lines.line(name, format!("no: {obstacle}"))?,
+            _ => lines.line(name, "yes")?,
+        }
+    }
+    Ok(())
+}
+
+/// `Conv 19, Relu 19, Add 9`, the most frequent first.
+fn counted(operators: &std::collections::BTreeMap<String, usize>) -> String {
+    let mut all: Vec<(&String, &usize)> = operators.iter().collect();
+    all.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
+    let all: Vec<String> = all
+        .into_iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    all.join(", ")
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1536` as `1.5 KiB`.
+fn bytes(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes as f64 / 1024.0;
+    let mut at = 0;
+    while size >= 1024.0 && at + 1 < units.len() {
+        size /= 1024.0;
+        at += 1;
+    }
+    format!("{size:.1} {}", units[at])
+}

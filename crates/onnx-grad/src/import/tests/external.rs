@@ -1,0 +1,148 @@
+//! Weights in files beside the model.
+
+use std::path::{Path, PathBuf};
+
+use prost::Message;
+
+use super::model;
+use crate::{
+    Error, Loaded, Result, Tensor,
+    import::parse,
+    proto::{DataLocation, DataType, StringStringEntryProto, TensorProto},
+    testing::Program,
+};
+
+/// A folder that vanishes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let unique = format!("onnx-grad-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(unique);
+        std::fs::create_dir_all(folder.join("model")).unwrap();
+        Self(folder)
+    }
+
+    fn home(&self) -> PathBuf {
+        self.0.join("model")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An initialiser whose elements are elsewhere, as `data` says.
+fn elsewhere(name: &str, dims: &[i64], data: &[(&str, &str)]) -> TensorProto {
+    let entry = |&(key, value): &(&str, &str)| StringStringEntryProto {
+        key: key.into(),
+        value: value.into(),
+    };
+    TensorProto {
+        name: name.into(),
+        dims: dims.to_vec(),
+        data_type: DataType::Float.into(),
+        data_location: DataLocation::External.into(),
+        external_data: data.iter().map(entry).collect(),
+        ..TensorProto::default()
+    }
+}
+
+/// `x + w`, with further initialisers.
+fn read(home: Option<&Path>, weights: Vec<TensorProto>) -> Result<Loaded> {
+    let mut file = model(13, "N 2", "y = Add(x, w)");
+    let graph = file.graph.as_mut().expect("the model has a graph");
+    graph.initializer.extend(weights);
+    parse(&file.encode_to_vec(), home)
+}
+
+fn refused(result: Result<Loaded>) -> String {
+    result.map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn weights_beside_the_model_stay_in_its_folder() {
+    let folder = Folder::new("weights");
+    let home = folder.home();
+    let floats = [9.0_f32, 0.5, -0.5];
+    let bytes: Vec<u8> = floats.iter().flat_map(|v| v.to_le_bytes()).collect();
+    std::fs::write(home.join("weights.bin"), &bytes).unwrap();
+    std::fs::write(folder.0.join("secret.bin"), &bytes).unwrap();
+    let at = |location: &str, offset: &str| {
+        let data = [("location", location), ("offset", offset)];
+        vec![elsewhere("w", &[2], &data)]
+    };
+    let loaded = read(Some(&home), at("weights.bin", "4")).unwrap();
+    let x = Tensor::f32([2, 2], vec![0.0; 4]).unwrap();
+    let y = Program::new(&loaded.graph).run(&[x]).remove(0);
+    assert_eq!(y.as_f32().unwrap(), [0.5, -0.5, 0.5, -0.5]);
+
+    for (location, offset, says) in [
+        ("weights.bin", "8", "has 12 bytes, needs 8 from byte 8 on"),
+        ("weights.bin", "18446744073709551615", "weights.bin"),
+        ("gone.bin", "0", "gone.bin"),
+        ("../secret.bin", "0", "outside"),
+        ("/etc/passwd", "0", "outside"),
+        ("", "0", "is not a file"),
+        ("weights.bin", "x", "has the offset \"x\""),
+        ("weights.bin", "-4", "has the offset \"-4\""),
+    ] {
+        let error = refused(read(Some(&home), at(location, offset)));
+        assert!(
+            error.contains(says) && error.contains("\"w\""),
+            "{location}: {error}"
+        );
+    }
+    let error = refused(read(None, at("weights.bin", "0")));
+    assert!(error.contains("load it by its path"), "{error}");
+    let long = [("location", "weights.bin"), ("length", "12")];
+    let error = refused(read(Some(&home), vec![elsewhere("w", &[2], &long)]));
+    assert!(error.contains("needs 8 bytes"), "{error}");
+    let nowhere = read(Some(&home), vec![elsewhere("w", &[2], &[])]);
+    assert!(matches!(nowhere, Err(Error::Invalid(_))));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_folders_and_pipes_are_no_files_of_weights() {
+    let folder = Folder::new("pipes");
+    let home = folder.home();
+    std::fs::write(folder.0.join("secret.bin"), [0; 8]).unwrap();
+    std::os::unix::fs::symlink(folder.0.join("secret.bin"), home.join("link")).unwrap();
+    std::fs::create_dir(home.join("folder")).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(home.join("pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    for (location, says) in [
+        ("link", "outside"),
+        ("folder", "is not a file"),
+        // Opening it would wait for ever.
+        ("pipe", "is not a file"),
+    ] {
+        let weight = elsewhere("w", &[2], &[("location", location)]);
+        let error = refused(read(Some(&home), vec![weight]));
+        assert!(
+            error.contains(says) && error.contains("\"w\""),
+            "{location}: {error}"
+        );
+    }
+}
+
+#[test]
+fn one_part_of_a_file_cannot_be_read_until_the_memory_is_full() {
+    let folder = Folder::new("again");
+    let home = folder.home();
+    let data = [("location", "weights.bin")];
+    // Eight gigabytes, of which none is on the disk.
+    let file = std::fs::File::create(home.join("weights.bin")).unwrap();
+    file.set_len(1 << 33).unwrap();
+    let weights = (0..3).map(|at| elsewhere(&format!("w{at}"), &[1 << 31], &data));
+    let error = refused(read(Some(&home), weights.collect()));
+    assert!(
+        error.contains("\"w2\"") && error.contains("16 GiB"),
+        "{error}"
+    );
+}
