@@ -1,7 +1,9 @@
 //! Repository chores. `cargo xtask test` is the one test command.
 
 mod bench;
+mod goldens;
 mod measure;
+mod node_tests;
 mod planted;
 
 use std::{
@@ -10,7 +12,7 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::{Command, ExitCode, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -21,7 +23,8 @@ const TEST_PACKAGES: [&str; 1] = ["onnxruntime==1.32.0"];
 const USAGE: &str = "\
 cargo xtask test   formatting, lints, docs, all tests on both engines; installs ONNX Runtime into target/test-env
 cargo xtask check  the same without the tests
-cargo xtask goldens   gradients of PyTorch's exports beside PyTorch's own; installs PyTorch into target/torch-env, some 5 GB
+cargo xtask goldens [NETWORK ...]   gradients of PyTorch's exports beside PyTorch's own: docs/gradients.md; installs PyTorch into target/torch-env, some 8 GB
+cargo xtask node-tests   ONNX's own tests of operators, with gradients: docs/node-tests.md
 cargo xtask bench peers [NETWORK]   speed of gradients beside PyTorch: benches/results; installs PyTorch into target/bench-env
 cargo xtask measure lint   which planted mistakes are found: docs/lint.md
 cargo xtask measure [MODEL]   robust accuracies of published models beside reference figures: docs/measured.md
@@ -33,7 +36,9 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["test"] => check().and_then(|()| test()),
         ["check"] => check(),
-        ["goldens"] => goldens(),
+        ["goldens"] => goldens::goldens(&[]),
+        ["goldens", ref networks @ ..] => goldens::goldens(networks),
+        ["node-tests"] => node_tests::node_tests(),
         ["measure"] => measure::measure(None),
         ["measure", "lint"] => planted::measure(),
         ["measure", only] => measure::measure(Some(only)),
@@ -80,35 +85,6 @@ fn test() -> Result<()> {
     cargo(
         &["test", "--workspace"],
         &[("ORT_DYLIB_PATH", library.into_os_string())],
-    )
-}
-
-/// Exports networks of torchvision, and prints how near their gradients are to PyTorch's.
-fn goldens() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let requirements = root.join("goldens/requirements.txt");
-    let python = python("torch-env", &["-r".as_ref(), requirements.as_os_str()])?;
-    let exports = root.join("target/torch-exports");
-    run(Command::new(&python)
-        .arg(root.join("goldens/export_torchvision.py"))
-        .arg(&exports)
-        .args(["--only", "resnet18", "mobilenet_v2", "vgg11_bn", "vit_b_16"]))?;
-    let library = match env::var_os("ORT_DYLIB_PATH") {
-        Some(path) => path,
-        None => library_of(&python)?.into_os_string(),
-    };
-    let exports = exports.to_string_lossy().into_owned();
-    cargo(
-        &[
-            "run",
-            "--package",
-            "hoodwink",
-            "--example",
-            "torch_exports",
-            "--",
-            &exports,
-        ],
-        &[("ORT_DYLIB_PATH", library)],
     )
 }
 
@@ -174,6 +150,33 @@ fn library_of(python: &Path) -> Result<PathBuf> {
         .into_iter()
         .next()
         .with_context(|| format!("no ONNX Runtime library in {}", folder.display()))
+}
+
+/// What an example of the library prints about a folder, with both engines there.
+fn example(name: &str, folder: &Path, library: &OsStr) -> Result<String> {
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command
+        .args([
+            "run",
+            "--release",
+            "--package",
+            "hoodwink",
+            "--example",
+            name,
+            "--",
+        ])
+        .arg(folder)
+        .env("ORT_DYLIB_PATH", library)
+        .stderr(Stdio::inherit());
+    say(&format!("$ {command:?}\n"));
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed");
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn cargo(arguments: &[&str], environment: &[(&str, OsString)]) -> Result<()> {

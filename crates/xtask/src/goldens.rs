@@ -1,0 +1,61 @@
+//! `cargo xtask goldens`: gradients of PyTorch's exports beside PyTorch's own.
+
+use std::{env, fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result};
+
+use crate::{example, library_of, python, run, say};
+
+const HEAD: &str = "\
+# Gradients beside PyTorch's
+
+Two comparisons, both on rten and ONNX Runtime (ORT):
+
+- `cargo xtask test` compares published models with numbers that PyTorch computed once in float64. Which pictures it takes,
+  which tolerance it asks for and where the question is ill posed is said in [goldens/README.md](../goldens/README.md).
+- `cargo xtask goldens` exports networks of torchvision and timm by PyTorch with both of its exporters, compares the gradients
+  of the files with those of the modules themselves in float64, and writes this page. It installs PyTorch into
+  `target/torch-env` and takes some 8 GB of disk; it is no part of `cargo xtask test`.
+
+The networks have seeded random weights, disturbed normalisation statistics and evaluation mode; some are shrunk, as
+`goldens/networks.py` says. `legacy` is the TorchScript exporter (`dynamo=False`), `dynamo` the current one; the number is the
+opset. Errors are relative L2 distances of the logits and of the gradient of cross-entropy with respect to the pixels, one for
+each of two random pictures. Signs are compared where PyTorch's gradient is above a millionth of its largest entry. *Weights* is
+the largest error among the gradients of a network's weights, and how many there are.
+
+*Gap* is how far PyTorch's own gradient moves when every sum of products of the forward pass is disturbed by noise of 5e-7 of
+the root of its squared products, somewhat more than single precision is off by: where it is above 1e-4, activations lie within
+rounding of a kink of a ReLU, a clip or a pooling window, and no gradient there is the right one. So the script looks through
+a few random pictures for two with a gap below 1e-4, and takes the least ill posed ones of a network that has none.
+
+";
+
+/// Exports networks (all, or those named) and writes `docs/gradients.md`; prints instead where some are named.
+pub(crate) fn goldens(networks: &[&str]) -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let requirements = root.join("goldens/requirements.txt");
+    let python = python("torch-env", &["-r".as_ref(), requirements.as_os_str()])?;
+    let exports = root.join("target/torch-exports");
+    if exports.exists() {
+        fs::remove_dir_all(&exports).with_context(|| exports.display().to_string())?;
+    }
+    let mut export = Command::new(&python);
+    export
+        .arg(root.join("goldens/export_networks.py"))
+        .arg(&exports);
+    if !networks.is_empty() {
+        export.arg("--only").args(networks);
+    }
+    run(&mut export)?;
+    let library = match env::var_os("ORT_DYLIB_PATH") {
+        Some(path) => path,
+        None => library_of(&python)?.into_os_string(),
+    };
+    let table = example("torch_exports", &exports, &library)?;
+    if !networks.is_empty() {
+        say(&table);
+        return Ok(());
+    }
+    let page = root.join("docs/gradients.md");
+    fs::write(&page, format!("{HEAD}{table}")).with_context(|| page.display().to_string())
+}
