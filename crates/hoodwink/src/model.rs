@@ -30,6 +30,8 @@ pub struct Classifier {
     graph: Graph,
     engine: Arc<dyn Engine>,
     input: [usize; 3],
+    /// Whether it takes several pictures at once.
+    batched: bool,
     classes: usize,
     sha256: String,
     notices: Vec<String>,
@@ -91,12 +93,16 @@ impl Classifier {
         let wanted = model.shape(own_input).to_vec();
         let input = preprocessing.picture_shape(&wanted)?;
         let mut graph = Graph::new();
-        let x = pixels(&mut graph, input);
+        let batch = match wanted.first() {
+            Some(Dim::Fixed(1)) => Dim::Fixed(1),
+            _ => Dim::Batch(1),
+        };
+        let x = pixels(&mut graph, batch, input);
         let prepared = preprocessing.append(&mut graph, x, input[0], &wanted)?;
         let scores = graph.inline(model, &[prepared])?[0];
         let logits = onnx_grad::logits(&mut graph, scores)?;
         let classes = match graph.shape(logits) {
-            &[Dim::Batch(1), Dim::Fixed(classes)] if classes > 1 => classes,
+            &[own, Dim::Fixed(classes)] if own == batch && classes > 1 => classes,
             _ => {
                 return Err(Error::unsupported(
                     "the model's output is not one row of scores for each picture",
@@ -108,6 +114,7 @@ impl Classifier {
             graph: onnx_grad::fold(&graph)?,
             engine,
             input,
+            batched: batch == Dim::Batch(1),
             classes,
             sha256,
             notices,
@@ -182,6 +189,9 @@ impl Classifier {
 
     /// Probes a program with random pictures, always the same.
     fn probe(&self, executable: &mut dyn Executable, loss: Option<Loss>) -> Result<Company> {
+        if !self.batched {
+            return Ok(Company::Alone);
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let [channels, height, width] = self.input;
         let mut images = Vec::with_capacity(company::QUESTIONS);

@@ -243,9 +243,13 @@ from_word!(InputRange, "0..1, 0..255 or -1..1");
 from_word!(Channels, "rgb or bgr");
 from_word!(Layout, "nchw or nhwc");
 
-/// The input of a graph that takes pictures of this shape, in pixel space.
-pub(crate) fn pixels(graph: &mut Graph, [channels, height, width]: [usize; 3]) -> ValueId {
-    let shape = vec![Dim::Batch(1), channels.into(), height.into(), width.into()];
+/// The input of a graph that takes `batch` pictures of this shape, in pixel space.
+pub(crate) fn pixels(
+    graph: &mut Graph,
+    batch: Dim,
+    [channels, height, width]: [usize; 3],
+) -> ValueId {
+    let shape = vec![batch, channels.into(), height.into(), width.into()];
     graph.input("pixels", DType::F32, shape)
 }
 
@@ -289,7 +293,7 @@ mod tests {
     #[test]
     fn wrong_numbers_of_values_name_the_flag() {
         let mut graph = Graph::new();
-        let x = pixels(&mut graph, [3, 4, 4]);
+        let x = pixels(&mut graph, Dim::Batch(1), [3, 4, 4]);
         let wanted = graph.shape(x).to_vec();
         let two = Preprocessing {
             mean: vec![0.5, 0.5],

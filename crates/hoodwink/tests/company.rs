@@ -29,6 +29,7 @@ use hoodwink::{
     run::run,
     threat::{Eps, Norm},
 };
+use onnx_grad::{DType, Dim, Graph, Lowering, Op, Reduction};
 
 /// Model, pictures, and their labels.
 const MODELS: [(&str, &str, &str); 5] = [
@@ -259,5 +260,50 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
             let name = path.strip_prefix(root).unwrap().display().to_string();
             files.insert(name, fs::read(&path).unwrap());
         }
+    }
+}
+
+/// A model that takes the mean over its batch, so that its batch stays at 1.
+#[test]
+fn a_model_for_one_picture_at_a_time_answers_several_one_by_one() {
+    let mut graph = Graph::new();
+    let shape: Vec<Dim> = [1, 1, 2, 2].map(Dim::Fixed).to_vec();
+    let x = graph.input("x", DType::F32, shape);
+    let over_batch = Op::Reduce {
+        kind: Reduction::Mean,
+        axes: vec![0],
+        keep_dims: true,
+    };
+    let mean = graph.add(over_batch, &[x]).unwrap();
+    let three = graph.scalar(3.0);
+    let scaled = graph.add(Op::Mul, &[x, three]).unwrap();
+    let y = graph.add(Op::Sub, &[scaled, mean]).unwrap();
+    let shape = vec![Dim::Fixed(1), Dim::Fixed(4)];
+    let y = graph.add(Op::Reshape { shape }, &[y]).unwrap();
+    graph.output("y", y);
+    let bytes = onnx_grad::to_onnx(&graph, Lowering::Portable).unwrap();
+    for choice in [Choice::Rten, Choice::Ort] {
+        let engine = engine::open(choice).unwrap();
+        let model = Classifier::from_bytes(&bytes, &Preprocessing::default(), engine).unwrap();
+        assert!(
+            model.notices()[0].starts_with("batch frozen at 1"),
+            "{:?}",
+            model.notices()
+        );
+        let images = [[0.0, 0.25, 0.5, 1.0], [1.0, 0.5, 0.0, 0.0]]
+            .map(|pixels| Image::new([1, 2, 2], pixels.to_vec()).unwrap());
+        let asked: Vec<&Image> = images.iter().collect();
+        let mut worker = model.worker().unwrap();
+        let logits = worker.logits(&asked).unwrap();
+        assert_eq!(logits, [[0.0, 0.5, 1.0, 2.0], [2.0, 1.0, 0.0, 0.0]]);
+        let objective = Objective {
+            loss: Loss::Margin,
+            label: 3,
+            target: None,
+        };
+        let seen = worker.gradients(&asked, &[objective; 2]).unwrap();
+        // Largest other logit minus that of the label, each twice its pixel.
+        assert_eq!(seen[0].gradient.pixels(), [0.0, 0.0, 2.0, -2.0]);
+        assert_eq!(seen[1].gradient.pixels(), [2.0, 0.0, 0.0, -2.0]);
     }
 }

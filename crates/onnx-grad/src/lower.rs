@@ -94,7 +94,10 @@ fn lower_node(
             kind: kind @ (Reduction::Sum | Reduction::Mean),
             axes,
             ..
-        } if !portable && let Some(count) = odd_row(axes, graph.shape(inputs[0])) => {
+        } if !portable
+            && node.dtype == DType::F32
+            && let Some(count) = odd_row(axes, graph.shape(inputs[0])) =>
+        {
             composite(graph, &|v| {
                 let sum = sum_of_row(*kind, axes[0], count, v[0]);
                 Ok(sum.reshape(node.shape.clone()).id)
@@ -295,7 +298,8 @@ fn elu(x: Expr<'_>, alpha: f32) -> Expr<'_> {
 
 /// Number of elements of the last axes if these are `axes` and the number is no multiple of four.
 fn odd_row(axes: &[usize], shape: &[Dim]) -> Option<usize> {
-    let first = *axes.first()?;
+    // A sum of everything has no row whose place could matter.
+    let first = *axes.first().filter(|&&first| first > 0)?;
     if !axes.iter().copied().eq(first..shape.len()) {
         return None;
     }

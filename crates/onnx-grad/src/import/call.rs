@@ -65,7 +65,9 @@ impl Call<'_> {
         match self.value(at) {
             None => Ok(None),
             Some(Value::Tensor(id)) => Ok(Some(*id)),
-            Some(Value::Sizes(_)) => Err(self.unsupported("computes with the size of the batch")),
+            Some(Value::Sizes(_) | Value::Positions(_)) => {
+                Err(self.unsupported("computes with the size of the batch"))
+            }
         }
     }
 

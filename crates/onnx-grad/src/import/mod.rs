@@ -6,6 +6,7 @@ mod formula;
 mod inline;
 mod limits;
 mod ops;
+mod positions;
 mod shapes;
 mod tensors;
 
@@ -35,6 +36,7 @@ use crate::{
 use call::Call;
 use inline::Scope;
 use ops::Handler;
+use positions::Positions;
 use shapes::Sizes;
 
 /// Largest model file, in bytes: the format's own limit. Weights in other files do not count.
@@ -216,6 +218,8 @@ enum Value {
     Tensor(ValueId),
     /// Integers that depend on the batch.
     Sizes(Sizes),
+    /// Integers that count the pictures of the batch.
+    Positions(Positions),
 }
 
 impl From<ValueId> for Value {
@@ -453,7 +457,11 @@ impl Source<'_> {
                 Meaning::Branch => self.branch(importer, &call, values, depth)?,
                 Meaning::Operator(handler) => {
                     let given = importer.builder.given();
-                    let outputs = match shapes::apply(importer, &call, handler)? {
+                    let computed = match positions::apply(importer, &call)? {
+                        Some(outputs) => Some(outputs),
+                        None => shapes::apply(importer, &call, handler)?,
+                    };
+                    let outputs = match computed {
                         Some(outputs) => outputs,
                         None => handler.run(importer, &call)?,
                     };
@@ -524,7 +532,7 @@ impl Importer {
         }
         let sizes = outputs.iter().map(|output| match output {
             Value::Sizes(sizes) => sizes.entries.len(),
-            Value::Tensor(_) => 0,
+            Value::Tensor(_) | Value::Positions(_) => 0,
         });
         self.made += self.builder.given() - given + sizes.sum::<usize>();
         if self.made > MAX_MADE {

@@ -320,6 +320,7 @@ impl Importer {
     pub(super) fn sizes_of(&self, value: &Value) -> Option<Sizes> {
         match value {
             Value::Sizes(sizes) => Some(sizes.clone()),
+            Value::Positions(_) => None,
             Value::Tensor(id) => Sizes::of_constant(self.builder.graph().as_constant(*id)?),
         }
     }

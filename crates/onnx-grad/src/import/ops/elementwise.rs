@@ -273,13 +273,11 @@ pub(super) fn swish(importer: &mut Importer, call: &Call) -> Result<ValueId> {
 
 /// At inference, its input.
 pub(super) fn dropout(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let training = call
-        .optional(2)?
-        .and_then(|id| importer.builder.graph().as_constant(id))
-        .and_then(Tensor::as_bool);
-    match training {
-        Some(&[true]) => Err(call.unsupported("is in training mode; export in evaluation mode")),
-        _ => call.input(0),
+    let training = call.optional(2)?;
+    let known = training.and_then(|id| importer.builder.graph().as_constant(id));
+    match (training, known.and_then(Tensor::as_bool)) {
+        (None, _) | (_, Some(&[false])) => call.input(0),
+        _ => Err(call.unsupported("is in training mode; export in evaluation mode")),
     }
 }
 

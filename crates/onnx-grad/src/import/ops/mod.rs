@@ -26,6 +26,8 @@ use resize::*;
 use scatter::*;
 use selection::*;
 
+pub(super) use selection::picked;
+
 use super::{Importer, Value, call::Call};
 use crate::{
     Result,
@@ -225,11 +227,11 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
 };
 
 impl Importer {
-    fn add(&mut self, call: &Call, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
+    pub(super) fn add(&mut self, call: &Call, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
         self.builder.add(call.name(), op, inputs)
     }
 
-    fn dims(&self, id: ValueId) -> Vec<Dim> {
+    pub(super) fn dims(&self, id: ValueId) -> Vec<Dim> {
         self.builder.graph().shape(id).to_vec()
     }
 
@@ -250,7 +252,12 @@ impl Importer {
         }
     }
 
-    fn reshaped(&mut self, call: &Call, id: ValueId, shape: Vec<Dim>) -> Result<ValueId> {
+    pub(super) fn reshaped(
+        &mut self,
+        call: &Call,
+        id: ValueId,
+        shape: Vec<Dim>,
+    ) -> Result<ValueId> {
         self.add(call, Op::Reshape { shape }, &[id])
     }
 }

@@ -387,16 +387,27 @@ pub(super) fn center_crop_pad(importer: &mut Importer, call: &Call) -> Result<Va
     Ok(value)
 }
 
-/// Constant indices in steps of one size become a slice, whose gradient every engine knows.
 pub(super) fn gather(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let (x, indices) = (call.input(0)?, call.input(1)?);
-    let mut dims = importer.dims(x);
+    let dims = importer.dims(x);
     let axis = call.axis(call.int("axis", 0)?, dims.len())?;
     let constant = importer.builder.graph().as_constant(indices).cloned();
-    let (Some(tensor), Dim::Fixed(side)) = (constant, dims[axis]) else {
-        return importer.add(call, Op::Gather { axis }, &[x, indices]);
-    };
-    let tensor = wrapped(call, &tensor, side)?;
+    match (constant, dims[axis]) {
+        (Some(indices), Dim::Fixed(_)) => picked(importer, call, x, axis, indices),
+        _ => importer.add(call, Op::Gather { axis }, &[x, indices]),
+    }
+}
+
+/// Constant indices in steps of one size become a slice, whose gradient every engine knows.
+pub(in crate::import) fn picked(
+    importer: &mut Importer,
+    call: &Call,
+    x: ValueId,
+    axis: usize,
+    indices: Tensor,
+) -> Result<ValueId> {
+    let mut dims = importer.dims(x);
+    let tensor = wrapped(call, &indices, importer.side(call, x, axis)?)?;
     let values = tensor.as_i64().unwrap_or_default();
     let step = match values {
         [first, second, ..] => second - first,

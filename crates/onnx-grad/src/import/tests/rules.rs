@@ -54,6 +54,27 @@ fn a_batch_of_one_becomes_symbolic() {
 }
 
 #[test]
+fn a_gather_at_positions_that_count_pictures_keeps_them_apart() {
+    // What PyTorch's `as_strided` of [N, 4] becomes, in another order.
+    let strided = "s = Shape(x); n = Gather(s, 0); f = Reshape(x, [-1]); r = Range(0, n, 1); m = Mul(r, 4); \
+                   u = Unsqueeze(m, [1 2]); p = Add(u, [1 2 2: 3 0 1 2]); y = Gather(f, p)";
+    let loaded = parse(&bytes(13, "N 4", strided), None).unwrap();
+    assert!(loaded.notices.is_empty(), "{:?}", loaded.notices);
+    let y = loaded.graph.outputs()[0].1;
+    assert_eq!(display(loaded.graph.shape(y)), "[N, 2, 2]");
+    let x = Tensor::f32([2, 4], ramp(8)).unwrap();
+    let found = Program::new(&loaded.graph).run(&[x]).remove(0);
+    assert_eq!(
+        found.as_f32().unwrap(),
+        [1.25, -1.25, 0.5, -0.5, 0.0, 0.25, -0.75, 1.0]
+    );
+    // A picture that reads from the next one's part is not kept apart.
+    let beyond = strided.replace("3 0 1 2", "3 0 1 4");
+    let error = parse(&bytes(13, "N 4", &beyond), None);
+    assert!(error.is_err() || error.unwrap().notices[0].contains("frozen at 1"));
+}
+
+#[test]
 fn a_batch_that_pictures_share_stays_at_one() {
     let cases = [
         ("1 4", "y = Softmax(x) axis=0"),
