@@ -24,9 +24,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Attack(Box<commands::attack::Args>),
+    Completions(commands::shell::CompletionsArgs),
     Demo(commands::demo::Args),
     Grad(commands::grad::Args),
-    Inspect(commands::inspect::Args),
+    Inspect(Box<commands::inspect::Args>),
+    Man(commands::shell::ManArgs),
     Predict(Box<commands::predict::Args>),
     Report(commands::report::Args),
     Train(Box<commands::train::Args>),
@@ -52,9 +54,11 @@ fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Command::Attack(args) => commands::attack::run(&args, &again),
+        Command::Completions(args) => commands::shell::completions(&args, command),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Grad(args) => commands::grad::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Man(args) => commands::shell::man(&args, command),
         Command::Predict(args) => commands::predict::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Train(args) => commands::train::run(&args),

@@ -6,6 +6,7 @@ pub(crate) mod grad;
 pub(crate) mod inspect;
 pub(crate) mod predict;
 pub(crate) mod report;
+pub(crate) mod shell;
 pub(crate) mod train;
 
 use clap::ValueEnum;

@@ -262,3 +262,47 @@ fn a_file_of_ten_million_nodes_is_refused_at_once() {
     }
     assert!(begun.elapsed().as_secs() < 20);
 }
+
+/// ResNet-20 on pictures of CIFAR-10, whose normalisation is ImageNet's.
+fn tried(flags: &[&str]) -> (Option<i32>, Value) {
+    let files = [
+        asset("cifar10/models/resnet20_akamaster.onnx"),
+        asset("cifar10/test_0-499_x_u8_NHWC.npy"),
+        asset("cifar10/test_0-499_y.npy"),
+    ];
+    let [model, pictures, labels] = files.each_ref().map(String::as_str);
+    let args = [
+        "inspect",
+        model,
+        pictures,
+        "--labels",
+        labels,
+        "--pictures",
+        "60",
+        "--engine",
+        "rten",
+    ];
+    let found = hoodwink(&[&args[..], &["--format", "json"], flags].concat());
+    let said: Value = serde_json::from_slice(&found.stdout).unwrap();
+    (found.status.code(), said["findings"].clone())
+}
+
+#[test]
+fn wrong_preprocessing_is_found_and_right_preprocessing_is_let_be() {
+    let right = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225"];
+    let (status, findings) = tried(&right);
+    assert_eq!(
+        (status, findings.as_array().map(Vec::len)),
+        (Some(0), Some(0)),
+        "{findings}"
+    );
+    let (status, findings) = tried(&[&right[..], &["--input-range", "0..255"]].concat());
+    assert_eq!(status, Some(1));
+    let found = findings.as_array().unwrap().iter();
+    let remedies: Vec<&str> = found
+        .filter(|finding| finding["mistake"] == "preprocessing")
+        .map(|finding| finding["remedy"].as_str().unwrap())
+        .collect();
+    assert_eq!(remedies.len(), 1, "{findings}");
+    assert!(remedies[0].contains("--input-range 0..1"), "{findings}");
+}

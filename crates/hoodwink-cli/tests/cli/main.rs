@@ -8,3 +8,4 @@ mod inspect;
 mod predict;
 mod resume;
 mod setup;
+mod shell;

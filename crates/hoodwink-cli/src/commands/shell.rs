@@ -1,0 +1,51 @@
+//! `hoodwink completions` and `hoodwink man`: what a shell and a manual want to know of the command line.
+
+use std::io::Write as _;
+
+use anyhow::Result;
+use clap::Parser;
+use clap_complete::Shell;
+
+use crate::Status;
+
+/// Print completions for a shell.
+#[derive(Parser)]
+#[command(after_help = "Examples:
+  hoodwink completions bash > ~/.local/share/bash-completion/completions/hoodwink
+  hoodwink completions zsh > ~/.zfunc/_hoodwink")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    shell: Shell,
+}
+
+/// Print the manual page, or one of a sub-command.
+#[derive(Parser)]
+#[command(after_help = "Examples:
+  hoodwink man > ~/.local/share/man/man1/hoodwink.1
+  hoodwink man attack | man -l -")]
+pub(crate) struct ManArgs {
+    /// A sub-command
+    command: Option<String>,
+}
+
+pub(crate) fn completions(args: &CompletionsArgs, mut command: clap::Command) -> Result<Status> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command, "hoodwink", &mut script);
+    std::io::stdout().lock().write_all(&script)?;
+    Ok(Status::Done)
+}
+
+pub(crate) fn man(args: &ManArgs, command: clap::Command) -> Result<Status> {
+    let page = match &args.command {
+        None => command,
+        Some(name) => {
+            let found = command.find_subcommand(name).cloned();
+            let found = found.ok_or_else(|| anyhow::anyhow!("there is no sub-command {name:?}"))?;
+            found.display_name(format!("hoodwink-{name}"))
+        }
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(page).render(&mut text)?;
+    std::io::stdout().lock().write_all(&text)?;
+    Ok(Status::Done)
+}
