@@ -79,19 +79,21 @@ def reference(network, module):
     """Two random pictures that are well posed, or the least ill posed, with the module's answers in float64.
 
     They are labelled 0 and 1. They are looked for in single precision, which is faster and whose own rounding is less
-    than the noise.
+    than the noise; what looks well posed there is confirmed in double precision, whose noise is another.
     """
     generator = torch.Generator().manual_seed(1)
+    exact = copy.deepcopy(module).double()
     labels = torch.arange(PICTURES)
     best, least = torch.zeros(PICTURES, 3, network.side, network.side), torch.full((PICTURES,), float("inf"))
     for _ in range(0, network.draws, PICTURES):
         x = torch.randint(0, 256, best.shape, generator=generator).float() / 255
         gap = rounding_gap(module, x, labels, WELL_POSED)
+        if (gap < least).any():
+            gap = torch.maximum(gap, rounding_gap(exact, x, labels))
         better = gap < least
         best[better], least[better] = x[better], gap[better]
         if (least <= WELL_POSED).all():
             break
-    exact = copy.deepcopy(module).double()
     logits, loss, grad = gradient(exact, best, labels)
     reals = {"x": best, "logits": logits, "loss": loss, "grad": grad, "grad_gap": rounding_gap(exact, best, labels)}
     return {key: value.float().numpy() for key, value in reals.items()} | {"labels": labels.numpy()}

@@ -12,12 +12,12 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::{ArgAction, Args, ValueEnum};
 use hoodwink::{
-    data::{DataOptions, Dataset, Resize, Transform, read_class_names},
+    data::{DataOptions, Dataset, Interpolation, Resize, Transform, read_class_names},
     engine::{self, Engine},
     lint::{self, Finding},
     model::Classifier,
     oracle::batcher::Crew,
-    preprocessing::{Channels, InputRange, Layout, Preprocessing},
+    preprocessing::{Channels, Described, InputRange, Layout, Preprocessing},
 };
 use onnx_grad::LoadOptions;
 use serde::Deserialize;
@@ -55,6 +55,12 @@ fn side(text: &str) -> Result<(usize, usize), String> {
     sides.ok_or_else(|| "a height and a width are written 224x320".to_owned())
 }
 
+fn interpolation(text: &str) -> Result<Interpolation, String> {
+    let word = toml::Value::String(text.to_ascii_lowercase());
+    word.try_into()
+        .map_err(|_| "the filters are bilinear, bicubic and lanczos".to_owned())
+}
+
 /// The model, and what its training code did to pictures.
 #[derive(Args)]
 pub(crate) struct ModelArgs {
@@ -65,6 +71,10 @@ pub(crate) struct ModelArgs {
     /// Names of the model's classes: one per line, or a CSV table with the columns index and name
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     class_names: Option<PathBuf>,
+    /// Preprocessing as described elsewhere, beneath the flags: timm's config.json, Hugging Face's preprocessor_config.json, or
+    /// torchvision, torchvision-v2, torchvision-inception, clip
+    #[arg(long, value_name = "FILE|NAME", help_heading = "Preprocessing")]
+    preprocessing: Option<String>,
     /// Subtracted from pixels in 0..1: one value, or one per channel in the order the model eats them
     #[arg(
         long,
@@ -94,6 +104,9 @@ pub(crate) struct ModelArgs {
     /// Resize every picture first: 256 (the short side) or 224x320 (height and width)
     #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
     resize: Option<Resize>,
+    /// How pictures are resized: bilinear, bicubic or lanczos [default: bilinear]
+    #[arg(long, value_name = "FILTER", value_parser = interpolation, help_heading = "Preprocessing")]
+    interpolation: Option<Interpolation>,
     /// Then cut out a square of this many pixels from the centre
     #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
     crop: Option<usize>,
@@ -179,6 +192,7 @@ struct ModelToml {
     channels: Option<Channels>,
     layout: Option<Layout>,
     resize: Option<Size>,
+    interpolation: Option<Interpolation>,
     crop: Option<usize>,
     class_names: Option<PathBuf>,
 }
@@ -199,6 +213,7 @@ pub(crate) struct Prepared {
     pub(crate) preprocessing: Preprocessing,
     /// Done to every picture when it is loaded.
     resize: Option<Resize>,
+    interpolation: Interpolation,
     crop: Option<usize>,
     class_names: Option<PathBuf>,
 }
@@ -227,6 +242,9 @@ impl fmt::Display for Prepared {
         }
         if let Some(resize) = self.resize {
             write!(f, "resize={resize} ")?;
+            if self.interpolation != Interpolation::default() {
+                write!(f, "interpolation={:?} ", self.interpolation)?;
+            }
         }
         if let Some(crop) = self.crop {
             write!(f, "crop={crop} ")?;
@@ -244,6 +262,11 @@ impl ModelArgs {
             Err(error) if error.kind() == ErrorKind::NotFound => ModelToml::default(),
             Err(error) => return Err(error).with_context(|| text(&beside)),
         };
+        // Beneath the flags, above the file beside the model.
+        let described = self.preprocessing.as_deref().map(Described::read);
+        let described = described.transpose()?;
+        let said = described.as_ref();
+        let list = |values: &Vec<f32>| Some(values.clone()).filter(|values| !values.is_empty());
         let resize = match file.resize {
             Some(Size::ShortSide(side)) => Some(Resize::ShortSide(side)),
             Some(Size::Text(text)) => Some(text.parse()?),
@@ -252,14 +275,27 @@ impl ModelArgs {
         Ok(Prepared {
             options: self.read.options(),
             preprocessing: Preprocessing {
-                mean: self.mean.clone().or(file.mean).unwrap_or_default(),
-                std: self.std.clone().or(file.std).unwrap_or_default(),
-                input_range: self.input_range.or(file.input_range).unwrap_or_default(),
+                mean: (self.mean.clone())
+                    .or_else(|| list(&said?.preprocessing.mean))
+                    .or(file.mean)
+                    .unwrap_or_default(),
+                std: (self.std.clone())
+                    .or_else(|| list(&said?.preprocessing.std))
+                    .or(file.std)
+                    .unwrap_or_default(),
+                input_range: (self.input_range)
+                    .or(said.map(|said| said.preprocessing.input_range))
+                    .or(file.input_range)
+                    .unwrap_or_default(),
                 channels: self.channels.or(file.channels).unwrap_or_default(),
                 layout: self.layout.or(file.layout).unwrap_or_default(),
             },
-            resize: self.resize.or(resize),
-            crop: self.crop.or(file.crop),
+            resize: (self.resize).or_else(|| said?.resize).or(resize),
+            interpolation: (self.interpolation)
+                .or(said.map(|said| said.interpolation))
+                .or(file.interpolation)
+                .unwrap_or_default(),
+            crop: (self.crop).or_else(|| said?.crop).or(file.crop),
             class_names: self
                 .class_names
                 .clone()
@@ -326,6 +362,7 @@ impl DataArgs {
         let mut data = self.open_with(Transform {
             channels: Some(model.input()[0]).filter(|channels| matches!(channels, 1 | 3)),
             resize: prepared.resize,
+            interpolation: prepared.interpolation,
             crop: prepared.crop,
         })?;
         let names = match &prepared.class_names {

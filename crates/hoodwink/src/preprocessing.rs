@@ -3,7 +3,11 @@
 //! With preprocessing inside the graph, gradients are with respect to pixels and eps is in pixel units, whatever
 //! the model eats.
 
+mod described;
+
 use std::{fmt, str::FromStr};
+
+pub use described::Described;
 
 use onnx_grad::{DType, Dim, Graph, Op, Tensor, ValueId};
 use serde::{Deserialize, Serialize};

@@ -7,6 +7,7 @@ mod arrays;
 mod class_names;
 mod encoded;
 mod folder;
+mod interpolation;
 mod label_map;
 mod lists;
 mod npy;
@@ -30,6 +31,7 @@ use rows::{Memory, Rows};
 use source::Opened;
 
 pub use class_names::{read_class_names, short_name};
+pub use interpolation::Interpolation;
 pub use partition::Partition;
 pub use transform::{Resize, Transform};
 

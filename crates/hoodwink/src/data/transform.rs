@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use super::interpolation::{Interpolation, PRECISION_BITS, Taps};
 use crate::error::{Error, Result};
 use crate::image::{MAX_PIXELS, Picture};
 
@@ -16,11 +17,13 @@ pub struct Transform {
     pub channels: Option<usize>,
     /// The size to scale to.
     pub resize: Option<Resize>,
+    /// How it is scaled.
+    pub interpolation: Interpolation,
     /// Side, in pixels, of the square cut from the centre.
     pub crop: Option<usize>,
 }
 
-/// A size to scale to, bilinear with antialiasing, as Pillow and torchvision do. All in pixels.
+/// A size to scale to, with antialiasing, as Pillow and torchvision do. All in pixels.
 ///
 /// Written `256` (the short side) or `224x320` (height x width).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +95,7 @@ impl Transform {
             Some(channels) => with_channels(picture, channels)?,
         };
         if let Some(resize) = self.resize {
-            picture = scaled(picture, resize)?;
+            picture = scaled(picture, resize, self.interpolation)?;
         }
         if let Some(side) = self.crop {
             picture = cropped(picture, side)?;
@@ -121,7 +124,7 @@ fn luma(rgb: &[u8]) -> u8 {
     ((19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16) as u8
 }
 
-fn scaled(picture: Picture, resize: Resize) -> Result<Picture> {
+fn scaled(picture: Picture, resize: Resize, interpolation: Interpolation) -> Result<Picture> {
     let (channels, from_height, from_width) =
         (picture.channels(), picture.height(), picture.width());
     let (height, width) = resize.target(from_height, from_width);
@@ -133,15 +136,29 @@ fn scaled(picture: Picture, resize: Resize) -> Result<Picture> {
              it would have no pixels, or more than {MAX_PIXELS}"
         )));
     }
-    let narrow = scaled_axis(picture.bytes(), from_width, width, channels);
-    let bytes = scaled_axis(&narrow, from_height, height, width * channels);
+    let narrow = scaled_axis(interpolation, picture.bytes(), from_width, width, channels);
+    let bytes = scaled_axis(
+        interpolation,
+        &narrow,
+        from_height,
+        height,
+        width * channels,
+    );
     Picture::new(channels, height, width, bytes)
 }
 
 /// Scales one axis of an array `[.., from, inner]` to `[.., to, inner]`, in the fixed point of
 /// Pillow, so that the bytes are the ones a training script saw.
-fn scaled_axis(values: &[u8], from: usize, to: usize, inner: usize) -> Vec<u8> {
-    let taps: Vec<Taps> = (0..to).map(|at| Taps::new(at, from, to)).collect();
+fn scaled_axis(
+    interpolation: Interpolation,
+    values: &[u8],
+    from: usize,
+    to: usize,
+    inner: usize,
+) -> Vec<u8> {
+    let taps: Vec<Taps> = (0..to)
+        .map(|at| Taps::new(interpolation, at, from, to))
+        .collect();
     let mut sums = vec![0; inner];
     let mut scaled = Vec::with_capacity(values.len() / from * to);
     for line in values.chunks_exact(from * inner) {
@@ -160,38 +177,6 @@ fn scaled_axis(values: &[u8], from: usize, to: usize, inner: usize) -> Vec<u8> {
         }
     }
     scaled
-}
-
-/// Fractional bits of a weight.
-const PRECISION_BITS: u32 = 22;
-
-/// The neighbouring values that make up one scaled value.
-struct Taps {
-    /// Position of the first neighbour.
-    first: usize,
-    /// Their weights, which add up to 1, in units of 2^-22.
-    weights: Vec<i64>,
-}
-
-impl Taps {
-    /// The triangle filter around position `at` of `to`, as wide as the scaling shrinks.
-    fn new(at: usize, from: usize, to: usize) -> Self {
-        let scale = from as f64 / to as f64;
-        let radius = scale.max(1.0);
-        let centre = (at as f64 + 0.5) * scale;
-        // The cast truncates and takes what is negative to 0: the picture's edge.
-        let first = (centre - radius + 0.5) as usize;
-        let end = ((centre + radius + 0.5) as usize).min(from);
-        let triangle = |at: usize| (1.0 - ((at as f64 + 0.5 - centre) / radius).abs()).max(0.0);
-        let total: f64 = (first..end).map(triangle).sum();
-        let one = f64::from(1 << PRECISION_BITS);
-        Self {
-            first,
-            weights: (first..end)
-                .map(|at| (triangle(at) / total * one).round() as i64)
-                .collect(),
-        }
-    }
 }
 
 fn cropped(picture: Picture, side: usize) -> Result<Picture> {
@@ -305,7 +290,7 @@ mod tests {
             let transform = Transform {
                 resize: Some(Resize::ShortSide(side)),
                 crop: Some(crop),
-                channels: None,
+                ..Transform::default()
             };
             let mut hash = Sha256::new();
             for photograph in &photographs {
@@ -351,6 +336,65 @@ mod tests {
         for (to, expected) in SMALL {
             let scaled = resize(to).apply(grey(2, 3, ramp)).unwrap();
             assert_eq!(scaled.bytes(), expected, "{to}");
+        }
+    }
+
+    /// Short side and crop, and the SHA-256 of the 100 photographs so prepared, from Pillow 13.0.0.
+    const OTHER_FILTERS: [(Interpolation, usize, usize, &str); 6] = [
+        (
+            Interpolation::Bicubic,
+            256,
+            224,
+            "d48c3e93846327c04b5f344b2ec87f8d16fbc8b1e682ea73b357d2300fa5b7f4",
+        ),
+        (
+            Interpolation::Bicubic,
+            183,
+            160,
+            "2f5fcab97f5870831b0b61d89c270709a7da24c6843b9ff506bb27217bea6a37",
+        ),
+        (
+            Interpolation::Bicubic,
+            320,
+            299,
+            "bc13dba6fcc3f87bd683bcbecf8a895ac113555c24622e54f5ec309b66e5e70c",
+        ),
+        (
+            Interpolation::Lanczos,
+            256,
+            224,
+            "999a922056394625b46a815c6dd0537809ab53abc0bc5fa6d4c888391b69b8a9",
+        ),
+        (
+            Interpolation::Lanczos,
+            183,
+            160,
+            "0f12bdfcfa3210e9a3972f6899d1c852679ec04aacc3ec0e4103b808332f8ac0",
+        ),
+        (
+            Interpolation::Lanczos,
+            320,
+            299,
+            "47ce5fbc82287bc62c6a2cf3640bea9453cb6723fcf3c6c53d4a975c1fed2475",
+        ),
+    ];
+
+    #[test]
+    fn photographs_come_out_as_pillow_scales_them() {
+        let photographs = photographs();
+        for (interpolation, side, crop, expected) in OTHER_FILTERS {
+            let transform = Transform {
+                resize: Some(Resize::ShortSide(side)),
+                interpolation,
+                crop: Some(crop),
+                ..Transform::default()
+            };
+            let mut hash = Sha256::new();
+            for photograph in &photographs {
+                hash.update(transform.apply(photograph.clone()).unwrap().bytes());
+            }
+            let found = crate::data::hex(&hash.finalize());
+            assert_eq!(found, expected, "{interpolation:?} to {side}, crop {crop}");
         }
     }
 

@@ -1,0 +1,78 @@
+//! Filters that scale pictures, in the fixed point of Pillow, so that the bytes are the ones a training script saw.
+
+use serde::{Deserialize, Serialize};
+
+/// How new pixels are made of old ones. All filters are as much wider as a picture shrinks (antialiasing).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// A triangle.
+    #[default]
+    Bilinear,
+    /// The cubic of Keys (1981) with a = -1/2.
+    Bicubic,
+    /// A windowed sinc with three lobes.
+    Lanczos,
+}
+
+impl Interpolation {
+    /// Where the filter ends.
+    fn radius(self) -> f64 {
+        match self {
+            Self::Bilinear => 1.0,
+            Self::Bicubic => 2.0,
+            Self::Lanczos => 3.0,
+        }
+    }
+
+    /// The filter at a distance.
+    fn weight(self, distance: f64) -> f64 {
+        const A: f64 = -0.5;
+        let x = distance.abs();
+        match self {
+            Self::Bilinear => (1.0 - x).max(0.0),
+            Self::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
+            Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
+            Self::Lanczos if x < 3.0 => sinc(x) * sinc(x / 3.0),
+            Self::Bicubic | Self::Lanczos => 0.0,
+        }
+    }
+}
+
+fn sinc(x: f64) -> f64 {
+    let angle = x * std::f64::consts::PI;
+    if x == 0.0 { 1.0 } else { angle.sin() / angle }
+}
+
+/// Fractional bits of a weight.
+pub(super) const PRECISION_BITS: u32 = 22;
+
+/// The neighbouring values that make up one scaled value.
+pub(super) struct Taps {
+    /// Position of the first neighbour.
+    pub(super) first: usize,
+    /// Their weights, which add up to 1, in units of 2^-22.
+    pub(super) weights: Vec<i64>,
+}
+
+impl Taps {
+    /// The filter around position `at` of `to`, as wide as the scaling shrinks.
+    pub(super) fn new(interpolation: Interpolation, at: usize, from: usize, to: usize) -> Self {
+        let scale = from as f64 / to as f64;
+        let stretch = scale.max(1.0);
+        let radius = interpolation.radius() * stretch;
+        let centre = (at as f64 + 0.5) * scale;
+        // The cast truncates and takes what is negative to 0: the picture's edge.
+        let first = (centre - radius + 0.5) as usize;
+        let end = ((centre + radius + 0.5) as usize).min(from);
+        let weight = |at: usize| interpolation.weight((at as f64 + 0.5 - centre) / stretch);
+        let total: f64 = (first..end).map(weight).sum();
+        let one = f64::from(1 << PRECISION_BITS);
+        Self {
+            first,
+            weights: (first..end)
+                .map(|at| (weight(at) / total * one).round() as i64)
+                .collect(),
+        }
+    }
+}
