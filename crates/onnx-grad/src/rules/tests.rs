@@ -90,6 +90,21 @@ fn pool(kernel: usize, stride: usize, pads: [usize; 2]) -> Pool {
     }
 }
 
+/// The same over one axis.
+fn along(mut pool: Pool) -> Pool {
+    for attribute in [
+        &mut pool.kernel,
+        &mut pool.strides,
+        &mut pool.pads_before,
+        &mut pool.pads_after,
+        &mut pool.dilations,
+        &mut pool.ceil_extra,
+    ] {
+        attribute.truncate(1);
+    }
+    pool
+}
+
 fn average(
     name: &'static str,
     pool: Pool,
@@ -273,6 +288,10 @@ fn cases() -> Vec<GradCase> {
         case("max pool, overlapping", Op::MaxPool(pool(3, 2, [0, 0])), vec![float("N 3 7 5", Distinct)]),
         case("max pool, padded", Op::MaxPool(pool(3, 2, [1, 0])), vec![float("N 3 6 7", Distinct)]),
         case("max pool, ceil", Op::MaxPool(uneven.clone()), vec![float("N 3 7 6", Distinct)]),
+        case("max pool, one axis", Op::MaxPool(along(pool(3, 2, [1, 0]))), vec![float("N 3 7", Distinct)]),
+        case("average pool, one axis", Op::AveragePool { pool: along(pool(3, 2, [1, 1])), count_include_pad: true }, vec![
+            float("N 3 7", Any),
+        ]).polynomial(),
         case("max pool, dilated", Op::MaxPool(spread.clone()), vec![float("N 3 6 7", Distinct)]),
         average("average pool, tiles", pool(2, 2, [0, 0]), false, "N 3 6 4"),
         average("average pool of everything", pool(4, 1, [0, 0]), false, "N 3 4 4"),
