@@ -31,6 +31,9 @@ pub(crate) struct ReadArgs {
     /// Take a final softmax as part of the scores; without this, scores are what goes into it
     #[arg(long, help_heading = "Model")]
     keep_softmax: bool,
+    /// Give Sign, Round, Floor and Ceil the gradient of what they step along, instead of none
+    #[arg(long, help_heading = "Model")]
+    straight_through: bool,
     /// Height and width of the model's pictures, such as 224x224, where the file leaves them open
     #[arg(long, value_name = "PIXELS", value_parser = side, help_heading = "Model")]
     input_side: Option<(usize, usize)>,
@@ -43,6 +46,7 @@ impl ReadArgs {
             input_side: self.input_side,
             output: self.scores.clone(),
             keep_softmax: self.keep_softmax,
+            straight_through: self.straight_through,
         }
     }
 }
@@ -236,6 +240,9 @@ impl fmt::Display for Prepared {
         }
         if self.options.keep_softmax {
             write!(f, "keep-softmax ")?;
+        }
+        if self.options.straight_through {
+            write!(f, "straight-through ")?;
         }
         if let Some((height, width)) = self.options.input_side {
             write!(f, "input-side={height}x{width} ")?;

@@ -73,6 +73,9 @@ pub struct LoadOptions {
     pub output: Option<String>,
     /// Whether a final softmax is part of the scores. If not, [`crate::logits`] sees through it.
     pub keep_softmax: bool,
+    /// Whether steps (`Sign`, `Round`, `Floor`, `Ceil`) have the gradient of what they step along instead of 0: for `Sign`
+    /// that of a clip to -1..1, for the others 1 (the straight-through estimator, arXiv 1308.3432).
+    pub straight_through: bool,
 }
 
 /// Reads a model file (and the files of weights beside it).
@@ -243,6 +246,7 @@ struct Importer {
     /// Elements of the constants and sizes that nodes made.
     made: usize,
     freed: bool,
+    straight_through: bool,
     notices: BTreeSet<String>,
     /// Element types, as the file has them, of constants that the graph holds as wider integers.
     narrow_types: BTreeMap<String, i32>,
@@ -289,6 +293,7 @@ impl Source<'_> {
             builder: Builder::default(),
             made: 0,
             freed: batch == Batch::Freed,
+            straight_through: self.options.straight_through,
             notices: BTreeSet::new(),
             narrow_types: BTreeMap::new(),
             inlined: 0,

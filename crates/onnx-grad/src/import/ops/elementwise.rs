@@ -13,6 +13,23 @@ pub(super) fn unary(importer: &mut Importer, call: &Call, op: Op) -> Result<Valu
     importer.add(call, op, &[call.input(0)?])
 }
 
+/// An operator that is constant but for jumps; on request with the gradient of what it steps along.
+pub(super) fn step(importer: &mut Importer, call: &Call, op: Op) -> Result<ValueId> {
+    if !importer.straight_through {
+        return unary(importer, call, op);
+    }
+    importer.formula(call, &[call.input(0)?], |v| {
+        let along = match op {
+            Op::Sign => v[0].apply(Op::Clip {
+                min: -1.0,
+                max: 1.0,
+            }),
+            _ => v[0],
+        };
+        Ok(v[0].apply(op).with(Op::StraightThrough, along))
+    })
+}
+
 pub(super) fn binary(importer: &mut Importer, call: &Call, op: Op) -> Result<ValueId> {
     importer.add(call, op, &[call.input(0)?, call.input(1)?])
 }

@@ -255,6 +255,27 @@ fn model_of_functions() -> crate::proto::ModelProto {
 }
 
 #[test]
+fn steps_have_a_gradient_on_request() {
+    let file = bytes(13, "N 4", "s = Sign(x); f = Floor(x); y = Add(s, f)");
+    for (straight_through, expected) in [(false, [0.0; 4]), (true, [1.0, 2.0, 2.0, 1.0])] {
+        let options = LoadOptions {
+            straight_through,
+            ..LoadOptions::default()
+        };
+        let mut graph = parse_with(&file, None, &options).unwrap().graph;
+        let (x, y) = (graph.inputs()[0], graph.outputs()[0].1);
+        let slope = crate::gradient(&mut graph, y, &[x]).unwrap()[0];
+        graph.clear_outputs();
+        graph.output("y", y);
+        graph.output("slope", slope);
+        let x = Tensor::f32([1, 4], vec![-1.5, -0.5, 0.25, 2.5]).unwrap();
+        let found = Program::new(&graph).run(&[x]);
+        assert_eq!(found[0].as_f32().unwrap(), [-3.0, -2.0, 1.0, 3.0]);
+        assert_eq!(found[1].as_f32().unwrap(), expected);
+    }
+}
+
+#[test]
 fn functions_of_the_model_are_inlined() {
     let file = model_of_functions();
     let loaded = parse(&prost::Message::encode_to_vec(&file), None).unwrap();
