@@ -104,43 +104,8 @@ fn lower_node(
             })
         }
         Op::Elu { alpha } if !portable => composite(graph, &|v| Ok(elu(v[0], *alpha).id)),
-        // rten 0.27 has six more gaps: it fails on slices backwards of five and more axes, it pools and convolves transposed
-        // only over two axes, pooling has no dilations, of equal maxima ArgMax takes the last, the sign of 0
+        // rten 0.27 has five more gaps: it fails on slices backwards of five and more axes, pooling has no dilations, of equal maxima ArgMax takes the last, the sign of 0
         // is 1, and Cast cuts fractions off before it asks whether a number is 0.
-        Op::MaxPool(pool) if portable && pool.kernel.len() == 1 && !dilated(pool) => {
-            composite(graph, &|v| {
-                Ok(widened(v[0])
-                    .apply(Op::MaxPool(wide_pool(pool)))
-                    .reshape(node.shape.clone())
-                    .id)
-            })
-        }
-        Op::AveragePool {
-            pool,
-            count_include_pad,
-        } if portable && pool.kernel.len() == 1 => composite(graph, &|v| {
-            let op = Op::AveragePool {
-                pool: wide_pool(pool),
-                count_include_pad: *count_include_pad,
-            };
-            Ok(widened(v[0]).apply(op).reshape(node.shape.clone()).id)
-        }),
-        Op::ConvTranspose {
-            convolution,
-            output_padding,
-        } if portable && output_padding.len() == 1 => composite(graph, &|v| {
-            let op = Op::ConvTranspose {
-                convolution: wide_convolution(convolution),
-                output_padding: vec![output_padding[0], 0],
-            };
-            let mut inputs = vec![widened(v[0]), widened(v[1])];
-            inputs.extend(v.get(2));
-            Ok(v[0]
-                .tape()
-                .apply(op, &inputs)
-                .reshape(node.shape.clone())
-                .id)
-        }),
         Op::MaxPool(pool) if portable && dilated(pool) => {
             composite(graph, &|v| Ok(max_pool(pool, v[0])?.id))
         }
@@ -281,34 +246,6 @@ fn arg_max(axis: usize, x: Expr<'_>) -> Result<Expr<'_>> {
         as_float(x.equal(x.reduce(Reduction::Max, [axis]))) * x.tape().floats(sides, ranks);
     let rank = ranked.reduce(Reduction::Max, [axis]);
     Ok((count as f32 - rank).apply(Op::Cast { to: DType::I64 }))
-}
-
-/// With one more axis, of side 1.
-fn widened(x: Expr<'_>) -> Expr<'_> {
-    x.reshape([&x.shape()[..], &[Dim::Fixed(1)]].concat())
-}
-
-fn wide_pool(pool: &Pool) -> Pool {
-    let with = |values: &[usize], value| [values, &[value]].concat();
-    Pool {
-        kernel: with(&pool.kernel, 1),
-        strides: with(&pool.strides, 1),
-        pads_before: with(&pool.pads_before, 0),
-        pads_after: with(&pool.pads_after, 0),
-        dilations: with(&pool.dilations, 1),
-        ceil_extra: with(&pool.ceil_extra, 0),
-    }
-}
-
-fn wide_convolution(convolution: &Convolution) -> Convolution {
-    let with = |values: &[usize], value| [values, &[value]].concat();
-    Convolution {
-        strides: with(&convolution.strides, 1),
-        pads_before: with(&convolution.pads_before, 0),
-        pads_after: with(&convolution.pads_after, 0),
-        dilations: with(&convolution.dilations, 1),
-        groups: convolution.groups,
-    }
 }
 
 /// Part of one axis; backwards by its indices.
