@@ -396,7 +396,8 @@ fn gather(data: &Tensor, indices: &Tensor, axis: usize, shape: &[usize]) -> Opti
     Some(pick(data, from.into_iter()))
 }
 
-fn gather_elements(data: &Tensor, indices: &Tensor, axis: usize) -> Option<Elements> {
+/// For each index, the element of `data` that it names along an axis; its other coordinates are its own.
+fn named_elements(data: &Tensor, indices: &Tensor, axis: usize) -> Option<Vec<usize>> {
     let shape = indices.shape();
     let fits = (0..shape.len()).all(|other| other == axis || shape[other] <= data.shape()[other]);
     if !fits {
@@ -404,27 +405,21 @@ fn gather_elements(data: &Tensor, indices: &Tensor, axis: usize) -> Option<Eleme
     }
     let mut own = strides(data.shape());
     let stride = std::mem::take(&mut own[axis]) as usize;
-    let from: Option<Vec<usize>> = offsets(shape, &own, 0)
+    offsets(shape, &own, 0)
         .zip(indices.as_i64()?)
         .map(|(offset, &index)| Some(offset + wrapped(index, data.shape()[axis])? * stride))
-        .collect();
-    Some(pick(data, from?.into_iter()))
+        .collect()
+}
+
+fn gather_elements(data: &Tensor, indices: &Tensor, axis: usize) -> Option<Elements> {
+    let from = named_elements(data, indices, axis)?;
+    Some(pick(data, from.into_iter()))
 }
 
 fn scatter_add(data: &Tensor, indices: &Tensor, updates: &Tensor, axis: usize) -> Option<Elements> {
-    let shape = indices.shape();
-    let fits = (0..shape.len()).all(|other| other == axis || shape[other] <= data.shape()[other]);
-    if !fits {
-        return None;
-    }
-    let mut own = strides(data.shape());
-    let stride = std::mem::take(&mut own[axis]) as usize;
-    let to: Option<Vec<usize>> = offsets(shape, &own, 0)
-        .zip(indices.as_i64()?)
-        .map(|(offset, &index)| Some(offset + wrapped(index, data.shape()[axis])? * stride))
-        .collect();
     let mut sums = data.as_f32()?.to_vec();
-    for (to, &update) in to?.into_iter().zip(updates.as_f32()?) {
+    let to = named_elements(data, indices, axis)?;
+    for (to, &update) in to.into_iter().zip(updates.as_f32()?) {
         sums[to] += update;
     }
     Some(Elements::F32(sums.into()))

@@ -5,6 +5,7 @@ mod call;
 mod formula;
 mod inline;
 mod limits;
+mod meaning;
 mod ops;
 mod positions;
 mod shapes;
@@ -26,16 +27,14 @@ use crate::{
     fold::{Builder, fold},
     graph::{Dim, Graph, ValueId},
     logits::keep_softmax,
-    proto::{
-        DimensionValue, FunctionProto, GraphProto, ModelProto, NodeProto, TensorTypeProto,
-        ValueInfoProto,
-    },
+    proto::{DimensionValue, GraphProto, ModelProto, NodeProto, TensorTypeProto, ValueInfoProto},
     shape::display,
     tensor::DType,
 };
 use call::Call;
 use inline::Scope;
-use ops::Handler;
+pub(crate) use meaning::unsupported;
+use meaning::{Functions, Meaning, functions, meaning};
 use positions::Positions;
 use shapes::Sizes;
 
@@ -171,16 +170,6 @@ pub(crate) fn import(
 }
 
 /// The functions of the model's own, by domain and name.
-fn functions(model: &ModelProto) -> Functions<'_> {
-    let functions = model.functions.iter();
-    functions
-        .map(|function| {
-            let name = (function.domain.as_str(), function.name.as_str());
-            (name, function)
-        })
-        .collect()
-}
-
 /// The version of ONNX's own operator set.
 fn opset(model: &ModelProto) -> Result<i64> {
     let default = model
@@ -551,50 +540,6 @@ impl Importer {
     fn notice(&mut self, notice: Option<String>) {
         self.notices.extend(notice);
     }
-}
-
-/// The functions of a model by domain and name.
-type Functions<'a> = BTreeMap<(&'a str, &'a str), &'a FunctionProto>;
-
-/// What a node stands for.
-enum Meaning<'a> {
-    /// An operator.
-    Operator(Handler),
-    /// A function of the model.
-    Function(&'a FunctionProto),
-    /// One of two branches.
-    Branch,
-}
-
-/// What a node stands for; if nothing that is known, the reason as a sentence without a subject.
-fn meaning<'a>(node: &NodeProto, functions: &Functions<'a>) -> Result<Meaning<'a>, String> {
-    if let Some(function) = functions.get(&(&*node.domain, &*node.op_type)) {
-        return Ok(Meaning::Function(function));
-    }
-    if !is_onnx_domain(&node.domain) {
-        return Err(format!(
-            "belongs to the operator set {:?}, this version knows only ONNX's own",
-            node.domain
-        ));
-    }
-    if node.op_type == "If" {
-        return Ok(Meaning::Branch);
-    }
-    let handler = ops::handler(&node.op_type);
-    handler
-        .map(Meaning::Operator)
-        .ok_or_else(|| "this operator is not supported".into())
-}
-
-/// Why each node that cannot be imported whatever its inputs cannot, in the order of the file; those of functions follow.
-pub(crate) fn unsupported(model: &ModelProto) -> Vec<(&NodeProto, String)> {
-    let known = functions(model);
-    let nodes = model.graph.iter().flat_map(|graph| &graph.node);
-    let inner = model.functions.iter().flat_map(|function| &function.node);
-    nodes
-        .chain(inner)
-        .filter_map(|node| Some((node, meaning(node, &known).err()?)))
-        .collect()
 }
 
 fn tensor_type(info: &ValueInfoProto) -> Result<&TensorTypeProto> {

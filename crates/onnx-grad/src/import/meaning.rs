@@ -1,0 +1,66 @@
+//! What a node stands for: an operator, a function of the model, or one of two branches.
+
+use std::collections::BTreeMap;
+
+use super::{
+    is_onnx_domain,
+    ops::{self, Handler},
+};
+use crate::proto::{FunctionProto, ModelProto, NodeProto};
+
+/// The functions of a model by domain and name.
+pub(super) type Functions<'a> = BTreeMap<(&'a str, &'a str), &'a FunctionProto>;
+
+pub(super) fn functions(model: &ModelProto) -> Functions<'_> {
+    let functions = model.functions.iter();
+    functions
+        .map(|function| {
+            let name = (function.domain.as_str(), function.name.as_str());
+            (name, function)
+        })
+        .collect()
+}
+
+/// What a node stands for.
+pub(super) enum Meaning<'a> {
+    /// An operator.
+    Operator(Handler),
+    /// A function of the model.
+    Function(&'a FunctionProto),
+    /// One of two branches.
+    Branch,
+}
+
+/// What a node stands for; if nothing that is known, the reason as a sentence without a subject.
+pub(super) fn meaning<'a>(
+    node: &NodeProto,
+    functions: &Functions<'a>,
+) -> Result<Meaning<'a>, String> {
+    if let Some(function) = functions.get(&(&*node.domain, &*node.op_type)) {
+        return Ok(Meaning::Function(function));
+    }
+    if !is_onnx_domain(&node.domain) {
+        return Err(format!(
+            "belongs to the operator set {:?}, this version knows only ONNX's own",
+            node.domain
+        ));
+    }
+    if node.op_type == "If" {
+        return Ok(Meaning::Branch);
+    }
+    let handler = ops::handler(&node.op_type);
+    handler
+        .map(Meaning::Operator)
+        .ok_or_else(|| "this operator is not supported".into())
+}
+
+/// Why each node that cannot be imported whatever its inputs cannot, in the order of the file; those of functions follow.
+pub(crate) fn unsupported(model: &ModelProto) -> Vec<(&NodeProto, String)> {
+    let known = functions(model);
+    let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+    let inner = model.functions.iter().flat_map(|function| &function.node);
+    nodes
+        .chain(inner)
+        .filter_map(|node| Some((node, meaning(node, &known).err()?)))
+        .collect()
+}
