@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::{
     Result,
     graph::{Dim, ValueId},
-    import::{Importer, call::Call},
+    import::{Importer, call::Call, ops::selection::wrapped},
     op::Op,
     shape::fixed_from,
     tape::Expr,
@@ -102,12 +102,14 @@ pub(super) fn scatter_elements(importer: &mut Importer, call: &Call) -> Result<V
     let dims = importer.dims(inputs[1]);
     let side = importer.side(call, inputs[0], axis)? as i64;
     let constant = importer.builder.graph().as_constant(inputs[1]);
+    let constant = constant
+        .map(|indices| wrapped(call, indices, side as usize))
+        .transpose()?;
     let positions = constant.and_then(|indices| {
         let sides = fixed_from(&dims, 0).ok()?;
         let inner: usize = sides[axis + 1..].iter().product();
         let run = sides[axis] * inner;
         let flat = indices.as_i64()?.iter().enumerate().map(|(at, &index)| {
-            let index = if index < 0 { index + side } else { index };
             ((at / run) as i64 * side + index) * inner as i64 + (at % inner) as i64
         });
         Some(flat.collect())
@@ -136,6 +138,18 @@ fn flat_index<'t>(indices: Expr<'t>, sides: &[usize]) -> Result<Expr<'t>> {
     let strides = tape.constant(Tensor::vector(&strides));
     let shape = indices.shape()[..rank - 1].to_vec();
     Ok((positive * strides).sum([rank - 1]).reshape(shape))
+}
+
+/// Fails for constant rows of indices that name what is not there.
+fn expect_inside(call: &Call, indices: Option<&Tensor>, sides: &[usize]) -> Result<()> {
+    let indices = indices.and_then(Tensor::as_i64).unwrap_or_default();
+    for (&index, &side) in indices.iter().zip(sides.iter().cycle()) {
+        let side = side as i64;
+        if !(-side..side).contains(&index) {
+            return Err(call.invalid(format!("names index {index} of a side of {side}")));
+        }
+    }
+    Ok(())
 }
 
 /// How many of the data's axes, after the first `batched` ones, a row of indices names.
@@ -168,6 +182,7 @@ pub(super) fn scatter_nd(importer: &mut Importer, call: &Call) -> Result<ValueId
         .map_err(|_| call.unsupported("writes along the batch axis"))?;
     let combination = combination(call)?;
     let constant = importer.builder.graph().as_constant(inputs[1]);
+    expect_inside(call, constant, &sides)?;
     let positions = constant.and_then(|indices| {
         let rows = indices.as_i64()?.chunks(count);
         let flat = rows.map(|row| {
@@ -209,6 +224,11 @@ pub(super) fn gather_nd(importer: &mut Importer, call: &Call) -> Result<ValueId>
     let dims = importer.dims(inputs[0]);
     let sides = fixed_from(&dims[shared..shared + count], 0)
         .map_err(|_| call.unsupported("reads along the batch axis"))?;
+    expect_inside(
+        call,
+        importer.builder.graph().as_constant(inputs[1]),
+        &sides,
+    )?;
     importer.formula(call, &inputs, |v| {
         let rows = v[1].shape()[shared..v[1].rank() - 1].to_vec();
         let flat = flat_index(v[1], &sides)?;

@@ -428,7 +428,7 @@ pub(in crate::import) fn picked(
 }
 
 /// Constant indices with negative ones counted from the end.
-fn wrapped(call: &Call, indices: &Tensor, side: usize) -> Result<Tensor> {
+pub(super) fn wrapped(call: &Call, indices: &Tensor, side: usize) -> Result<Tensor> {
     let side = side as i64;
     let values = indices.as_i64().unwrap_or_default();
     let wrapped = values.iter().map(|&index| {

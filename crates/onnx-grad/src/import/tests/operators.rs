@@ -61,6 +61,25 @@ fn table_is_sorted_and_found() {
 }
 
 #[test]
+fn indices_that_name_nothing_are_invalid() {
+    for nodes in [
+        "y = ScatterElements(x, [1 1 2: 0 72057594037927936], {1 1 2: 1 2}) axis=2",
+        "y = ScatterND({3 2: 1 2 3 4 5 6}, [1 1: -4], {1 2: 1 2})",
+        "y = GatherND({3 2: 1 2 3 4 5 6}, [1 1: 3])",
+        "y = GatherElements(x, [1 1 1: 9223372036854775807]) axis=2",
+        "y = Gather(x, [-9223372036854775808]) axis=2",
+    ] {
+        let error = parse(&bytes(16, "N 1 4", nodes), None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("invalid") && error.contains("of a side of"),
+            "{nodes}: {error}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     let refused = [
         ("y = Loop(x)", "Loop"),
