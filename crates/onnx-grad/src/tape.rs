@@ -13,6 +13,9 @@ use crate::{
     tensor::Tensor,
 };
 
+/// Axes of what stands for the result of a failed operator: the most that a value may have.
+const PLACEHOLDER_AXES: usize = 64;
+
 /// A graph that formulas append to.
 ///
 /// A formula cannot stop half-way, so the first failure is kept, later nodes are placeholders, and
@@ -80,7 +83,11 @@ impl Tape {
     /// Keeps a failure; the value returned is a placeholder.
     pub(crate) fn fail(&self, failure: Error) -> Expr<'_> {
         self.failure.borrow_mut().get_or_insert(failure);
-        self.constant(Tensor::scalar(f32::NAN))
+        // With as many axes as any value has, so that a formula that goes on finds the axis it looks for.
+        match Tensor::f32(vec![1; PLACEHOLDER_AXES], vec![f32::NAN]) {
+            Ok(placeholder) => self.constant(placeholder),
+            Err(_) => self.constant(Tensor::scalar(f32::NAN)),
+        }
     }
 
     fn keep(&self, tensor: Result<Tensor>) -> Expr<'_> {

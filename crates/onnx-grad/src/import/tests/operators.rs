@@ -80,6 +80,24 @@ fn indices_that_name_nothing_are_invalid() {
 }
 
 #[test]
+fn formulas_of_integers_are_refused_and_do_not_panic() {
+    let refused = [
+        "y = InstanceNormalization(c, {4: 1 1 1 1}, {4: 0 0 0 0})",
+        "y = GroupNormalization(c, {4: 1 1 1 1}, {4: 0 0 0 0}) num_groups=2",
+        "y = CumSum(c, 1)",
+        "y = Attention(c, c, c) q_num_heads=1 kv_num_heads=1",
+        "y = Einsum(c, c) equation=bij,bkj->bik",
+        "y = LRN(c) size=3",
+        "y = Resize(c, , {1 1 1.5}) mode=linear",
+        "y = Col2Im(c, [2 2], [2 2])",
+    ];
+    for nodes in refused {
+        let file = bytes(23, "N 4 4", &format!("c = Cast(x) to=7; {nodes}"));
+        assert!(parse(&file, None).is_err(), "{nodes}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     let refused = [
         ("y = Loop(x)", "Loop"),
