@@ -9,6 +9,7 @@ use std::{
 };
 
 pub use company::Company;
+pub(crate) use company::QUESTIONS as PROBED_TOGETHER;
 use onnx_grad::{Dim, Graph, LoadOptions, Loss, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -158,7 +159,7 @@ impl Classifier {
         Ok(locked(&self.companies)?.clone())
     }
 
-    fn gradient_graph(&self, loss: Loss) -> Result<Arc<Graph>> {
+    pub(crate) fn gradient_graph(&self, loss: Loss) -> Result<Arc<Graph>> {
         let mut graphs = locked(&self.gradients)?;
         if let Some(graph) = graphs.get(&loss) {
             return Ok(Arc::clone(graph));

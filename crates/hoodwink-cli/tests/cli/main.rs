@@ -7,5 +7,6 @@ mod grad;
 mod inspect;
 mod predict;
 mod resume;
+mod runs;
 mod setup;
 mod shell;
