@@ -105,7 +105,8 @@ pub(crate) struct Args {
     /// Aim at a class: its number, most-likely, least-likely or random
     #[arg(long, value_name = "CLASS", help_heading = "Threat")]
     target: Option<TargetChoice>,
-    /// Most the attacker may see: labels, scores or gradients
+    /// Most the attacker may see: labels, scores or gradients; without gradients, a model that cannot be imported is run as it
+    /// is by the engine
     #[arg(long, default_value = "gradients", help_heading = "Threat")]
     access: Access,
     /// Most forward passes for each picture and attack
@@ -158,7 +159,7 @@ pub(crate) fn run(args: &Args, again: &str) -> Result<Status> {
 /// Attacks into the run folder; `None` if Ctrl-C came before the end.
 pub(crate) fn attack(args: &Args, again: &str) -> Result<Option<RunFolder>> {
     let prepared = args.model.resolve()?;
-    let model = args.model.open(&prepared)?;
+    let model = args.model.open(&prepared, args.access)?;
     let trials = args.trials(model.classes())?;
     let recipes = recipes(&args.attack, &trials);
     let data = args.data.open(&prepared, &model)?;
@@ -298,7 +299,7 @@ impl Args {
                 sha256: model.sha256().to_owned(),
                 input: model.input(),
                 classes: model.classes(),
-                preprocessing: prepared.to_string(),
+                preprocessing: prepared.record(model),
             },
             data: DataRecord {
                 path: args::text(&self.data.data),
