@@ -34,7 +34,7 @@ pub struct Classifier {
     forward: Forward,
     engine: Arc<dyn Engine>,
     input: [usize; 3],
-    /// Whether it takes several pictures at once.
+    /// Whether it is given several pictures at once.
     batched: bool,
     classes: usize,
     sha256: String,
@@ -103,7 +103,8 @@ impl Classifier {
         })?;
         Ok(Self {
             input: file.input,
-            batched: file.batched(),
+            // Operators that round by a row's place are not spelled out in it, and a probe misses some.
+            batched: false,
             classes,
             sha256: sha256_of(path)?,
             notices: file.notices(&reason, preprocessing, engine.as_ref()),
@@ -265,16 +266,11 @@ impl Classifier {
             images.push(Image::new(self.input, pixels.collect())?);
         }
         let Some(loss) = loss else {
-            let found = Company::probe(
+            return Company::probe(
                 &std::array::from_fn(|at| &images[at]),
                 |images| logits(executable, self.input, images),
                 |logits| bits(logits).collect(),
             );
-            // A file may say that it takes several pictures when it does not.
-            return match found {
-                Err(_) if self.runs_as_it_is() => Ok(Company::Alone),
-                found => found,
-            };
         };
         let objective = |at: usize| Objective {
             loss,

@@ -216,10 +216,11 @@ pub(crate) fn attack(args: &Args, again: &str) -> Result<Option<RunFolder>> {
         },
     )?;
     progress.finish();
-    if model
-        .companies()?
-        .values()
-        .any(|&company| company == Company::Alone)
+    if !model.runs_as_it_is()
+        && model
+            .companies()?
+            .values()
+            .any(|&company| company == Company::Alone)
     {
         complain(
             "note: what the engine answers about a picture depends on the others in the batch, so each was asked about \

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use onnx_grad::{Dim, Graph, LoadOptions, Sealed, Tensor};
+use onnx_grad::{Graph, LoadOptions, Sealed, Tensor};
 
 use crate::{
     Error, Result,
@@ -37,11 +37,6 @@ impl Opaque {
             file,
             input,
         })
-    }
-
-    /// Whether it takes several pictures at once.
-    pub(super) fn batched(&self) -> bool {
-        matches!(self.file.shape.first(), Some(Dim::Batch(_)))
     }
 
     /// What the user should know about a file that is run as it is; `reason` is why it is.

@@ -25,9 +25,10 @@ def numbers(name, *values):
     return numpy_helper.from_array(numpy.array(values, numpy.int64), name)
 
 
-def recurrent(operator, gates):
+def recurrent(operator, gates, **attributes):
     """Nodes and weights that read a picture's rows, `rows` [rows, N, columns], one after the other."""
-    node = helper.make_node(operator, ["rows", "w", "r", "b"], ["", "last"], "rnn", hidden_size=HIDDEN)
+    inputs = ["rows", "w", "r", "b"]
+    node = helper.make_node(operator, inputs, ["", "last"], "rnn", hidden_size=HIDDEN, **attributes)
     weights = [
         weight("w", 1, gates * HIDDEN, SIDE),
         weight("r", 1, gates * HIDDEN, HIDDEN),
@@ -87,7 +88,7 @@ def lstm(name, elsewhere=False):
 def gru_on_bytes():
     """Eats bytes, and answers probabilities."""
     before, axes = rows_of("floats")
-    node, weights = recurrent("GRU", 3)
+    node, weights = recurrent("GRU", 3, linear_before_reset=1)  # as PyTorch writes it
     cast = helper.make_node("Cast", ["pixels"], ["wide"], "cast", to=TensorProto.FLOAT)
     scale = helper.make_node("Div", ["wide", "largest"], ["floats"], "scale")
     flat = helper.make_node("Squeeze", ["last", "direction"], ["flat"], "flat")
