@@ -112,11 +112,11 @@ fn reachable<'a>(
     let mut ahead = main.calls.clone();
     while let Some((name, function)) = ahead.pop() {
         *calls.entry(name).or_default() += 1;
-        if !bodies.contains_key(&name) {
+        bodies.entry(name).or_insert_with(|| {
             let body = Body::of(&function.node, functions);
             ahead.extend(&body.calls);
-            bodies.insert(name, body);
-        }
+            body
+        });
     }
     (bodies, calls)
 }
@@ -146,7 +146,10 @@ mod tests {
         text.split_whitespace().map(node).collect()
     }
 
-    fn model(main: &str, functions: &[(&str, &str)]) -> ModelProto {
+    /// Functions, each a name and its nodes.
+    type Written<'a> = &'a [(&'a str, &'a str)];
+
+    fn model(main: &str, functions: Written) -> ModelProto {
         let function = |&(name, body): &(&str, &str)| FunctionProto {
             name: name.into(),
             node: nodes(body),
@@ -164,7 +167,7 @@ mod tests {
 
     #[test]
     fn nodes_count_as_often_as_they_stand_in_the_model() {
-        let cases: [(&str, &[(&str, &str)], &str); 5] = [
+        let cases: [(&str, Written, &str); 5] = [
             ("Conv Relu Conv", &[], "Conv 2, Relu 1"),
             (
                 "Loop:Relu,Exp If:Tanh",
