@@ -9,14 +9,14 @@ use std::{
     thread,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::{ArgAction, Args, ValueEnum};
 use hoodwink::{
     data::{DataOptions, Dataset, Interpolation, Resize, Transform, read_class_names},
     engine::{self, Engine},
     lint::{self, Finding},
     model::Classifier,
-    oracle::batcher::Crew,
+    oracle::{Access, batcher::Crew},
     preprocessing::{Channels, Described, InputRange, Layout, Preprocessing},
 };
 use onnx_grad::LoadOptions;
@@ -240,6 +240,14 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// What was done to pictures and model, for the record of a run.
+    pub(crate) fn record(&self, model: &Classifier) -> String {
+        match model.runs_as_it_is() {
+            false => self.to_string(),
+            true => format!("run-as-it-is {self}"),
+        }
+    }
+
     /// The names of the model's classes by number: those given for the model, else those of the data, which may stop
     /// before the last class.
     pub(crate) fn class_names(&self, model: &Classifier, data: &Dataset) -> Result<Vec<String>> {
@@ -366,8 +374,12 @@ impl ModelArgs {
         depth: lint::Depth,
     ) -> Result<Vec<Finding>> {
         let engine = self.engine()?;
+        let as_before = match model.runs_as_it_is() {
+            false => Classifier::open_with,
+            true => Classifier::open_for_scores,
+        };
         let open = |preprocessing: &Preprocessing| {
-            Classifier::open_with(
+            as_before(
                 &self.model,
                 &prepared.options,
                 preprocessing,
@@ -388,15 +400,25 @@ impl ModelArgs {
         self.engine.open()
     }
 
-    /// The model with its preprocessing.
-    pub(crate) fn open(&self, prepared: &Prepared) -> Result<Classifier> {
-        Classifier::open_with(
-            &self.model,
-            &prepared.options,
-            &prepared.preprocessing,
-            self.engine()?,
-        )
-        .with_context(|| self.model.display().to_string())
+    /// The model with its preprocessing. One that cannot be imported is run as it is where nobody needs its gradients.
+    pub(crate) fn open(&self, prepared: &Prepared, access: Access) -> Result<Classifier> {
+        let open = match access {
+            Access::Gradients => Classifier::open_with,
+            Access::Scores | Access::Labels => Classifier::open_for_scores,
+        };
+        let (options, preprocessing) = (&prepared.options, &prepared.preprocessing);
+        let opened = open(&self.model, options, preprocessing, self.engine()?);
+        opened
+            .map_err(|error| {
+                let helps = access == Access::Gradients
+                    && error.is_unsupported()
+                    && Classifier::may_run_as_it_is(&self.model, options, preprocessing);
+                match helps {
+                    true => anyhow!("{error}; black-box attacks work with --access scores"),
+                    false => error.into(),
+                }
+            })
+            .with_context(|| self.model.display().to_string())
     }
 }
 

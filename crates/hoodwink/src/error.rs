@@ -54,6 +54,14 @@ impl Error {
         Self::Unsupported(message.into())
     }
 
+    /// Whether the input is legitimate, but beyond this version.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(
+            self,
+            Self::Unsupported(_) | Self::Graph(onnx_grad::Error::Unsupported(_))
+        )
+    }
+
     /// An [`Error::Io`] at `path`; for use with `map_err`.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_owned();

@@ -1,6 +1,8 @@
-//! A classifier in pixel space: an ONNX file with its preprocessing, ready to be asked and differentiated.
+//! A classifier in pixel space: an ONNX file with its preprocessing, ready to be asked and, if it can be imported,
+//! differentiated.
 
 mod company;
+mod opaque;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -15,6 +17,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
+use opaque::Opaque;
+
 use crate::{
     Error, Result,
     engine::{Engine, Executable},
@@ -28,10 +32,10 @@ use crate::{
 
 /// A classifier in pixel space.
 pub struct Classifier {
-    graph: Graph,
+    forward: Forward,
     engine: Arc<dyn Engine>,
     input: [usize; 3],
-    /// Whether it takes several pictures at once.
+    /// Whether it is given several pictures at once.
     batched: bool,
     classes: usize,
     sha256: String,
@@ -40,6 +44,14 @@ pub struct Classifier {
     gradients: Mutex<BTreeMap<Loss, Arc<Graph>>>,
     /// In which company pictures may be asked about; by loss, `None` for logits alone. Found once, for all workers.
     companies: Mutex<BTreeMap<Option<Loss>, Company>>,
+}
+
+/// What answers questions.
+enum Forward {
+    /// From `pixels` to `logits`, preprocessing included.
+    Graph(Graph),
+    /// The file itself.
+    File(Opaque),
 }
 
 impl Classifier {
@@ -61,9 +73,58 @@ impl Classifier {
     ) -> Result<Self> {
         // First, as it refuses files without an end.
         let loaded = onnx_grad::load_with(path, options)?;
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
-        let sha256 = hexadecimal(&Sha256::digest(&bytes));
+        let sha256 = sha256_of(path)?;
         Self::new(&loaded.graph, loaded.notices, sha256, preprocessing, engine)
+    }
+
+    /// As [`Classifier::open_with`], but a model that cannot be imported is run as it is by the engine, which then sees the
+    /// user's file. It has no gradients, and says so in a notice.
+    ///
+    /// # Errors
+    /// A file that is broken, beyond the limits of what is read, or no classifier of pictures is no more run than imported. If
+    /// the engine cannot run it either, the error says both.
+    pub fn open_for_scores(
+        path: &Path,
+        options: &LoadOptions,
+        preprocessing: &Preprocessing,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Self> {
+        let reason = match Self::open_with(path, options, preprocessing, Arc::clone(&engine)) {
+            Err(reason) if reason.is_unsupported() => reason,
+            done => return done,
+        };
+        let file = match Opaque::open(path, options, preprocessing) {
+            Err(error) if error.is_unsupported() => return Err(reason),
+            opened => opened?,
+        };
+        let classes = file.classes(engine.as_ref()).map_err(|error| {
+            Error::unsupported(format!(
+                "{reason}; nor can the file be run as it is: {error}"
+            ))
+        })?;
+        Ok(Self {
+            input: file.input,
+            // Operators that round by a row's place are not spelled out in it, and a probe misses some.
+            batched: false,
+            classes,
+            sha256: sha256_of(path)?,
+            notices: file.notices(&reason, preprocessing, engine.as_ref()),
+            forward: Forward::File(file),
+            engine,
+            gradients: Mutex::default(),
+            companies: Mutex::default(),
+        })
+    }
+
+    /// Whether [`Classifier::open_for_scores`] would have an engine run a file that cannot be imported, or say what flag
+    /// it lacks. No engine is asked.
+    pub fn may_run_as_it_is(
+        path: &Path,
+        options: &LoadOptions,
+        preprocessing: &Preprocessing,
+    ) -> bool {
+        let opened = Opaque::open(path, options, preprocessing);
+        opened.err().is_none_or(|error| !error.is_unsupported())
     }
 
     /// As [`Classifier::open`], from the bytes of an ONNX file that needs no other file.
@@ -112,7 +173,7 @@ impl Classifier {
         };
         graph.output("logits", logits);
         Ok(Self {
-            graph: onnx_grad::fold(&graph)?,
+            forward: Forward::Graph(onnx_grad::fold(&graph)?),
             engine,
             input,
             batched: batch == Dim::Batch(1),
@@ -144,9 +205,9 @@ impl Classifier {
         &self.notices
     }
 
-    /// From `pixels` to `logits`, preprocessing included.
-    pub fn graph(&self) -> &Graph {
-        &self.graph
+    /// Whether the file is run as it is, without gradients.
+    pub fn runs_as_it_is(&self) -> bool {
+        matches!(self.forward, Forward::File(_))
     }
 
     /// The engine that runs it.
@@ -159,24 +220,37 @@ impl Classifier {
         Ok(locked(&self.companies)?.clone())
     }
 
+    /// From `pixels` to `logits`, preprocessing included; `None` where the file is run as it is.
+    pub(crate) fn forward_graph(&self) -> Option<&Graph> {
+        match &self.forward {
+            Forward::Graph(graph) => Some(graph),
+            Forward::File(_) => None,
+        }
+    }
+
     pub(crate) fn gradient_graph(&self, loss: Loss) -> Result<Arc<Graph>> {
         let mut graphs = locked(&self.gradients)?;
         if let Some(graph) = graphs.get(&loss) {
             return Ok(Arc::clone(graph));
         }
-        let graph = Arc::new(onnx_grad::fold(&onnx_grad::gradient_graph(
-            &self.graph,
-            loss,
-        )?)?);
+        let Forward::Graph(forward) = &self.forward else {
+            return Err(Error::unsupported(
+                "the model is run as it is, as it could not be imported, and has no gradients; --access scores keeps an \
+                 attack from asking for them",
+            ));
+        };
+        let graph = onnx_grad::gradient_graph(forward, loss)?;
+        let graph = Arc::new(onnx_grad::fold(&graph)?);
         graphs.insert(loss, Arc::clone(&graph));
         Ok(graph)
     }
 
     /// Compiles what answers questions of one kind, and finds out in which company if no other worker has.
     fn program(&self, loss: Option<Loss>) -> Result<Program> {
-        let mut executable = match loss {
-            None => self.engine.compile(&self.graph)?,
-            Some(loss) => self.engine.compile(&*self.gradient_graph(loss)?)?,
+        let mut executable = match (loss, &self.forward) {
+            (Some(loss), _) => self.engine.compile(&*self.gradient_graph(loss)?)?,
+            (None, Forward::Graph(graph)) => self.engine.compile(graph)?,
+            (None, Forward::File(file)) => file.compile(self.engine.as_ref())?,
         };
         let company = match locked(&self.companies)?.entry(loss) {
             Entry::Occupied(found) => *found.get(),
@@ -386,6 +460,11 @@ fn rows(tensor: &Tensor, count: usize) -> Result<Vec<Vec<f32>>> {
 
 fn unexpected() -> Error {
     Error::invalid("the engine answered in another shape than the graph promises")
+}
+
+fn sha256_of(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    Ok(hexadecimal(&Sha256::digest(&bytes)))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

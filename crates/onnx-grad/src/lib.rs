@@ -26,7 +26,9 @@ pub use export::to_onnx;
 pub use fold::fold;
 pub use grad::gradient;
 pub use graph::{Dim, Graph, Node, ValueId};
-pub use import::{LoadOptions, Loaded, load, load_with, parse, parse_with};
+pub use import::{
+    LoadOptions, Loaded, Sealed, load, load_with, parse, parse_with, seal, seal_bytes,
+};
 pub use logits::{logits, scores};
 pub use loss::Loss;
 pub use lower::Lowering;

@@ -105,7 +105,8 @@ pub(crate) struct Args {
     /// Aim at a class: its number, most-likely, least-likely or random
     #[arg(long, value_name = "CLASS", help_heading = "Threat")]
     target: Option<TargetChoice>,
-    /// Most the attacker may see: labels, scores or gradients
+    /// Most the attacker may see: labels, scores or gradients; without gradients, a model that cannot be imported is run as it
+    /// is by the engine
     #[arg(long, default_value = "gradients", help_heading = "Threat")]
     access: Access,
     /// Most forward passes for each picture and attack

@@ -8,9 +8,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use hoodwink::lint::{Depth, Finding};
+use hoodwink::{
+    lint::{Depth, Finding},
+    oracle::Access,
+};
 use onnx_grad::inspect::{
-    Access, Classifier, Cost, File, Inspection, Level, Side, Signature, inspect,
+    self, Classifier, Cost, File, Inspection, Level, Side, Signature, inspect,
 };
 
 use serde::Serialize;
@@ -27,6 +30,9 @@ use crate::{
 /// With labelled pictures the model is asked about some of them, also with other preprocessing, to find mistakes that would
 /// spoil every figure: wrong mean, range or order of channels, shifted or permuted labels, saturated or random answers.
 /// Something found is exit status 1.
+///
+/// A model that cannot be imported is run as it is by the engine, on a grey picture; if that answers scores, attacks that need
+/// no gradients are possible.
 ///
 /// A model that cannot be attacked is shown as far as its file goes, with every operator that stands in the way; the
 /// exit status is then 2.
@@ -48,6 +54,7 @@ With --format json one object is printed:
               operators, preprocessing, forward and gradient (each with multiply_adds and
               activation_bytes), obstacles (node, operator, effect, reason); null if not imported
   notices     what differs from the file
+  as_it_is    where a file that cannot be imported is run as it is: engine, input, classes; else null
   access      labels, scores, gradients, each with possible and obstacle
   findings    with pictures: mistake, saw, matters, remedy; else null")]
 pub(crate) struct Args {
@@ -79,13 +86,24 @@ pub(crate) struct Args {
 struct Page<'a> {
     #[serde(flatten)]
     inspection: &'a Inspection,
+    as_it_is: Option<&'a AsItIs>,
     findings: Option<&'a [Finding]>,
+}
+
+/// A model that cannot be imported, as the engine runs it.
+#[derive(Serialize)]
+struct AsItIs {
+    engine: &'static str,
+    /// `[channels, height, width]` of the pictures.
+    input: [usize; 3],
+    classes: usize,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let path = &args.model.model;
     let prepared = args.model.resolve()?;
-    let inspection = inspect(path, &prepared.options).with_context(|| text(path))?;
+    let mut inspection = inspect(path, &prepared.options).with_context(|| text(path))?;
+    let as_it_is = as_it_is(args, &prepared, &mut inspection)?;
     let findings = match (&args.data, inspection.access.labels.possible) {
         (Some(data), true) => Some(lint(args, &prepared, data)?),
         _ => None,
@@ -95,13 +113,14 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         Format::Json => {
             let page = Page {
                 inspection: &inspection,
+                as_it_is: as_it_is.as_ref(),
                 findings: findings.as_deref(),
             };
             serde_json::to_writer(&mut out, &page)?;
             writeln!(out)?;
         }
         Format::Table => {
-            write!(out, "{}", table(&inspection)?)?;
+            write!(out, "{}", table(&inspection, as_it_is.as_ref())?)?;
             if findings.as_ref().is_some_and(Vec::is_empty) {
                 writeln!(out, "\n{:16}nothing looks wrong", "pictures")?;
             }
@@ -121,8 +140,50 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     }
 }
 
+/// Whether an engine can run what cannot be imported; labels and scores are then possible, or the obstacle says why not.
+fn as_it_is(
+    args: &Args,
+    prepared: &Prepared,
+    inspection: &mut Inspection,
+) -> Result<Option<AsItIs>> {
+    if inspection.classifier.is_some() {
+        return Ok(None);
+    }
+    let opened = hoodwink::model::Classifier::open_for_scores(
+        &args.model.model,
+        &prepared.options,
+        &prepared.preprocessing,
+        args.model.engine()?,
+    );
+    let (level, found) = match opened {
+        Ok(model) => {
+            inspection.notices.extend_from_slice(model.notices());
+            let found = AsItIs {
+                engine: model.engine().name(),
+                input: model.input(),
+                classes: model.classes(),
+            };
+            let level = Level {
+                possible: true,
+                obstacle: None,
+            };
+            (level, Some(found))
+        }
+        Err(error) => {
+            let level = Level {
+                possible: false,
+                obstacle: Some(error.to_string()),
+            };
+            (level, None)
+        }
+    };
+    inspection.access.labels = level.clone();
+    inspection.access.scores = level;
+    Ok(found)
+}
+
 fn lint(args: &Args, prepared: &Prepared, data: &Path) -> Result<Vec<Finding>> {
-    let model = args.model.open(prepared)?;
+    let model = args.model.open(prepared, Access::Scores)?;
     let data = DataArgs::of(data.to_owned(), args.labels.clone()).open(prepared, &model)?;
     for notice in data.notices() {
         complain(&format!("note: {notice}"));
@@ -135,11 +196,22 @@ fn lint(args: &Args, prepared: &Prepared, data: &Path) -> Result<Vec<Finding>> {
     args.model.lint(prepared, &model, &data, depth)
 }
 
-fn table(inspection: &Inspection) -> Result<String, std::fmt::Error> {
+fn table(inspection: &Inspection, as_it_is: Option<&AsItIs>) -> Result<String, std::fmt::Error> {
     let mut lines = Lines(String::new());
     file(&mut lines, &inspection.file)?;
     if let Some(model) = &inspection.classifier {
         classifier(&mut lines, model)?;
+    }
+    if let Some(AsItIs {
+        engine, classes, ..
+    }) = as_it_is
+    {
+        lines.0.push('\n');
+        lines.line("classes", classes)?;
+        lines.line(
+            "as it is",
+            format!("run by {engine}, for labels and scores"),
+        )?;
     }
     access(&mut lines, &inspection.access)?;
     Ok(lines.0)
@@ -245,9 +317,9 @@ fn classifier(lines: &mut Lines, model: &Classifier) -> std::fmt::Result {
     }
     for obstacle in &model.obstacles {
         let effect = match obstacle.effect {
-            onnx_grad::inspect::Effect::Stops => "gradients stop",
-            onnx_grad::inspect::Effect::Zero => "gradients vanish",
-            onnx_grad::inspect::Effect::Steep => "gradients hardly pass",
+            inspect::Effect::Stops => "gradients stop",
+            inspect::Effect::Zero => "gradients vanish",
+            inspect::Effect::Steep => "gradients hardly pass",
         };
         let text = format!(
             "{effect} ({} {:?}): {}",
@@ -258,7 +330,7 @@ fn classifier(lines: &mut Lines, model: &Classifier) -> std::fmt::Result {
     Ok(())
 }
 
-fn access(lines: &mut Lines, access: &Access) -> std::fmt::Result {
+fn access(lines: &mut Lines, access: &inspect::Access) -> std::fmt::Result {
     lines.0.push('\n');
     let levels = [
         ("labels", &access.labels),

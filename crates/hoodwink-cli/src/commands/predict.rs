@@ -7,7 +7,7 @@ use clap::Parser;
 use hoodwink::{
     data::{Sample, short_name},
     model::Classifier,
-    oracle::{Halt, Scores as _, argmax, batcher::drive, confidence},
+    oracle::{Access, Halt, Scores as _, argmax, batcher::drive, confidence},
     stats::{CONFIDENCE, Interval, clopper_pearson},
 };
 use serde::Serialize;
@@ -20,6 +20,8 @@ use crate::{
 };
 
 /// Show what a model says about pictures, and its accuracy if they have labels.
+///
+/// A model that cannot be imported is run as it is by the engine, with a note.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   One photograph, for a network trained with torchvision:
@@ -81,7 +83,7 @@ struct Class {
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let prepared = args.model.resolve()?;
-    let model = args.model.open(&prepared)?;
+    let model = args.model.open(&prepared, Access::Scores)?;
     let data = args.data.open(&prepared, &model)?;
     for notice in model.notices().iter().chain(data.notices()) {
         complain(&format!("note: {notice}"));

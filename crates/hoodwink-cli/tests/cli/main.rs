@@ -5,6 +5,7 @@ mod demo;
 mod errors;
 mod grad;
 mod inspect;
+mod opaque;
 mod predict;
 mod resume;
 mod runs;

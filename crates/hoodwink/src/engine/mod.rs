@@ -5,7 +5,7 @@ mod rten;
 
 use std::sync::Arc;
 
-use onnx_grad::{Graph, Tensor};
+use onnx_grad::{Graph, Sealed, Tensor};
 
 use crate::{Error, Result};
 
@@ -20,6 +20,10 @@ pub trait Engine: Send + Sync {
 
     /// Compiles a graph for one worker, which will run it on one thread.
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>>;
+
+    /// Prepares a model file as it is, likewise. The program takes a tensor of floats, which are rounded where the file
+    /// eats bytes, and answers the scores; it may answer them in any shape.
+    fn load(&self, file: &Sealed) -> Result<Box<dyn Executable>>;
 }
 
 /// A compiled graph.
@@ -58,4 +62,10 @@ fn failure<E: std::fmt::Display>(engine: &'static str) -> impl Fn(E) -> Error {
         engine,
         message: error.to_string(),
     }
+}
+
+/// Floats as the nearest bytes.
+fn bytes(values: &[f32]) -> Vec<u8> {
+    // What is beyond a byte's range becomes its end, and NaN 0.
+    values.iter().map(|value| value.round() as u8).collect()
 }

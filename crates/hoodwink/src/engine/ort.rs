@@ -7,17 +7,20 @@ use std::{
     sync::OnceLock,
 };
 
-use onnx_grad::{DType, Elements, Graph, Lowering, Tensor};
+use onnx_grad::{DType, Elements, Graph, Lowering, Sealed, Tensor};
 use ort::{
     environment::Environment,
     session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
     value::{DynValue, Tensor as OrtTensor},
 };
 
-use super::{Engine, Executable, failure};
+use super::{Engine, Executable, bytes, failure};
 use crate::{Error, Result};
 
 const NAME: &str = "ort";
+
+/// ONNX Runtime's setting for the format of a model.
+const FORMAT: &str = "session.load_model_format";
 
 /// ONNX Runtime's shared library, loaded once per process.
 pub(super) struct OnnxRuntime {
@@ -106,11 +109,7 @@ impl Engine for OnnxRuntime {
 
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>> {
         let bytes = onnx_grad::to_onnx(graph, Lowering::OnnxRuntime)?;
-        let session = Session::builder(self.environment)
-            .and_then(|builder| Ok(builder.with_optimization_level(GraphOptimizationLevel::All)?))
-            .and_then(|builder| Ok(builder.with_intra_threads(1)?))
-            .and_then(|mut builder| builder.commit_from_memory(&bytes))
-            .map_err(failure(NAME))?;
+        let session = self.session(&bytes)?;
         let names = |ids: &mut dyn Iterator<Item = String>| ids.collect::<Vec<_>>();
         Ok(Box::new(Program {
             inputs: names(&mut graph.inputs().iter().map(|&id| graph.node(id).name.clone())),
@@ -120,8 +119,31 @@ impl Engine for OnnxRuntime {
                 .iter()
                 .map(|&(_, id)| graph.node(id).dtype)
                 .collect(),
+            eats_bytes: false,
             session,
         }))
+    }
+
+    fn load(&self, file: &Sealed) -> Result<Box<dyn Executable>> {
+        Ok(Box::new(Program {
+            session: self.session(&file.bytes)?,
+            inputs: vec![file.input.clone()],
+            outputs: vec![file.output.clone()],
+            types: vec![DType::F32],
+            eats_bytes: file.eats_bytes,
+        }))
+    }
+}
+
+impl OnnxRuntime {
+    fn session(&self, file: &[u8]) -> Result<Session> {
+        Session::builder(self.environment)
+            .and_then(|builder| Ok(builder.with_optimization_level(GraphOptimizationLevel::All)?))
+            .and_then(|builder| Ok(builder.with_intra_threads(1)?))
+            // Else its first bytes could say that it is of ONNX Runtime's own format, which nothing has checked.
+            .and_then(|builder| Ok(builder.with_config_entry(FORMAT, "ONNX")?))
+            .and_then(|mut builder| builder.commit_from_memory(file))
+            .map_err(failure(NAME))
     }
 }
 
@@ -130,6 +152,8 @@ struct Program {
     inputs: Vec<String>,
     outputs: Vec<String>,
     types: Vec<DType>,
+    /// Whether floats are given as bytes.
+    eats_bytes: bool,
 }
 
 impl Executable for Program {
@@ -138,7 +162,10 @@ impl Executable for Program {
             .inputs
             .iter()
             .zip(inputs)
-            .map(|(name, tensor)| Ok((name.as_str().into(), to_value(tensor)?.into())))
+            .map(|(name, tensor)| {
+                let value = to_value(tensor, self.eats_bytes)?;
+                Ok((name.as_str().into(), value.into()))
+            })
             .collect::<Result<Vec<(std::borrow::Cow<'_, str>, SessionInputValue<'_>)>>>()?;
         let results = self.session.run(values).map_err(failure(NAME))?;
         self.outputs
@@ -149,9 +176,12 @@ impl Executable for Program {
     }
 }
 
-fn to_value(tensor: &Tensor) -> Result<DynValue> {
+fn to_value(tensor: &Tensor, as_bytes: bool) -> Result<DynValue> {
     let shape = tensor.shape().to_vec();
     let value = match tensor.elements() {
+        Elements::F32(values) if as_bytes => {
+            OrtTensor::from_array((shape, bytes(values))).map(|v| v.into_dyn())
+        }
         Elements::F32(values) => {
             OrtTensor::from_array((shape, values.to_vec())).map(|v| v.into_dyn())
         }

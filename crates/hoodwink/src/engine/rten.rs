@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use onnx_grad::{DType, Elements, Graph, Lowering, Tensor};
+use onnx_grad::{DType, Elements, Graph, Lowering, Sealed, Tensor};
 use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
 use rten_tensor::{AsView, Layout};
 
-use super::{Engine, Executable, failure};
+use super::{Engine, Executable, bytes, failure};
 use crate::Result;
 
 const NAME: &str = "rten";
@@ -38,6 +38,20 @@ impl Engine for Rten {
                 .iter()
                 .map(|&(_, id)| graph.node(id).dtype)
                 .collect(),
+            eats_bytes: false,
+            model,
+            thread: Arc::new(ThreadPool::with_num_threads(1)),
+        }))
+    }
+
+    fn load(&self, file: &Sealed) -> Result<Box<dyn Executable>> {
+        let model = unpanicked(|| Model::load(file.bytes.clone()))?.map_err(failure(NAME))?;
+        let id = |name: &str| model.node_id(name).map_err(failure(NAME));
+        Ok(Box::new(Program {
+            inputs: vec![id(&file.input)?],
+            outputs: vec![id(&file.output)?],
+            types: vec![DType::F32],
+            eats_bytes: file.eats_bytes,
             model,
             thread: Arc::new(ThreadPool::with_num_threads(1)),
         }))
@@ -49,6 +63,8 @@ struct Program {
     inputs: Vec<NodeId>,
     outputs: Vec<NodeId>,
     types: Vec<DType>,
+    /// Whether floats are given as bytes.
+    eats_bytes: bool,
     thread: Arc<ThreadPool>,
 }
 
@@ -58,7 +74,7 @@ impl Executable for Program {
             .inputs
             .iter()
             .zip(inputs)
-            .map(|(&id, tensor)| (id, ValueOrView::from(to_value(tensor))))
+            .map(|(&id, tensor)| (id, ValueOrView::from(to_value(tensor, self.eats_bytes))))
             .collect();
         let options = RunOptions::default().with_thread_pool(Some(self.thread.clone()));
         let results = unpanicked(|| self.model.run(values, &self.outputs, Some(options)))?
@@ -84,9 +100,12 @@ fn unpanicked<T>(ask: impl FnOnce() -> T) -> Result<T> {
 }
 
 /// rten computes with 32-bit integers; labels and indices are far below their limit.
-fn to_value(tensor: &Tensor) -> Value {
+fn to_value(tensor: &Tensor, as_bytes: bool) -> Value {
     let shape = tensor.shape();
     match tensor.elements() {
+        Elements::F32(values) if as_bytes => {
+            rten_tensor::Tensor::from_data(shape, bytes(values)).into()
+        }
         Elements::F32(values) => rten_tensor::Tensor::from_data(shape, values.to_vec()).into(),
         Elements::I64(values) => {
             let values: Vec<i32> = values

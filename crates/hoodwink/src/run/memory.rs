@@ -66,7 +66,14 @@ struct Need {
 
 impl Need {
     fn of(model: &Classifier, loss: Option<Loss>) -> Result<Self> {
-        let logits = Self::of_graph(model.graph());
+        // Of a file that is run as it is nothing is known: the limit is watched, and that is all.
+        let logits = model.forward_graph().map_or(
+            Self {
+                weights: 0,
+                picture: 0,
+            },
+            Self::of_graph,
+        );
         let Some(loss) = loss else {
             return Ok(logits);
         };

@@ -12,11 +12,11 @@ use crate::{
 };
 
 /// How deep calls may lie within calls.
-const MAX_DEPTH: usize = 32;
+pub(super) const MAX_DEPTH: usize = 32;
 
 /// Most nodes that calls may stand for, all together: a few functions that call each other twice would otherwise be
 /// millions of nodes.
-const MAX_INLINED: usize = 1 << 20;
+pub(super) const MAX_INLINED: usize = 1 << 20;
 
 /// Names of values that a node may read.
 pub(super) type Scope = BTreeMap<String, Option<Value>>;

@@ -25,7 +25,7 @@ const FIELD_BYTES: usize = 32;
 
 /// Kinds of messages that have messages inside.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Model,
     Graph,
     Node,
@@ -41,17 +41,17 @@ enum Kind {
 }
 
 /// The kind of the message in a field, and its size in memory; `None` for texts, numbers and unknown fields.
-fn inner(kind: Kind, tag: u64) -> Option<(Kind, usize)> {
+pub(super) fn inner(kind: Kind, tag: u64) -> Option<(Kind, usize)> {
     use Kind::*;
     Some(match (kind, tag) {
-        (Model, 7) | (Attribute, 6) => (Graph, size_of::<GraphProto>()),
+        (Model, 7) | (Attribute, 6 | 11) => (Graph, size_of::<GraphProto>()),
         (Model, 8) | (Function, 9) => (Leaf, size_of::<OperatorSetIdProto>()),
         (Model, 14) | (Tensor, 13) => (Leaf, size_of::<StringStringEntryProto>()),
         (Model, 25) => (Function, size_of::<FunctionProto>()),
         (Graph, 1) | (Function, 7) => (Node, size_of::<NodeProto>()),
-        (Graph, 5) | (Attribute, 5) | (Sparse, 1) => (Tensor, size_of::<TensorProto>()),
+        (Graph, 5) | (Attribute, 5 | 10) | (Sparse, 1 | 2) => (Tensor, size_of::<TensorProto>()),
         (Graph, 11..=13) => (ValueInfo, size_of::<ValueInfoProto>()),
-        (Graph, 15) => (Sparse, size_of::<SparseTensorProto>()),
+        (Graph, 15) | (Attribute, 22 | 23) => (Sparse, size_of::<SparseTensorProto>()),
         (Node, 5) | (Function, 11) => (Attribute, size_of::<AttributeProto>()),
         (ValueInfo, 2) => (Type, size_of::<TypeProto>()),
         (Type, 1) => (TensorType, size_of::<TensorTypeProto>()),
@@ -124,7 +124,7 @@ fn within(bytes: &[u8], max_nodes: usize, max_message_bytes: usize) -> Result<()
 }
 
 /// The integer at a position, which moves behind it.
-fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+pub(super) fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let byte = *bytes.get(*at)?;

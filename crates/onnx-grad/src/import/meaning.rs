@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    census::{Census, Counted},
     is_onnx_domain,
     ops::{self, Handler},
 };
@@ -54,13 +55,14 @@ pub(super) fn meaning<'a>(
         .ok_or_else(|| "this operator is not supported".into())
 }
 
-/// Why each node that cannot be imported whatever its inputs cannot, in the order of the file; those of functions follow.
-pub(crate) fn unsupported(model: &ModelProto) -> Vec<(&NodeProto, String)> {
+/// Why each node that cannot be imported whatever its inputs cannot, in the order of the census.
+pub(crate) fn unsupported<'a>(
+    model: &'a ModelProto,
+    census: &Census<'a>,
+) -> Vec<(Counted<'a>, String)> {
     let known = functions(model);
-    let nodes = model.graph.iter().flat_map(|graph| &graph.node);
-    let inner = model.functions.iter().flat_map(|function| &function.node);
+    let nodes = census.nodes.iter();
     nodes
-        .chain(inner)
-        .filter_map(|node| Some((node, meaning(node, &known).err()?)))
+        .filter_map(|&counted| Some((counted, meaning(counted.node, &known).err()?)))
         .collect()
 }

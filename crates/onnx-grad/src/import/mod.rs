@@ -2,12 +2,14 @@
 
 mod batch;
 mod call;
+mod census;
 mod formula;
 mod inline;
 mod limits;
 mod meaning;
 mod ops;
 mod positions;
+mod sealed;
 mod shapes;
 mod tensors;
 
@@ -20,6 +22,8 @@ use std::{
 use prost::Message;
 
 pub(crate) use call::label;
+pub(crate) use census::census;
+pub use sealed::{Sealed, seal, seal_bytes};
 pub(crate) use tensors::type_name;
 
 use crate::{
@@ -169,7 +173,6 @@ pub(crate) fn import(
     })
 }
 
-/// The functions of the model's own, by domain and name.
 /// The version of ONNX's own operator set.
 fn opset(model: &ModelProto) -> Result<i64> {
     let default = model
@@ -246,8 +249,7 @@ struct Importer {
 impl Source<'_> {
     /// The graph and the notices. A batch that cannot be symbolic stays at 1.
     fn import(&self) -> Result<(Graph, Vec<String>)> {
-        let first = self
-            .image_inputs()
+        let first = image_inputs(self.proto)
             .next()
             .ok_or_else(|| Error::invalid("has no input"))?;
         tensors::check_external(&self.proto.initializer)?;
@@ -288,7 +290,7 @@ impl Source<'_> {
             inlined: 0,
         };
         let mut values = BTreeMap::new();
-        for (position, input) in self.image_inputs().enumerate() {
+        for (position, input) in image_inputs(self.proto).enumerate() {
             let id = self.input(&mut importer, input, position == 0, batch)?;
             define(&mut values, &input.name, Some(id.into()))?;
         }
@@ -324,20 +326,6 @@ impl Source<'_> {
         Ok((graph, importer.notices.into_iter().collect()))
     }
 
-    /// The inputs that are not initialisers; old files list those too.
-    fn image_inputs(&self) -> impl Iterator<Item = &ValueInfoProto> {
-        let initialisers: BTreeSet<&str> = self
-            .proto
-            .initializer
-            .iter()
-            .map(|tensor| tensor.name.as_str())
-            .collect();
-        self.proto
-            .input
-            .iter()
-            .filter(move |input| !initialisers.contains(input.name.as_str()))
-    }
-
     fn input(
         &self,
         importer: &mut Importer,
@@ -354,62 +342,11 @@ impl Source<'_> {
             ))
         })?;
         importer.notice(tensors::conversion_notice(tensor_type.elem_type));
-        let dims = tensor_type
-            .shape
-            .as_ref()
-            .ok_or_else(|| Error::unsupported(format!("input {name:?} has no shape")))?;
-        if dims.dim.len() > tensors::MAX_RANK {
-            return Err(Error::unsupported(format!(
-                "input {name:?} has {} axes, more than {}",
-                dims.dim.len(),
-                tensors::MAX_RANK
-            )));
-        }
-        let mut overrides = self
-            .options
-            .input_side
-            .filter(|_| is_first)
-            .map(|(height, width)| [height, width])
-            .into_iter()
-            .flatten();
-        let mut shape = Vec::with_capacity(dims.dim.len());
-        for (axis, dim) in dims.dim.iter().enumerate() {
-            let known = match &dim.value {
-                Some(DimensionValue::Value(side)) if *side > 0 => usize::try_from(*side).ok(),
-                _ => None,
-            };
-            shape.push(match (axis, known) {
-                (0, Some(1)) if is_first && batch == Batch::Freed => Dim::Batch(1),
-                (_, Some(side)) => Dim::Fixed(side),
-                (0, None) if batch == Batch::One => Dim::Fixed(1),
-                (0, None) => Dim::Batch(1),
-                (_, None) => {
-                    let side = overrides.next().ok_or_else(|| {
-                        Error::unsupported(format!(
-                            "axis {axis} of input {name:?} is dynamic{}; state the input's height and width",
-                            match &dim.value {
-                                Some(DimensionValue::Param(symbol)) => format!(" ({symbol:?})"),
-                                _ => String::new(),
-                            }
-                        ))
-                    })?;
-                    Dim::Fixed(side)
-                }
-            });
-        }
+        let side = self.options.input_side.filter(|_| is_first);
+        let shape = input_shape(name, tensor_type, batch, is_first, side)?;
         if let (true, Some(Dim::Fixed(side @ 2..))) = (is_first, shape.first()) {
             importer.notice(Some(format!(
                 "input {name:?} has a leading axis of fixed length {side}"
-            )));
-        }
-        let elements = shape.iter().try_fold(1_usize, |product, dim| {
-            let (Dim::Fixed(side) | Dim::Batch(side)) = *dim;
-            product.checked_mul(side)
-        });
-        if elements.is_none_or(|elements| elements > 1 << 32) {
-            return Err(Error::unsupported(format!(
-                "input {name:?} has the shape {}: more than 2^32 elements",
-                display(&shape)
             )));
         }
         Ok(importer.builder.input(name.clone(), dtype, shape))
@@ -542,11 +479,81 @@ impl Importer {
     }
 }
 
+/// The inputs that are not initialisers; old files list those too.
+fn image_inputs(graph: &GraphProto) -> impl Iterator<Item = &ValueInfoProto> {
+    let dense = graph.initializer.iter();
+    let sparse = graph.sparse_initializer.iter();
+    let initialisers: BTreeSet<&str> = dense
+        .chain(sparse.filter_map(|sparse| sparse.values.as_ref()))
+        .map(|tensor| tensor.name.as_str())
+        .collect();
+    let inputs = graph.input.iter();
+    inputs.filter(move |input| !initialisers.contains(input.name.as_str()))
+}
+
 fn tensor_type(info: &ValueInfoProto) -> Result<&TensorTypeProto> {
     info.r#type
         .as_ref()
         .and_then(|r#type| r#type.tensor_type.as_ref())
         .ok_or_else(|| Error::unsupported(format!("input {:?} is not a tensor", info.name)))
+}
+
+/// The shape of an input; `side` is the height and width where the file leaves them open.
+fn input_shape(
+    name: &str,
+    declared: &TensorTypeProto,
+    batch: Batch,
+    is_first: bool,
+    side: Option<(usize, usize)>,
+) -> Result<Vec<Dim>> {
+    let dims = declared
+        .shape
+        .as_ref()
+        .ok_or_else(|| Error::unsupported(format!("input {name:?} has no shape")))?;
+    if dims.dim.len() > tensors::MAX_RANK {
+        return Err(Error::unsupported(format!(
+            "input {name:?} has {} axes, more than {}",
+            dims.dim.len(),
+            tensors::MAX_RANK
+        )));
+    }
+    let mut sides = side.into_iter().flat_map(|(height, width)| [height, width]);
+    let mut shape = Vec::with_capacity(dims.dim.len());
+    for (axis, dim) in dims.dim.iter().enumerate() {
+        let known = match &dim.value {
+            Some(DimensionValue::Value(side)) if *side > 0 => usize::try_from(*side).ok(),
+            _ => None,
+        };
+        shape.push(match (axis, known) {
+            (0, Some(1)) if is_first && batch == Batch::Freed => Dim::Batch(1),
+            (_, Some(side)) => Dim::Fixed(side),
+            (0, None) if batch == Batch::One => Dim::Fixed(1),
+            (0, None) => Dim::Batch(1),
+            (_, None) => {
+                let side = sides.next().ok_or_else(|| {
+                    Error::unsupported(format!(
+                        "axis {axis} of input {name:?} is dynamic{}; state the input's height and width",
+                        match &dim.value {
+                            Some(DimensionValue::Param(symbol)) => format!(" ({symbol:?})"),
+                            _ => String::new(),
+                        }
+                    ))
+                })?;
+                Dim::Fixed(side)
+            }
+        });
+    }
+    let elements = shape.iter().try_fold(1_usize, |product, dim| {
+        let (Dim::Fixed(side) | Dim::Batch(side)) = *dim;
+        product.checked_mul(side)
+    });
+    if elements.is_none_or(|elements| elements > 1 << 32) {
+        return Err(Error::unsupported(format!(
+            "input {name:?} has the shape {}: more than 2^32 elements",
+            display(&shape)
+        )));
+    }
+    Ok(shape)
 }
 
 /// Enters a value under its name, `None` for an output that is not computed.

@@ -69,15 +69,19 @@ pub(super) fn initializer(proto: &TensorProto, folder: Option<&Path>) -> Result<
         return embedded(proto).map_err(fail);
     }
     let (shape, dtype) = shape_and_type(proto).map_err(fail)?;
-    let width = width(proto.data_type);
-    let bytes = shape
-        .iter()
-        .product::<usize>()
-        .checked_mul(width)
-        .ok_or_else(|| fail("is too large".into()))?;
-    let raw = external(proto, folder, bytes)?;
+    let raw = external(proto, folder, bytes_in_file(proto)?)?;
     let elements = from_bytes(&raw, proto.data_type, dtype).map_err(fail)?;
     Tensor::new(shape, elements)
+}
+
+/// How many bytes of another file a tensor takes.
+pub(super) fn bytes_in_file(proto: &TensorProto) -> Result<usize> {
+    let fail = |message: String| Error::invalid(format!("initialiser {:?}: {message}", proto.name));
+    let (shape, _) = shape_and_type(proto).map_err(fail)?;
+    let elements: usize = shape.iter().product();
+    elements
+        .checked_mul(width(proto.data_type))
+        .ok_or_else(|| fail("is too large".into()))
 }
 
 /// Fails if the tensors in other files together would take too much memory.
@@ -236,7 +240,11 @@ fn from_fields(proto: &TensorProto) -> Result<Elements, String> {
 
 /// Reads `bytes` many bytes from the file that a tensor names. The file must lie in the model's folder, also
 /// after following links.
-fn external(proto: &TensorProto, folder: Option<&Path>, bytes: usize) -> Result<Vec<u8>> {
+pub(super) fn external(
+    proto: &TensorProto,
+    folder: Option<&Path>,
+    bytes: usize,
+) -> Result<Vec<u8>> {
     let name = &proto.name;
     let entry = |key: &str| -> Option<&str> {
         let with_key = |entry: &&StringStringEntryProto| entry.key == key;

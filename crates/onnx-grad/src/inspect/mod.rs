@@ -18,10 +18,10 @@ use serde::Serialize;
 
 use crate::{
     Dim, Error, Graph, LoadOptions, Loss, Op, Result, ValueId, gradient_graph,
-    import::{decode, folder_of, import, label, read, type_name, unsupported},
+    import::{census, decode, folder_of, import, label, read, type_name, unsupported},
     logits::{final_softmax, logits, scores},
     proto::{
-        AttributeProto, DataType, DimensionValue, GraphProto, ModelProto, TensorProto,
+        AttributeProto, DataType, DimensionValue, GraphProto, ModelProto, NodeProto, TensorProto,
         ValueInfoProto,
     },
     tensor::DType,
@@ -53,9 +53,10 @@ pub struct File {
     pub outputs: Vec<Signature>,
     /// Numbers in the weights: the floating-point initialisers, and constants of more than one element.
     pub parameters: u64,
-    /// How many nodes each operator has, without those of functions and inner graphs.
+    /// How many nodes each operator has: those of the model's functions as often as they are called, those of inner graphs
+    /// once. A call itself does not count.
     pub operators: BTreeMap<String, usize>,
-    /// The operators that cannot be imported.
+    /// The operators that cannot be imported; none if the import met none, as in a branch that is never taken.
     pub unsupported: Vec<Unsupported>,
 }
 
@@ -177,7 +178,7 @@ pub fn inspect_bytes(
         .graph
         .as_ref()
         .ok_or_else(|| Error::invalid("has no graph; is this an ONNX file?"))?;
-    let file = file(&model, graph);
+    let mut file = file(&model, graph);
     let imported = import(&model, folder, options);
     drop(model);
     let loaded = match imported {
@@ -196,6 +197,7 @@ pub fn inspect_bytes(
             });
         }
     };
+    file.unsupported.clear();
     let (classifier, access) = classifier(loaded.graph);
     Ok(Inspection {
         file,
@@ -206,24 +208,24 @@ pub fn inspect_bytes(
 }
 
 fn file(model: &ModelProto, graph: &GraphProto) -> File {
+    let census = census(model);
     let mut operators: BTreeMap<String, usize> = BTreeMap::new();
-    for node in &graph.node {
-        *operators
-            .entry(qualified(&node.domain, &node.op_type))
-            .or_default() += 1;
+    for counted in &census.nodes {
+        let count = operators.entry(qualified(counted.node)).or_default();
+        *count = count.saturating_add(counted.times);
     }
     let mut refused: BTreeMap<String, Unsupported> = BTreeMap::new();
-    for (node, reason) in unsupported(model) {
-        let operator = qualified(&node.domain, &node.op_type);
-        refused
+    for (counted, reason) in unsupported(model, &census) {
+        let operator = qualified(counted.node);
+        let refused = refused
             .entry(operator.clone())
             .or_insert_with(|| Unsupported {
                 operator,
                 nodes: 0,
-                first: label(node).to_owned(),
+                first: label(counted.node).to_owned(),
                 reason,
-            })
-            .nodes += 1;
+            });
+        refused.nodes = refused.nodes.saturating_add(counted.times);
     }
     let weights = graph.initializer.iter().map(elements);
     let constants = graph
@@ -257,10 +259,11 @@ fn file(model: &ModelProto, graph: &GraphProto) -> File {
     }
 }
 
-fn qualified(domain: &str, operator: &str) -> String {
-    match domain {
-        "" | "ai.onnx" => operator.to_owned(),
-        _ => format!("{domain}.{operator}"),
+/// A node's operator, with its domain if that is not ONNX's own.
+fn qualified(node: &NodeProto) -> String {
+    match node.domain.as_str() {
+        "" | "ai.onnx" => node.op_type.clone(),
+        domain => format!("{domain}.{}", node.op_type),
     }
 }
 

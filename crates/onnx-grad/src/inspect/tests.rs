@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     Lowering, Op, Reduction, Tensor,
     op::Convolution,
-    proto::{GraphProto, NodeProto, OperatorSetIdProto},
+    proto::{FunctionProto, GraphProto, NodeProto, OperatorSetIdProto},
     testing::shape,
     to_onnx,
 };
@@ -388,5 +388,66 @@ fn a_file_that_cannot_be_imported_is_told_as_far_as_it_goes() -> Result<()> {
     assert_eq!(inspection.file.opset, Some(99));
     assert!(inspection.classifier.is_none());
     assert!(inspect_bytes(b"no model", None, &LoadOptions::default()).is_err());
+    Ok(())
+}
+
+#[test]
+fn nodes_of_functions_and_inner_graphs_are_told() -> Result<()> {
+    let node = |operator: &str, domain: &str, input: &str, output: &str| NodeProto {
+        input: vec![input.into()],
+        output: vec![output.into()],
+        op_type: operator.into(),
+        domain: domain.into(),
+        ..NodeProto::default()
+    };
+    let function = |body: Vec<NodeProto>| FunctionProto {
+        name: "Block".into(),
+        domain: "of.model".into(),
+        input: vec!["a".into()],
+        output: vec!["b".into()],
+        node: body,
+        ..FunctionProto::default()
+    };
+    let mut graph = Graph::new();
+    let x = graph.input("x", DType::F32, shape("N 2"));
+    let y = dense(&mut graph, x, [2, 3])?;
+    graph.output("y", y);
+    let bytes = to_onnx(&graph, Lowering::Portable)?;
+    let mut model = ModelProto::decode(&*bytes).expect("what was written");
+    let nodes = &mut model.graph.get_or_insert_with(GraphProto::default).node;
+    nodes.insert(0, node("Block", "of.model", "x", "c"));
+    nodes.insert(1, node("Block", "of.model", "c", "d"));
+    model.functions = vec![function(vec![node("Relu", "", "a", "b")])];
+    let inspect =
+        |model: &ModelProto| inspect_bytes(&model.encode_to_vec(), None, &LoadOptions::default());
+    let inspection = inspect(&model)?;
+    assert!(inspection.classifier.is_some());
+    let counts: Vec<(&str, usize)> = (inspection.file.operators.iter())
+        .map(|(name, count)| (name.as_str(), *count))
+        .collect();
+    assert_eq!(counts, [("MatMul", 1), ("Relu", 2)]);
+
+    // The same block with a loop in it.
+    let inner = AttributeProto {
+        name: "body".into(),
+        g: Some(GraphProto {
+            node: vec![
+                node("NonMaxSuppression", "", "a", "n"),
+                node("Exp", "", "n", "e"),
+            ],
+            ..GraphProto::default()
+        }),
+        ..AttributeProto::default()
+    };
+    let mut around = node("Loop", "", "a", "b");
+    around.attribute = vec![inner];
+    model.functions = vec![function(vec![around])];
+    let inspection = inspect(&model)?;
+    assert!(inspection.classifier.is_none());
+    assert_eq!(inspection.file.operators.get("Exp"), Some(&2));
+    let refused: Vec<(&str, usize, &str)> = (inspection.file.unsupported.iter())
+        .map(|one| (one.operator.as_str(), one.nodes, one.first.as_str()))
+        .collect();
+    assert_eq!(refused, [("Loop", 2, "b"), ("NonMaxSuppression", 2, "n")]);
     Ok(())
 }

@@ -49,7 +49,7 @@ impl Plan {
     /// Opens and checks what the arguments name.
     pub(crate) fn new(args: &Args, typed: &Typed) -> Result<Self> {
         let prepared = args.model.resolve()?;
-        let model = args.model.open(&prepared)?;
+        let model = args.model.open(&prepared, args.access)?;
         let trials = args.trials(model.classes())?;
         let data = args.data.open(&prepared, &model)?;
         data.labels()?;
@@ -155,7 +155,8 @@ impl Plan {
         progress.finish();
         let ended = ended?;
         let is_alone = |company| company == Company::Alone;
-        if self.model.companies()?.into_values().any(is_alone) {
+        let companies = self.model.companies()?;
+        if !self.model.runs_as_it_is() && companies.into_values().any(is_alone) {
             complain(
                 "note: what the engine answers about a picture depends on the others in the batch, so each was asked \
                  about alone; another --engine may be faster",
@@ -236,7 +237,7 @@ impl Args {
                 sha256: model.sha256().to_owned(),
                 input: model.input(),
                 classes: model.classes(),
-                preprocessing: prepared.to_string(),
+                preprocessing: prepared.record(model),
             },
             data: DataRecord {
                 path: args::text(&self.data.data),

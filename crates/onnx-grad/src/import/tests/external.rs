@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-use super::model;
+use super::{model, value};
 use crate::{
-    Error, Loaded, Result, Tensor,
-    import::parse,
+    Error, LoadOptions, Loaded, Result, Tensor,
+    import::{parse, seal_bytes},
     proto::{DataLocation, DataType, StringStringEntryProto, TensorProto},
-    testing::Program,
+    testing::{Program, shape},
 };
 
 /// A folder that vanishes with the test.
@@ -145,4 +145,58 @@ fn one_part_of_a_file_cannot_be_read_until_the_memory_is_full() {
         error.contains("\"w2\"") && error.contains("16 GiB"),
         "{error}"
     );
+}
+
+/// The bytes of a model with a recurrent node, some weights of it elsewhere.
+fn recurrent(weights: Vec<TensorProto>) -> Vec<u8> {
+    let mut file = model(13, "N 2", "y = LSTM(x, w)");
+    let graph = file.graph.as_mut().expect("the model has a graph");
+    graph.output = vec![value("y", "N 3")];
+    graph.initializer.extend(weights);
+    file.encode_to_vec()
+}
+
+#[test]
+fn a_sealed_file_holds_its_weights_and_names_no_other() {
+    let folder = Folder::new("sealed");
+    let home = folder.home();
+    std::fs::write(home.join("weights.bin"), [7; 12]).unwrap();
+    std::fs::write(folder.0.join("secret.bin"), [7; 12]).unwrap();
+    let inside = TensorProto {
+        raw_data: Some(vec![7; 8]),
+        external_data: Vec::new(),
+        data_location: 0,
+        ..elsewhere("w", &[2], &[])
+    };
+    let outside = |location| elsewhere("w", &[2], &[("location", location), ("offset", "4")]);
+    let seal = |weights, folder| seal_bytes(&recurrent(weights), folder, &LoadOptions::default());
+
+    let sealed = seal(vec![outside("weights.bin")], Some(&home)).unwrap();
+    assert_eq!(sealed.bytes, seal(vec![inside], None).unwrap().bytes);
+    assert_eq!(
+        (&*sealed.input, &*sealed.output, sealed.eats_bytes),
+        ("x", "y", false)
+    );
+    assert_eq!(sealed.shape, shape("N 2"));
+
+    for location in ["../secret.bin", "/etc/passwd", "*/_ORT_MEM_ADDR_/*"] {
+        let error = seal(vec![outside(location)], Some(&home)).unwrap_err();
+        assert!(error.to_string().contains("\"w\""), "{location}: {error}");
+    }
+    // What lies elsewhere is found wherever a tensor may stand, also where the import would not look.
+    let field = |number: u8, content: Vec<u8>| {
+        let mut bytes = vec![number << 3 | 2, content.len() as u8];
+        bytes.extend(content);
+        bytes
+    };
+    // A tensor among several of an attribute, of a node, of the graph.
+    let tensor = outside("weights.bin").encode_to_vec();
+    let hidden = field(7, field(1, field(5, field(10, tensor))));
+    let with_node = [recurrent(Vec::new()), hidden].concat();
+    let sealed = seal_bytes(&with_node, Some(&home), &LoadOptions::default()).unwrap();
+    let again = seal_bytes(&sealed.bytes, None, &LoadOptions::default()).unwrap();
+    assert_eq!(again.bytes, sealed.bytes);
+    let sevens = sealed.bytes.windows(8).filter(|bytes| **bytes == [7; 8]);
+    assert_eq!(sevens.count(), 1);
+    assert!(!sealed.bytes.windows(7).any(|bytes| bytes == b"weights"));
 }

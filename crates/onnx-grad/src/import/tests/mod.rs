@@ -7,6 +7,7 @@ mod gradients;
 mod hostile;
 mod operators;
 mod rules;
+mod sealed;
 
 use prost::Message;
 

@@ -98,6 +98,17 @@ fn formulas_of_integers_are_refused_and_do_not_panic() {
 }
 
 #[test]
+fn quantising_needs_a_scale() {
+    for nodes in [
+        "y = QuantizeLinear(x)",
+        "q = QuantizeLinear(x, 0.5); y = DequantizeLinear(q, , 3)",
+    ] {
+        let error = parse(&bytes(13, "N 1 4", nodes), None).unwrap_err();
+        assert!(error.to_string().contains("lacks input 1"), "{error}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     let refused = [
         ("y = Loop(x)", "Loop"),
