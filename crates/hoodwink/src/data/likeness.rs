@@ -107,9 +107,7 @@ fn contrast(thumbnail: &[u8; HEIGHT * WIDTH]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
-    use image::{DynamicImage, RgbImage, codecs::jpeg::JpegEncoder};
+    use libjpeg_turbo_rs::{PixelFormat, Subsampling, compress};
 
     use super::super::{DataOptions, Dataset, Interpolation};
     use super::*;
@@ -129,13 +127,16 @@ mod tests {
     }
 
     fn saved(picture: &Picture, quality: u8) -> Picture {
-        let (width, height) = (picture.width() as u32, picture.height() as u32);
-        let pixels = RgbImage::from_raw(width, height, picture.bytes().to_vec()).unwrap();
-        let mut file = Cursor::new(Vec::new());
-        DynamicImage::ImageRgb8(pixels)
-            .write_with_encoder(JpegEncoder::new_with_quality(&mut file, quality))
-            .unwrap();
-        Picture::decode(&file.into_inner(), "a copy").unwrap()
+        let (width, height) = (picture.width(), picture.height());
+        let file = compress(
+            picture.bytes(),
+            width,
+            height,
+            PixelFormat::Rgb,
+            quality,
+            Subsampling::S420,
+        );
+        Picture::decode(&file.unwrap(), "a copy").unwrap()
     }
 
     fn pictures(path: &str) -> Vec<Picture> {
