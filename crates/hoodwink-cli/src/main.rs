@@ -5,6 +5,7 @@ mod command_line;
 mod commands;
 mod interrupt;
 mod progress;
+mod shown;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ struct Cli {
 enum Command {
     Attack(Box<commands::attack::Args>),
     Completions(commands::shell::CompletionsArgs),
+    Data(commands::data::Args),
     Demo(commands::demo::Args),
     Grad(commands::grad::Args),
     Inspect(Box<commands::inspect::Args>),
@@ -72,6 +74,7 @@ fn run() -> anyhow::Result<Status> {
     match cli.command {
         Command::Attack(args) => commands::attack::run(&args, &typed.unwrap_or_default()),
         Command::Completions(args) => commands::shell::completions(&args, command),
+        Command::Data(args) => commands::data::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Grad(args) => commands::grad::run(&args),
         Command::Inspect(args) => commands::inspect::run(&args),

@@ -1,6 +1,7 @@
 //! Pictures (8-bit, what a file holds) and images (float, what an attack moves in).
 
 mod codec;
+mod jpeg;
 
 use crate::error::{Error, Result};
 

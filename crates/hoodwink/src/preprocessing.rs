@@ -4,10 +4,12 @@
 //! the model eats.
 
 mod described;
+mod shown;
 
 use std::{fmt, str::FromStr};
 
 pub use described::Described;
+pub use shown::{Channel, Shown};
 
 use onnx_grad::{DType, Dim, Graph, Op, Tensor, ValueId};
 use serde::{Deserialize, Serialize};

@@ -140,10 +140,7 @@ pub(crate) fn measure(only: Option<&str>) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let program = target.join("release/hoodwink");
-    let assets = PathBuf::from(
-        env::var_os("HOODWINK_ASSETS")
-            .context("HOODWINK_ASSETS must name the folder of models and pictures")?,
-    );
+    let assets = assets()?;
     let scratch = target.join("measure");
     let (mut table, mut commands, mut engine) = (HEAD.to_owned(), String::new(), String::new());
     let chosen = SUBJECTS
@@ -188,6 +185,14 @@ pub(crate) fn measure(only: Option<&str>) -> Result<()> {
     let _ = write!(table, "\nEngine: {engine}.\n\n```sh\n{commands}```\n");
     let page = root.join("docs/measured.md");
     fs::write(&page, table).with_context(|| page.display().to_string())
+}
+
+/// The folder of models and pictures.
+pub(crate) fn assets() -> Result<PathBuf> {
+    let folder = env::var_os("HOODWINK_ASSETS");
+    folder
+        .map(PathBuf::from)
+        .context("HOODWINK_ASSETS must name the folder of models and pictures")
 }
 
 impl Subject {

@@ -23,6 +23,7 @@ use crate::{
     Status,
     args::{ConfigArgs, DataArgs, ModelArgs, Prepared, text},
     progress::complain,
+    shown::ShowArgs,
 };
 
 /// Show what a model file holds, what it costs to run, and how far gradients get; with pictures, what looks wrong.
@@ -65,6 +66,8 @@ pub(crate) struct Args {
     /// Labels: an .npy of integers for an array, a CSV table with the columns file and label for a folder
     #[arg(long, value_name = "FILE", help_heading = "Data", requires = "data")]
     labels: Option<PathBuf>,
+    #[command(flatten)]
+    show: ShowArgs,
     /// The most pictures to try
     #[arg(
         long,
@@ -188,6 +191,7 @@ fn lint(args: &Args, prepared: &Prepared, data: &Path) -> Result<Vec<Finding>> {
     for notice in data.notices() {
         complain(&format!("note: {notice}"));
     }
+    args.show.write(prepared, &model, &data)?;
     let depth = Depth {
         pictures: args.pictures,
         always_search: true,
@@ -358,7 +362,7 @@ fn counted(operators: &std::collections::BTreeMap<String, usize>) -> String {
 }
 
 /// `1234567` as `1,234,567`.
-fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

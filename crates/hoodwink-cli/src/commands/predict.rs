@@ -17,6 +17,7 @@ use crate::{
     Status,
     args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs, text},
     progress::{Progress, complain},
+    shown::ShowArgs,
 };
 
 /// Show what a model says about pictures, and its accuracy if they have labels.
@@ -36,12 +37,14 @@ pub(crate) struct Args {
     model: ModelArgs,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    show: ShowArgs,
     /// Most likely classes to show for each picture
     #[arg(long, value_name = "K", default_value_t = 5)]
     top: usize,
     /// Show this many pictures; the accuracy is over all
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    show: usize,
+    #[arg(long = "show", value_name = "N", default_value_t = 20)]
+    rows: usize,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -88,6 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     for notice in model.notices().iter().chain(data.notices()) {
         complain(&format!("note: {notice}"));
     }
+    args.show.write(&prepared, &model, &data)?;
     let names = prepared.class_names(&model, &data)?;
     let k = args.top.clamp(1, model.classes());
     let mut progress = Progress::new("predicting", args.crew.quiet);
@@ -189,11 +193,11 @@ fn print(answer: &Answer, names: &[String], args: &Args) -> Result<()> {
     let width = answer
         .pictures
         .iter()
-        .take(args.show)
+        .take(args.rows)
         .map(|predicted| predicted.file.len())
         .max()
         .unwrap_or(0);
-    for predicted in answer.pictures.iter().take(args.show) {
+    for predicted in answer.pictures.iter().take(args.rows) {
         let (verdict, truth) = match (predicted.label, predicted.top.first()) {
             (None, _) => ("", String::new()),
             (Some(label), Some(first)) if label == first.class => ("right  ", String::new()),
@@ -214,8 +218,8 @@ fn print(answer: &Answer, names: &[String], args: &Args) -> Result<()> {
             classes.join(", ")
         )?;
     }
-    if answer.pictures.len() > args.show {
-        writeln!(out, "… and {} more", answer.pictures.len() - args.show)?;
+    if answer.pictures.len() > args.rows {
+        writeln!(out, "… and {} more", answer.pictures.len() - args.rows)?;
     }
     for (name, interval) in [
         ("top-1", &answer.accuracy),

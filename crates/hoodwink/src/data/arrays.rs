@@ -190,6 +190,10 @@ impl PictureArray {
 }
 
 impl Rows for PictureArray {
+    fn kind(&self) -> &'static str {
+        "a NumPy array"
+    }
+
     fn picture(&self, row: usize, _: &str) -> Result<Picture> {
         let (picture, _) = self.rounded(row)?;
         Ok(picture)

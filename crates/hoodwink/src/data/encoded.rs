@@ -113,6 +113,10 @@ fn key(name: &str) -> &str {
 }
 
 impl Rows for Shards {
+    fn kind(&self) -> &'static str {
+        "WebDataset shards"
+    }
+
     fn file(&self, row: usize, _: &str) -> String {
         let entry = &self.pictures[row];
         let archive = self.archives[entry.archive].file_name().unwrap_or_default();
@@ -330,6 +334,10 @@ fn class_names(description: &str, label: &str) -> Option<Vec<String>> {
 }
 
 impl Rows for Tables {
+    fn kind(&self) -> &'static str {
+        "Parquet tables"
+    }
+
     fn file(&self, row: usize, name: &str) -> String {
         match self.place(row) {
             Ok((at, _)) => {

@@ -10,10 +10,12 @@ mod encoded;
 mod folder;
 mod interpolation;
 mod label_map;
+mod likeness;
 mod lists;
 mod npy;
 mod npz;
 mod packed;
+mod parallel;
 mod partition;
 mod pickle;
 mod rows;
@@ -21,6 +23,7 @@ pub mod scenes;
 mod source;
 #[cfg(test)]
 mod stores;
+mod survey;
 mod transform;
 
 use std::ops::Range;
@@ -33,7 +36,9 @@ use source::Opened;
 
 pub use class_names::{read_class_names, short_name};
 pub use interpolation::Interpolation;
+pub use likeness::{Likeness, SMALLEST_SIDE};
 pub use partition::Partition;
+pub use survey::{Duplicates, Entry, Leak, Survey};
 pub use transform::{Resize, Transform};
 
 use crate::error::{Error, Result};
@@ -195,9 +200,7 @@ impl Dataset {
 
     /// The sample at `index`, read and prepared now. An error names the picture.
     pub fn get(&self, index: usize) -> Result<Sample> {
-        let row = self.row(index)?;
-        let file = self.source.file(row, &self.name);
-        let picture = self.source.picture(row, &file)?;
+        let (file, picture) = self.read(index)?;
         let picture = self
             .transform
             .apply(picture)
@@ -209,6 +212,19 @@ impl Dataset {
             label: self.labels.as_ref().map(|labels| labels[index]),
             picture,
         })
+    }
+
+    /// The picture at `index` as it is stored, before anything is done to it. An error names it.
+    pub fn original(&self, index: usize) -> Result<Picture> {
+        let (_, picture) = self.read(index)?;
+        Ok(picture)
+    }
+
+    fn read(&self, index: usize) -> Result<(String, Picture)> {
+        let row = self.row(index)?;
+        let file = self.source.file(row, &self.name);
+        let picture = self.source.picture(row, &file)?;
+        Ok((file, picture))
     }
 
     fn row(&self, index: usize) -> Result<usize> {
@@ -224,6 +240,11 @@ impl Dataset {
     /// What the data is called: the last part of its path, `scenes`, or the name it was made with.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What the pictures are kept in, in a few words: `picture files`, `a NumPy array`.
+    pub fn kind(&self) -> &'static str {
+        self.source.kind()
     }
 
     /// The names of the classes by label, where the data has any. A label that a table does not
@@ -304,6 +325,11 @@ impl Dataset {
     /// and its bytes. It says whether two runs saw the same data; what was done to the pictures is
     /// not in it. Reads everything once, one sample at a time.
     pub fn digest(&self) -> Result<String> {
+        self.digest_with(&mut |_| {})
+    }
+
+    /// As [`Dataset::digest`]; `done` is called with how many samples are read.
+    pub fn digest_with(&self, done: &mut dyn FnMut(usize)) -> Result<String> {
         let mut hash = Sha256::new();
         for (index, row) in self.rows.clone().enumerate() {
             let file = self.source.file(row, &self.name);
@@ -317,6 +343,7 @@ impl Dataset {
             hash.update(label.to_le_bytes());
             hash.update((bytes.len() as u64).to_le_bytes());
             hash.update(bytes);
+            done(index + 1);
         }
         Ok(hex(&hash.finalize()))
     }
@@ -338,7 +365,7 @@ fn shape_bytes(picture: &Picture) -> Vec<u8> {
         .collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

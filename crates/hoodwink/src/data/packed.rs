@@ -56,6 +56,10 @@ impl Packed {
 }
 
 impl Rows for Packed {
+    fn kind(&self) -> &'static str {
+        "files of MNIST or CIFAR"
+    }
+
     fn picture(&self, row: usize, _: &str) -> Result<Picture> {
         let [channels, height, width] = self.shape;
         let planar = self.stored(row)?;

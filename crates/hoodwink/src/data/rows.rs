@@ -14,6 +14,9 @@ const MAX_FILE_BYTES: u64 = 1 << 28;
 
 /// Pictures by row, read when they are asked for.
 pub(super) trait Rows: fmt::Debug + Send + Sync {
+    /// What they are kept in, in a few words.
+    fn kind(&self) -> &'static str;
+
     /// What a row is called; `name` is the data set's name.
     fn file(&self, row: usize, name: &str) -> String {
         format!("{name}[{row}]")
@@ -39,6 +42,10 @@ pub(super) struct Files {
 }
 
 impl Rows for Files {
+    fn kind(&self) -> &'static str {
+        "picture files"
+    }
+
     fn file(&self, row: usize, _: &str) -> String {
         self.files[row].clone()
     }
@@ -64,6 +71,10 @@ pub(super) struct Memory {
 }
 
 impl Rows for Memory {
+    fn kind(&self) -> &'static str {
+        "pictures in memory"
+    }
+
     fn picture(&self, row: usize, _: &str) -> Result<Picture> {
         Ok(self.pictures[row - self.first].clone())
     }

@@ -3,11 +3,12 @@
 use std::io::Cursor;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::metadata::Orientation;
 use image::{
     DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader,
 };
 
-use super::{MAX_PIXELS, Picture};
+use super::{MAX_PIXELS, Picture, jpeg};
 use crate::error::{Error, Result};
 
 impl Picture {
@@ -36,8 +37,11 @@ impl Picture {
                 | ImageFormat::Tiff
                 | ImageFormat::Gif,
             ) => {}
-            Some(ImageFormat::Jpeg) if jpeg_is_whole(bytes) => {}
-            Some(ImageFormat::Jpeg) => return Err(broken(&"the file is truncated")),
+            Some(ImageFormat::Jpeg) => {
+                if let Some(picture) = jpeg::decode(bytes, file)? {
+                    return Ok(picture);
+                }
+            }
             _ => {
                 return Err(Error::unsupported(format!(
                     "{file} is not a PNG, JPEG, WebP, BMP, TIFF or GIF file"
@@ -59,7 +63,16 @@ impl Picture {
             )));
         }
         let orientation = decoder.orientation().map_err(|error| broken(&error))?;
-        let mut decoded = DynamicImage::from_decoder(decoder).map_err(|error| broken(&error))?;
+        let decoded = DynamicImage::from_decoder(decoder).map_err(|error| broken(&error))?;
+        Self::upright(decoded, orientation, file)
+    }
+
+    /// The picture of decoded pixels, turned as the file says.
+    pub(super) fn upright(
+        mut decoded: DynamicImage,
+        orientation: Orientation,
+        file: &str,
+    ) -> Result<Self> {
         decoded.apply_orientation(orientation);
         let (width, height) = (decoded.width() as usize, decoded.height() as usize);
         let color = decoded.color();
@@ -125,34 +138,6 @@ fn opaque(values: Vec<u8>, channels: usize, has_alpha: bool) -> Option<Vec<u8>> 
                 .copied()
                 .collect()
         })
-}
-
-/// Whether the end marker is there. The decoder fills what is missing of a truncated file with
-/// grey, which would be measured as if it were the picture.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: u8 = 0xDA;
-    const END_OF_IMAGE: u8 = 0xD9;
-    let mut at = 2;
-    let mut in_scan = false;
-    while let Some(&[prefix, marker]) = bytes.get(at..at + 2) {
-        match (prefix, marker) {
-            (0xFF, END_OF_IMAGE) => return true,
-            // Fill byte.
-            (0xFF, 0xFF) => at += 1,
-            // An escaped 0xFF, or a restart marker: both belong to the scan.
-            (0xFF, 0x00 | 0xD0..=0xD7) => at += 2,
-            (0xFF, _) => {
-                let Some(&[high, low]) = bytes.get(at + 2..at + 4) else {
-                    return false;
-                };
-                at += 2 + usize::from(u16::from_be_bytes([high, low]));
-                in_scan = marker == START_OF_SCAN;
-            }
-            _ if in_scan => at += 1,
-            _ => return false,
-        }
-    }
-    false
 }
 
 #[cfg(test)]

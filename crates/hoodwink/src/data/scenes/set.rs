@@ -48,6 +48,10 @@ impl SceneSet {
 
 /// Drawn when they are asked for.
 impl Rows for SceneSet {
+    fn kind(&self) -> &'static str {
+        "drawn scenes"
+    }
+
     fn picture(&self, row: usize, _: &str) -> Result<Picture> {
         Ok(self.scenes.scene(row as u64).picture)
     }

@@ -1,0 +1,87 @@
+//! One thing for each of many, on several threads.
+
+use std::{
+    sync::{
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use crate::error::{Error, Result};
+
+/// What `work` makes of 0, 1, … `count` − 1, in that order; the same for any number of threads.
+///
+/// `done` is called on this thread with how many are made. After an error no more are begun, and the error of the lowest
+/// number is returned.
+pub(super) fn in_order<T: Send>(
+    count: usize,
+    threads: usize,
+    work: impl Fn(usize) -> Result<T> + Sync,
+    done: &mut dyn FnMut(usize),
+) -> Result<Vec<T>> {
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (sender, made) = mpsc::channel();
+    let mut results: Vec<Option<Result<T>>> = Vec::new();
+    results.resize_with(count, || None);
+    thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, count.max(1)) {
+            let (sender, next, failed, work) = (sender.clone(), &next, &failed, &work);
+            scope.spawn(move || {
+                while !failed.load(Ordering::Relaxed) {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= count {
+                        return;
+                    }
+                    let result = work(at);
+                    if result.is_err() {
+                        failed.store(true, Ordering::Relaxed);
+                    }
+                    if sender.send((at, result)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (finished, (at, result)) in made.iter().enumerate() {
+            results[at] = Some(result);
+            done(finished + 1);
+        }
+    });
+    let unmade = || Err(Error::invalid("a worker thread ended early"));
+    results
+        .into_iter()
+        .map(|result| result.unwrap_or_else(unmade))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_for_any_number_of_threads() {
+        for threads in [0, 1, 2, 7, 100] {
+            for count in [0, 1, 50] {
+                let mut last = 0;
+                let squares = in_order(count, threads, |at| Ok(at * at), &mut |done| last = done);
+                let expected: Vec<usize> = (0..count).map(|at| at * at).collect();
+                assert_eq!(squares.unwrap(), expected, "{threads} threads");
+                assert_eq!(last, count);
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_error_is_told() {
+        for threads in [1, 3] {
+            let work = |at| match at {
+                7 | 9 => Err(Error::invalid(format!("number {at}"))),
+                _ => Ok(at),
+            };
+            let error = in_order(50, threads, work, &mut |_| {}).unwrap_err();
+            assert_eq!(error.to_string(), "number 7");
+        }
+    }
+}

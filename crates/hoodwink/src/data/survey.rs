@@ -1,0 +1,257 @@
+//! What a data set holds: its pictures' sizes and labels, which of them are the same, and which are in another set too.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::likeness::Likeness;
+use super::parallel::in_order;
+use super::{Dataset, Sample};
+use crate::error::Result;
+
+/// What is kept of one picture, whatever its size: under half a kilobyte.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// See [`Sample::file`].
+    pub file: String,
+    /// See [`Sample::label`].
+    pub label: Option<usize>,
+    /// See [`Sample::id`]: equal if and only if the pictures are.
+    pub id: String,
+    /// `[channels, height, width]`.
+    pub shape: [usize; 3],
+    /// What copies of it share; `None` where nobody asked, or it has none.
+    pub likeness: Option<Likeness>,
+}
+
+/// Every picture of a data set, in its order; the same for any number of threads.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    /// By the index of the sample.
+    pub entries: Vec<Entry>,
+}
+
+/// Pictures that are equal, pixel by pixel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicates {
+    /// The indices of at least two samples, ascending.
+    pub indices: Vec<usize>,
+    /// Whether they have different labels: at least one of them is wrong.
+    pub contradictory: bool,
+}
+
+/// A picture that is in another data set as well.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Leak {
+    /// The index of the sample.
+    pub index: usize,
+    /// The index of a sample of the other data set: the first equal one, else the most alike.
+    pub other: usize,
+    /// Whether they are equal, pixel by pixel; else one seems to be a copy, resized or saved with loss.
+    pub exact: bool,
+}
+
+impl Survey {
+    /// Looks at every picture; `likenesses` says whether copies are to be found. `done` is called with how many are.
+    pub fn new(
+        data: &Dataset,
+        likenesses: bool,
+        threads: usize,
+        done: &mut dyn FnMut(usize),
+    ) -> Result<Self> {
+        let look = |index| {
+            let Sample {
+                id,
+                file,
+                label,
+                picture,
+                ..
+            } = data.get(index)?;
+            Ok(Entry {
+                file,
+                label,
+                id,
+                shape: [picture.channels(), picture.height(), picture.width()],
+                likeness: match likenesses {
+                    true => Likeness::of(picture)?,
+                    false => None,
+                },
+            })
+        };
+        let entries = in_order(data.len(), threads, look, done)?;
+        Ok(Self { entries })
+    }
+
+    /// How many pictures each shape `[channels, height, width]` has, the most frequent first.
+    pub fn shapes(&self) -> Vec<([usize; 3], usize)> {
+        let mut counts = BTreeMap::new();
+        for entry in &self.entries {
+            *counts.entry(entry.shape).or_insert(0) += 1;
+        }
+        let mut counts: Vec<_> = counts.into_iter().collect();
+        counts.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        counts
+    }
+
+    /// How many pictures each label has; empty without labels.
+    pub fn labels(&self) -> BTreeMap<usize, usize> {
+        let mut counts = BTreeMap::new();
+        for label in self.entries.iter().filter_map(|entry| entry.label) {
+            *counts.entry(label).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    /// The pictures that are there more than once, each group once, in the order of their first.
+    pub fn duplicates(&self) -> Vec<Duplicates> {
+        let mut groups: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (index, entry) in self.entries.iter().enumerate() {
+            groups.entry(&entry.id).or_default().push(index);
+        }
+        let mut found: Vec<Duplicates> = groups
+            .into_values()
+            .filter(|indices| indices.len() > 1)
+            .map(|indices| {
+                let label = |&index: &usize| self.entries[index].label;
+                let labels: Vec<usize> = indices.iter().filter_map(label).collect();
+                Duplicates {
+                    contradictory: labels.windows(2).any(|pair| pair[0] != pair[1]),
+                    indices,
+                }
+            })
+            .collect();
+        found.sort_unstable_by_key(|group| group.indices[0]);
+        found
+    }
+
+    /// The pictures that are in the other data set as well, in order. Copies that are not equal are found among those
+    /// whose [`Entry::likeness`] is known on both sides; each is compared with each. `done` is called with how many are.
+    pub fn leaks(
+        &self,
+        other: &Self,
+        threads: usize,
+        done: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Leak>> {
+        let mut ids = HashMap::new();
+        for (index, entry) in other.entries.iter().enumerate() {
+            ids.entry(&*entry.id).or_insert(index);
+        }
+        let known: Vec<(usize, &Likeness)> = (other.entries.iter().enumerate())
+            .filter_map(|(index, entry)| Some((index, entry.likeness.as_ref()?)))
+            .collect();
+        let find = |index: usize| {
+            let entry = &self.entries[index];
+            if let Some(&other) = ids.get(&*entry.id) {
+                let exact = true;
+                return Ok(Some(Leak {
+                    index,
+                    other,
+                    exact,
+                }));
+            }
+            let Some(likeness) = &entry.likeness else {
+                return Ok(None);
+            };
+            let near = (known.iter())
+                .filter_map(|(other, of_other)| Some((likeness.distance(of_other)?, *other)))
+                .min_by(|a, b| a.0.total_cmp(&b.0));
+            Ok(near.map(|(_, other)| Leak {
+                index,
+                other,
+                exact: false,
+            }))
+        };
+        let found = in_order(self.entries.len(), threads, find, done)?;
+        Ok(found.into_iter().flatten().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Picture;
+
+    /// A disc of this radius on a ground of this level, 40 pixels wide.
+    fn disc(radius: usize, ground: u8) -> Picture {
+        let levels = (0..1600_usize).map(|at| {
+            let inside =
+                (at % 40).abs_diff(12).pow(2) + (at / 40).abs_diff(25).pow(2) < radius.pow(2);
+            if inside { 250 } else { ground }
+        });
+        Picture::new(1, 40, 40, levels.collect()).unwrap()
+    }
+
+    fn survey(pictures: Vec<(Picture, usize)>, threads: usize) -> Survey {
+        let data = Dataset::from_pictures("drawn", pictures, None).unwrap();
+        Survey::new(&data, true, threads, &mut |_| {}).unwrap()
+    }
+
+    #[test]
+    fn equal_pictures_are_grouped_and_contradictions_marked() {
+        let line = Picture::new(1, 1, 2, vec![7, 7]).unwrap();
+        let column = Picture::new(1, 2, 1, vec![7, 7]).unwrap();
+        let pictures = vec![
+            (disc(5, 0), 1),
+            (line.clone(), 0),
+            (disc(9, 0), 2),
+            (column, 0),
+            (disc(9, 0), 3),
+            (line.clone(), 0),
+            (line, 0),
+        ];
+        for threads in [1, 3] {
+            let survey = survey(pictures.clone(), threads);
+            let group = |indices: &[usize], contradictory| Duplicates {
+                indices: indices.to_vec(),
+                contradictory,
+            };
+            assert_eq!(
+                survey.duplicates(),
+                [group(&[1, 5, 6], false), group(&[2, 4], true)]
+            );
+            assert_eq!(
+                survey.shapes(),
+                [([1, 1, 2], 3), ([1, 40, 40], 3), ([1, 2, 1], 1)]
+            );
+            assert_eq!(
+                Vec::from_iter(survey.labels()),
+                [(0, 4), (1, 1), (2, 1), (3, 1)]
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_in_both_sets_is_found_once() {
+        let of_test = survey(vec![(disc(14, 10), 0), (disc(5, 0), 0), (disc(9, 0), 0)], 2);
+        let of_training = survey(
+            vec![
+                (disc(9, 2), 0),
+                (disc(9, 1), 0),
+                (disc(5, 0), 0),
+                (disc(5, 1), 0),
+                (disc(5, 0), 0),
+            ],
+            2,
+        );
+        let leak = |index, other, exact| Leak {
+            index,
+            other,
+            exact,
+        };
+        let mut last = 0;
+        let found = of_test
+            .leaks(&of_training, 2, &mut |done| last = done)
+            .unwrap();
+        assert_eq!(found, [leak(1, 2, true), leak(2, 1, false)]);
+        assert_eq!(last, 3);
+    }
+
+    #[test]
+    fn a_broken_picture_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in [("a.png", disc(5, 0).encode_png()), ("b.png", vec![0; 9])] {
+            std::fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let data = Dataset::open(folder.path(), &Default::default()).unwrap();
+        let error = Survey::new(&data, false, 2, &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("b.png"), "{error}");
+    }
+}

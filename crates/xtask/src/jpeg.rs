@@ -1,0 +1,61 @@
+//! `cargo xtask measure jpeg`: how near decoded JPEGs are to those of libjpeg-turbo, with which networks are trained.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{example, measure::assets, python, say};
+
+/// The package that decodes.
+const PACKAGES: [&str; 1] = ["pillow==13.0.0"];
+
+const HEAD: &str = "\
+# JPEGs beside libjpeg-turbo's
+
+Networks are trained and measured on what libjpeg-turbo decodes, which Pillow, OpenCV and torchvision carry. `cargo xtask
+measure jpeg` writes the 100 photographs of the assets as JPEGs of several kinds by Pillow, decodes them here and there, and
+counts the values of pixels that differ, and by how many of 256 levels. It writes this page; `HOODWINK_ASSETS` names the folder
+with the photographs. The sizes are width by height; the others are 299x299.
+
+Files with other subsampling than these (4:4:0 aside), which hardly any encoder writes, are decoded by the crate `image`, whose
+values differ by up to 5 levels, and by more than 2 in about 1 of 2,500.
+
+";
+
+/// Writes the photographs of the assets as JPEGs of several kinds, decodes them in both ways, and writes `docs/jpeg.md`.
+pub(crate) fn measure() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let python = python("jpeg-env", &PACKAGES.map(OsStr::new))?;
+    let jpegs = root.join("target/jpegs");
+    if jpegs.exists() {
+        fs::remove_dir_all(&jpegs).with_context(|| jpegs.display().to_string())?;
+    }
+    let versions = written(&python, &root, &jpegs)?;
+    let table = example("jpeg_parity", &jpegs, OsStr::new(""))?;
+    let page = root.join("docs/jpeg.md");
+    fs::write(&page, format!("{HEAD}{table}\n{versions}.\n"))
+        .with_context(|| page.display().to_string())
+}
+
+/// Writes the JPEGs; says by which versions of which libraries.
+fn written(python: &Path, root: &Path, jpegs: &Path) -> Result<String> {
+    let photographs: PathBuf = assets()?.join("imagenet/images");
+    let mut command = Command::new(python);
+    command
+        .arg(root.join("goldens/jpegs.py"))
+        .arg(photographs)
+        .arg(jpegs);
+    say(&format!("$ {command:?}\n"));
+    let output = command
+        .output()
+        .with_context(|| python.display().to_string())?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
