@@ -1,7 +1,8 @@
 """The peers' side of `cargo xtask bench peers`: whole attacks, from the start of the process to the last figure.
 
     python benches/attacks.py time FOLDER COMMAND ...          runs a command; prints its seconds, the seconds until the first
-                                                              adversarial PNG in FOLDER, and the most memory it held, as JSON
+                                                              adversarial PNG in FOLDER, the most memory it held, and the
+                                                              last line it printed, as JSON
     python benches/attacks.py LIBRARY MODEL PICTURES LABELS COUNT EPS STEP STEPS MEAN STD
                                                               PGD by torchattacks or foolbox; prints accuracies as JSON
 
@@ -12,6 +13,7 @@ parameters. Only what is printed is computed: no picture is saved and no perturb
 import json
 import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,7 +23,8 @@ THREADS = 2
 
 def timed(folder, command):
     begun = time.perf_counter()
-    stdout = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
+    said = tempfile.NamedTemporaryFile("r")
+    stdout = (os.POSIX_SPAWN_OPEN, 1, said.name, os.O_WRONLY, 0)
     process = os.posix_spawnp(command[0], command, os.environ, file_actions=[stdout])
     first = None
     adversarial = Path(folder) / "adversarial"
@@ -35,7 +38,8 @@ def timed(folder, command):
         time.sleep(0.002)
     if status:
         sys.exit(f"{command} failed")
-    print(json.dumps({"seconds": seconds, "first": first, "peak": usage.ru_maxrss / 1024}))
+    answer = {"seconds": seconds, "first": first, "peak": usage.ru_maxrss / 1024}
+    print(json.dumps(answer | {"said": (said.read().splitlines() or [""])[-1]}))
 
 
 def attack(library, model, pictures, labels, count, eps, step, steps, mean, std):

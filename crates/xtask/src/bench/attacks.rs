@@ -131,7 +131,7 @@ impl Bench<'_> {
                 if taken.seconds.len() == 1 {
                     (taken.clean, taken.robust) = match ours {
                         Some(_) => self.our_accuracies()?,
-                        None => self.their_accuracies(&mut command)?,
+                        None => their_accuracies(&answer)?,
                     };
                 }
                 say(&format!(
@@ -247,11 +247,6 @@ impl Bench<'_> {
         Ok((share("clean_accuracy")?, share("robust_accuracy")?))
     }
 
-    fn their_accuracies(&self, command: &mut Command) -> Result<(f64, f64)> {
-        let said = answer(command)?;
-        Ok((number(&said, "clean")?, number(&said, "robust")?))
-    }
-
     /// From the start of the process to the first adversarial PNG.
     fn cold(&self, page: &mut String) -> Result<()> {
         page.push_str(
@@ -302,6 +297,12 @@ impl Bench<'_> {
     fn asset(&self, path: &str) -> PathBuf {
         Path::new(&self.setup.assets).join(path)
     }
+}
+
+/// What a peer printed.
+fn their_accuracies(answer: &Value) -> Result<(f64, f64)> {
+    let said: Value = serde_json::from_str(answer["said"].as_str().unwrap_or_default())?;
+    Ok((number(&said, "clean")?, number(&said, "robust")?))
 }
 
 /// The JSON on a command's last line.
