@@ -31,7 +31,9 @@ fn main() -> Outcome<()> {
         }
         let name = kind.file_name().unwrap_or_default().to_string_lossy();
         let name = name.split_once(' ').map_or(&*name, |(_, name)| name);
-        writeln!(out, "| {} |", differences.cells(name).join(" | "))?;
+        // What stands for a colon in the names of folders.
+        let name = name.replace('-', ":");
+        writeln!(out, "| {} |", differences.cells(&name).join(" | "))?;
     }
     Ok(())
 }

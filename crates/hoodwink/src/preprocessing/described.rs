@@ -358,6 +358,52 @@ mod tests {
         }
     }
 
+    /// Numbers of published configurations: `input_size`, `crop_pct` and what only a larger test size would change; then the
+    /// short side and the crop of `create_transform(**resolve_data_config(..))` of timm 1.0.31.
+    const TIMM: [(&str, usize, f64, &str, usize, usize); 6] = [
+        (
+            "resnet50.a1_in1k",
+            224,
+            0.95,
+            r#""test_input_size": [3, 288, 288], "test_crop_pct": 1.0,"#,
+            235,
+            224,
+        ),
+        ("mobilenetv3_large_100.ra_in1k", 224, 0.875, "", 256, 224),
+        (
+            "swin_tiny_patch4_window7_224.ms_in1k",
+            224,
+            0.9,
+            r#""fixed_input_size": true,"#,
+            248,
+            224,
+        ),
+        ("inception_v3.tv_in1k", 299, 0.875, "", 341, 299),
+        ("xception41.tf_in1k", 299, 0.903, "", 331, 299),
+        (
+            "convnext_tiny.fb_in1k",
+            224,
+            0.875,
+            r#""test_input_size": [3, 288, 288], "test_crop_pct": 1.0,"#,
+            256,
+            224,
+        ),
+    ];
+
+    #[test]
+    fn configurations_of_timm_mean_what_timm_does() {
+        for (name, size, share, rest, short_side, crop) in TIMM {
+            let text = format!(
+                r#"{{"pretrained_cfg": {{"input_size": [3, {size}, {size}], {rest} "crop_pct": {share},
+                    "interpolation": "bicubic", "crop_mode": "center", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}}}"#
+            );
+            let found = Described::parse(&text).unwrap();
+            assert_eq!(found.resize, Some(Resize::ShortSide(short_side)), "{name}");
+            assert_eq!(found.crop, Some(crop), "{name}");
+            assert_eq!(found.interpolation, Interpolation::Bicubic, "{name}");
+        }
+    }
+
     #[test]
     fn what_is_not_understood_is_refused() {
         for (text, says) in [
