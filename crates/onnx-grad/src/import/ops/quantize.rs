@@ -35,10 +35,7 @@ fn by_axis(importer: &mut Importer, call: &Call, x: ValueId) -> Result<Vec<Value
     }
     let rank = importer.rank(x);
     let mut laid = Vec::new();
-    for at in [1, 2] {
-        let Some(mut id) = call.optional(at)? else {
-            continue;
-        };
+    for mut id in std::iter::once(call.input(1)?).chain(call.optional(2)?) {
         if let &[side] = &importer.dims(id)[..]
             && side != Dim::Fixed(1)
         {

@@ -2,7 +2,7 @@
 
 use super::{as_floats, bytes, model, numbers, ramp};
 use crate::{
-    Tensor,
+    Error, Tensor,
     import::{
         ops::{OPERATORS, handler},
         parse,
@@ -94,6 +94,19 @@ fn formulas_of_integers_are_refused_and_do_not_panic() {
     for nodes in refused {
         let file = bytes(23, "N 4 4", &format!("c = Cast(x) to=7; {nodes}"));
         assert!(parse(&file, None).is_err(), "{nodes}");
+    }
+}
+
+#[test]
+fn quantised_values_without_a_scale_are_invalid() {
+    for nodes in [
+        "y = QuantizeLinear(x)",
+        "y = QuantizeLinear(x, , 3) output_dtype=2",
+        "c = Cast(x) to=7; y = DequantizeLinear(c)",
+        "c = Cast(x) to=7; y = DequantizeLinear(c, , 3)",
+    ] {
+        let error = parse(&bytes(21, "N 4", nodes), None).unwrap_err();
+        assert!(matches!(error, Error::Invalid(_)), "{nodes}: {error}");
     }
 }
 
