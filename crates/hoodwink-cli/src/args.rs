@@ -21,6 +21,7 @@ use hoodwink::{
 };
 use onnx_grad::LoadOptions;
 use serde::Deserialize;
+use toml::{Table, Value};
 
 /// How a model file is read, where it leaves that open.
 #[derive(Args)]
@@ -60,7 +61,7 @@ fn side(text: &str) -> Result<(usize, usize), String> {
 }
 
 fn interpolation(text: &str) -> Result<Interpolation, String> {
-    let word = toml::Value::String(text.to_ascii_lowercase());
+    let word = Value::String(text.to_ascii_lowercase());
     word.try_into()
         .map_err(|_| "the filters are bilinear, bicubic and lanczos".to_owned())
 }
@@ -160,6 +161,14 @@ pub(crate) struct DataArgs {
     limit: Option<usize>,
 }
 
+/// Options from a file.
+#[derive(Args)]
+pub(crate) struct ConfigArgs {
+    /// Options from a TOML file, by their long names (eps = ["2/255", "8/255"]; model and data too); the line itself wins
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
 /// How much runs at once.
 #[derive(Args)]
 pub(crate) struct CrewArgs {
@@ -175,6 +184,14 @@ pub(crate) struct CrewArgs {
 }
 
 impl CrewArgs {
+    /// As words of a command line.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = vec![format!("--batch={}", self.batch)];
+        words.extend(self.threads.map(|threads| format!("--threads={threads}")));
+        words.extend(self.quiet.then(|| "--quiet".to_owned()));
+        words
+    }
+
     /// With defaults filled in.
     pub(crate) fn resolve(&self) -> Crew {
         let cores = || thread::available_parallelism().map_or(1, usize::from);
@@ -238,6 +255,36 @@ impl Prepared {
             Some(path) => Ok(read_class_names(path, model.classes())?),
             None => Ok(data.class_names().unwrap_or_default().to_vec()),
         }
+    }
+}
+
+impl Prepared {
+    /// The preprocessing as options, whichever file said it: an option for everything that is not as by default.
+    pub(crate) fn options(&self) -> Result<Table> {
+        let mut options = Table::try_from(&self.preprocessing)?;
+        for (name, values) in [
+            ("mean", &self.preprocessing.mean),
+            ("std", &self.preprocessing.std),
+        ] {
+            // As short as they were typed: the nearest double of 0.485f32 has sixteen digits.
+            let shortest = |value: &f32| value.to_string().parse().map(Value::Float);
+            if !values.is_empty() {
+                let values = values.iter().map(shortest).collect::<Result<_, _>>()?;
+                options.insert(name.to_owned(), Value::Array(values));
+            }
+        }
+        if let Some(resize) = self.resize {
+            options.insert("resize".to_owned(), resize.to_string().into());
+            let interpolation = Value::try_from(self.interpolation)?;
+            options.insert("interpolation".to_owned(), interpolation);
+        }
+        if let Some(crop) = self.crop {
+            options.insert("crop".to_owned(), i64::try_from(crop)?.into());
+        }
+        if let Some(path) = &self.class_names {
+            options.insert("class-names".to_owned(), text(path).into());
+        }
+        Ok(options)
     }
 }
 

@@ -1,36 +1,192 @@
-//! The command line that repeats a run.
+//! The command line as data: the line that repeats a run, options as a table, and a table as options.
 
-use clap::{ArgMatches, Command, parser::ValueSource};
+use std::{ffi::OsString, fs, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Arg, ArgMatches, Command, parser::ValueSource};
+use toml::{Table, Value};
 
 /// Arguments that decide nothing about the results.
-const WITHOUT_EFFECT: [&str; 5] = ["out", "threads", "batch", "quiet", "format"];
+const WITHOUT_EFFECT: [&str; 11] = [
+    "out",
+    "threads",
+    "batch",
+    "quiet",
+    "format",
+    "partition",
+    "max_seconds",
+    "max_memory",
+    "no_lint",
+    "show_settings",
+    "config",
+];
 
-/// The sub-command `hoodwink NAME` with the arguments that were typed, for a POSIX shell.
-///
-/// Paths stay as typed. Arguments without effect on the results are left out, so that the same run is repeated by the
-/// same line wherever it went and however much it did at once; the repetition goes into a folder of its own.
-pub(crate) fn again(command: &Command, name: &str, typed: &ArgMatches) -> String {
-    let mut words = vec![command.get_name().to_owned(), name.to_owned()];
-    let arguments = command
-        .find_subcommand(name)
-        .into_iter()
-        .flat_map(Command::get_arguments);
-    for argument in arguments {
-        let id = argument.get_id().as_str();
-        if typed.value_source(id) != Some(ValueSource::CommandLine) || WITHOUT_EFFECT.contains(&id)
-        {
-            continue;
+/// The argument that names a file of options.
+const CONFIG: &str = "config";
+
+/// What was typed for a sub-command, by people or by a file of options.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Typed {
+    /// The line that repeats it, for a POSIX shell, into a folder of its own.
+    pub(crate) again: String,
+    /// Options and positional arguments by name.
+    pub(crate) options: Table,
+}
+
+impl Typed {
+    /// Of the arguments of `command`, called `name`, those that were typed.
+    ///
+    /// Paths stay as typed. Arguments without effect on the results are left out, so that the same run is repeated by the
+    /// same line wherever it went and however much it did at once.
+    pub(crate) fn of(command: &Command, name: &str, typed: &ArgMatches) -> Self {
+        let mut words = vec!["hoodwink".to_owned(), name.to_owned()];
+        let mut options = Table::new();
+        for argument in command.get_arguments() {
+            let id = argument.get_id().as_str();
+            if !is_typed(typed, id) || WITHOUT_EFFECT.contains(&id) {
+                continue;
+            }
+            words.extend(argument.get_long().map(|long| format!("--{long}")));
+            // A flag alone says all.
+            let values = typed
+                .get_raw(id)
+                .filter(|_| argument.get_action().takes_values());
+            let values = values.map(|values| values.map(|value| value.to_string_lossy().into()));
+            let values: Option<Vec<String>> = values.map(Iterator::collect);
+            words.extend(values.as_ref().map(|values| quoted(&values.join(","))));
+            let value = values.map_or(Value::Boolean(true), |values| value_of(&values));
+            options.insert(key(argument).to_owned(), value);
         }
-        words.extend(argument.get_long().map(|long| format!("--{long}")));
-        // A flag alone says all.
-        let values = typed.get_raw(id);
-        if let Some(values) = values.filter(|_| argument.get_action().takes_values()) {
-            let values: Vec<String> = values.map(|value| value.to_string_lossy().into()).collect();
-            words.push(quoted(&values.join(",")));
+        words.push("--out again".to_owned());
+        Self {
+            again: words.join(" "),
+            options,
         }
     }
-    words.push("--out again".to_owned());
-    words.join(" ")
+}
+
+/// The arguments with those of the file that `--config` names, if it was typed; what was typed wins.
+pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec<OsString>> {
+    let lenient = command.clone().ignore_errors(true);
+    // What is wrong with the line itself is told when it is parsed.
+    let Ok(matches) = lenient.try_get_matches_from(&typed) else {
+        return Ok(typed);
+    };
+    let Some((name, matches)) = matches.subcommand() else {
+        return Ok(typed);
+    };
+    let (Some(command), Ok(Some(mut values))) =
+        (command.find_subcommand(name), matches.try_get_raw(CONFIG))
+    else {
+        return Ok(typed);
+    };
+    let Some(path) = values.next_back().map(Path::new) else {
+        return Ok(typed);
+    };
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let mut options: Table = text.parse().with_context(|| path.display().to_string())?;
+    options.retain(|key, _| {
+        let argument = command.get_arguments().find(|one| self::key(one) == key);
+        // A file that names another is refused below.
+        let argument = argument.filter(|_| key != CONFIG);
+        argument.is_none_or(|argument| !is_typed(matches, argument.get_id().as_str()))
+    });
+    let arguments = arguments(command, &options).with_context(|| path.display().to_string())?;
+    // Behind the name of the sub-command; positional arguments stand behind those that were typed.
+    let at = typed.iter().position(|word| word == name);
+    let mut all = typed;
+    let behind = at.map_or(all.len(), |at| at + 1);
+    all.splice(
+        behind..behind,
+        arguments.options.into_iter().map(OsString::from),
+    );
+    all.extend(arguments.positional.into_iter().map(OsString::from));
+    Ok(all)
+}
+
+/// Options as words of a command line.
+pub(crate) struct Arguments {
+    /// Each as `--name=value` or `--name`.
+    pub(crate) options: Vec<String>,
+    /// In their order.
+    pub(crate) positional: Vec<String>,
+}
+
+/// A table of options as words for `command`; an option that it does not have is refused.
+pub(crate) fn arguments(command: &Command, options: &Table) -> Result<Arguments> {
+    let mut words = Arguments {
+        options: Vec::new(),
+        positional: Vec::new(),
+    };
+    for name in options.keys() {
+        if name == CONFIG || !command.get_arguments().any(|one| key(one) == name) {
+            let known = command
+                .get_arguments()
+                .map(key)
+                .filter(|key| *key != CONFIG);
+            bail!(
+                "there is no option {name:?} (there are {})",
+                known.collect::<Vec<_>>().join(", ")
+            );
+        }
+    }
+    // In the order of the command, so that positional arguments are in theirs.
+    for argument in command.get_arguments() {
+        let name = key(argument);
+        let Some(value) = options.get(name) else {
+            continue;
+        };
+        let is_flag = !argument.get_action().takes_values();
+        match (value, argument.is_positional()) {
+            (Value::Boolean(true), false) if is_flag => words.options.push(format!("--{name}")),
+            (Value::Boolean(false), false) if is_flag => {}
+            _ if is_flag => bail!("{name} is true or false, not {value}"),
+            (_, true) => words.positional.push(text(name, value)?),
+            (_, false) => words
+                .options
+                .push(format!("--{name}={}", text(name, value)?)),
+        }
+    }
+    Ok(words)
+}
+
+/// What an argument is called in a table.
+fn key(argument: &Arg) -> &str {
+    argument
+        .get_long()
+        .unwrap_or_else(|| argument.get_id().as_str())
+}
+
+fn is_typed(matches: &ArgMatches, id: &str) -> bool {
+    matches.try_contains_id(id).unwrap_or(false)
+        && matches.value_source(id) == Some(ValueSource::CommandLine)
+}
+
+/// Values as they were typed: numbers without quotes where they are the same without.
+fn value_of(values: &[String]) -> Value {
+    let one = |text: &String| match text.parse::<i64>() {
+        Ok(number) if number.to_string() == *text => Value::Integer(number),
+        _ => Value::String(text.clone()),
+    };
+    match values {
+        [value] => one(value),
+        values => Value::Array(values.iter().map(one).collect()),
+    }
+}
+
+/// A value as it is typed.
+fn text(name: &str, value: &Value) -> Result<String> {
+    Ok(match value {
+        Value::String(text) => text.clone(),
+        Value::Integer(number) => number.to_string(),
+        Value::Float(number) => number.to_string(),
+        Value::Boolean(value) => value.to_string(),
+        Value::Array(values) => {
+            let values = values.iter().map(|value| text(name, value));
+            values.collect::<Result<Vec<_>>>()?.join(",")
+        }
+        Value::Table(_) | Value::Datetime(_) => bail!("{name} cannot be {value}"),
+    })
 }
 
 /// A word that a POSIX shell takes as it is.
@@ -45,39 +201,51 @@ pub(crate) fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Arg, ArgAction};
+    use clap::ArgAction;
 
     use super::*;
 
+    fn command() -> Command {
+        let option = |name: &'static str| Arg::new(name).long(name);
+        Command::new("hoodwink").subcommand(
+            Command::new("attack")
+                .arg(Arg::new("model").required(true))
+                .arg(Arg::new("data").required(true))
+                .arg(option("eps").value_delimiter(',').required(true))
+                .arg(option("norm").default_value("linf"))
+                .arg(option("steps").value_parser(clap::value_parser!(u32)))
+                .arg(option("mean").allow_hyphen_values(true))
+                .arg(option("out"))
+                .arg(option("threads"))
+                .arg(option("config"))
+                .arg(option("keep-softmax").action(ArgAction::SetTrue))
+                .arg(option("quiet").action(ArgAction::SetTrue).short('q')),
+        )
+    }
+
+    fn typed(line: &[&str]) -> Typed {
+        let matches = command().get_matches_from(line);
+        let command = command();
+        let attack = command.find_subcommand("attack").unwrap();
+        Typed::of(
+            attack,
+            "attack",
+            matches.subcommand_matches("attack").unwrap(),
+        )
+    }
+
     #[test]
     fn what_was_typed_comes_back_in_one_order_without_what_has_no_effect() {
-        let option = |name: &'static str| Arg::new(name).long(name);
-        let command = || {
-            Command::new("hoodwink").subcommand(
-                Command::new("attack")
-                    .arg(Arg::new("model"))
-                    .arg(option("eps").value_delimiter(','))
-                    .arg(option("norm").default_value("linf"))
-                    .arg(option("mean").allow_hyphen_values(true))
-                    .arg(option("out"))
-                    .arg(option("threads"))
-                    .arg(option("batch"))
-                    .arg(option("keep-softmax").action(ArgAction::SetTrue))
-                    .arg(option("quiet").action(ArgAction::SetTrue)),
-            )
-        };
-        let again_of = |typed: &[&str]| {
-            let matches = command().get_matches_from(typed);
-            let typed = matches.subcommand_matches("attack").unwrap();
-            again(&command(), "attack", typed)
-        };
-        for typed in [
+        let lines = [
             &[
                 "hoodwink",
                 "attack",
                 "it's a model.onnx",
+                "x.npy",
                 "--eps",
                 "2/255,8/255",
+                "--steps",
+                "40",
                 "--mean",
                 "-1",
                 "--keep-softmax",
@@ -88,21 +256,95 @@ mod tests {
                 "hoodwink",
                 "attack",
                 "--threads=3",
-                "--batch=2",
                 "--mean=-1",
                 "--keep-softmax",
                 "--out=b",
                 "--eps=2/255,8/255",
                 "--quiet",
+                "--steps=40",
                 "it's a model.onnx",
+                "x.npy",
             ],
-        ] {
-            let line = again_of(typed);
+        ];
+        for line in lines {
+            let typed = typed(line);
             assert_eq!(
-                line,
-                "hoodwink attack \"it's a model.onnx\" --eps 2/255,8/255 --mean -1 --keep-softmax --out again"
+                typed.again,
+                "hoodwink attack \"it's a model.onnx\" x.npy --eps 2/255,8/255 --steps 40 --mean -1 --keep-softmax \
+                 --out again"
             );
-            assert_eq!(shlex::split(&line).unwrap()[2], "it's a model.onnx");
+            assert_eq!(shlex::split(&typed.again).unwrap()[2], "it's a model.onnx");
+            let expected = "model = \"it's a model.onnx\"\ndata = \"x.npy\"\neps = [\"2/255\", \"8/255\"]\nsteps = 40\n\
+                            mean = -1\nkeep-softmax = true\n";
+            assert_eq!(typed.options, expected.parse::<Table>().unwrap());
+
+            let command = command();
+            let words = arguments(command.find_subcommand("attack").unwrap(), &typed.options);
+            let words = words.unwrap();
+            let mut again = vec!["hoodwink".to_owned(), "attack".to_owned()];
+            again.extend(words.options);
+            again.extend(words.positional);
+            let again: Vec<&str> = again.iter().map(String::as_str).collect();
+            assert_eq!(self::typed(&again).options, typed.options);
+        }
+    }
+
+    #[test]
+    fn a_file_of_options_fills_in_what_was_not_typed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("options.toml");
+        let text = "model = 'a.onnx'\ndata = 'x.npy'\neps = [0.1, '8/255']\nsteps = 7\nmean = [-1.5, 2]\nquiet = true\n\
+                    keep-softmax = false\n";
+        fs::write(&path, text).unwrap();
+        let config = format!("--config={}", path.display());
+        let all = |line: &[&str]| {
+            let mut words: Vec<OsString> = ["hoodwink", "attack", &config].map(Into::into).into();
+            words.extend(line.iter().map(OsString::from));
+            with_config(&command(), words)
+        };
+        for (line, expected) in [
+            (
+                &[][..],
+                "hoodwink attack a.onnx x.npy --eps 0.1,8/255 --steps 7 --mean -1.5,2 --out again",
+            ),
+            (
+                &["b.onnx", "--steps", "9", "--eps=1/255"],
+                "hoodwink attack b.onnx x.npy --eps 1/255 --steps 9 --mean -1.5,2 --out again",
+            ),
+            (
+                &["b.onnx", "y.npy", "-q"],
+                "hoodwink attack b.onnx y.npy --eps 0.1,8/255 --steps 7 --mean -1.5,2 --out again",
+            ),
+        ] {
+            let words = all(line).unwrap();
+            let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
+            assert_eq!(typed(&words).again, expected);
+        }
+        for (text, says) in [
+            (
+                "stepps = 7",
+                "there is no option \"stepps\" (there are model, data, eps",
+            ),
+            ("config = 'b.toml'", "there is no option \"config\""),
+            ("quiet = 1", "quiet is true or false, not 1"),
+            ("eps = [[]]\nsteps = {}", "steps cannot be {}"),
+            ("eps", "options.toml"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let refusal = format!("{:#}", all(&[]).unwrap_err());
+            assert!(refusal.contains(says), "{refusal}");
+            assert!(refusal.contains("options.toml"), "{refusal}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(format!("{:#}", all(&[]).unwrap_err()).contains("options.toml"));
+        // Whatever is wrong with the line itself is for the parser to say.
+        for line in [
+            &["hoodwink", "attack", "--help"][..],
+            &["hoodwink"],
+            &["hoodwink", "attack", "--nonsense"],
+        ] {
+            let line: Vec<OsString> = line.iter().map(OsString::from).collect();
+            assert_eq!(with_config(&command(), line.clone()).unwrap(), line);
         }
     }
 }

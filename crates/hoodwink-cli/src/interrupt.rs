@@ -1,27 +1,25 @@
 //! Ctrl-C: asks long work to stop where nothing is lost.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
+use hoodwink::oracle::Halt;
 
 use crate::progress::complain;
 
-/// Set by the first Ctrl-C after this was first called; the second one ends the process.
-pub(crate) fn requested() -> Result<&'static AtomicBool> {
-    static REQUESTED: AtomicBool = AtomicBool::new(false);
+/// Asked to finish by the first Ctrl-C after this was first called; the second one ends the process.
+pub(crate) fn halt() -> Result<&'static Halt> {
+    static HALT: Halt = Halt::new();
     static LISTENING: OnceLock<Result<(), String>> = OnceLock::new();
     LISTENING
         .get_or_init(|| {
-            let listen = || interrupted(&REQUESTED);
+            let listen = || interrupted(&HALT);
             ctrlc::set_handler(listen).map_err(|error| error.to_string())
         })
         .clone()
         .map_err(anyhow::Error::msg)
         .context("cannot listen for Ctrl-C")?;
-    Ok(&REQUESTED)
+    Ok(&HALT)
 }
 
 /// Asks for an end; the second time, makes one. What is written to disk takes no harm from either.
@@ -29,9 +27,10 @@ pub(crate) fn requested() -> Result<&'static AtomicBool> {
     clippy::exit,
     reason = "the user is tired of waiting for the pictures in hand"
 )]
-fn interrupted(stop: &AtomicBool) {
-    if stop.swap(true, Ordering::Relaxed) {
+fn interrupted(halt: &Halt) {
+    if halt.is_asked() {
         std::process::exit(2);
     }
+    halt.finish();
     complain("stopping after the pictures in hand; Ctrl-C again stops at once");
 }

@@ -9,6 +9,7 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use command_line::Typed;
 
 /// Finds what fools a trained vision model, measures how much, and shows why.
 ///
@@ -29,8 +30,10 @@ enum Command {
     Grad(commands::grad::Args),
     Inspect(Box<commands::inspect::Args>),
     Man(commands::shell::ManArgs),
+    Merge(commands::merge::Args),
     Predict(Box<commands::predict::Args>),
     Report(commands::report::Args),
+    Rerun(commands::rerun::Args),
     Train(Box<commands::train::Args>),
 }
 
@@ -45,25 +48,7 @@ pub(crate) enum Status {
 }
 
 fn main() -> ExitCode {
-    let mut command = Cli::command();
-    let matches = command.get_matches_mut();
-    let again = matches
-        .subcommand()
-        .map(|(name, typed)| command_line::again(&command, name, typed))
-        .unwrap_or_default();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let result = match cli.command {
-        Command::Attack(args) => commands::attack::run(&args, &again),
-        Command::Completions(args) => commands::shell::completions(&args, command),
-        Command::Demo(args) => commands::demo::run(&args),
-        Command::Grad(args) => commands::grad::run(&args),
-        Command::Inspect(args) => commands::inspect::run(&args),
-        Command::Man(args) => commands::shell::man(&args, command),
-        Command::Predict(args) => commands::predict::run(&args),
-        Command::Report(args) => commands::report::run(&args),
-        Command::Train(args) => commands::train::run(&args),
-    };
-    match result {
+    match run() {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::GateFailed) => ExitCode::FAILURE,
         Ok(Status::Interrupted) => ExitCode::from(2),
@@ -72,6 +57,30 @@ fn main() -> ExitCode {
             progress::complain(&format!("error: {}", sentence(&error)));
             ExitCode::from(2)
         }
+    }
+}
+
+fn run() -> anyhow::Result<Status> {
+    let command = Cli::command();
+    let line = command_line::with_config(&command, std::env::args_os().collect())?;
+    let matches = command.clone().get_matches_from(line);
+    let typed = matches.subcommand().and_then(|(name, typed)| {
+        let command = command.find_subcommand(name)?;
+        Some(Typed::of(command, name, typed))
+    });
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
+        Command::Attack(args) => commands::attack::run(&args, &typed.unwrap_or_default()),
+        Command::Completions(args) => commands::shell::completions(&args, command),
+        Command::Demo(args) => commands::demo::run(&args),
+        Command::Grad(args) => commands::grad::run(&args),
+        Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Man(args) => commands::shell::man(&args, command),
+        Command::Merge(args) => commands::merge::run(&args),
+        Command::Predict(args) => commands::predict::run(&args),
+        Command::Report(args) => commands::report::run(&args),
+        Command::Rerun(args) => commands::rerun::run(&args),
+        Command::Train(args) => commands::train::run(&args),
     }
 }
 

@@ -1,9 +1,6 @@
 //! Attacks every sample of a data set and has the judge decide: one row for each sample, attack and eps.
 
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use crate::{
     Error, Result,
@@ -11,7 +8,7 @@ use crate::{
     data::{Dataset, Sample},
     judge::{judge, see, seen},
     oracle::{
-        Access, Handle, Scores, Spent,
+        Access, Halt, Handle, Scores, Spent,
         batcher::{Crew, Model, drive},
     },
     report::sign_map,
@@ -70,7 +67,7 @@ impl Evaluation {
         data: &Dataset,
         indices: impl Iterator<Item = usize> + Send,
         crew: Crew,
-        stop: &AtomicBool,
+        halt: &Halt,
         sink: impl FnMut(Attacked) -> Result<()>,
     ) -> Result<()> {
         self.check_access()?;
@@ -81,7 +78,7 @@ impl Evaluation {
             let evaluation = Arc::clone(self);
             Box::pin(async move { evaluation.attack(&sample?, &handle).await })
         };
-        drive(model, crew, samples, stop, task, sink)
+        drive(model, crew, samples, halt, task, sink)
     }
 
     /// Refuses attacks that need more than the threat model allows; [`Evaluation::run`] does so too.

@@ -11,6 +11,7 @@ use std::{
 };
 
 pub use company::Company;
+pub(crate) use company::QUESTIONS as PROBED_TOGETHER;
 use onnx_grad::{Dim, Graph, LoadOptions, Loss, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -219,7 +220,15 @@ impl Classifier {
         Ok(locked(&self.companies)?.clone())
     }
 
-    fn gradient_graph(&self, loss: Loss) -> Result<Arc<Graph>> {
+    /// From `pixels` to `logits`, preprocessing included; `None` where the file is run as it is.
+    pub(crate) fn forward_graph(&self) -> Option<&Graph> {
+        match &self.forward {
+            Forward::Graph(graph) => Some(graph),
+            Forward::File(_) => None,
+        }
+    }
+
+    pub(crate) fn gradient_graph(&self, loss: Loss) -> Result<Arc<Graph>> {
         let mut graphs = locked(&self.gradients)?;
         if let Some(graph) = graphs.get(&loss) {
             return Ok(Arc::clone(graph));

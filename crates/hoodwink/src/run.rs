@@ -1,16 +1,25 @@
 //! An evaluation into a run folder: what is computed is written at once, and what is written is not computed again.
 
+mod limits;
+mod memory;
+
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::AtomicBool},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Instant,
 };
+
+pub use limits::Limits;
+pub use memory::fitting;
 
 use crate::{
     Result,
     data::Dataset,
     evaluate::{Attacked, Evaluation},
-    oracle::batcher::{Crew, Model},
+    oracle::{
+        Halt,
+        batcher::{Crew, Model},
+    },
     results::{Row, RunFolder, SAMPLES_PER_PART, Timing},
 };
 
@@ -27,36 +36,45 @@ pub struct Progress {
     pub fooled: usize,
 }
 
-/// Attacks the samples whose parts `folder` lacks, and writes pictures and rows as they come.
+/// How a call of [`run`] ended. Whatever it was, what is in the folder stays, and the next call goes on from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Every sample is done.
+    Complete,
+    /// It was halted from outside.
+    Halted,
+    /// The time allowed was over.
+    OutOfTime,
+    /// The process held more memory than allowed: so many bytes.
+    OutOfMemory(u64),
+}
+
+/// Attacks the samples that `folder` lacks, and writes pictures and rows as they come.
 ///
-/// Answers whether the run is complete: it is not if `stop` was set. Everything written by then stays, and the next call
-/// goes on from there.
+/// A limit that is reached drops the samples in hand; `halt` may ask for either.
+#[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
 pub fn run(
     folder: &RunFolder,
     evaluation: &Arc<Evaluation>,
     model: &dyn Model,
     data: &Dataset,
     crew: Crew,
-    stop: &AtomicBool,
+    limits: Limits,
+    halt: &Halt,
     mut tell: impl FnMut(&Progress),
-) -> Result<bool> {
+) -> Result<Ended> {
     let begun = Instant::now();
-    let missing = folder.missing_parts();
-    let samples = data.len();
-    let range = |part: u64| {
-        let first = (part * SAMPLES_PER_PART) as usize;
-        first..samples.min(first + SAMPLES_PER_PART as usize)
-    };
-    let to_do: usize = missing.iter().map(|&part| range(part).len()).sum();
+    let mut parts = Parts::of(folder, evaluation.trials.len())?;
+    let missing = parts.missing();
+    let samples = folder.samples().count();
     let mut progress = Progress {
-        done: samples - to_do,
+        done: samples - missing.len(),
         samples,
         ..Progress::default()
     };
     let mut timing = folder.timing()?.unwrap_or_default();
     tell(&progress);
 
-    let mut unfinished: BTreeMap<u64, Vec<Row>> = BTreeMap::new();
     let sink = |attacked: Attacked| -> Result<()> {
         for (path, bytes) in &attacked.files {
             folder.write(path, bytes)?;
@@ -66,25 +84,16 @@ pub fn run(
             progress.attempted += usize::from(row.float.is_some());
             progress.fooled += usize::from(row.float.is_some_and(|verdict| verdict.success));
         }
+        parts.add(attacked.rows)?;
         progress.done += 1;
         tell(&progress);
-        let Some(first) = attacked.rows.first() else {
-            return Ok(());
-        };
-        let part = first.index / SAMPLES_PER_PART;
-        let trials = attacked.rows.len();
-        let rows = unfinished.entry(part).or_default();
-        rows.extend(attacked.rows);
-        if rows.len() == trials * range(part).len() {
-            // Stable: the rows of one sample stay in the order of the trials.
-            rows.sort_by_key(|row| row.index);
-            folder.write_part(part, rows)?;
-            unfinished.remove(&part);
-        }
         Ok(())
     };
-    let indices = missing.clone().into_iter().flat_map(range);
-    evaluation.run(model, data, indices, crew, stop, sink)?;
+    let indices = missing.into_iter().map(|sample| sample as usize);
+    let (done, reached) = limits::watch(limits, halt, || {
+        evaluation.run(model, data, indices, crew, halt, sink)
+    });
+    done?;
 
     timing = Timing {
         seconds: timing.seconds + begun.elapsed().as_secs_f64(),
@@ -93,5 +102,76 @@ pub fn run(
         ..timing
     };
     folder.write_timing(&timing)?;
-    Ok(folder.missing_parts().is_empty())
+    if !folder.missing_parts().is_empty() {
+        return Ok(reached.unwrap_or(Ended::Halted));
+    }
+    folder.clear_kept()?;
+    Ok(Ended::Complete)
+}
+
+/// The rows of parts that are not complete yet.
+struct Parts<'a> {
+    folder: &'a RunFolder,
+    /// Rows of each sample.
+    trials: usize,
+    /// By part, then by sample.
+    unfinished: BTreeMap<u64, BTreeMap<u64, Vec<Row>>>,
+}
+
+impl<'a> Parts<'a> {
+    /// With what an earlier call kept.
+    fn of(folder: &'a RunFolder, trials: usize) -> Result<Self> {
+        let mut parts = Self {
+            folder,
+            trials,
+            unfinished: BTreeMap::new(),
+        };
+        for rows in folder.kept()?.into_values() {
+            parts.insert(rows)?;
+        }
+        Ok(parts)
+    }
+
+    /// The samples that have no rows yet, in order.
+    fn missing(&self) -> Vec<u64> {
+        let done: BTreeSet<&u64> = self.unfinished.values().flat_map(BTreeMap::keys).collect();
+        let parts = self.folder.missing_parts().into_iter();
+        let samples = parts.flat_map(|part| self.folder.samples_of_part(part));
+        samples.filter(|sample| !done.contains(sample)).collect()
+    }
+
+    /// Keeps the rows of a sample, or writes its part if it was the last one.
+    fn add(&mut self, rows: Vec<Row>) -> Result<()> {
+        if self.is_last(&rows) {
+            return self.insert(rows);
+        }
+        self.folder.keep(&rows)?;
+        self.insert(rows)
+    }
+
+    /// Whether the part of these rows lacks no other sample.
+    fn is_last(&self, rows: &[Row]) -> bool {
+        let Some(first) = rows.first() else {
+            return false;
+        };
+        let part = first.index / SAMPLES_PER_PART;
+        let there = self.unfinished.get(&part).map_or(0, BTreeMap::len);
+        there + 1 == self.folder.samples_of_part(part).count()
+    }
+
+    fn insert(&mut self, rows: Vec<Row>) -> Result<()> {
+        // Rows of other settings cannot be here; of a disk that lost some, the sample is done again.
+        let Some(first) = rows.first().filter(|_| rows.len() == self.trials) else {
+            return Ok(());
+        };
+        let (part, sample) = (first.index / SAMPLES_PER_PART, first.index);
+        let is_last = self.is_last(&rows);
+        let of_part = self.unfinished.entry(part).or_default();
+        of_part.insert(sample, rows);
+        if is_last && let Some(complete) = self.unfinished.remove(&part) {
+            let rows: Vec<Row> = complete.into_values().flatten().collect();
+            self.folder.write_part(part, &rows)?;
+        }
+        Ok(())
+    }
 }

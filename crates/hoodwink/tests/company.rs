@@ -3,12 +3,7 @@
 
 mod assets;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::Path,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use hoodwink::{
     attacks::{self, AttackOptions},
@@ -18,7 +13,7 @@ use hoodwink::{
     image::Image,
     model::{Classifier, Company},
     oracle::{
-        Access, Loss, Objective, Seen, Spent,
+        Access, Halt, Loss, Objective, Seen, Spent,
         batcher::{Crew, Model as _, Worker},
     },
     preprocessing::Preprocessing,
@@ -26,7 +21,7 @@ use hoodwink::{
     results::{
         AttackRecord, DataRecord, ModelRecord, Run, RunFolder, Settings, ThreatRecord, table,
     },
-    run::run,
+    run::{Ended, Limits, run},
     threat::{Eps, Norm},
 };
 use onnx_grad::{DType, Dim, Graph, Lowering, Op, Reduction};
@@ -204,6 +199,7 @@ fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Crew) 
         schema: table::SCHEMA,
         hoodwink: env!("CARGO_PKG_VERSION").into(),
         engine: classifier.engine().version(),
+        partition: None,
         model: ModelRecord {
             path: model.into(),
             sha256: classifier.sha256().into(),
@@ -229,6 +225,7 @@ fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Crew) 
             recipe: pgd.recipe(),
         }],
         settings: Settings { seed: 7 },
+        options: toml::Table::new(),
     };
     let folder = RunFolder::create(path, &record).unwrap();
     let evaluation = Arc::new(Evaluation {
@@ -244,9 +241,18 @@ fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Crew) 
         trials: vec![Trial { eps, attack: pgd }],
         seed: 7,
     });
-    let stop = AtomicBool::new(false);
-    let whole = run(&folder, &evaluation, &classifier, data, crew, &stop, |_| {});
-    assert!(whole.unwrap(), "the run is whole");
+    let (limits, halt) = (Limits::default(), Halt::new());
+    let ended = run(
+        &folder,
+        &evaluation,
+        &classifier,
+        data,
+        crew,
+        limits,
+        &halt,
+        |_| {},
+    );
+    assert_eq!(ended.unwrap(), Ended::Complete);
     report::write(&folder).unwrap();
 }
 

@@ -1,7 +1,10 @@
-//! `cargo xtask bench peers`: how fast gradients are, beside PyTorch, in one run.
+//! `cargo xtask bench peers`: how fast gradients and attacks are, beside those of the peers, in one run.
+
+mod attacks;
 
 use std::{
     env,
+    ffi::OsString,
     fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader, Write as _},
@@ -130,25 +133,77 @@ impl Drop for Contender {
     }
 }
 
-/// Times everything and writes a dated table into `benches/results`; `only` keeps the networks whose title contains it,
-/// and prints instead.
-pub(crate) fn peers(only: Option<&str>) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let python = match env::var_os("BENCH_PYTHON") {
-        Some(path) => PathBuf::from(path),
-        None => {
-            let requirements = root.join("benches/requirements.txt");
-            python("bench-env", &["-r".as_ref(), requirements.as_os_str()])?
-        }
-    };
-    let library = match env::var_os("ORT_DYLIB_PATH") {
-        Some(path) => path,
-        None => library_of(&python)?.into_os_string(),
-    };
-    let assets = PathBuf::from(
-        env::var_os("HOODWINK_ASSETS")
-            .context("HOODWINK_ASSETS must name the folder of models and pictures")?,
-    );
+/// What the contenders run with, and on.
+struct Setup {
+    root: PathBuf,
+    target: PathBuf,
+    python: PathBuf,
+    /// ONNX Runtime.
+    library: OsString,
+    assets: PathBuf,
+}
+
+impl Setup {
+    /// Makes a Python environment with the peers, unless `BENCH_PYTHON` names one.
+    fn new() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let python = match env::var_os("BENCH_PYTHON") {
+            Some(path) => PathBuf::from(path),
+            None => {
+                let requirements = root.join("benches/requirements.txt");
+                python("bench-env", &["-r".as_ref(), requirements.as_os_str()])?
+            }
+        };
+        let library = match env::var_os("ORT_DYLIB_PATH") {
+            Some(path) => path,
+            None => library_of(&python)?.into_os_string(),
+        };
+        let assets = env::var_os("HOODWINK_ASSETS")
+            .context("HOODWINK_ASSETS must name the folder of models and pictures")?;
+        let target =
+            env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        Ok(Self {
+            root,
+            target,
+            python,
+            library,
+            assets: PathBuf::from(assets),
+        })
+    }
+
+    /// Writes a dated page into `benches/results`.
+    fn write(&self, name: &str, page: &str) -> Result<()> {
+        let date = Command::new(&self.python)
+            .args(["-c", "import datetime; print(datetime.date.today())"])
+            .output()?;
+        let name = format!("{}-{name}.md", String::from_utf8(date.stdout)?.trim());
+        let path = self.root.join("benches/results").join(name);
+        fs::write(&path, page).with_context(|| path.display().to_string())
+    }
+}
+
+/// Times everything and writes dated tables into `benches/results`.
+pub(crate) fn peers() -> Result<()> {
+    gradients(None)?;
+    attacks()
+}
+
+/// Times whole attacks and writes a dated table.
+pub(crate) fn attacks() -> Result<()> {
+    let setup = Setup::new()?;
+    setup.write("attacks", &attacks::page(&setup)?)
+}
+
+/// Times gradients and writes a dated table; `only` keeps the networks whose title contains it, and prints instead.
+pub(crate) fn gradients(only: Option<&str>) -> Result<()> {
+    let setup = Setup::new()?;
+    let Setup {
+        root,
+        target,
+        python,
+        library,
+        assets,
+    } = &setup;
     let example = [
         "build",
         "--release",
@@ -157,11 +212,10 @@ pub(crate) fn peers(only: Option<&str>) -> Result<()> {
         "gradient_speed",
     ];
     cargo(&example, &[])?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let ours = target.join("release/examples/gradient_speed");
     let theirs = root.join("benches/peers.py");
     let exports = target.join("bench-models");
-    run(Command::new(&python)
+    run(Command::new(python)
         .arg(&theirs)
         .arg("export")
         .arg(&exports))?;
@@ -177,7 +231,7 @@ pub(crate) fn peers(only: Option<&str>) -> Result<()> {
         .iter()
         .filter(|network| only.is_none_or(|part| network.title.contains(part)))
     {
-        let mut serve = Command::new(&python);
+        let mut serve = Command::new(python);
         serve.arg(&theirs).arg("serve").arg(network.source);
         serve.args([network.batch.to_string(), THREADS.to_string()]);
         if network.source.contains('/') {
@@ -186,7 +240,7 @@ pub(crate) fn peers(only: Option<&str>) -> Result<()> {
         let mut engines = Command::new(&ours);
         engines
             .arg(file(network.source))
-            .env("ORT_DYLIB_PATH", &library);
+            .env("ORT_DYLIB_PATH", library);
         engines
             .args([network.batch.to_string(), THREADS.to_string()])
             .args(ENGINES);
@@ -201,7 +255,7 @@ pub(crate) fn peers(only: Option<&str>) -> Result<()> {
     table.push_str(COLD_HEAD);
     for (title, source, wanted) in COLD {
         for engine in ENGINES {
-            let line = cold(&ours, &file(source), title, engine, wanted, &library)?;
+            let line = cold(&ours, &file(source), title, engine, wanted, library)?;
             say(&line);
             table.push_str(&line);
         }
@@ -209,12 +263,7 @@ pub(crate) fn peers(only: Option<&str>) -> Result<()> {
     if only.is_some() {
         return Ok(());
     }
-    let date = Command::new(&python)
-        .args(["-c", "import datetime; print(datetime.date.today())"])
-        .output()?;
-    let name = format!("{}-gradients.md", String::from_utf8(date.stdout)?.trim());
-    let page = root.join("benches/results").join(name);
-    fs::write(&page, table).with_context(|| page.display().to_string())
+    setup.write("gradients", &table)
 }
 
 const HEAD: &str = "\

@@ -25,7 +25,7 @@ cargo xtask test   formatting, lints, docs, all tests on both engines; installs 
 cargo xtask check  the same without the tests
 cargo xtask goldens [NETWORK ...]   gradients of PyTorch's exports beside PyTorch's own: docs/gradients.md; installs PyTorch into target/torch-env, some 8 GB
 cargo xtask node-tests   ONNX's own tests of operators, with gradients: docs/node-tests.md
-cargo xtask bench peers [NETWORK]   speed of gradients beside PyTorch: benches/results; installs PyTorch into target/bench-env
+cargo xtask bench peers [attacks | gradients [NETWORK]]   speed beside PyTorch, torchattacks and Foolbox: benches/results; installs them into target/bench-env
 cargo xtask measure lint   which planted mistakes are found: docs/lint.md
 cargo xtask measure [MODEL]   robust accuracies of published models beside reference figures: docs/measured.md
 ";
@@ -42,8 +42,10 @@ fn main() -> ExitCode {
         ["measure"] => measure::measure(None),
         ["measure", "lint"] => planted::measure(),
         ["measure", only] => measure::measure(Some(only)),
-        ["bench", "peers"] => bench::peers(None),
-        ["bench", "peers", only] => bench::peers(Some(only)),
+        ["bench", "peers"] => bench::peers(),
+        ["bench", "peers", "attacks"] => bench::attacks(),
+        ["bench", "peers", "gradients"] => bench::gradients(None),
+        ["bench", "peers", "gradients", only] => bench::gradients(Some(only)),
         _ => {
             say(USAGE);
             return ExitCode::from(2);

@@ -41,25 +41,25 @@ pub(crate) fn graph(bytes: &mut Unstructured) -> Result<(Graph, ValueId)> {
 /// Numbers without two alike, so that no two values tie by chance, and further from 0 than a step goes: many kinks
 /// there at once would look smooth.
 pub(crate) fn values(bytes: &mut Unstructured, shape: &[usize]) -> Result<Tensor> {
-    drawn(bytes, shape, 0.0)
-}
-
-/// Constants, none like one of [`values`] for the same reason.
-fn constants(bytes: &mut Unstructured, shape: &[usize]) -> Result<Tensor> {
-    drawn(bytes, shape, 0.4)
-}
-
-/// Numbers whose small parts begin somewhere from 0 to 1.
-fn drawn(bytes: &mut Unstructured, shape: &[usize], begin: f32) -> Result<Tensor> {
     let count: usize = shape.iter().product();
     let mut values = Vec::with_capacity(count);
     for at in 0..count {
         let coarse: i8 = bytes.arbitrary()?;
-        let fine = (begin + at as f32 * 0.618_034).fract() - 0.5;
+        let fine = (at as f32 * 0.618_034).fract() - 0.5;
         let value = f32::from(coarse) / 64.0 + 0.007 * fine;
         values.push(value + 0.05_f32.copysign(value));
     }
     Ok(Tensor::f32(shape, values).expect("as many values as the shape has"))
+}
+
+/// Numbers for a picture, none of which is that of a constant made of the same bytes: where `x > constant` is a tie at every
+/// pixel, one side looks as smooth as the other.
+pub(crate) fn picture(bytes: &mut Unstructured, shape: &[usize]) -> Result<Tensor> {
+    let values = values(bytes, shape)?;
+    let scaled: Vec<f32> = (values.as_f32().unwrap_or_default().iter())
+        .map(|value| 1.25 * value)
+        .collect();
+    Ok(Tensor::f32(shape, scaled).expect("as many values as the shape has"))
 }
 
 /// The shape with the batch filled in.
@@ -128,7 +128,7 @@ fn operator(
             } else {
                 [out, fixed(1) / groups]
             };
-            let weight = constants(bytes, &[&lead[..], &kernel].concat())?;
+            let weight = values(bytes, &[&lead[..], &kernel].concat())?;
             let weight = graph.named_constant("weight", weight);
             let convolution = Convolution {
                 strides: windows(bytes, spatial, 1..=2)?,
@@ -188,7 +188,7 @@ fn operator(
             (bytes.choose(&ops)?.clone(), vec![x])
         }
         10 => {
-            let scale = constants(bytes, &[fixed(rank.max(1) - 1)])?;
+            let scale = values(bytes, &[fixed(rank.max(1) - 1)])?;
             let scale = graph.constant(scale);
             (
                 Op::LayerNormalization { axis, epsilon: 0.1 },
@@ -292,7 +292,7 @@ fn other(
             _ => 1,
         });
     }
-    let tensor = constants(bytes, &shape)?;
+    let tensor = values(bytes, &shape)?;
     Ok(graph.named_constant("constant", tensor))
 }
 

@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn check(bytes: &mut Unstructured) -> Result<()> {
     let (graph, last) = generate::graph(bytes)?;
-    let x = generate::values(bytes, &generate::sides(graph.shape(graph.inputs()[0])))?;
+    let x = generate::picture(bytes, &generate::sides(graph.shape(graph.inputs()[0])))?;
     let direction = generate::values(bytes, x.shape())?;
     let cotangent = generate::values(bytes, &generate::sides(graph.shape(last)))?;
     let Some((analytic, slopes)) = slopes(&graph, last, &x, &direction, &cotangent) else {

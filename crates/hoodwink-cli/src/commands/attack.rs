@@ -1,41 +1,34 @@
 //! `hoodwink attack`: attacks a model on a data set, into a run folder.
 
+mod plan;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     io::Write as _,
     path::PathBuf,
-    sync::Arc,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
-use clap::Parser;
+use anyhow::Result;
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use hoodwink::{
-    attacks::{self, ATTACKS, AttackOptions, Entry, LossName, StepRule},
-    data::Dataset,
-    evaluate::{Evaluation, Threat, Trial},
-    lint,
-    model::{Classifier, Company},
-    oracle::{Access, Spent},
+    attacks::{ATTACKS, Entry, LossName, StepRule},
+    data::Partition,
+    oracle::Access,
     report,
-    results::{
-        AttackRecord, DataRecord, ModelRecord, Run, RunFolder, Settings, Summary, ThreatRecord,
-        table::SCHEMA, text,
-    },
-    run::run as run_into,
+    results::{RunFolder, Summary},
+    run::{Ended, Limits},
     threat::{Eps, Norm, TargetChoice},
 };
 
-use super::{Format, warning};
+pub(crate) use plan::Plan;
+
+use super::Format;
 use crate::{
     Status,
-    args::{self, CrewArgs, DataArgs, ModelArgs, Prepared},
-    interrupt,
-    progress::{Progress, complain},
+    args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs},
+    command_line::Typed,
+    progress::complain,
 };
-
-/// Pictures that the model is asked about before a run, to find gross mistakes; `hoodwink inspect` takes more.
-const LINTED_PICTURES: usize = 48;
 
 /// Attack a model on a data set, and write a run folder with its report.
 ///
@@ -56,6 +49,13 @@ const LINTED_PICTURES: usize = 48;
   Make the model see what it finds least likely:
     hoodwink attack cifar.onnx x.npy --labels y.npy --eps 8/255 \\
       --target least-likely --loss two-term --steps 100 --out runs/targeted
+
+  A third of the pictures on each of three machines, put together afterwards:
+    hoodwink attack cifar.onnx x.npy --labels y.npy --eps 8/255 --partition 1/3 --out runs/1
+    hoodwink merge runs/1 runs/2 runs/3 --out runs/all
+
+  Options from a file: model = 'cifar.onnx', eps = ['2/255', '8/255'] and so on:
+    hoodwink attack --config experiment.toml --out runs/a
 
 With --format json one object is printed: model, data, threat, and under attacks one entry for each attack at each eps.")]
 pub(crate) struct Args {
@@ -115,8 +115,20 @@ pub(crate) struct Args {
     /// Most gradients for each picture and attack
     #[arg(long, value_name = "N", help_heading = "Threat")]
     max_gradients: Option<u64>,
-    /// Do not look for wrong preprocessing and labels first
-    #[arg(long)]
+    /// Attack only one part of the pictures, such as 3/8 for the third of eight; `hoodwink merge` puts all together
+    #[arg(long, value_name = "K/N", help_heading = "Run")]
+    partition: Option<Partition>,
+    /// Stop after so many seconds; the same command goes on
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Run")]
+    max_seconds: Option<Duration>,
+    /// Most memory for the whole process, such as 2GiB: so many pictures at once as fit, and a stop where it is not enough
+    #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Run")]
+    max_memory: Option<u64>,
+    /// Print what run.toml would say, and do nothing
+    #[arg(long, help_heading = "Run")]
+    show_settings: bool,
+    /// Do not read all pictures first, nor look for wrong preprocessing and labels
+    #[arg(long, help_heading = "Run")]
     no_lint: bool,
     /// Seed of all randomness
     #[arg(long, default_value_t = 0)]
@@ -128,202 +140,106 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
     crew: CrewArgs,
 }
 
-/// `again` is the command line that repeats the run.
-pub(crate) fn run(args: &Args, again: &str) -> Result<Status> {
-    let Some(folder) = attack(args, again)? else {
-        complain(&format!(
-            "stopped; the same command takes {} up again",
-            args.out.display()
-        ));
-        return Ok(Status::Interrupted);
+/// `typed` is what was typed for it.
+pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
+    let limits = args.limits();
+    let plan = Plan::new(args, typed)?;
+    if args.show_settings {
+        write!(std::io::stdout(), "{}", toml::to_string(plan.record())?)?;
+        return Ok(Status::Done);
+    }
+    let (folder, ended) = plan.run(args, limits)?;
+    let out = args.out.display();
+    let (done, all) = (
+        folder.samples().count() as u64 - folder.missing_samples(),
+        folder.samples().count(),
+    );
+    let status = match ended {
+        Ended::Complete => Status::Done,
+        Ended::Halted => {
+            complain(&format!("stopped; the same command takes {out} up again"));
+            return Ok(Status::Interrupted);
+        }
+        Ended::OutOfTime => {
+            complain(&format!(
+                "the time is over after {done} of {all} pictures; the same command takes {out} up again"
+            ));
+            Status::Interrupted
+        }
+        Ended::OutOfMemory(bytes) => {
+            complain(&format!(
+                "{} MiB of memory are more than allowed; {done} of {all} pictures are done, and the same command with fewer \
+                 --threads or a smaller --batch takes {out} up again",
+                bytes >> 20
+            ));
+            Status::Interrupted
+        }
     };
-    let report = report::write(&folder)?;
-    let summary = Summary::of(folder.run(), &folder.rows()?, folder.timing()?.as_ref());
-    let mut out = std::io::stdout().lock();
-    match args.format {
-        Format::Json => {
-            serde_json::to_writer(&mut out, &summary)?;
-            writeln!(out)?;
-        }
-        Format::Table => {
-            write!(out, "{}", text::plain(&summary))?;
-            writeln!(out, "report: {}", report.display())?;
-        }
-    }
-    Ok(Status::Done)
-}
-
-/// Attacks into the run folder; `None` if Ctrl-C came before the end.
-pub(crate) fn attack(args: &Args, again: &str) -> Result<Option<RunFolder>> {
-    let prepared = args.model.resolve()?;
-    let model = args.model.open(&prepared, args.access)?;
-    let trials = args.trials(model.classes())?;
-    let recipes = recipes(&args.attack, &trials);
-    let data = args.data.open(&prepared, &model)?;
-    data.labels()?;
-    for notice in model.notices().iter().chain(data.notices()) {
-        complain(&format!("note: {notice}"));
-    }
-    if !args.no_lint {
-        let depth = lint::Depth {
-            pictures: LINTED_PICTURES,
-            always_search: false,
-            threads: args.crew.resolve().threads,
-        };
-        for finding in args.model.lint(&prepared, &model, &data, depth)? {
-            complain(&warning(&finding));
-        }
-    }
-    let class_names = prepared.class_names(&model, &data)?;
-    let record = args.record(&prepared, &model, &data, class_names, recipes)?;
-    let evaluation = Arc::new(Evaluation {
-        threat: Threat {
-            norm: args.norm,
-            target: args.target,
-            access: args.access,
-            budget: Spent {
-                queries: args.max_queries.unwrap_or(u64::MAX),
-                gradients: args.max_gradients.unwrap_or(u64::MAX),
-            },
-        },
-        trials,
-        seed: args.seed,
-    });
-    evaluation.check_access()?;
-    let folder = RunFolder::create(&args.out, &record)?;
-    folder.write_command(again)?;
-
-    let stop = interrupt::requested()?;
-    let mut progress = Progress::new("attacking", args.crew.quiet);
-    let complete = run_into(
-        &folder,
-        &evaluation,
-        &model,
-        &data,
-        args.crew.resolve(),
-        stop,
-        |so_far| {
-            let mut success = String::new();
-            if so_far.attempted > 0 {
-                let share = 100.0 * so_far.fooled as f64 / so_far.attempted as f64;
-                // Writing to a string cannot fail.
-                let _ = write!(success, "fooled {share:.1}%");
-            }
-            progress.show(so_far.done, so_far.samples, &success);
-        },
-    )?;
-    progress.finish();
-    if !model.runs_as_it_is()
-        && model
-            .companies()?
-            .values()
-            .any(|&company| company == Company::Alone)
-    {
-        complain(
-            "note: what the engine answers about a picture depends on the others in the batch, so each was asked about \
-             alone; another --engine may be faster",
-        );
-    }
-    Ok(complete.then_some(folder))
+    args.print(&folder)?;
+    Ok(status)
 }
 
 impl Args {
-    /// Every attack at every eps, in order.
-    fn trials(&self, classes: usize) -> Result<Vec<Trial>> {
-        refuse_twice("attack", &self.attack)?;
-        refuse_twice("eps", &self.eps)?;
-        // A difference of 1 turns black into white.
-        if let Some(eps) = self
-            .eps
-            .iter()
-            .find(|eps| self.norm == Norm::Linf && eps.value() > 1.0)
-        {
-            bail!(
-                "eps {eps} allows any picture at all: pixels are from 0 to 1; did you mean {eps}/255?"
-            );
-        }
-        if let Some(TargetChoice::Class(class)) = self.target
-            && class >= classes
-        {
-            bail!(
-                "--target {class}: the model has {classes} classes, 0 to {}",
-                classes - 1
-            );
-        }
-        let entries = self.attack.iter().map(|name| attacks::find(name));
-        let entries = entries.collect::<hoodwink::Result<Vec<_>>>()?;
-        let mut by_attack: Vec<Vec<Trial>> = entries.iter().map(|_| Vec::new()).collect();
-        for eps in &self.eps {
-            let options = AttackOptions {
-                steps: self.steps,
-                step_size: self.step_size.as_ref().map(Eps::value),
-                restarts: self.restarts,
-                random_start: self.random_start,
-                loss: self.loss,
-                rule: self.step_rule,
-                momentum: self.momentum,
-                tries: self.tries,
-                ..AttackOptions::new(self.norm, eps.value(), self.target.is_some(), classes)
-            };
-            let built = attacks::build_all(&entries, &options)?;
-            for (trials, attack) in by_attack.iter_mut().zip(built) {
-                trials.push(Trial {
-                    eps: eps.clone(),
-                    attack,
-                });
-            }
-        }
-        Ok(by_attack.into_iter().flatten().collect())
+    /// From words as they are typed after `hoodwink`.
+    pub(crate) fn parse_words(words: impl IntoIterator<Item = String>) -> Result<(Self, Typed)> {
+        let command = Self::command();
+        let matches: ArgMatches = command.clone().try_get_matches_from(words)?;
+        let typed = Typed::of(&command, "attack", &matches);
+        Ok((Self::from_arg_matches(&matches)?, typed))
     }
 
-    fn record(
-        &self,
-        prepared: &Prepared,
-        model: &Classifier,
-        data: &Dataset,
-        class_names: Vec<String>,
-        attacks: Vec<AttackRecord>,
-    ) -> Result<Run> {
-        let budget = [
-            ("queries", self.max_queries),
-            ("gradients", self.max_gradients),
-        ];
-        Ok(Run {
-            schema: SCHEMA,
-            hoodwink: env!("CARGO_PKG_VERSION").to_owned(),
-            engine: model.engine().version(),
-            model: ModelRecord {
-                path: args::text(&self.model.model),
-                sha256: model.sha256().to_owned(),
-                input: model.input(),
-                classes: model.classes(),
-                preprocessing: prepared.record(model),
-            },
-            data: DataRecord {
-                path: args::text(&self.data.data),
-                digest: data.digest()?,
-                samples: data.len(),
-                class_names,
-            },
-            threat: ThreatRecord {
-                norm: self.norm.to_string(),
-                eps: self.eps.iter().map(Eps::to_string).collect(),
-                goal: self.target.map_or_else(
-                    || "untargeted".to_owned(),
-                    |target| format!("targeted: {target}"),
-                ),
-                access: self.access.word().to_owned(),
-                budget: budget
-                    .into_iter()
-                    .filter_map(|(name, limit)| Some((name.to_owned(), limit?)))
-                    .collect::<BTreeMap<_, _>>(),
-            },
-            attacks,
-            settings: Settings { seed: self.seed },
-        })
+    /// What may be taken from now on.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            // A time that no clock reaches is none.
+            deadline: self
+                .max_seconds
+                .and_then(|most| Instant::now().checked_add(most)),
+            memory: self.max_memory,
+        }
+    }
+
+    /// Writes the report and prints the figures.
+    fn print(&self, folder: &RunFolder) -> Result<()> {
+        let report = report::write(folder)?;
+        let summary = Summary::of(folder.run(), &folder.rows()?, folder.timing()?.as_ref());
+        super::print_summary(&summary, &report, self.format)
+    }
+}
+
+/// A number of seconds.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0);
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "a time is a number of seconds above 0".to_owned())
+}
+
+/// A number of bytes: `500000000`, `500MB`, `0.5GiB`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: f64 = match &text[digits.len()..].to_ascii_lowercase()[..] {
+        "" | "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => f64::from(1 << 20),
+        "g" | "gib" => f64::from(1 << 30),
+        _ => 0.0,
+    };
+    let bytes = digits
+        .trim()
+        .parse()
+        .map_or(0.0, |number: f64| number * unit);
+    match bytes >= 1.0 && bytes < u64::MAX as f64 {
+        true => Ok(bytes as u64),
+        false => Err("an amount of memory is written 500MB or 2GiB".to_owned()),
     }
 }
 
@@ -345,31 +261,27 @@ fn long_list() -> String {
     format!("Attacks, in order, parted by commas:{lines}\n")
 }
 
-fn refuse_twice(what: &str, all: &[impl ToString]) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    match all
-        .iter()
-        .map(ToString::to_string)
-        .find(|one| !seen.insert(one.clone()))
-    {
-        None => Ok(()),
-        Some(twice) => bail!("{what} {twice} is named twice"),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// The recipe of each attack; where it differs between radii, all of them.
-fn recipes(names: &[String], trials: &[Trial]) -> Vec<AttackRecord> {
-    let of = |name: &String| {
-        let mut recipes: Vec<String> = trials
-            .iter()
-            .filter(|trial| trial.attack.name() == name)
-            .map(|trial| trial.attack.recipe())
-            .collect();
-        recipes.dedup();
-        AttackRecord {
-            name: name.clone(),
-            recipe: recipes.join("; "),
+    #[test]
+    fn amounts_are_read_with_their_units() {
+        for (text, expected) in [
+            ("500000000", 500_000_000),
+            ("500MB", 500_000_000),
+            ("0.5GiB", 1 << 29),
+            ("64m", 64 << 20),
+            ("2 kib", 2048),
+        ] {
+            assert_eq!(bytes(text), Ok(expected), "{text}");
         }
-    };
-    names.iter().map(of).collect()
+        for text in ["", "GiB", "-1", "0", "2TB", "nan", "inf", "1e400"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["", "0", "-1", "nan", "inf", "a"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
 }

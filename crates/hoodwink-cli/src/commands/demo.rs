@@ -12,11 +12,12 @@ use hoodwink::{
     data::scenes::CLASSES,
     report,
     results::{Outcome, Row, RunFolder, Seen, Summary},
+    run::Ended,
     stats::Interval,
 };
 
-use super::attack;
-use crate::{Status, args::text, command_line::quoted, progress::complain};
+use super::attack::{self, Plan};
+use crate::{Status, args::text, progress::complain};
 
 /// The models, trained by `hoodwink train` as `demo/README.md` of this crate says.
 const MODELS: [(&str, &[u8]); 2] = [
@@ -107,13 +108,13 @@ fn attack_model(args: &Args, name: &str, model: &[u8]) -> Result<Option<RunFolde
         // The same figures everywhere, whether or not another engine is installed.
         "--engine=rten".to_owned(),
     ];
-    let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
-    let again = format!("hoodwink {} --out again", words.join(" "));
     let mut command = command.to_vec();
     command.push(format!("--out={}", text(&args.out.join(name))));
     command.extend(args.threads.map(|threads| format!("--threads={threads}")));
     command.extend(args.quiet.then(|| "--quiet".to_owned()));
-    attack::attack(&attack::Args::try_parse_from(command)?, &again)
+    let (args, typed) = attack::Args::parse_words(command)?;
+    let (folder, ended) = Plan::new(&args, &typed)?.run(&args, args.limits())?;
+    Ok((ended == Ended::Complete).then_some(folder))
 }
 
 /// What happened, for the terminal.

@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::{Format, warning};
 use crate::{
     Status,
-    args::{DataArgs, ModelArgs, Prepared, text},
+    args::{ConfigArgs, DataArgs, ModelArgs, Prepared, text},
     progress::complain,
 };
 
@@ -77,6 +77,8 @@ pub(crate) struct Args {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// What is printed as JSON.

@@ -4,13 +4,22 @@ pub(crate) mod attack;
 pub(crate) mod demo;
 pub(crate) mod grad;
 pub(crate) mod inspect;
+pub(crate) mod merge;
 pub(crate) mod predict;
 pub(crate) mod report;
+pub(crate) mod rerun;
 pub(crate) mod shell;
 pub(crate) mod train;
 
+use std::{io::Write as _, path::Path};
+
+use anyhow::Result;
 use clap::ValueEnum;
-use hoodwink::{lint::Finding, stats::Interval};
+use hoodwink::{
+    lint::Finding,
+    results::{Summary, text},
+    stats::Interval,
+};
 
 use crate::progress::complain;
 
@@ -21,6 +30,22 @@ pub(crate) enum Format {
     Table,
     /// One object
     Json,
+}
+
+/// The figures of a run on stdout.
+fn print_summary(summary: &Summary, report: &Path, format: Format) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match format {
+        Format::Json => {
+            serde_json::to_writer(&mut out, summary)?;
+            writeln!(out)?;
+        }
+        Format::Table => {
+            write!(out, "{}", text::plain(summary))?;
+            writeln!(out, "report: {}", report.display())?;
+        }
+    }
+    Ok(())
 }
 
 /// A finding as a warning.

@@ -1,13 +1,13 @@
 //! `hoodwink predict`: what a model says about pictures.
 
-use std::{io::Write as _, sync::atomic::AtomicBool};
+use std::io::Write as _;
 
 use anyhow::Result;
 use clap::Parser;
 use hoodwink::{
     data::{Sample, short_name},
     model::Classifier,
-    oracle::{Access, Scores as _, argmax, batcher::drive, confidence},
+    oracle::{Access, Halt, Scores as _, argmax, batcher::drive, confidence},
     stats::{CONFIDENCE, Interval, clopper_pearson},
 };
 use serde::Serialize;
@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{Format, warn_of_guessing};
 use crate::{
     Status,
-    args::{CrewArgs, DataArgs, ModelArgs, text},
+    args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs, text},
     progress::{Progress, complain},
 };
 
@@ -45,6 +45,8 @@ pub(crate) struct Args {
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(flatten)]
     crew: CrewArgs,
 }
@@ -141,7 +143,7 @@ fn predict(
         model,
         args.crew.resolve(),
         (0..data.len()).map(|index| data.get(index)),
-        &AtomicBool::new(false),
+        &Halt::new(),
         |sample: hoodwink::Result<Sample>, handle| {
             Box::pin(async move {
                 let sample = sample?;

@@ -4,7 +4,6 @@ use std::{
     fs,
     io::Write as _,
     path::{Path, PathBuf},
-    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -23,7 +22,7 @@ use hoodwink::{
 
 use crate::{
     Status,
-    args::{CrewArgs, DataArgs, EngineArg, text},
+    args::{ConfigArgs, CrewArgs, DataArgs, EngineArg, text},
     interrupt,
     progress::{Progress, complain},
 };
@@ -144,6 +143,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
     engine: EngineArg,
     #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
     crew: CrewArgs,
 }
 
@@ -183,7 +184,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         every: CHECKPOINT_INTERVAL,
     };
 
-    let stop = interrupt::requested()?;
+    let halt = interrupt::halt()?;
     let mut progress = Progress::new("training", args.crew.quiet);
     let trained = train::train(
         &settings,
@@ -209,7 +210,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
                     }
                 }
             }
-            match stop.load(Ordering::Relaxed) {
+            match halt.is_asked() {
                 true => Err(Error::Stopped),
                 false => Ok(()),
             }

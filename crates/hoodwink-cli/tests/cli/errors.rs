@@ -172,7 +172,9 @@ fn without_arguments_there_is_help() {
             .unwrap()
             .contains("Usage: hoodwink <COMMAND>")
     );
-    for command in ["attack", "grad", "inspect", "predict", "report", "train"] {
+    for command in [
+        "attack", "grad", "inspect", "merge", "predict", "report", "rerun", "train",
+    ] {
         let output = hoodwink(&[command, "--help"]);
         assert_eq!(output.status.code(), Some(0), "{command}");
         let help = String::from_utf8(output.stdout).unwrap();

@@ -8,5 +8,6 @@ mod inspect;
 mod opaque;
 mod predict;
 mod resume;
+mod runs;
 mod setup;
 mod shell;

@@ -64,6 +64,40 @@ fn a_killed_run_ends_with_the_bytes_of_an_undisturbed_one() {
     assert_same_files(&killed, &undisturbed);
 }
 
+/// Killed again and again, at moments that no two runs of this test share.
+#[test]
+fn a_run_killed_at_random_moments_ends_with_the_bytes_of_an_undisturbed_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let (killed, undisturbed) = (
+        parent.path().join("killed"),
+        parent.path().join("undisturbed"),
+    );
+    let options = ["--attack", "fgsm,pgd", "--steps", "20", "--eps", "0.05,0.1"];
+    let args = attack_mnist(200, &killed, &options);
+    let args = [&borrowed(&args)[..], &["--no-lint", "--threads=2"]].concat();
+    let (mut kills, mut delay) = (0, Duration::from_millis(20));
+    loop {
+        let mut child = command(&args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(delay);
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        // Longer than the last time, so that there is an end on any machine.
+        delay = delay.mul_f64(1.15);
+    }
+    assert!(kills >= 3, "it was killed {kills} times only");
+    succeed(&args);
+    succeed(&borrowed(&attack_mnist(200, &undisturbed, &options)));
+    assert_same_files(&killed, &undisturbed);
+}
+
 #[test]
 fn an_interrupted_run_says_how_to_go_on() {
     let parent = tempfile::tempdir().unwrap();

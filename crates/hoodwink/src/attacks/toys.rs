@@ -1,6 +1,6 @@
 //! Small models whose gradients are written down by hand, and how to attack them.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,7 +10,7 @@ use crate::{
     Result,
     image::Image,
     oracle::{
-        Loss, Objective, Seen, Spent, argmax,
+        Halt, Loss, Objective, Seen, Spent, argmax,
         batcher::{Crew, Model, Worker, drive},
         confidence,
     },
@@ -336,7 +336,7 @@ pub(crate) fn try_run(
         toy,
         setup.crew,
         jobs.iter().cloned().enumerate(),
-        &AtomicBool::new(false),
+        &Halt::new(),
         |(index, job), handle| {
             let attack = Arc::clone(&attack);
             Box::pin(async move {

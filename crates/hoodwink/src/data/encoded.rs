@@ -127,6 +127,10 @@ impl Rows for Shards {
         let entry = &self.pictures[row];
         read_part(&self.archives[entry.archive], entry.offset, entry.length)
     }
+
+    fn is_encoded(&self) -> bool {
+        true
+    }
 }
 
 /// A table of encoded pictures in Parquet files, as Hugging Face keeps image data sets: a column `image` (or `img`) of
@@ -364,5 +368,9 @@ impl Rows for Tables {
             DataType::LargeBinary => Ok(bytes.as_binary::<i64>().value(row).to_vec()),
             other => Err(refused(&format!("its pictures are of type {other}"))),
         }
+    }
+
+    fn is_encoded(&self) -> bool {
+        true
     }
 }

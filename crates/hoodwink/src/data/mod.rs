@@ -4,6 +4,7 @@
 //! lies in files is decoded when it is asked for, so memory does not grow with the data.
 
 mod arrays;
+mod check;
 mod class_names;
 mod encoded;
 mod folder;

@@ -4,12 +4,15 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// One of `count` shards of a data set, written `3/8`: the third of eight.
 ///
 /// The shards are contiguous, cover every sample exactly once, and differ in size by one at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Partition {
     /// From 1 to `count`.
     number: usize,
@@ -17,6 +20,16 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// Which one, from 1 to [`Self::count`].
+    pub fn number(self) -> usize {
+        self.number
+    }
+
+    /// How many there are.
+    pub fn count(self) -> usize {
+        self.count
+    }
+
     /// The indices of this shard of `len` samples; empty if there are more shards than samples.
     pub fn range(self, len: usize) -> Range<usize> {
         let start = |number| (len as u128 * number as u128 / self.count as u128) as usize;
@@ -40,6 +53,20 @@ impl FromStr for Partition {
                     "{text:?} is not a partition: write 3/8 for the third of eight"
                 ))
             })
+    }
+}
+
+impl TryFrom<String> for Partition {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Partition> for String {
+    fn from(partition: Partition) -> Self {
+        partition.to_string()
     }
 }
 

@@ -24,6 +24,11 @@ pub(super) trait Rows: fmt::Debug + Send + Sync {
 
     /// The bytes of a row as they are stored; those of a picture that has no file with its shape.
     fn stored(&self, row: usize) -> Result<Vec<u8>>;
+
+    /// Whether pictures are decoded when they are asked for, and so may turn out to be broken.
+    fn is_encoded(&self) -> bool {
+        false
+    }
 }
 
 /// Files, relative to a folder.
@@ -44,6 +49,10 @@ impl Rows for Files {
 
     fn stored(&self, row: usize) -> Result<Vec<u8>> {
         read_file(&self.folder.join(&self.files[row]))
+    }
+
+    fn is_encoded(&self) -> bool {
+        true
     }
 }
 

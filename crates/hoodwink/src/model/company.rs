@@ -19,7 +19,7 @@ pub enum Company {
 }
 
 /// Number of questions that [`Company::probe`] asks: the usual batch, since no more are asked at once afterwards.
-pub(super) const QUESTIONS: usize = 8;
+pub(crate) const QUESTIONS: usize = 8;
 
 /// Executions of the probe, as positions of questions: the first alone, the first two together in several places, in
 /// numbers below and above the four floats that processors compute at once. Fourteen answers in all, since those of a

@@ -19,7 +19,7 @@ use std::{
 use onnx_grad::Loss;
 
 use super::{
-    Objective, Seen,
+    Halt, Objective, Seen,
     handle::{Answer, Handle, Mailbox, Question},
 };
 use crate::{Error, Result, attacks::Local, image::Image};
@@ -50,20 +50,20 @@ pub struct Crew {
 
 /// Runs `task` on every job and gives what it returns to `sink`, in order of completion.
 ///
-/// The first error, from a task or from `sink`, ends the run. Once `stop` is set no new job is begun; jobs in hand are
-/// finished.
+/// After the first error, from a task or from `sink`, no new job is begun; those in hand are finished, and still given to
+/// `sink` unless it is what failed. `halt` ends the run without an error.
 pub fn drive<J: Send, T: Send>(
     model: &dyn Model,
     crew: Crew,
     jobs: impl Iterator<Item = J> + Send,
-    stop: &AtomicBool,
+    halt: &Halt,
     task: impl Fn(J, Handle) -> Local<'static, Result<T>> + Sync,
     mut sink: impl FnMut(T) -> Result<()>,
 ) -> Result<()> {
     let queue = Mutex::new(jobs.fuse());
     let failed = AtomicBool::new(false);
     let next = || {
-        if stop.load(Ordering::Relaxed) || failed.load(Ordering::Relaxed) {
+        if halt.is_asked() || failed.load(Ordering::Relaxed) {
             return None;
         }
         // Another worker's panic is re-raised when its thread is joined.
@@ -76,17 +76,22 @@ pub fn drive<J: Send, T: Send>(
             let (next, task) = (&next, &task);
             scope.spawn(move || {
                 let give = |result| sender.send(result).is_ok();
-                if let Err(error) = work(model, crew.batch.max(1), next, task, &give) {
+                if let Err(error) = work(model, crew.batch.max(1), halt, next, task, &give) {
                     give(Err(error));
                 }
             });
         }
         drop(sender);
-        let mut outcome = Ok(());
+        let (mut outcome, mut sink_is_broken) = (Ok(()), false);
         for result in receiver {
-            outcome = outcome.and_then(|()| result.and_then(&mut sink));
-            if outcome.is_err() {
+            let taken = match result {
+                Ok(_) if sink_is_broken => continue,
+                Ok(result) => sink(result).inspect_err(|_| sink_is_broken = true),
+                Err(error) => Err(error),
+            };
+            if taken.is_err() {
                 failed.store(true, Ordering::Relaxed);
+                outcome = outcome.and(taken);
             }
         }
         outcome
@@ -103,21 +108,23 @@ struct Live<T> {
 fn work<J, T>(
     model: &dyn Model,
     batch: usize,
+    halt: &Halt,
     next: &dyn Fn() -> Option<J>,
     task: &dyn Fn(J, Handle) -> Local<'static, Result<T>>,
     give: &dyn Fn(Result<T>) -> bool,
 ) -> Result<()> {
     let mut worker = model.worker()?;
     let mut live: Vec<Live<T>> = Vec::with_capacity(batch);
+    let mut broken = false;
     let mut context = Context::from_waker(Waker::noop());
     loop {
-        while live.len() < batch {
+        while live.len() < batch && !broken {
             let Some(job) = next() else { break };
             let mailbox = Rc::default();
             let future = task(job, Handle::new(Rc::clone(&mailbox)));
             live.push(Live { mailbox, future });
         }
-        if live.is_empty() {
+        if live.is_empty() || halt.drops_all() {
             return Ok(());
         }
         let before = live.len();
@@ -137,8 +144,8 @@ fn work<J, T>(
                 Poll::Pending => at += 1,
                 Poll::Ready(result) => {
                     live.remove(at);
-                    let broken = result.is_err();
-                    if !give(result) || broken {
+                    broken |= result.is_err();
+                    if !give(result) {
                         return Ok(());
                     }
                 }

@@ -5,10 +5,12 @@
 //! many images into batches.
 
 pub mod batcher;
+mod halt;
 mod handle;
 
 use std::{future::Future, str::FromStr};
 
+pub use halt::Halt;
 pub use handle::{Handle, Spent};
 pub use onnx_grad::Loss;
 

@@ -222,12 +222,12 @@ impl Read<'_> {
     }
 
     fn warning(&self) -> Option<String> {
-        let missing = self.folder.missing_parts().len();
+        let missing = self.folder.missing_samples();
         (missing > 0).then(|| {
             format!(
-                "The run {} is unfinished: {missing} of {} parts are missing.",
+                "The run {} is unfinished: {missing} of {} pictures are missing.",
                 self.name,
-                self.folder.parts()
+                self.folder.samples().count()
             )
         })
     }

@@ -242,12 +242,19 @@ fn accuracy_lines(run: &Run, summary: &Summary) -> Vec<AccuracyLine> {
 
 fn warnings(folder: &RunFolder, summary: &Summary) -> Vec<String> {
     let mut warnings = Vec::new();
-    let missing = folder.missing_parts().len();
+    let missing = folder.missing_samples();
     if missing > 0 {
         warnings.push(format!(
-            "This run is unfinished: {missing} of {} parts are missing. The figures are of the samples measured \
-             so far; run the same command again to go on.",
-            folder.parts()
+            "This run is unfinished: {missing} of {} pictures are missing. The figures are of those measured so far; run the \
+             same command again to go on.",
+            folder.samples().count()
+        ));
+    }
+    if let Some(partition) = folder.run().partition {
+        warnings.push(format!(
+            "The figures are those of partition {partition} alone: {} of {} pictures. `hoodwink merge` puts all together.",
+            folder.samples().count(),
+            folder.run().data.samples
         ));
     }
     for attack in &summary.attacks {

@@ -97,7 +97,7 @@ fn the_same_folder_gives_the_same_bytes() {
 #[test]
 fn an_unfinished_run_has_a_report_that_says_so() {
     let html = report(&run(200));
-    assert!(html.contains("3 of 4 parts are missing"));
+    assert!(html.contains("136 of 200 pictures are missing"));
     let parent = tempfile::tempdir().unwrap();
     let empty = RunFolder::create(parent.path(), &run(200)).unwrap();
     let html = std::fs::read_to_string(write(&empty).unwrap()).unwrap();

@@ -17,6 +17,7 @@ pub(crate) fn run(samples: usize) -> Run {
         schema: table::SCHEMA,
         hoodwink: "0.1.0".into(),
         engine: "rten 0.27.0".into(),
+        partition: None,
         model: ModelRecord {
             path: "model.onnx".into(),
             sha256: "ab".repeat(32),
@@ -39,6 +40,7 @@ pub(crate) fn run(samples: usize) -> Run {
         },
         attacks: vec![attack("pgd"), attack("fgsm")],
         settings: Settings { seed: 0 },
+        options: toml::Table::new(),
     }
 }
 

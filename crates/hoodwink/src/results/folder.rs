@@ -5,16 +5,20 @@
 //! command.txt                 the command line, for people
 //! timing.json                 seconds, apart because they differ from run to run
 //! samples/part-00000.parquet  rows of the samples 0 to 63, and so on
+//! unfinished/000064.parquet   rows of one sample, until those of its part are complete
 //! pictures/…                  originals and adversarial pictures
 //! report.html                 the report
 //! ```
 //!
-//! Every file is written under a temporary name and renamed, so a file that is there is whole. A part is a
-//! function of the settings and its number alone: shards of one run merge by copying their parts together.
+//! Every file is written under a temporary name and renamed, so a file that is there is whole. A part is a function of
+//! the settings and its number alone. A sample's pictures are written before its rows, so a sample with rows is done.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use super::{Row, Run, Timing, table};
 use crate::error::{Error, Result};
@@ -28,6 +32,8 @@ const TIMING: &str = "timing.json";
 const COMMAND: &str = "command.txt";
 const SAMPLES: &str = "samples";
 const PICTURES: &str = "pictures";
+const KEPT: &str = "unfinished";
+/// Ending of files that are being written.
 const UNFINISHED: &str = "unfinished";
 
 /// An open run folder.
@@ -35,6 +41,8 @@ const UNFINISHED: &str = "unfinished";
 pub struct RunFolder {
     path: PathBuf,
     run: Run,
+    /// Held for as long as anything may be written.
+    _lock: Option<Arc<File>>,
 }
 
 impl RunFolder {
@@ -42,23 +50,30 @@ impl RunFolder {
     ///
     /// A folder that holds the same run already is taken up again: the parts that it has need not be
     /// computed. Refuses a folder with anything else in it, and one whose run has other settings, unless
-    /// that run never measured anything.
+    /// that run never measured anything. Refuses a folder that another process has created and still holds.
     pub fn create(path: impl AsRef<Path>, run: &Run) -> Result<Self> {
         let path = path.as_ref();
-        let folder = Self {
+        let mut folder = Self {
             path: path.to_owned(),
             run: run.clone(),
+            _lock: None,
         };
         if path.join(RUN).exists() {
             let there = Self::open(path)?.run;
-            if there == *run {
+            let differences = run.differences_from(&there)?;
+            if differences.is_empty() {
+                folder._lock = lock(path)?;
                 return Ok(folder);
             }
             if [SAMPLES, PICTURES, TIMING]
                 .iter()
                 .any(|begun| path.join(begun).exists())
             {
-                return Err(differences(path, &there, run)?);
+                return Err(Error::invalid(format!(
+                    "{} holds a run with other settings; name another folder or use the same settings:\n  {}",
+                    path.display(),
+                    differences.join("\n  ")
+                )));
             }
         } else if path.exists() && !is_empty(path)? {
             return Err(Error::invalid(format!(
@@ -69,6 +84,7 @@ impl RunFolder {
         let text = toml::to_string(run)
             .map_err(|e| Error::invalid(format!("the run cannot be written as TOML: {e}")))?;
         folder.write(RUN, text.as_bytes())?;
+        folder._lock = lock(path)?;
         Ok(folder)
     }
 
@@ -91,6 +107,7 @@ impl RunFolder {
         Ok(Self {
             path: path.to_owned(),
             run,
+            _lock: None,
         })
     }
 
@@ -104,9 +121,27 @@ impl RunFolder {
         &self.run
     }
 
-    /// Number of parts of the whole run.
-    pub fn parts(&self) -> u64 {
-        (self.run.data.samples as u64).div_ceil(SAMPLES_PER_PART)
+    /// The samples that this run is about, by index.
+    pub fn samples(&self) -> Range<u64> {
+        let all = self.run.data.samples;
+        let range = self.run.partition.map_or(0..all, |part| part.range(all));
+        range.start as u64..range.end as u64
+    }
+
+    /// The samples of part `k` that this run is about.
+    pub fn samples_of_part(&self, k: u64) -> Range<u64> {
+        let samples = self.samples();
+        let first = k * SAMPLES_PER_PART;
+        first.max(samples.start)..(first + SAMPLES_PER_PART).min(samples.end)
+    }
+
+    /// The parts that this run has samples of, in order.
+    pub fn parts(&self) -> Range<u64> {
+        let samples = self.samples();
+        if samples.is_empty() {
+            return 0..0;
+        }
+        samples.start / SAMPLES_PER_PART..samples.end.div_ceil(SAMPLES_PER_PART)
     }
 
     /// Whether part `k` is there.
@@ -116,10 +151,18 @@ impl RunFolder {
 
     /// The parts that are still to be computed, in order.
     pub fn missing_parts(&self) -> Vec<u64> {
-        (0..self.parts()).filter(|&k| !self.has_part(k)).collect()
+        self.parts().filter(|&k| !self.has_part(k)).collect()
     }
 
-    /// Writes part `k`: every row of its samples, under all attacks at all eps.
+    /// Number of samples that have no rows yet.
+    pub fn missing_samples(&self) -> u64 {
+        let parts = self.missing_parts().into_iter();
+        let samples = parts.flat_map(|k| self.samples_of_part(k));
+        let kept = |sample: &u64| self.path.join(kept_name(*sample)).exists();
+        samples.filter(|sample| !kept(sample)).count() as u64
+    }
+
+    /// Writes part `k`: every row of its samples, under all attacks at all eps. The samples need not be kept any more.
     pub fn write_part(&self, k: u64, rows: &[Row]) -> Result<()> {
         if let Some(row) = rows.iter().find(|row| row.index / SAMPLES_PER_PART != k) {
             return Err(Error::invalid(format!(
@@ -127,17 +170,55 @@ impl RunFolder {
                 row.index
             )));
         }
-        self.write(&part_name(k), &table::encode(rows)?)
+        self.write(&part_name(k), &table::encode(rows)?)?;
+        for sample in self.samples_of_part(k) {
+            remove(&self.path.join(kept_name(sample)), |path| {
+                fs::remove_file(path)
+            })?;
+        }
+        Ok(())
     }
 
-    /// The rows of all parts that are there, in the order of the attacks and eps of `run.toml`, then by index.
-    pub fn rows(&self) -> Result<Vec<Row>> {
-        let mut keyed = Vec::new();
-        for k in (0..self.parts()).filter(|&k| self.has_part(k)) {
-            for row in table::read(&self.path.join(part_name(k)))? {
-                keyed.push((self.rank(&row)?, row));
+    /// The rows of part `k`, which must be there.
+    pub fn read_part(&self, k: u64) -> Result<Vec<Row>> {
+        table::read(&self.path.join(part_name(k)))
+    }
+
+    /// Keeps the rows of one sample until those of its part are complete. Its pictures are written before.
+    pub fn keep(&self, rows: &[Row]) -> Result<()> {
+        let Some(first) = rows.first() else {
+            return Ok(());
+        };
+        self.write(&kept_name(first.index), &table::encode(rows)?)
+    }
+
+    /// The kept rows of parts that are not there yet, by sample.
+    pub fn kept(&self) -> Result<BTreeMap<u64, Vec<Row>>> {
+        let mut kept = BTreeMap::new();
+        let missing = self.missing_parts();
+        for sample in missing.into_iter().flat_map(|k| self.samples_of_part(k)) {
+            let path = self.path.join(kept_name(sample));
+            if path.exists() {
+                kept.insert(sample, table::read(&path)?);
             }
         }
+        Ok(kept)
+    }
+
+    /// Removes what was kept, once all parts are there.
+    pub fn clear_kept(&self) -> Result<()> {
+        remove(&self.path.join(KEPT), |path| fs::remove_dir_all(path))
+    }
+
+    /// The rows of all samples that are done, in the order of the attacks and eps of `run.toml`, then by index.
+    pub fn rows(&self) -> Result<Vec<Row>> {
+        let mut rows: Vec<Row> = self.kept()?.into_values().flatten().collect();
+        for k in self.parts().filter(|&k| self.has_part(k)) {
+            rows.extend(self.read_part(k)?);
+        }
+        let ranks = rows.iter().map(|row| self.rank(row));
+        let ranks = ranks.collect::<Result<Vec<_>>>()?;
+        let mut keyed: Vec<_> = ranks.into_iter().zip(rows).collect();
         keyed.sort_by_key(|(rank, _)| *rank);
         if let Some(pair) = keyed.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             let row = &pair[0].1;
@@ -173,11 +254,16 @@ impl RunFolder {
         self.write(relative, &picture.encode_png())
     }
 
+    /// The bytes of a file at a path relative to the folder.
+    pub fn read(&self, relative: &str) -> Result<Vec<u8>> {
+        let path = self.inside(relative)?;
+        fs::read(&path).map_err(Error::io(&path))
+    }
+
     /// Reads a picture at a path relative to the folder.
     pub fn read_picture(&self, relative: &str) -> Result<Picture> {
-        let path = self.inside(relative)?;
-        let bytes = fs::read(&path).map_err(Error::io(&path))?;
-        Picture::decode(&bytes, &path.display().to_string())
+        let bytes = self.read(relative)?;
+        Picture::decode(&bytes, &self.path.join(relative).display().to_string())
     }
 
     /// Where the original of a sample lies, relative to the folder.
@@ -227,8 +313,12 @@ impl RunFolder {
         let mut unfinished = path.clone().into_os_string();
         unfinished.push(".");
         unfinished.push(UNFINISHED);
-        fs::write(&unfinished, bytes).map_err(Error::io(&unfinished))?;
-        fs::rename(&unfinished, &path).map_err(Error::io(&path))
+        let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, &path));
+        written.map_err(|error| {
+            // A disk that is full has better use for the room; the first error is the one to tell.
+            let _ = fs::remove_file(&unfinished);
+            Error::io(&path)(error)
+        })
     }
 
     /// The full path of a relative one, which must not leave the folder.
@@ -250,6 +340,33 @@ fn part_name(k: u64) -> String {
     format!("{SAMPLES}/part-{k:05}.parquet")
 }
 
+fn kept_name(sample: u64) -> String {
+    format!("{KEPT}/{sample:06}.parquet")
+}
+
+/// Removes what may not be there.
+fn remove(path: &Path, by: impl Fn(&Path) -> std::io::Result<()>) -> Result<()> {
+    match by(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Keeps other processes from writing into the folder at `path` until the answer is dropped; `None` where the file
+/// system knows no locks.
+fn lock(path: &Path) -> Result<Option<Arc<File>>> {
+    let file = path.join(RUN);
+    let file = File::open(&file).map_err(Error::io(&file))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(Arc::new(file))),
+        Err(TryLockError::WouldBlock) => Err(Error::invalid(format!(
+            "{} is being written by another process; wait for it, or name another folder",
+            path.display()
+        ))),
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
 /// Whether nothing lies in a folder, but for a file that a killed run left unfinished.
 fn is_empty(path: &Path) -> Result<bool> {
     for entry in fs::read_dir(path).map_err(Error::io(path))? {
@@ -259,54 +376,6 @@ fn is_empty(path: &Path) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// The error that names every difference between two runs.
-fn differences(path: &Path, there: &Run, wanted: &Run) -> Result<Error> {
-    let settings = |run: &Run| {
-        let mut flat = Vec::new();
-        let value = toml::Value::try_from(run)
-            .map_err(|e| Error::invalid(format!("the run cannot be written as TOML: {e}")))?;
-        flatten("", &value, &mut flat);
-        Ok::<_, Error>(flat)
-    };
-    let (there, wanted) = (settings(there)?, settings(wanted)?);
-    let value_of = |all: &[(String, String)], key: &str| {
-        let found = all.iter().find(|(k, _)| k == key);
-        found.map_or("absent".to_owned(), |(_, value)| value.clone())
-    };
-    let mut keys: Vec<&String> = there.iter().chain(&wanted).map(|(key, _)| key).collect();
-    keys.sort();
-    keys.dedup();
-    let differences: Vec<String> = keys
-        .into_iter()
-        .map(|key| (key, value_of(&there, key), value_of(&wanted, key)))
-        .filter(|(_, old, new)| old != new)
-        .map(|(key, old, new)| format!("  {key}: {old} there, {new} now"))
-        .collect();
-    Ok(Error::invalid(format!(
-        "{} holds a run with other settings; name another folder or use the same settings:\n{}",
-        path.display(),
-        differences.join("\n")
-    )))
-}
-
-/// The settings as `dotted.key` and value.
-fn flatten(prefix: &str, value: &toml::Value, into: &mut Vec<(String, String)>) {
-    match value {
-        toml::Value::Table(table) => {
-            for (key, value) in table {
-                let dot = if prefix.is_empty() { "" } else { "." };
-                flatten(&format!("{prefix}{dot}{key}"), value, into);
-            }
-        }
-        toml::Value::Array(items) if items.iter().any(toml::Value::is_table) => {
-            for (at, value) in items.iter().enumerate() {
-                flatten(&format!("{prefix}[{at}]"), value, into);
-            }
-        }
-        plain => into.push((prefix.to_owned(), plain.to_string())),
-    }
 }
 
 #[cfg(test)]

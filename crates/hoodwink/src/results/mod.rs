@@ -6,6 +6,8 @@
 #[cfg(test)]
 pub(crate) mod example;
 mod folder;
+mod merge;
+mod repetition;
 mod row;
 mod run;
 pub mod summary;
@@ -13,6 +15,8 @@ pub mod table;
 pub mod text;
 
 pub use folder::{RunFolder, SAMPLES_PER_PART};
+pub use merge::merge;
+pub use repetition::{Repetition, repeats};
 pub use row::{Norms, Outcome, Row, Seen, Verdict};
 pub use run::{AttackRecord, DataRecord, ModelRecord, Run, Settings, ThreatRecord, Timing};
 pub use summary::Summary;

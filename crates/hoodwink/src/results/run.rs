@@ -1,8 +1,10 @@
 //! `run.toml`: everything that decides a run's numbers, and what it was run on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, data::Partition};
 
 /// The contents of `run.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,6 +16,9 @@ pub struct Run {
     pub hoodwink: String,
     /// Name and version of the engine that ran the model.
     pub engine: String,
+    /// The part of the pictures that this run is about; `None` is all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
     /// The model.
     pub model: ModelRecord,
     /// The pictures.
@@ -24,6 +29,56 @@ pub struct Run {
     pub attacks: Vec<AttackRecord>,
     /// The rest of the settings.
     pub settings: Settings,
+    /// The options of the command that gave the run, by name, with what other files said filled in: enough to repeat it. What
+    /// they decide is recorded above, so two runs that differ in nothing else are the same.
+    #[serde(default)]
+    pub options: toml::Table,
+}
+
+impl Run {
+    /// Every setting that differs from that of a run already there, as `key: old there, new now`; none for the same run.
+    pub fn differences_from(&self, there: &Self) -> Result<Vec<String>> {
+        let (there, now) = (there.flat()?, self.flat()?);
+        let value_of = |all: &BTreeMap<String, String>, key: &str| {
+            all.get(key).map_or("absent".to_owned(), String::clone)
+        };
+        let keys: BTreeSet<&String> = there.keys().chain(now.keys()).collect();
+        Ok(keys
+            .into_iter()
+            .map(|key| (key, value_of(&there, key), value_of(&now, key)))
+            .filter(|(_, old, new)| old != new)
+            .map(|(key, old, new)| format!("{key}: {old} there, {new} now"))
+            .collect())
+    }
+
+    /// The settings as `dotted.key` and value, without the options.
+    fn flat(&self) -> Result<BTreeMap<String, String>> {
+        let mut table = toml::Table::try_from(self)
+            .map_err(|e| Error::invalid(format!("the run cannot be written as TOML: {e}")))?;
+        table.remove("options");
+        let mut flat = BTreeMap::new();
+        flatten("", &toml::Value::Table(table), &mut flat);
+        Ok(flat)
+    }
+}
+
+fn flatten(prefix: &str, value: &toml::Value, into: &mut BTreeMap<String, String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let dot = if prefix.is_empty() { "" } else { "." };
+                flatten(&format!("{prefix}{dot}{key}"), value, into);
+            }
+        }
+        toml::Value::Array(items) if items.iter().any(toml::Value::is_table) => {
+            for (at, value) in items.iter().enumerate() {
+                flatten(&format!("{prefix}[{at}]"), value, into);
+            }
+        }
+        plain => {
+            into.insert(prefix.to_owned(), plain.to_string());
+        }
+    }
 }
 
 /// Which model was attacked.

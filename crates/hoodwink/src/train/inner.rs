@@ -100,7 +100,7 @@ mod tests {
         attacks::{Attack, AttackOptions, Case, find, random::fork},
         engine::{Choice, open},
         oracle::{
-            Objective, Seen,
+            Halt, Objective, Seen,
             batcher::{self, Model, drive},
         },
         threat::{Goal, Norm},
@@ -237,7 +237,7 @@ mod tests {
                 &model,
                 alone,
                 jobs.collect::<Vec<_>>().into_iter(),
-                &false.into(),
+                &Halt::new(),
                 |(at, (original, rng)), oracle| {
                     let pgd = Arc::clone(&pgd);
                     Box::pin(async move {

@@ -1,6 +1,6 @@
 use std::sync::{
     Mutex,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 use super::*;
@@ -48,7 +48,7 @@ fn pixel(value: f32) -> Image {
     Image::new([1, 1, 1], vec![value]).unwrap()
 }
 
-static NEVER: AtomicBool = AtomicBool::new(false);
+static NEVER: Halt = Halt::new();
 
 #[test]
 fn every_job_is_answered_with_its_own_numbers() {
@@ -172,7 +172,7 @@ fn access_and_budget_are_enforced_by_the_handle() {
 #[test]
 fn an_error_ends_the_run_and_a_stop_finishes_what_is_in_hand() {
     let begun = AtomicUsize::new(0);
-    let stop = AtomicBool::new(false);
+    let halt = Halt::new();
     let run = |fail: bool| {
         drive(
             &Line::default(),
@@ -181,7 +181,7 @@ fn an_error_ends_the_run_and_a_stop_finishes_what_is_in_hand() {
                 batch: 2,
             },
             0..1000,
-            &stop,
+            &halt,
             |job, handle| {
                 begun.fetch_add(1, Ordering::Relaxed);
                 Box::pin(async move {
@@ -193,7 +193,9 @@ fn an_error_ends_the_run_and_a_stop_finishes_what_is_in_hand() {
                 })
             },
             |job| {
-                stop.store(!fail && job == 3, Ordering::Relaxed);
+                if !fail && job == 3 {
+                    halt.finish();
+                }
                 Ok(())
             },
         )

@@ -19,6 +19,7 @@ fn a_killed_run_goes_on_with_the_missing_parts() {
     let folder = RunFolder::create(&path, &run(100)).unwrap();
     assert_eq!(folder.missing_parts(), [0, 1]);
     folder.write_part(1, &rows_of(64..100)).unwrap();
+    drop(folder);
 
     let again = RunFolder::create(&path, &run(100)).unwrap();
     assert_eq!(again.missing_parts(), [0]);
@@ -30,23 +31,62 @@ fn a_killed_run_goes_on_with_the_missing_parts() {
 }
 
 #[test]
-fn shards_merge_by_copying_their_parts_together() {
+fn samples_are_kept_until_their_part_is_complete() {
     let parent = tempfile::tempdir().unwrap();
-    let shard = |name| RunFolder::create(parent.path().join(name), &run(100)).unwrap();
-    let (whole, first, second) = (shard("whole"), shard("first"), shard("second"));
-    for folder in [&whole, &first] {
-        folder.write_part(0, &rows_of(0..64)).unwrap();
+    let path = parent.path().join("run");
+    let folder = RunFolder::create(&path, &run(100)).unwrap();
+    for sample in [3, 64, 99] {
+        folder.keep(&rows_of(sample..sample + 1)).unwrap();
     }
-    for folder in [&whole, &second] {
-        folder.write_part(1, &rows_of(64..100)).unwrap();
+    assert_eq!(folder.missing_samples(), 97);
+    assert_eq!(folder.rows().unwrap().len(), 3 * 4);
+    assert_eq!(
+        Vec::from_iter(folder.kept().unwrap().into_keys()),
+        [3, 64, 99]
+    );
+
+    folder.write_part(1, &rows_of(64..100)).unwrap();
+    assert_eq!(Vec::from_iter(folder.kept().unwrap().into_keys()), [3]);
+    assert_eq!(folder.missing_samples(), 63);
+    folder.write_part(0, &rows_of(0..64)).unwrap();
+    assert_eq!(folder.rows().unwrap(), rows_of(0..100));
+    folder.clear_kept().unwrap();
+    assert!(!path.join(KEPT).exists());
+    folder.clear_kept().unwrap();
+}
+
+#[test]
+fn a_partition_has_its_own_samples_and_parts() {
+    for (partition, samples, parts) in [
+        ("1/3", 0..66, vec![0..64, 64..66]),
+        ("2/3", 66..133, vec![66..128, 128..133]),
+        ("3/3", 133..200, vec![133..192, 192..200]),
+        ("1/300", 0..0, vec![]),
+        ("2/2", 100..200, vec![100..128, 128..192, 192..200]),
+    ] {
+        let parent = tempfile::tempdir().unwrap();
+        let mut run = run(200);
+        run.partition = Some(partition.parse().unwrap());
+        let folder = RunFolder::create(parent.path(), &run).unwrap();
+        assert_eq!(folder.samples(), samples);
+        let found = folder.parts().map(|part| folder.samples_of_part(part));
+        assert_eq!(found.collect::<Vec<_>>(), parts, "{partition}");
+        assert_eq!(RunFolder::open(parent.path()).unwrap().run(), &run);
     }
-    let part = part_name(1);
-    fs::copy(second.path().join(&part), first.path().join(&part)).unwrap();
-    for file in [RUN, &part_name(0), &part] {
-        let bytes = |folder: &RunFolder| fs::read(folder.path().join(file)).unwrap();
-        assert_eq!(bytes(&first), bytes(&whole), "{file}");
-    }
-    assert_eq!(first.rows().unwrap(), whole.rows().unwrap());
+}
+
+#[test]
+fn one_process_writes_at_a_time() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(parent.path(), &run(1)).unwrap();
+    let refusal = RunFolder::create(parent.path(), &run(1)).unwrap_err();
+    assert!(refusal.to_string().contains("another process"), "{refusal}");
+    RunFolder::open(parent.path()).unwrap();
+    let copy = folder.clone();
+    drop(folder);
+    RunFolder::create(parent.path(), &run(1)).unwrap_err();
+    drop(copy);
+    RunFolder::create(parent.path(), &run(1)).unwrap();
 }
 
 #[test]
@@ -54,7 +94,9 @@ fn other_settings_are_refused_with_their_differences() {
     let parent = tempfile::tempdir().unwrap();
     let folder = RunFolder::create(parent.path(), &run(100)).unwrap();
     folder.write_part(0, &rows_of(0..64)).unwrap();
+    drop(folder);
     let mut other = run(100);
+    other.options.insert("steps".into(), 40.into());
     other.settings.seed = 7;
     other.attacks[1].recipe = "fgsm()".into();
     other.threat.budget.insert("queries".into(), 50);

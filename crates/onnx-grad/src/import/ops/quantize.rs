@@ -35,7 +35,8 @@ fn by_axis(importer: &mut Importer, call: &Call, x: ValueId) -> Result<Vec<Value
     }
     let rank = importer.rank(x);
     let mut laid = Vec::new();
-    for mut id in std::iter::once(call.input(1)?).chain(call.optional(2)?) {
+    let scale = call.input(1)?;
+    for mut id in std::iter::once(scale).chain(call.optional(2)?) {
         if let &[side] = &importer.dims(id)[..]
             && side != Dim::Fixed(1)
         {

@@ -1,0 +1,47 @@
+//! `hoodwink merge`: puts the partitions of a run together.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+use hoodwink::{
+    report,
+    results::{RunFolder, Summary, merge},
+};
+
+use super::{Format, print_summary};
+use crate::Status;
+
+/// Put the partitions of a run together: the same files as if it had been one run.
+///
+/// The folders are those that `hoodwink attack --partition` wrote, all of them, in any order. They stay as they are.
+#[derive(Parser)]
+#[command(after_help = "Examples:
+  for k in 1 2 3; do
+    hoodwink attack cifar.onnx x.npy --labels y.npy --eps 8/255 --partition $k/3 --out runs/$k
+  done
+  hoodwink merge runs/1 runs/2 runs/3 --out runs/all
+
+  As an array of Slurm jobs, --array=1-8:
+    hoodwink attack --config experiment.toml --partition $SLURM_ARRAY_TASK_ID/8 --out runs/$SLURM_ARRAY_TASK_ID")]
+pub(crate) struct Args {
+    /// Folders that `hoodwink attack --partition` wrote
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Folder of the whole run
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Status> {
+    let shards = args.runs.iter().map(RunFolder::open);
+    let shards = shards.collect::<hoodwink::Result<Vec<_>>>()?;
+    let folder = merge(&shards, &args.out)?;
+    let report = report::write(&folder)?;
+    let summary = Summary::of(folder.run(), &folder.rows()?, folder.timing()?.as_ref());
+    print_summary(&summary, &report, args.format)?;
+    Ok(Status::Done)
+}

@@ -1,0 +1,137 @@
+//! `hoodwink rerun`: repeats a run from its `run.toml` alone, and says whether it came out the same.
+
+use std::{io::Write as _, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{CommandFactory as _, Parser};
+use hoodwink::{
+    report,
+    results::{RunFolder, repeats},
+    run::Ended,
+};
+
+use super::attack::{self, Plan};
+use crate::{
+    Status,
+    args::{CrewArgs, text},
+    command_line,
+    progress::complain,
+};
+
+/// Repeat a run from its run.toml alone, and say whether it came out the same.
+///
+/// Model and pictures must be the same to the byte, and so must be the engine and its version: whatever differs is told
+/// before anything runs. Then every row and picture is compared. A difference is exit status 1.
+#[derive(Parser)]
+#[command(after_help = "Examples:
+  hoodwink rerun runs/pgd --out runs/again
+
+  Model and pictures lie elsewhere now:
+    hoodwink rerun runs/pgd --out runs/again --model /data/cifar.onnx --data /data/x.npy --labels /data/y.npy")]
+pub(crate) struct Args {
+    /// The folder of the run to repeat
+    run: PathBuf,
+    /// Folder of the new run
+    #[arg(long, value_name = "RUN")]
+    out: PathBuf,
+    /// Where the model lies, if not where it lay
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Where the pictures lie, if not where they lay
+    #[arg(long, value_name = "DATA")]
+    data: Option<PathBuf>,
+    /// Where the labels lie, if not where they lay
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Run although settings, files or versions differ
+    #[arg(long)]
+    anyway: bool,
+    #[command(flatten)]
+    crew: CrewArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Status> {
+    let before = RunFolder::open(&args.run)?;
+    let (again, typed) = attack::Args::parse_words(words(args, &before)?)
+        .with_context(|| format!("{}: run.toml", text(&args.run)))?;
+    let plan = Plan::new(&again, &typed)?;
+    let mut record = plan.record().clone();
+    // Where things lie decides nothing: their digests are compared.
+    record.model.path.clone_from(&before.run().model.path);
+    record.data.path.clone_from(&before.run().data.path);
+    let differences = record.differences_from(before.run())?;
+    if !differences.is_empty() {
+        let differences = differences.join("\n  ");
+        match args.anyway {
+            true => complain(&format!("note: this is another run:\n  {differences}")),
+            false => bail!(
+                "{} cannot be repeated as it was (--anyway runs it as it is now):\n  {differences}",
+                text(&args.run)
+            ),
+        }
+    }
+    let (folder, ended) = plan.run(&again, again.limits())?;
+    if ended != Ended::Complete {
+        let out = text(&args.out);
+        complain(&format!("stopped; the same command takes {out} up again"));
+        return Ok(Status::Interrupted);
+    }
+    report::write(&folder)?;
+    let repetition = repeats(&before, &folder)?;
+    let mut out = std::io::stdout().lock();
+    if repetition.differences.is_empty() {
+        let rows = repetition.rows;
+        writeln!(
+            out,
+            "all {rows} rows and their pictures are the same as in {}",
+            text(&args.run)
+        )?;
+        return Ok(Status::Done);
+    }
+    writeln!(
+        out,
+        "{} of {} rows differ from those in {}:",
+        repetition.differences.len(),
+        repetition.rows,
+        text(&args.run)
+    )?;
+    for difference in repetition.differences.iter().take(10) {
+        writeln!(out, "  {difference}")?;
+    }
+    Ok(Status::GateFailed)
+}
+
+/// The words of the command that gave the run, with what is said otherwise now.
+fn words(args: &Args, before: &RunFolder) -> Result<Vec<String>> {
+    let mut options = before.run().options.clone();
+    if options.is_empty() {
+        bail!(
+            "{}/run.toml does not hold the options of the run; its command.txt holds the command",
+            text(&args.run)
+        );
+    }
+    for (name, path) in [
+        ("model", &args.model),
+        ("data", &args.data),
+        ("labels", &args.labels),
+    ] {
+        if let Some(path) = path {
+            options.insert(name.to_owned(), text(path).into());
+        }
+    }
+    let command = attack::Args::command();
+    let arguments = command_line::arguments(&command, &options)
+        .with_context(|| format!("{}/run.toml", text(&args.run)))?;
+    let mut words = vec!["attack".to_owned(), format!("--out={}", text(&args.out))];
+    words.extend(
+        before
+            .run()
+            .partition
+            .map(|part| format!("--partition={part}")),
+    );
+    words.extend(args.crew.words());
+    words.extend(arguments.options);
+    words.push("--".to_owned());
+    words.extend(arguments.positional);
+    Ok(words)
+}

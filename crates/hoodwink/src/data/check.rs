@@ -1,0 +1,143 @@
+//! Whether every picture of a data set can be shown to a model, before anything long begins.
+
+use std::{
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+};
+
+use super::Dataset;
+use crate::error::{Error, Result};
+
+/// Broken pictures that an error names; of the others it tells the number.
+const NAMED: usize = 10;
+
+impl Dataset {
+    /// Reads and prepares every picture once, in several threads, and refuses the data if any fails or has another shape
+    /// than `[channels, height, width]`; the error names them. Does nothing where pictures cannot fail, as in arrays.
+    ///
+    /// `tell` is given the number of pictures read so far.
+    pub fn check(
+        &self,
+        shape: [usize; 3],
+        threads: usize,
+        mut tell: impl FnMut(usize),
+    ) -> Result<()> {
+        if !self.source.is_encoded() {
+            return Ok(());
+        }
+        let next = AtomicUsize::new(0);
+        let (sender, receiver) = mpsc::channel();
+        let mut broken: Vec<(usize, String)> = thread::scope(|scope| {
+            for _ in 0..threads.max(1) {
+                let (sender, next) = (sender.clone(), &next);
+                scope.spawn(move || {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        // The receiver is gone after a panic only.
+                        if index >= self.len()
+                            || sender.send((index, self.fits(index, shape))).is_err()
+                        {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let answers = receiver
+                .iter()
+                .enumerate()
+                .filter_map(|(done, (index, answer))| {
+                    tell(done + 1);
+                    Some((index, answer.err()?.to_string()))
+                });
+            answers.collect()
+        });
+        if broken.is_empty() {
+            return Ok(());
+        }
+        broken.sort();
+        let mut lines: Vec<String> = broken.iter().map(|(_, why)| why.clone()).collect();
+        if let [only] = lines.as_slice() {
+            return Err(Error::invalid(only.clone()));
+        }
+        if lines.len() > NAMED {
+            let more = lines.len() - NAMED;
+            lines.truncate(NAMED);
+            lines.push(format!("and {more} more"));
+        }
+        Err(Error::invalid(format!(
+            "{} of {} pictures cannot be used; mend them or take them out:\n  {}",
+            broken.len(),
+            self.len(),
+            lines.join("\n  ")
+        )))
+    }
+
+    fn fits(&self, index: usize, shape: [usize; 3]) -> Result<()> {
+        let sample = self.get(index)?;
+        let picture = &sample.picture;
+        let found = [picture.channels(), picture.height(), picture.width()];
+        if found == shape {
+            return Ok(());
+        }
+        let told = |[channels, height, width]: [usize; 3]| {
+            format!("{channels} channels and {height}x{width} pixels")
+        };
+        Err(Error::invalid(format!(
+            "{} has {}, and the model takes {}; --resize and --crop scale pictures",
+            sample.file,
+            told(found),
+            told(shape)
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{data::DataOptions, image::Picture};
+
+    #[test]
+    fn every_picture_that_cannot_be_shown_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let png = |side: usize| {
+            Picture::new(3, side, side, vec![9; 3 * side * side])
+                .unwrap()
+                .encode_png()
+        };
+        for at in 0..30 {
+            fs::write(folder.path().join(format!("{at:02}.png")), png(4)).unwrap();
+        }
+        let open = || Dataset::open(folder.path(), &DataOptions::default()).unwrap();
+        let mut told = 0;
+        open().check([3, 4, 4], 3, |done| told = done).unwrap();
+        assert_eq!(told, 30);
+
+        fs::write(folder.path().join("17.png"), &png(4)[..50]).unwrap();
+        let refusal = |threads| {
+            open()
+                .check([3, 4, 4], threads, |_| {})
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(refusal(2).starts_with("17.png"), "{}", refusal(2));
+        assert!(!refusal(2).contains('\n'), "{}", refusal(2));
+
+        for at in 10..25 {
+            fs::write(folder.path().join(format!("{at}.png")), png(5)).unwrap();
+        }
+        assert_eq!(refusal(1), refusal(4));
+        for says in [
+            "15 of 30 pictures cannot be used",
+            "  10.png has 3 channels and 5x5 pixels, and the model takes 3 channels and 4x4",
+            "and 5 more",
+        ] {
+            assert!(refusal(2).contains(says), "{}", refusal(2));
+        }
+    }
+}

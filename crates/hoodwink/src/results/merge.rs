@@ -1,0 +1,218 @@
+//! The shards of a run, put together.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::{Row, Run, RunFolder, Timing};
+use crate::error::{Error, Result};
+
+/// Puts the shards of one run together in the folder at `path`: the same bytes as if it had been one run, but for
+/// `timing.json`, which sums them up.
+///
+/// The shards must be complete, agree in all settings, and be all of them, each once. A merge that was interrupted is
+/// taken up again.
+pub fn merge(shards: &[RunFolder], path: &Path) -> Result<RunFolder> {
+    let run = whole(shards)?;
+    let merged = RunFolder::create(path, &run)?;
+    for part in merged.missing_parts() {
+        let mut rows: Vec<Row> = Vec::new();
+        for shard in shards.iter().filter(|shard| shard.has_part(part)) {
+            let of_shard = shard.read_part(part)?;
+            copy_pictures(shard, &merged, &of_shard)?;
+            rows.extend(of_shard);
+        }
+        // Stable: the rows of one sample stay in the order of the trials.
+        rows.sort_by_key(|row| row.index);
+        merged.write_part(part, &rows)?;
+    }
+    if let Some(command) = shards
+        .first()
+        .map(RunFolder::command)
+        .transpose()?
+        .flatten()
+    {
+        merged.write_command(&command)?;
+    }
+    let mut sum = Timing::default();
+    for timing in shards.iter().map(RunFolder::timing) {
+        let timing = timing?.unwrap_or_default();
+        sum.seconds += timing.seconds;
+        (sum.threads, sum.batch) = (timing.threads, timing.batch);
+        for (attack, seconds) in timing.by_attack {
+            *sum.by_attack.entry(attack).or_default() += seconds;
+        }
+    }
+    merged.write_timing(&sum)?;
+    Ok(merged)
+}
+
+/// The run that the shards are parts of.
+fn whole(shards: &[RunFolder]) -> Result<Run> {
+    let whole = |shard: &RunFolder| Run {
+        partition: None,
+        ..shard.run().clone()
+    };
+    let name = |shard: &RunFolder| shard.path().display().to_string();
+    let Some(first) = shards.first() else {
+        return Err(Error::invalid("there is nothing to merge"));
+    };
+    let run = whole(first);
+    let mut numbers = BTreeSet::new();
+    let mut count = 1;
+    for shard in shards {
+        let Some(partition) = shard.run().partition else {
+            return Err(Error::invalid(format!(
+                "{} is a run of its own, not a partition; only folders of `attack --partition` merge",
+                name(shard)
+            )));
+        };
+        let differences = whole(shard).differences_from(&run)?;
+        if !differences.is_empty() {
+            return Err(Error::invalid(format!(
+                "{} and {} are not parts of one run:\n  {}",
+                name(first),
+                name(shard),
+                differences.join("\n  ")
+            )));
+        }
+        if first.run().partition.map(|of| of.count()) != Some(partition.count()) {
+            return Err(Error::invalid(format!(
+                "{} is one of another number of partitions than {}",
+                name(shard),
+                name(first)
+            )));
+        }
+        let missing = shard.missing_samples();
+        if missing > 0 || !shard.missing_parts().is_empty() {
+            return Err(Error::invalid(format!(
+                "{} is unfinished: {missing} of {} pictures are missing; run its command again first",
+                name(shard),
+                shard.samples().count()
+            )));
+        }
+        if !numbers.insert(partition.number()) {
+            return Err(Error::invalid(format!(
+                "partition {partition} is named twice, the second time as {}",
+                name(shard)
+            )));
+        }
+        count = partition.count();
+    }
+    let missing: Vec<String> = (1..=count)
+        .filter(|number| !numbers.contains(number))
+        .map(|number| format!("{number}/{count}"))
+        .collect();
+    if !missing.is_empty() {
+        return Err(Error::invalid(format!(
+            "partitions are missing: {}",
+            missing.join(", ")
+        )));
+    }
+    Ok(run)
+}
+
+fn copy_pictures(from: &RunFolder, to: &RunFolder, rows: &[Row]) -> Result<()> {
+    let originals: BTreeSet<u64> = rows.iter().map(|row| row.index).collect();
+    let originals = originals.into_iter().map(RunFolder::original);
+    let adversarial = rows.iter().filter_map(|row| row.picture.clone());
+    for picture in originals.chain(adversarial) {
+        to.write(&picture, &from.read(&picture)?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        image::Picture,
+        results::example::{fooled, run},
+    };
+
+    const SAMPLES: usize = 150;
+
+    /// A complete run of one attack at one eps, or a shard of it.
+    fn folder(path: &Path, partition: Option<&str>, seed: u64) -> RunFolder {
+        let mut run = run(SAMPLES);
+        run.partition = partition.map(|text| text.parse().unwrap());
+        run.settings.seed = seed;
+        let folder = RunFolder::create(path, &run).unwrap();
+        let picture = Picture::new(1, 1, 1, vec![7]).unwrap();
+        for part in folder.parts() {
+            let rows: Vec<Row> = folder
+                .samples_of_part(part)
+                .map(|sample| fooled(sample, "pgd", "8/255"))
+                .collect();
+            for row in &rows {
+                let original = RunFolder::original(row.index);
+                folder.write_picture(&original, &picture).unwrap();
+                let adversarial = row.picture.as_deref().unwrap();
+                folder.write_picture(adversarial, &picture).unwrap();
+            }
+            folder.write_part(part, &rows).unwrap();
+        }
+        folder.write_command("hoodwink attack").unwrap();
+        folder
+    }
+
+    #[test]
+    fn shards_become_the_files_of_one_run() {
+        let parent = tempfile::tempdir().unwrap();
+        let whole = folder(&parent.path().join("whole"), None, 0);
+        // Of seven shards none ends where a part does; of two hundred, fifty have no samples.
+        for count in [1, 2, 7, 200] {
+            let shard = |number: usize| {
+                let path = parent.path().join(format!("{number} of {count}"));
+                folder(&path, Some(&format!("{number}/{count}")), 0)
+            };
+            let mut shards: Vec<RunFolder> = (1..=count).map(shard).collect();
+            shards.reverse();
+            let path = parent.path().join(format!("merged {count}"));
+            let merged = merge(&shards, &path).unwrap();
+            assert_eq!(merged.rows().unwrap(), whole.rows().unwrap());
+            let mut files: Vec<String> = merged
+                .parts()
+                .map(|part| format!("samples/part-{part:05}.parquet"))
+                .collect();
+            files.extend(["run.toml".into(), "command.txt".into()]);
+            files.extend((0..SAMPLES as u64).map(RunFolder::original));
+            for file in files {
+                assert_eq!(
+                    merged.read(&file).unwrap(),
+                    whole.read(&file).unwrap(),
+                    "{file}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let at = |name: &str, partition, seed| folder(&parent.path().join(name), partition, seed);
+        let (first, second) = (at("a", Some("1/2"), 0), at("b", Some("2/2"), 0));
+        let unfinished = RunFolder::create(parent.path().join("c"), second.run()).unwrap();
+        for (shards, says) in [
+            (vec![], "nothing to merge"),
+            (vec![first.clone()], "partitions are missing: 2/2"),
+            (vec![first.clone(), first.clone()], "named twice"),
+            (
+                vec![first.clone(), unfinished],
+                "75 of 75 pictures are missing",
+            ),
+            (vec![first.clone(), at("d", None, 0)], "a run of its own"),
+            (
+                vec![first.clone(), at("e", Some("2/2"), 7)],
+                "settings.seed: 0 there, 7 now",
+            ),
+            (
+                vec![first.clone(), at("f", Some("2/3"), 0)],
+                "another number of partitions",
+            ),
+        ] {
+            let refusal = merge(&shards, &parent.path().join("out")).unwrap_err();
+            assert!(refusal.to_string().contains(says), "{refusal}");
+        }
+        assert!(!parent.path().join("out").exists());
+        merge(&[first, second], &parent.path().join("out")).unwrap();
+    }
+}

@@ -1,0 +1,118 @@
+//! What a run may take before it is ended.
+
+use std::{
+    sync::Mutex,
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::Ended;
+use crate::oracle::Halt;
+
+/// How long it takes at most to notice that a limit is reached.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// What a run may take before it is ended; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// When it must be over.
+    pub deadline: Option<Instant>,
+    /// Bytes of memory that the whole process may hold (its resident set).
+    pub memory: Option<u64>,
+}
+
+impl Limits {
+    /// The limit that is reached, if one is.
+    fn reached(self) -> Option<Ended> {
+        if self
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
+            return Some(Ended::OutOfTime);
+        }
+        let (most, held) = (self.memory?, resident()?);
+        (held > most).then_some(Ended::OutOfMemory(held))
+    }
+}
+
+/// Bytes that this process holds in memory; `None` where the system does not tell.
+pub(crate) fn resident() -> Option<u64> {
+    memory_stats::memory_stats().map(|stats| stats.physical_mem as u64)
+}
+
+/// Does the work, and halts it at once where a limit is reached; answers which it was.
+pub(super) fn watch<T>(
+    limits: Limits,
+    halt: &Halt,
+    work: impl FnOnce() -> T,
+) -> (T, Option<Ended>) {
+    if limits == Limits::default() {
+        return (work(), None);
+    }
+    let reached = Mutex::new(None);
+    let over = Halt::new();
+    let answer = thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            while !over.is_asked() {
+                if let Some(limit) = limits.reached() {
+                    // Nobody else holds it before this thread is joined.
+                    if let Ok(mut reached) = reached.lock() {
+                        *reached = Some(limit);
+                    }
+                    return halt.drop_all();
+                }
+                thread::park_timeout(INTERVAL);
+            }
+        });
+        let _ends = Ends(&over, watcher.thread());
+        work()
+    });
+    (answer, reached.into_inner().unwrap_or_default())
+}
+
+/// Ends the watch, also where the work panics.
+struct Ends<'a>(&'a Halt, &'a thread::Thread);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.finish();
+        self.1.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_reached_drops_all_and_one_that_is_not_changes_nothing() {
+        let (now, hour) = (Instant::now(), Duration::from_secs(3600));
+        let deadline = |at| Limits {
+            deadline: Some(at),
+            ..Limits::default()
+        };
+        let memory = |most| Limits {
+            memory: Some(most),
+            ..Limits::default()
+        };
+        for (limits, expected) in [
+            (Limits::default(), false),
+            (deadline(now + hour), false),
+            (memory(u64::MAX), false),
+            (deadline(now), true),
+            (memory(1), true),
+        ] {
+            let halt = Halt::new();
+            let (answer, reached) = watch(limits, &halt, || {
+                let begun = Instant::now();
+                while expected && !halt.drops_all() {
+                    assert!(begun.elapsed() < hour, "nobody halts");
+                    thread::yield_now();
+                }
+                7
+            });
+            assert_eq!(answer, 7);
+            assert_eq!((reached.is_some(), halt.is_asked()), (expected, expected));
+        }
+    }
+}
