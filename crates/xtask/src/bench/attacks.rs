@@ -69,6 +69,7 @@ PGD with 40 steps on the first 1,000 pictures of CIFAR-10's training set, whole 
 figure, medians of three rounds in which the contenders took turns, two threads each. `hoodwink` reads all pictures first,
 judges every success on floats and on the PNG, and writes the run folder with its report; the peers print two accuracies and
 save nothing. `hoodwink` ends an attack that has succeeded; the peers take all 40 steps with all pictures.
+The models are there only as ONNX files and run in PyTorch operator by operator, which may cost the peers something.
 The same eps, size of step, number of steps and a random start for all. *Peak* is the most memory the process held, in MiB.
 
 Made by `cargo xtask bench peers`.
