@@ -252,7 +252,7 @@ fn warnings(folder: &RunFolder, summary: &Summary) -> Vec<String> {
     }
     if let Some(partition) = folder.run().partition {
         warnings.push(format!(
-            "The figures are those of partition {partition} alone: {} of {} pictures. `hoodwink merge` puts all together.",
+            "The figures are those of partition {partition} alone: {} of {} pictures. The command hoodwink merge puts all together.",
             folder.samples().count(),
             folder.run().data.samples
         ));
