@@ -1,14 +1,6 @@
 //! Whether every picture of a data set can be shown to a model, before anything long begins.
 
-use std::{
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread,
-};
-
-use super::Dataset;
+use super::{Dataset, parallel::in_order};
 use crate::error::{Error, Result};
 
 /// Broken pictures that an error names; of the others it tells the number.
@@ -28,38 +20,17 @@ impl Dataset {
         if !self.source.is_encoded() {
             return Ok(());
         }
-        let next = AtomicUsize::new(0);
-        let (sender, receiver) = mpsc::channel();
-        let mut broken: Vec<(usize, String)> = thread::scope(|scope| {
-            for _ in 0..threads.max(1) {
-                let (sender, next) = (sender.clone(), &next);
-                scope.spawn(move || {
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        // The receiver is gone after a panic only.
-                        if index >= self.len()
-                            || sender.send((index, self.fits(index, shape))).is_err()
-                        {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(sender);
-            let answers = receiver
-                .iter()
-                .enumerate()
-                .filter_map(|(done, (index, answer))| {
-                    tell(done + 1);
-                    Some((index, answer.err()?.to_string()))
-                });
-            answers.collect()
-        });
+        let fits = |index| Ok(self.fits(index, shape).err());
+        let answers = in_order(self.len(), threads, fits, &mut tell)?;
+        let broken: Vec<String> = answers
+            .into_iter()
+            .flatten()
+            .map(|error| error.to_string())
+            .collect();
         if broken.is_empty() {
             return Ok(());
         }
-        broken.sort();
-        let mut lines: Vec<String> = broken.iter().map(|(_, why)| why.clone()).collect();
+        let mut lines = broken.clone();
         if let [only] = lines.as_slice() {
             return Err(Error::invalid(only.clone()));
         }
