@@ -14,7 +14,6 @@ use clap::{ArgAction, Args, ValueEnum};
 use hoodwink::{
     data::{DataOptions, Dataset, Interpolation, Resize, Transform, read_class_names},
     engine::{self, Engine},
-    lint::{self, Finding},
     model::Classifier,
     oracle::{Access, batcher::Crew},
     preprocessing::{Channels, Described, InputRange, Layout, Preprocessing},
@@ -363,36 +362,6 @@ impl ModelArgs {
                 .clone()
                 .or_else(|| Some(beside.with_file_name(file.class_names?))),
         })
-    }
-
-    /// What looks wrong about the model, its preprocessing and the labels of the data.
-    pub(crate) fn lint(
-        &self,
-        prepared: &Prepared,
-        model: &Classifier,
-        data: &Dataset,
-        depth: lint::Depth,
-    ) -> Result<Vec<Finding>> {
-        let engine = self.engine()?;
-        let as_before = match model.runs_as_it_is() {
-            false => Classifier::open_with,
-            true => Classifier::open_for_scores,
-        };
-        let open = |preprocessing: &Preprocessing| {
-            as_before(
-                &self.model,
-                &prepared.options,
-                preprocessing,
-                engine.clone(),
-            )
-        };
-        Ok(lint::lint(
-            model,
-            &prepared.preprocessing,
-            &open,
-            data,
-            depth,
-        )?)
     }
 
     /// The engine the flags name.

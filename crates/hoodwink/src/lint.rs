@@ -4,32 +4,22 @@
 //! nobody uses. So the model is asked about some pictures as it is described, as it might have been described, and the
 //! answers are compared with the labels.
 
+mod answers;
+mod asking;
+mod knowledge;
 mod labels;
+mod search;
 mod variants;
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    thread,
-};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::{
-    Error, Result,
-    data::Dataset,
-    image::Image,
-    model::Classifier,
-    oracle::batcher::Model as _,
-    preprocessing::Preprocessing,
-    stats::{clopper_pearson, mcnemar_exact},
+    Result, data::Dataset, model::Classifier, preprocessing::Preprocessing, stats::clopper_pearson,
 };
-use variants::variants;
-
-/// How unlikely a difference must be by chance alone before it is told: several are looked at, and a false alarm costs trust.
-const SIGNIFICANCE: f64 = 1e-3;
-
-/// From this distance of the two largest logits on, the confidence is 1 in 32-bit floats.
-const SURE: f32 = 17.0;
+use asking::Asking;
+use knowledge::{SIGNIFICANCE, percent, rights};
 
 /// Something that looks wrong.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -52,6 +42,8 @@ pub enum Mistake {
     Preprocessing,
     /// The labels mean other classes.
     Labels,
+    /// The same picture has several labels.
+    Contradiction,
     /// Nothing fits: accuracy is that of guessing.
     Chance,
     /// The answers are probabilities.
@@ -69,66 +61,77 @@ pub enum Mistake {
 pub struct Depth {
     /// The most pictures that the model is asked about.
     pub pictures: usize,
-    /// Whether other preprocessing is tried whatever the accuracy; else only where it is below `doubtful`.
+    /// The most multiply-adds to spend on the search for other preprocessing, but for its first round.
+    pub multiply_adds: u64,
+    /// Whether other preprocessing is tried whatever the accuracy; else only where it is below `DOUBTFUL`.
     pub always_search: bool,
-    /// Threads to try variants on.
+    /// Threads to ask on.
     pub threads: usize,
 }
 
 /// Accuracy, in percent, below which a run tries other preprocessing.
 const DOUBTFUL: f64 = 60.0;
 
-/// Looks for mistakes in how a model and data are described. `open` gives the same model with other preprocessing.
+/// Pictures that are enough for everything but the search for other preprocessing.
+const ENOUGH: usize = 300;
+
+/// Looks for mistakes in how a model and data are described. `preprocessing` is the one in front of the model.
+///
+/// `tell` is given how many pictures were shown, of how many that are shown next.
+///
+/// # Errors
+/// If a picture cannot be read, or the engine fails.
 pub fn lint(
     model: &Classifier,
     preprocessing: &Preprocessing,
-    open: &(dyn Fn(&Preprocessing) -> Result<Classifier> + Sync),
     data: &Dataset,
     depth: Depth,
+    mut tell: impl FnMut(usize, usize),
 ) -> Result<Vec<Finding>> {
-    let count = data.len().min(depth.pictures);
-    let (mut images, mut labels) = (Vec::new(), Vec::new());
-    for at in 0..count {
-        // Spread over the whole set, which may be sorted by class.
-        let sample = data.get(at * data.len() / count)?;
-        images.push(sample.picture.to_image());
-        labels.extend(sample.label);
-    }
-    let answers = ask(model, &images)?;
-    let mut findings = of_answers(&answers);
+    let mut asking = Asking::new(model, data, depth.threads, &mut tell);
+    let count = asking.len().min(depth.pictures).min(ENOUGH);
+    let mut answers = asking
+        .ask(preprocessing, &[preprocessing], 0..count)?
+        .concat();
+    let mut findings = answers::find(&answers);
     if findings
         .iter()
         .any(|finding| finding.mistake == Mistake::NotANumber)
     {
         return Ok(findings);
     }
-    findings.extend(of_repetition(model, &images, &answers)?);
-    if labels.len() != images.len() {
+    let few = count.min(4);
+    let again = asking
+        .ask(preprocessing, &[preprocessing], 0..few)?
+        .concat();
+    findings.extend(answers::compare(&answers[..few], &again));
+    let Some(all_labels) = asking.labels(asking.len()) else {
         return Ok(findings);
-    }
-    let rights = rights(&answers, &labels);
-    let mut explanations = Vec::from_iter(labels::find(&answers, &labels));
+    };
+    let labels = &all_labels[..count];
+    let rights = rights(&answers, labels);
+    let mut explanations = Vec::from_iter(labels::find(&answers, labels));
     if depth.always_search || percent(&rights) < DOUBTFUL {
-        let asked = Asked {
-            images: &images,
-            labels: &labels,
-            answers: &answers,
-        };
-        explanations.extend(search(
+        let found = search::search(
             preprocessing,
-            open,
-            model.input(),
-            &asked,
-            depth.threads,
-        )?);
+            &mut asking,
+            &mut answers,
+            &all_labels,
+            &depth,
+        )?;
+        explanations.extend(found);
     }
+    findings.extend(contradiction(asking.seen(), &all_labels));
     // Of several explanations the one that makes most pictures right.
     let best = explanations
         .into_iter()
         .max_by(|a, b| a.percent.total_cmp(&b.percent));
     match best {
         Some(best) => findings.push(best.finding),
-        None => findings.extend(chance(&rights, model.classes())),
+        None => findings.extend(
+            chance(&rights, model.classes())
+                .map(|chance| labels::suspect(&answers[..count], labels).unwrap_or(chance)),
+        ),
     }
     Ok(findings)
 }
@@ -139,216 +142,30 @@ struct Explained {
     percent: f64,
 }
 
-/// What the model was asked, and answered.
-struct Asked<'a> {
-    images: &'a [Image],
-    labels: &'a [usize],
-    answers: &'a [Vec<f32>],
-}
-
-fn ask(model: &Classifier, images: &[Image]) -> Result<Vec<Vec<f32>>> {
-    let images: Vec<&Image> = images.iter().collect();
-    model.worker()?.logits(&images)
-}
-
-/// What the answers themselves give away.
-fn of_answers(answers: &[Vec<f32>]) -> Vec<Finding> {
-    let share = |fits: &dyn Fn(&[f32]) -> bool| {
-        answers.iter().filter(|answer| fits(answer)).count() as f64 / answers.len().max(1) as f64
-    };
-    let broken = share(&|answer| answer.iter().any(|value| !value.is_finite()));
-    if broken > 0.0 {
-        return vec![Finding {
-            mistake: Mistake::NotANumber,
-            saw: format!("for {:.0}% of the pictures the model answers with infinities or NaN", 100.0 * broken),
-            matters: "no attack and no accuracy means anything on such answers",
-            remedy: "check the file: weights may have overflowed when they were converted to half precision".into(),
-        }];
-    }
-    let mut findings = Vec::new();
-    let sum = |answer: &[f32]| answer.iter().map(|&value| f64::from(value)).sum::<f64>();
-    let distribution = |answer: &[f32]| {
-        answer.iter().all(|&value| value >= 0.0) && (sum(answer) - 1.0).abs() < 1e-3
-    };
-    if share(&distribution) == 1.0 {
-        findings.push(Finding {
-            mistake: Mistake::Probabilities,
-            saw: "every answer is a list of probabilities, and no final softmax was found to see through".into(),
-            matters: "losses take a softmax of their own, whose gradients are then far too small: attacks look weaker than they are",
-            remedy: "export the model without its softmax, or choose the value before it with --scores NAME".into(),
-        });
-    }
-    let sure = |answer: &[f32]| margin(answer) > SURE;
-    let saturated = share(&sure);
-    if saturated >= 0.5 {
-        findings.push(Finding {
-            mistake: Mistake::Saturated,
-            saw: format!("for {:.0}% of the pictures the confidence is exactly 1 in 32-bit floats", 100.0 * saturated),
-            matters: "the gradient of the cross-entropy vanishes there, which makes gradient attacks look weaker than they are",
-            remedy: "use a loss that no softmax saturates: --loss margin or --loss dlr".into(),
-        });
-    }
-    findings
-}
-
-/// The distance of the two largest logits.
-fn margin(answer: &[f32]) -> f32 {
-    let (mut first, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
-    for &value in answer {
-        if value > first {
-            (first, second) = (value, first);
-        } else if value > second {
-            second = value;
+/// Pictures, by id and file, that are the same with different labels.
+fn contradiction(seen: &[(String, String)], labels: &[usize]) -> Option<Finding> {
+    let mut first: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
+    let mut pairs = Vec::new();
+    for ((id, file), &label) in seen.iter().zip(labels) {
+        let &mut (other, known) = first.entry(id).or_insert((file, label));
+        if known != label {
+            pairs.push(format!("{other} as {known} and {file} as {label}"));
         }
     }
-    first - second
-}
-
-fn of_repetition(
-    model: &Classifier,
-    images: &[Image],
-    answers: &[Vec<f32>],
-) -> Result<Option<Finding>> {
-    let few = images.len().min(4);
-    let again = ask(model, &images[..few])?;
-    Ok((again != answers[..few]).then(|| Finding {
-        mistake: Mistake::Random,
-        saw: "the model answers the same question differently when it is asked again".into(),
-        matters: "a random model must be attacked on the average of its answers, and no run can be repeated",
-        remedy: "export it in evaluation mode, without dropout or random layers".into(),
-    }))
-}
-
-/// The class of the largest logit, the first of several.
-fn prediction(answer: &[f32]) -> usize {
-    let mut best = 0;
-    for (class, value) in answer.iter().enumerate() {
-        if *value > answer[best] {
-            best = class;
-        }
-    }
-    best
-}
-
-fn rights(answers: &[Vec<f32>], labels: &[usize]) -> Vec<bool> {
-    (answers.iter().zip(labels))
-        .map(|(answer, &label)| prediction(answer) == label)
-        .collect()
-}
-
-fn percent(rights: &[bool]) -> f64 {
-    100.0 * rights.iter().filter(|&&right| right).count() as f64 / rights.len().max(1) as f64
-}
-
-/// Whether the second is better on the same pictures by more than chance.
-fn is_better(first: &[bool], second: &[bool]) -> bool {
-    let only = |this: &[bool], other: &[bool]| {
-        this.iter()
-            .zip(other)
-            .filter(|(this, other)| **this && !**other)
-            .count() as u64
-    };
-    let (lost, won) = (only(first, second), only(second, first));
-    won > lost && mcnemar_exact(lost, won) < SIGNIFICANCE
-}
-
-/// The preprocessing under which most pictures are right, if it is better than what was said by more than chance; or
-/// another order of channels, if the model then likes the labels of more pictures better.
-fn search(
-    said: &Preprocessing,
-    open: &(dyn Fn(&Preprocessing) -> Result<Classifier> + Sync),
-    shape: [usize; 3],
-    asked: &Asked<'_>,
-    threads: usize,
-) -> Result<Option<Explained>> {
-    let variants = variants(said, shape);
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, Vec<Vec<f32>>)>> {
-        let mut done = Vec::new();
-        while let Some((at, variant)) = {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            variants.get(at).map(|variant| (at, variant))
-        } {
-            done.push((at, ask(&open(&variant.preprocessing)?, asked.images)?));
-        }
-        Ok(done)
-    };
-    let mut found: Vec<(usize, Vec<Vec<f32>>)> = thread::scope(|scope| {
-        let crew: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        let parts = crew.into_iter().map(|worker| {
-            worker
-                .join()
-                .map_err(|_| Error::invalid("a worker failed while it tried other preprocessing"))?
-        });
-        parts.collect::<Result<Vec<_>>>()
-    })?
-    .concat();
-    found.sort_by_key(|(at, _)| *at);
-
-    let now = rights(asked.answers, asked.labels);
-    let explained = |at: usize, rights: &[bool], saw: String| Explained {
-        percent: percent(rights),
-        finding: Finding {
-            mistake: Mistake::Preprocessing,
-            saw,
-            matters: "the model seems to have been trained on other inputs; all figures would be of a crippled model",
-            remedy: variants::flags(&variants[at].preprocessing),
-        },
-    };
-    let mut best: Option<(usize, Vec<bool>)> = None;
-    let mut reordered = None;
-    for (at, answers) in &found {
-        let right = rights(answers, asked.labels);
-        if variants[*at].reordered
-            && percent(&right) >= percent(&now)
-            && is_better(
-                &likes(asked.answers, answers, asked.labels),
-                &likes(answers, asked.answers, asked.labels),
-            )
-        {
-            reordered = Some((*at, right.clone()));
-        }
-        // Of equals the first, which is the commonest.
-        if best
-            .as_ref()
-            .is_none_or(|(_, best)| percent(&right) > percent(best))
-        {
-            best = Some((*at, right));
-        }
-    }
-    if let Some((at, right)) = best
-        && is_better(&now, &right)
-    {
-        let saw = format!(
-            "with other preprocessing {:.1}% of {} pictures are right, with this {:.1}%",
-            percent(&right),
-            right.len(),
-            percent(&now)
-        );
-        return Ok(Some(explained(at, &right, saw)));
-    }
-    Ok(reordered.map(|(at, right)| {
-        let saw = format!(
-            "with the channels in the other order the model is surer of the labels of most of {} pictures, and {:.1}% are \
-             right, with this {:.1}%",
-            right.len(),
-            percent(&right),
-            percent(&now)
-        );
-        explained(at, &right, saw)
-    }))
-}
-
-/// Whether each label has a smaller cross-entropy in the first answers than in the second.
-fn likes(first: &[Vec<f32>], second: &[Vec<f32>], labels: &[usize]) -> Vec<bool> {
-    let loss = |answer: &[f32], label: usize| {
-        let largest = answer.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f32 = answer.iter().map(|value| (value - largest).exp()).sum();
-        sum.ln() + largest - answer.get(label).copied().unwrap_or(f32::NEG_INFINITY)
-    };
-    (first.iter().zip(second).zip(labels))
-        .map(|((first, second), &label)| loss(first, label) < loss(second, label))
-        .collect()
+    let example = pairs.first()?;
+    Some(Finding {
+        mistake: Mistake::Contradiction,
+        saw: format!(
+            "among {} pictures the same picture has different labels {}: {example}",
+            seen.len(),
+            match pairs.len() {
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            }
+        ),
+        matters: "one of the two labels is wrong, and counts as a mistake of the model",
+        remedy: "hoodwink data lists all of them; take them out, or correct the labels".into(),
+    })
 }
 
 /// Accuracy that cannot be told from guessing.
@@ -375,38 +192,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_give_themselves_away() {
-        let kinds = |answers: &[Vec<f32>]| -> Vec<Mistake> {
-            of_answers(answers)
-                .iter()
-                .map(|finding| finding.mistake)
-                .collect()
-        };
-        assert_eq!(kinds(&[vec![2.0, -1.0, 0.5], vec![0.1, 0.2, 0.3]]), []);
-        assert_eq!(
-            kinds(&[vec![0.25, 0.75], vec![1.0, 0.0]]),
-            [Mistake::Probabilities]
-        );
-        assert_eq!(
-            kinds(&[vec![90.0, 1.0], vec![-3.0, 40.0]]),
-            [Mistake::Saturated]
-        );
-        assert_eq!(
-            kinds(&[vec![f32::NAN, 1.0], vec![0.0, 1.0]]),
-            [Mistake::NotANumber]
-        );
-    }
-
-    #[test]
-    fn only_what_chance_does_not_explain_is_better() {
-        let some = |count: usize| -> Vec<bool> { (0..100).map(|at| at < count).collect() };
-        assert!(is_better(&some(10), &some(50)));
-        assert!(!is_better(&some(50), &some(10)));
-        assert!(!is_better(&some(50), &some(55)));
-        assert!(!is_better(&some(50), &some(50)));
-    }
-
-    #[test]
     fn guessing_is_told_from_knowing() {
         let some =
             |count: usize, of: usize| -> Vec<bool> { (0..of).map(|at| at < count).collect() };
@@ -415,5 +200,22 @@ mod tests {
         assert!(chance(&some(0, 100), 1000).is_some());
         assert!(chance(&some(5, 100), 1000).is_none());
         assert!(chance(&some(1, 3), 10).is_none());
+    }
+
+    #[test]
+    fn one_picture_with_two_labels_is_told() {
+        let seen = |ids: [&str; 4]| ids.map(|id| (id.to_owned(), format!("{id}.png")));
+        let found = contradiction(&seen(["a", "b", "a", "c"]), &[0, 1, 2, 3]).unwrap();
+        assert_eq!(found.mistake, Mistake::Contradiction);
+        let says = "different labels once: a.png as 0 and a.png as 2";
+        assert!(found.saw.contains(says), "{}", found.saw);
+        assert_eq!(
+            contradiction(&seen(["a", "b", "a", "c"]), &[0, 1, 0, 3]),
+            None
+        );
+        assert_eq!(
+            contradiction(&seen(["a", "b", "d", "c"]), &[0, 1, 2, 3]),
+            None
+        );
     }
 }

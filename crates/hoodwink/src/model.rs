@@ -220,6 +220,12 @@ impl Classifier {
         Ok(locked(&self.companies)?.clone())
     }
 
+    /// Multiplications of one answer, each followed by an addition; `None` where the file is run as it is.
+    pub(crate) fn multiply_adds(&self) -> Option<u64> {
+        let graph = self.forward_graph()?;
+        Some(onnx_grad::inspect::Cost::of(graph).multiply_adds)
+    }
+
     /// From `pixels` to `logits`, preprocessing included; `None` where the file is run as it is.
     pub(crate) fn forward_graph(&self) -> Option<&Graph> {
         match &self.forward {

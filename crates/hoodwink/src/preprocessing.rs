@@ -14,7 +14,7 @@ pub use shown::{Channel, Shown};
 use onnx_grad::{DType, Dim, Graph, Op, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, image::Image};
 
 /// Range of the values a model eats, before mean and standard deviation are taken off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,17 @@ pub enum InputRange {
     /// -1 to 1.
     #[serde(rename = "-1..1")]
     MinusOneToOne,
+}
+
+impl InputRange {
+    /// By what values of \[0, 1\] are multiplied, and what is added then.
+    fn line(self) -> (f32, f32) {
+        match self {
+            Self::ZeroToOne => (1.0, 0.0),
+            Self::ZeroTo255 => (255.0, 0.0),
+            Self::MinusOneToOne => (2.0, -1.0),
+        }
+    }
 }
 
 /// Order of the colour channels a model eats.
@@ -105,11 +116,7 @@ impl Preprocessing {
             let std = self.per_channel(graph, "--std", &self.std, channels)?;
             x = graph.add(Op::Div, &[x, std])?;
         }
-        let (factor, offset) = match self.input_range {
-            InputRange::ZeroToOne => (1.0, 0.0),
-            InputRange::ZeroTo255 => (255.0, 0.0),
-            InputRange::MinusOneToOne => (2.0, -1.0),
-        };
+        let (factor, offset) = self.input_range.line();
         if factor != 1.0 {
             let factor = graph.scalar(factor);
             x = graph.add(Op::Mul, &[x, factor])?;
@@ -135,6 +142,50 @@ impl Preprocessing {
             )?;
         }
         Ok(x)
+    }
+
+    /// The image that this preprocessing makes into what `other` makes of `image`: with it, a model behind this one is asked
+    /// as if it stood behind `other`. The order of axes is not looked at.
+    pub(crate) fn imitating(&self, other: &Self, image: &Image) -> Image {
+        if self == other {
+            return image.clone();
+        }
+        let [channels, height, width] = image.shape();
+        let plane = height * width;
+        let mut shown = Image::zeros(image.shape());
+        for channel in 0..channels {
+            let (own, its) = (self.line(channel), other.line(channel));
+            let from = &image.pixels()[plane * other.source(channel, channels)..][..plane];
+            let to = &mut shown.pixels_mut()[plane * self.source(channel, channels)..][..plane];
+            for (to, from) in to.iter_mut().zip(from) {
+                let eaten = its.factor * f64::from(*from) + its.offset;
+                *to = ((eaten - own.offset) / own.factor) as f32;
+            }
+        }
+        shown
+    }
+
+    /// The channel of a picture that becomes this channel of the input.
+    fn source(&self, channel: usize, channels: usize) -> usize {
+        match self.channels {
+            Channels::Rgb => channel,
+            Channels::Bgr => channels - 1 - channel,
+        }
+    }
+
+    /// What is done to the values of a channel of the input.
+    fn line(&self, channel: usize) -> Line {
+        let of = |values: &[f32], none: f64| match values {
+            [] => none,
+            &[all] => f64::from(all),
+            _ => f64::from(values[channel]),
+        };
+        let (mean, std) = (of(&self.mean, 0.0), of(&self.std, 1.0));
+        let (factor, offset) = self.input_range.line();
+        Line {
+            factor: f64::from(factor) / std,
+            offset: f64::from(offset) - f64::from(factor) * mean / std,
+        }
     }
 
     fn per_channel(
@@ -200,6 +251,12 @@ impl Preprocessing {
     }
 }
 
+/// `factor * value + offset`.
+struct Line {
+    factor: f64,
+    offset: f64,
+}
+
 impl fmt::Display for Preprocessing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |values: &[f32]| {
@@ -223,7 +280,7 @@ impl fmt::Display for Preprocessing {
 }
 
 /// The word serde writes for a unit variant.
-fn word(value: impl Serialize) -> String {
+pub(crate) fn word(value: impl Serialize) -> String {
     match toml::Value::try_from(value) {
         Ok(toml::Value::String(word)) => word,
         _ => String::new(),
@@ -294,6 +351,60 @@ mod tests {
         assert!(message.contains("--layout nhwc"), "{message}");
         assert!(shape(&[17], Layout::Nchw).is_err());
         assert!(shape(&[4, 8, 8], Layout::Nchw).is_err());
+    }
+
+    /// What the model behind it is given.
+    fn eaten(preprocessing: &Preprocessing, image: &Image) -> Vec<f32> {
+        let [channels, height, width] = image.shape();
+        let mut graph = Graph::new();
+        let x = pixels(&mut graph, Dim::Batch(1), image.shape());
+        let sides = match preprocessing.layout {
+            Layout::Nchw => [channels, height, width],
+            Layout::Nhwc => [height, width, channels],
+        };
+        let wanted: Vec<Dim> = std::iter::once(Dim::Batch(1))
+            .chain(sides.map(Dim::from))
+            .collect();
+        let fed = (preprocessing.append(&mut graph, x, channels, &wanted)).unwrap();
+        graph.output("fed", fed);
+        let engine = crate::engine::open(crate::engine::Choice::Rten).unwrap();
+        let pixels = Tensor::f32([1, channels, height, width], image.pixels().to_vec()).unwrap();
+        let answers = engine.compile(&graph).unwrap().run(&[pixels]).unwrap();
+        answers[0].as_f32().unwrap().to_vec()
+    }
+
+    #[test]
+    fn one_preprocessing_imitates_any_other() {
+        let text = [
+            "",
+            "input-range = '0..255'",
+            "mean = [0.4, 0.5, 0.6]\nstd = [0.2, 0.3, 0.25]",
+            "mean = [0.5]\nstd = [0.25]\ninput-range = '-1..1'\nchannels = 'bgr'",
+            "mean = [0.1, 0.2, 0.7]\ninput-range = '0..255'\nchannels = 'bgr'",
+        ];
+        let image = Image::new(
+            [3, 2, 2],
+            (0..12_u8).map(|at| f32::from(at) / 11.0).collect(),
+        );
+        let image = image.unwrap();
+        for layout in ["nchw", "nhwc"] {
+            let all = text.map(|text| -> Preprocessing {
+                toml::from_str(&format!("{text}\nlayout = '{layout}'")).unwrap()
+            });
+            for (own, other) in all.iter().flat_map(|own| all.iter().map(move |o| (own, o))) {
+                let imitated = eaten(own, &own.imitating(other, &image));
+                let expected = eaten(other, &image);
+                let scale = expected
+                    .iter()
+                    .fold(1.0_f32, |most, value| most.max(value.abs()));
+                for (a, b) in imitated.iter().zip(&expected) {
+                    assert!(
+                        (a - b).abs() < 1e-5 * scale,
+                        "{own} as {other}: {a} for {b}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use hoodwink::{
-    lint::{Depth, Finding},
+    lint::{self, Depth, Finding},
     oracle::Access,
 };
 use onnx_grad::inspect::{
@@ -22,9 +22,12 @@ use super::{Format, warning};
 use crate::{
     Status,
     args::{ConfigArgs, DataArgs, ModelArgs, Prepared, text},
-    progress::complain,
+    progress::{Progress, complain},
     shown::ShowArgs,
 };
+
+/// Multiply-adds of the search for other preprocessing: half a minute of two cores.
+const EFFORT: u64 = 1_000_000_000_000;
 
 /// Show what a model file holds, what it costs to run, and how far gradients get; with pictures, what looks wrong.
 ///
@@ -68,15 +71,12 @@ pub(crate) struct Args {
     labels: Option<PathBuf>,
     #[command(flatten)]
     show: ShowArgs,
-    /// The most pictures to try
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 300,
-        help_heading = "Data",
-        requires = "data"
-    )]
-    pictures: usize,
+    /// The most pictures to try; without it as many as a search of some 10^12 multiply-adds allows
+    #[arg(long, value_name = "N", help_heading = "Data", requires = "data")]
+    pictures: Option<usize>,
+    /// No progress on stderr
+    #[arg(long, short)]
+    quiet: bool,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -193,11 +193,16 @@ fn lint(args: &Args, prepared: &Prepared, data: &Path) -> Result<Vec<Finding>> {
     }
     args.show.write(prepared, &model, &data)?;
     let depth = Depth {
-        pictures: args.pictures,
+        pictures: args.pictures.unwrap_or(usize::MAX),
+        multiply_adds: EFFORT,
         always_search: true,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
     };
-    args.model.lint(prepared, &model, &data, depth)
+    let mut progress = Progress::new("asking", args.quiet);
+    let tell = |done, all| progress.show(done, all, "");
+    let findings = lint::lint(&model, &prepared.preprocessing, &data, depth, tell);
+    progress.finish();
+    Ok(findings?)
 }
 
 fn table(inspection: &Inspection, as_it_is: Option<&AsItIs>) -> Result<String, std::fmt::Error> {

@@ -304,5 +304,28 @@ fn wrong_preprocessing_is_found_and_right_preprocessing_is_let_be() {
         .map(|finding| finding["remedy"].as_str().unwrap())
         .collect();
     assert_eq!(remedies.len(), 1, "{findings}");
-    assert!(remedies[0].contains("--input-range 0..1"), "{findings}");
+    // What was said, but for the range: of remedies that are as good the least change.
+    assert!(remedies[0].starts_with("--mean 0.485,"), "{findings}");
+    assert!(remedies[0].contains("--input-range=0..1"), "{findings}");
+}
+
+#[test]
+fn mistakes_that_cost_no_accuracy_are_found() {
+    let files = [
+        asset("mnist/models/eran_conv_small_nat.onnx"),
+        asset("mnist/test_2500_x_u8.npy"),
+        asset("mnist/test_2500_y.npy"),
+    ];
+    let [model, pictures, labels] = files.each_ref().map(String::as_str);
+    let args = ["inspect", model, pictures, "--labels", labels, "--quiet"];
+    let right = ["--mean", "0.1307", "--std", "0.3081"];
+    let found = hoodwink(&[&args[..], &right].concat());
+    assert_eq!(found.status.code(), Some(0), "{found:?}");
+    let found = hoodwink(&[&args[..], &right, &["--input-range=0..255"]].concat());
+    assert_eq!(found.status.code(), Some(1));
+    let said = String::from_utf8(found.stderr).unwrap();
+    let with = "with values 0..1 the model is as sure of 2500 pictures as it should be";
+    assert!(said.contains(with), "{said}");
+    let try_this = "Try: --mean 0.1307 --std 0.3081 --input-range=0..1";
+    assert!(said.contains(try_this), "{said}");
 }

@@ -37,6 +37,7 @@ use source::Opened;
 pub use class_names::{read_class_names, short_name};
 pub use interpolation::Interpolation;
 pub use likeness::{Likeness, SMALLEST_SIDE};
+pub(crate) use parallel::in_order;
 pub use partition::Partition;
 pub use survey::{Duplicates, Entry, Leak, Survey};
 pub use transform::{Resize, Transform};

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 ///
 /// `done` is called on this thread with how many are made. After an error no more are begun, and the error of the lowest
 /// number is returned.
-pub(super) fn in_order<T: Send>(
+pub(crate) fn in_order<T: Send>(
     count: usize,
     threads: usize,
     work: impl Fn(usize) -> Result<T> + Sync,

@@ -1,11 +1,17 @@
 //! Labels that mean other classes: shifted by one, or in another order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Explained, Finding, Mistake, is_better, percent, prediction, rights};
+use super::{
+    Explained, Finding, Mistake,
+    knowledge::{is_better, percent, prediction, rights},
+};
 
 const MATTERS: &str =
     "pictures that the model knows count as mistakes, and attacks start from the wrong class";
+
+const REORDER: &str = "bring the labels into the order of the model's classes: --class-names FILE with folders called by \
+                       the classes' names, or a labels.csv";
 
 /// What the predictions say about the labels, if it is not that they are right.
 pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> {
@@ -56,13 +62,32 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> 
             percent(&now)
         ),
         matters: MATTERS,
-        remedy: "bring the labels into the order of the model's classes: --class-names FILE with folders called by the \
-                 classes' names, or a labels.csv"
-            .into(),
+        remedy: REORDER.into(),
     };
     Some(Explained {
         finding,
         percent: percent(&moved),
+    })
+}
+
+/// That labels may mean other classes, where there are too few pictures of each for a majority: the model tells the
+/// pictures apart, and yet knows no label. One that is given wrong inputs sees a few classes everywhere.
+pub(super) fn suspect(answers: &[Vec<f32>], labels: &[usize]) -> Option<Finding> {
+    let distinct =
+        |classes: &mut dyn Iterator<Item = usize>| classes.collect::<BTreeSet<_>>().len();
+    let meant = distinct(&mut labels.iter().copied());
+    let predicted = distinct(&mut answers.iter().map(|answer| prediction(answer)));
+    let (few_of_each, many_classes) = (labels.len() < 4 * meant, meant >= 20);
+    (few_of_each && many_classes && 10 * predicted >= 8 * meant).then(|| Finding {
+        mistake: Mistake::Labels,
+        saw: format!(
+            "{:.1}% of {} pictures are taken for their label, and yet the pictures of {meant} labels for {predicted} different \
+             classes",
+            percent(&rights(answers, labels)),
+            labels.len()
+        ),
+        matters: MATTERS,
+        remedy: REORDER.into(),
     })
 }
 
@@ -161,5 +186,27 @@ mod tests {
         );
         // Two classes exchanged are too few to be told from a model that confuses them.
         assert_eq!(seen(|class| [1, 0, 2, 3, 4, 5, 6, 7, 8, 9][class]), None);
+    }
+
+    #[test]
+    fn single_pictures_with_foreign_labels_are_suspect() {
+        // A hundred pictures of a hundred classes.
+        let answers = |class: fn(usize) -> usize| -> Vec<Vec<f32>> {
+            (0..100)
+                .map(|at| {
+                    (0..100)
+                        .map(|own| f32::from(u8::from(own == class(at))))
+                        .collect()
+                })
+                .collect()
+        };
+        let labels: Vec<usize> = (0..100).collect();
+        let found = suspect(&answers(|at| 99 - at), &labels).unwrap();
+        assert!(found.saw.starts_with("0.0% of 100"), "{}", found.saw);
+        // One that sees few classes everywhere is given wrong inputs.
+        assert_eq!(suspect(&answers(|at| at % 40), &labels), None);
+        // With many pictures of each the majority would tell.
+        let ten: Vec<usize> = (0..100).map(|at| at % 10).collect();
+        assert_eq!(suspect(&answers(|at| (at + 3) % 10), &ten), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Preprocessing that models are commonly trained with.
 
-use crate::preprocessing::{Channels, InputRange, Preprocessing};
+use crate::preprocessing::{Channels, InputRange, Preprocessing, word};
 
 /// Mean, standard deviation and range, for three channels in the order RGB.
 type Scaling = (&'static [f32], &'static [f32], InputRange);
@@ -28,10 +28,15 @@ const COLOUR: [Scaling; 3] = [
     ),
 ];
 
-const CIFAR: [Scaling; 2] = [
+const CIFAR: [Scaling; 3] = [
     (
         &[0.4914, 0.4822, 0.4465],
         &[0.2471, 0.2435, 0.2616],
+        InputRange::ZeroToOne,
+    ),
+    (
+        &[0.4914, 0.4822, 0.4465],
+        &[0.2023, 0.1994, 0.2010],
         InputRange::ZeroToOne,
     ),
     (
@@ -47,9 +52,15 @@ const MNIST: Scaling = (&[0.1307], &[0.3081], InputRange::ZeroToOne);
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Variant {
     pub(super) preprocessing: Preprocessing,
-    /// Whether it differs from what was said in the order of the channels alone. Losses can then be compared, since values
-    /// stay as large as they were.
-    pub(super) reordered: bool,
+    /// What is other than what was said, to follow "with".
+    pub(super) differences: Vec<String>,
+}
+
+impl Variant {
+    /// How much is other than what was said.
+    pub(super) fn changes(&self) -> usize {
+        self.differences.len()
+    }
 }
 
 /// Other preprocessing that a model of such pictures, `[channels, height, width]`, may have been trained with; the
@@ -64,46 +75,87 @@ pub(super) fn variants(said: &Preprocessing, shape: [usize; 3]) -> Vec<Variant> 
     if channels == 3 && height.max(width) <= 64 {
         scalings.extend(CIFAR);
     }
-    let orders = [Channels::Rgb, Channels::Bgr];
-    let orders = if channels == 3 {
-        &orders[..]
-    } else {
-        &orders[..1]
+    let ranges = [
+        InputRange::ZeroToOne,
+        InputRange::ZeroTo255,
+        InputRange::MinusOneToOne,
+    ];
+    let orders: &[Channels] = match channels {
+        3 => &[Channels::Rgb, Channels::Bgr],
+        _ => &[Channels::Rgb],
     };
-    let mut variants = Vec::new();
-    for &order in orders {
+    let mut found: Vec<Variant> = Vec::new();
+    let mut offer = |preprocessing: Preprocessing| {
+        let is_new = |known: &Variant| known.preprocessing != preprocessing;
+        if preprocessing != *said && found.iter().all(is_new) {
+            found.push(Variant {
+                differences: differences(said, &preprocessing),
+                preprocessing,
+            });
+        }
+    };
+    for &channels in orders {
         for &(mean, std, input_range) in &scalings {
             // Values are given in the order in which the model eats its channels.
             let ordered = |values: &[f32]| -> Vec<f32> {
-                match order {
+                match channels {
                     Channels::Rgb => values.to_vec(),
                     Channels::Bgr => values.iter().rev().copied().collect(),
                 }
             };
-            variants.push(Variant {
-                preprocessing: Preprocessing {
-                    mean: ordered(mean),
-                    std: ordered(std),
-                    input_range,
-                    channels: order,
-                    layout: said.layout,
-                },
-                reordered: false,
+            offer(Preprocessing {
+                mean: ordered(mean),
+                std: ordered(std),
+                input_range,
+                channels,
+                layout: said.layout,
             });
         }
-        // What was said, but for the order of the channels, the values in either order.
-        let mut reordered = said.clone();
-        reordered.channels = order;
+        // What was said, but for the order of the channels, the values in either order; and in other ranges.
+        let reordered = Preprocessing {
+            channels,
+            ..said.clone()
+        };
         let mut reversed = reordered.clone();
         reversed.mean.reverse();
         reversed.std.reverse();
-        variants.extend([reordered, reversed].map(|preprocessing| Variant {
-            preprocessing,
-            reordered: true,
-        }));
+        for preprocessing in [reordered, reversed] {
+            offer(preprocessing);
+        }
     }
-    variants.retain(|variant| variant.preprocessing != *said);
-    variants
+    for input_range in ranges {
+        offer(Preprocessing {
+            input_range,
+            ..said.clone()
+        });
+    }
+    found
+}
+
+/// `the channels in the order BGR` and `values 0..255`.
+fn differences(said: &Preprocessing, other: &Preprocessing) -> Vec<String> {
+    let mut parts = Vec::new();
+    if other.channels != said.channels {
+        parts.push(match other.channels {
+            Channels::Rgb => "the channels in the order RGB".to_owned(),
+            Channels::Bgr => "the channels in the order BGR".to_owned(),
+        });
+    }
+    // In another order the same values are meant for the other channels.
+    let same = |ours: &[f32], theirs: &[f32]| {
+        ours == theirs || other.channels != said.channels && ours.iter().rev().eq(theirs)
+    };
+    if !same(&said.mean, &other.mean) || !same(&said.std, &other.std) {
+        parts.push(match (other.mean.is_empty(), said.mean.is_empty()) {
+            (true, false) => "no mean taken off".to_owned(),
+            (false, true) => "a mean taken off".to_owned(),
+            _ => "another mean or standard deviation".to_owned(),
+        });
+    }
+    if other.input_range != said.input_range {
+        parts.push(format!("values {}", word(other.input_range)));
+    }
+    parts
 }
 
 /// Preprocessing as it is written on the command line.
@@ -121,11 +173,7 @@ pub(super) fn flags(preprocessing: &Preprocessing) -> String {
             flags.push(format!("{flag} {}", list(values)));
         }
     }
-    flags.push(match preprocessing.input_range {
-        InputRange::ZeroToOne => "--input-range 0..1".into(),
-        InputRange::ZeroTo255 => "--input-range 0..255".into(),
-        InputRange::MinusOneToOne => "--input-range=-1..1".into(),
-    });
+    flags.push(format!("--input-range={}", word(preprocessing.input_range)));
     flags.push(match preprocessing.channels {
         Channels::Rgb => "--channels rgb".into(),
         Channels::Bgr => "--channels bgr".into(),
@@ -143,8 +191,42 @@ mod tests {
         for (shape, least) in [([3, 32, 32], 15), ([3, 224, 224], 11), ([1, 28, 28], 3)] {
             let found = variants(&said, shape);
             assert!(found.len() >= least, "{shape:?}: {}", found.len());
-            assert!(found.iter().all(|variant| variant.preprocessing != said));
+            for (at, one) in found.iter().enumerate() {
+                assert_ne!(one.preprocessing, said);
+                let twin = |other: &Variant| other.preprocessing == one.preprocessing;
+                assert!(!found[..at].iter().any(twin), "{:?}", one.preprocessing);
+                assert!(one.changes() > 0, "{:?}", one.preprocessing);
+            }
         }
+    }
+
+    #[test]
+    fn differences_are_said_in_words() {
+        let said = Preprocessing {
+            mean: vec![0.1, 0.2, 0.3],
+            ..Preprocessing::default()
+        };
+        let cases = [
+            (
+                "channels = 'bgr'\nmean = [0.3, 0.2, 0.1]",
+                "the channels in the order BGR",
+            ),
+            (
+                "mean = [0.1, 0.2, 0.3]\ninput-range = '0..255'",
+                "values 0..255",
+            ),
+            ("", "no mean taken off"),
+            (
+                "channels = 'bgr'\nmean = [0.5]\ninput-range = '-1..1'",
+                "the channels in the order BGR and another mean or standard deviation and values -1..1",
+            ),
+        ];
+        for (text, expected) in cases {
+            let other = toml::from_str(text).unwrap();
+            assert_eq!(differences(&said, &other).join(" and "), expected);
+        }
+        let plain = Preprocessing::default();
+        assert_eq!(differences(&plain, &said), ["a mean taken off"]);
     }
 
     #[test]
@@ -155,10 +237,10 @@ mod tests {
             .map(|variant| flags(&variant.preprocessing))
             .find(|flags| {
                 flags.contains("--channels bgr")
-                    && flags.contains("0..255 ")
+                    && flags.contains("0..255")
                     && flags.contains("mean")
             });
-        let expected = "--mean 0.40761,0.45796,0.48502 --input-range 0..255 --channels bgr";
+        let expected = "--mean 0.40761,0.45796,0.48502 --input-range=0..255 --channels bgr";
         assert_eq!(caffe.unwrap(), expected);
     }
 }

@@ -31,7 +31,7 @@ pub trait Model: Sync {
 }
 
 /// One thread's way to a model. Answers come in the order of the questions.
-pub trait Worker {
+pub trait Worker: Send {
     /// The logits of images in pixel space.
     fn logits(&mut self, images: &[&Image]) -> Result<Vec<Vec<f32>>>;
 

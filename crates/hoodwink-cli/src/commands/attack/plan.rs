@@ -35,6 +35,9 @@ use crate::{
 /// Pictures that the model is asked about before a run, to find gross mistakes; `hoodwink inspect` takes more.
 const LINTED_PICTURES: usize = 48;
 
+/// Multiply-adds spent on other preprocessing before a run, beyond the first pictures: a second or two of two cores.
+const LINT_EFFORT: u64 = 50_000_000_000;
+
 /// A run that is ready to begin.
 pub(crate) struct Plan {
     model: Classifier,
@@ -120,10 +123,16 @@ impl Plan {
         checked?;
         let depth = lint::Depth {
             pictures: LINTED_PICTURES,
+            multiply_adds: LINT_EFFORT,
             always_search: false,
             threads: self.crew.threads,
         };
-        for finding in args.model.lint(prepared, &self.model, &self.data, depth)? {
+        let mut progress = Progress::new("asking", args.crew.quiet);
+        let tell = |done, all| progress.show(done, all, "");
+        let said = &prepared.preprocessing;
+        let findings = lint::lint(&self.model, said, &self.data, depth, tell);
+        progress.finish();
+        for finding in findings? {
             complain(&warning(&finding));
         }
         Ok(())

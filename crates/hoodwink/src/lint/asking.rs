@@ -1,0 +1,155 @@
+//! Asking a model about pictures, also as if other preprocessing were in front of it.
+
+use std::{
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
+
+use rand::{SeedableRng as _, seq::SliceRandom as _};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    Result,
+    data::{Dataset, in_order},
+    image::Image,
+    model::Classifier,
+    oracle::batcher::{Model as _, Worker},
+    preprocessing::Preprocessing,
+};
+
+/// Pictures that a worker takes at once.
+const BLOCK: usize = 8;
+
+/// Multiply-adds that are assumed of a file that is run as it is.
+const UNCOUNTED: u64 = 1 << 30;
+
+/// A model with pictures to ask it about, in an order that is always the same and has nothing to do with theirs: data are
+/// often sorted by class.
+pub(super) struct Asking<'a> {
+    crew: Crew<'a>,
+    threads: usize,
+    order: Vec<usize>,
+    seen: Vec<(String, String)>,
+    /// Told how many pictures of a round were shown, and how many there are.
+    tell: &'a mut dyn FnMut(usize, usize),
+}
+
+/// What the threads share.
+struct Crew<'a> {
+    model: &'a Classifier,
+    data: &'a Dataset,
+    /// Workers that have nothing to do.
+    idle: Mutex<Vec<Box<dyn Worker + 'a>>>,
+}
+
+/// What was seen of a block of pictures: ids and files, and the answers, one list for each preprocessing.
+type Block = (Vec<(String, String)>, Vec<Vec<Vec<f32>>>);
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(
+        model: &'a Classifier,
+        data: &'a Dataset,
+        threads: usize,
+        tell: &'a mut dyn FnMut(usize, usize),
+    ) -> Self {
+        let mut order: Vec<usize> = (0..data.len()).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(0));
+        Self {
+            crew: Crew {
+                model,
+                data,
+                idle: Mutex::default(),
+            },
+            threads,
+            order,
+            seen: Vec::new(),
+            tell,
+        }
+    }
+
+    /// Number of pictures.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// `[channels, height, width]` of the pictures.
+    pub(super) fn shape(&self) -> [usize; 3] {
+        self.crew.model.input()
+    }
+
+    /// Of one answer.
+    pub(super) fn multiply_adds(&self) -> u64 {
+        self.crew.model.multiply_adds().unwrap_or(UNCOUNTED)
+    }
+
+    /// The labels of the first pictures; `None` if the data has none.
+    pub(super) fn labels(&self, count: usize) -> Option<Vec<usize>> {
+        let labels = self.crew.data.labels().ok()?;
+        Some(self.order[..count].iter().map(|&at| labels[at]).collect())
+    }
+
+    /// The first pictures that were shown: ids and files.
+    pub(super) fn seen(&self) -> &[(String, String)] {
+        &self.seen
+    }
+
+    /// The answers to some of the pictures, one list for each preprocessing of `shown`; `said` is the one that is in front of
+    /// the model.
+    pub(super) fn ask(
+        &mut self,
+        said: &Preprocessing,
+        shown: &[&Preprocessing],
+        pictures: Range<usize>,
+    ) -> Result<Vec<Vec<Vec<f32>>>> {
+        let order = &self.order[pictures.clone()];
+        let blocks: Vec<&[usize]> = order.chunks(BLOCK).collect();
+        let crew = &self.crew;
+        let block = |at: usize| crew.ask(said, shown, blocks[at]);
+        let mut tell = |done: usize| (self.tell)((done * BLOCK).min(order.len()), order.len());
+        let answered = in_order(blocks.len(), self.threads, block, &mut tell)?;
+        let mut all: Vec<Vec<Vec<f32>>> = shown.iter().map(|_| Vec::new()).collect();
+        let mut seen = Vec::new();
+        for (names, answers) in answered {
+            seen.extend(names);
+            for (all, answers) in all.iter_mut().zip(answers) {
+                all.extend(answers);
+            }
+        }
+        if pictures.start == self.seen.len() {
+            self.seen.extend(seen);
+        }
+        Ok(all)
+    }
+}
+
+impl Crew<'_> {
+    fn ask(
+        &self,
+        said: &Preprocessing,
+        shown: &[&Preprocessing],
+        pictures: &[usize],
+    ) -> Result<Block> {
+        let (mut seen, mut images) = (Vec::new(), Vec::new());
+        for &at in pictures {
+            let sample = self.data.get(at)?;
+            images.push(sample.picture.to_image());
+            seen.push((sample.id, sample.file));
+        }
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = idle().pop();
+        let mut worker = match taken {
+            Some(worker) => worker,
+            None => self.model.worker()?,
+        };
+        let answers = shown.iter().map(|other| {
+            let disguised: Vec<Image> = images
+                .iter()
+                .map(|image| said.imitating(other, image))
+                .collect();
+            worker.logits(&disguised.iter().collect::<Vec<_>>())
+        });
+        let answers = answers.collect::<Result<_>>()?;
+        idle().push(worker);
+        Ok((seen, answers))
+    }
+}
