@@ -10,6 +10,7 @@ pub mod judge;
 pub mod lint;
 pub mod model;
 pub mod oracle;
+mod parallel;
 pub mod preprocessing;
 pub mod report;
 pub mod results;

@@ -10,9 +10,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use company::AtOnce;
 pub use company::Company;
-pub(crate) use company::QUESTIONS as PROBED_TOGETHER;
-use onnx_grad::{Dim, Graph, LoadOptions, Loss, Tensor};
+use onnx_grad::{Dim, Graph, LoadOptions, Loss, Tensor, inspect::Cost};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
@@ -27,6 +27,7 @@ use crate::{
         Objective, Seen,
         batcher::{Model, Worker},
     },
+    parallel::in_order,
     preprocessing::{Preprocessing, pixels},
 };
 
@@ -44,7 +45,16 @@ pub struct Classifier {
     gradients: Mutex<BTreeMap<Loss, Arc<Graph>>>,
     /// In which company pictures may be asked about; by loss, `None` for logits alone. Found once, for all workers.
     companies: Mutex<BTreeMap<Option<Loss>, Company>>,
+    /// The most pictures that are asked about at once.
+    at_once: AtOnce,
+    /// Threads that find that out.
+    threads: usize,
+    /// What was compiled and is not in use, for workers to take.
+    spares: Mutex<Spares>,
 }
+
+/// Executables by loss, `None` for logits alone.
+type Spares = BTreeMap<Option<Loss>, Vec<Box<dyn Executable>>>;
 
 /// What answers questions.
 enum Forward {
@@ -113,6 +123,9 @@ impl Classifier {
             engine,
             gradients: Mutex::default(),
             companies: Mutex::default(),
+            at_once: AtOnce::of(0),
+            threads: 1,
+            spares: Mutex::default(),
         })
     }
 
@@ -172,8 +185,10 @@ impl Classifier {
             }
         };
         graph.output("logits", logits);
+        let graph = onnx_grad::fold(&graph)?;
         Ok(Self {
-            forward: Forward::Graph(onnx_grad::fold(&graph)?),
+            at_once: AtOnce::of(Cost::of(&graph).multiply_adds),
+            forward: Forward::Graph(graph),
             engine,
             input,
             batched: batch == Dim::Batch(1),
@@ -182,7 +197,19 @@ impl Classifier {
             notices,
             gradients: Mutex::default(),
             companies: Mutex::default(),
+            threads: 1,
+            spares: Mutex::default(),
         })
+    }
+
+    /// With more than one thread its programs are tried out on two: that is when a run begins. No answer depends on it.
+    pub fn set_threads(&mut self, threads: usize) {
+        self.threads = threads;
+    }
+
+    /// The most pictures in one execution.
+    pub(crate) fn at_once(&self) -> usize {
+        self.at_once.questions()
     }
 
     /// `[channels, height, width]` of the images it is shown.
@@ -223,7 +250,7 @@ impl Classifier {
     /// Multiplications of one answer, each followed by an addition; `None` where the file is run as it is.
     pub(crate) fn multiply_adds(&self) -> Option<u64> {
         let graph = self.forward_graph()?;
-        Some(onnx_grad::inspect::Cost::of(graph).multiply_adds)
+        Some(Cost::of(graph).multiply_adds)
     }
 
     /// From `pixels` to `logits`, preprocessing included; `None` where the file is run as it is.
@@ -251,56 +278,88 @@ impl Classifier {
         Ok(graph)
     }
 
-    /// Compiles what answers questions of one kind, and finds out in which company if no other worker has.
+    /// What answers questions of one kind, and in which company.
     fn program(&self, loss: Option<Loss>) -> Result<Program> {
-        let mut executable = match (loss, &self.forward) {
-            (Some(loss), _) => self.engine.compile(&*self.gradient_graph(loss)?)?,
-            (None, Forward::Graph(graph)) => self.engine.compile(graph)?,
-            (None, Forward::File(file)) => file.compile(self.engine.as_ref())?,
-        };
         let company = match locked(&self.companies)?.entry(loss) {
             Entry::Occupied(found) => *found.get(),
-            Entry::Vacant(unknown) => *unknown.insert(self.probe(executable.as_mut(), loss)?),
+            // The others wait meanwhile: they need the answer, and take what was compiled for it.
+            Entry::Vacant(unknown) => *unknown.insert(self.probe(loss)?),
         };
         Ok(Program {
-            executable,
+            executable: self.executable(loss)?,
             company,
+            at_once: self.at_once,
         })
     }
 
-    /// Probes a program with random pictures, always the same.
-    fn probe(&self, executable: &mut dyn Executable, loss: Option<Loss>) -> Result<Company> {
+    /// A spare executable, or a new one.
+    fn executable(&self, loss: Option<Loss>) -> Result<Box<dyn Executable>> {
+        let spare = locked(&self.spares)?.get_mut(&loss).and_then(Vec::pop);
+        match (spare, loss, &self.forward) {
+            (Some(spare), ..) => Ok(spare),
+            (None, Some(loss), _) => self.engine.compile(&*self.gradient_graph(loss)?),
+            (None, None, Forward::Graph(graph)) => self.engine.compile(graph),
+            (None, None, Forward::File(file)) => file.compile(self.engine.as_ref()),
+        }
+    }
+
+    /// Finds out in which company a program may be asked, by random pictures, always the same.
+    fn probe(&self, loss: Option<Loss>) -> Result<Company> {
         if !self.batched {
             return Ok(Company::Alone);
         }
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let [channels, height, width] = self.input;
-        let mut images = Vec::with_capacity(company::QUESTIONS);
-        for _ in 0..company::QUESTIONS {
+        let mut images = Vec::new();
+        for _ in 0..self.at_once() {
             let pixels = (0..channels * height * width).map(|_| rng.random());
             images.push(Image::new(self.input, pixels.collect())?);
         }
+        let executions = self.at_once.executions();
+        let answer = |at: usize| -> Result<Vec<Vec<u32>>> {
+            let mut executable = self.executable(loss)?;
+            let answered = self.probed(executable.as_mut(), loss, &images, executions[at]);
+            locked(&self.spares)?
+                .entry(loss)
+                .or_default()
+                .push(executable);
+            answered
+        };
+        let threads = self.threads.min(2);
+        let answered = in_order(executions.len(), threads, answer, &mut |_| {})?;
+        Ok(Company::of(executions, &answered))
+    }
+
+    /// The bits of the answers to one execution of the probe.
+    fn probed(
+        &self,
+        executable: &mut dyn Executable,
+        loss: Option<Loss>,
+        images: &[Image],
+        execution: &[usize],
+    ) -> Result<Vec<Vec<u32>>> {
         let Some(loss) = loss else {
-            return Company::probe(
-                &std::array::from_fn(|at| &images[at]),
-                |images| logits(executable, self.input, images),
-                |logits| bits(logits).collect(),
-            );
+            let asked: Vec<&Image> = execution.iter().map(|&at| &images[at]).collect();
+            let answers = logits(executable, self.input, &asked)?;
+            return Ok(answers
+                .iter()
+                .map(|answer| bits(answer).collect())
+                .collect());
         };
-        let objective = |at: usize| Objective {
-            loss,
-            label: at % self.classes,
-            target: Some((at + 1) % self.classes),
-        };
-        Company::probe(
-            &std::array::from_fn(|at| (&images[at], objective(at))),
-            |questions| gradients(executable, self.input, questions),
-            |seen| {
-                let loss = [seen.loss.to_bits()];
-                let logits = bits(&seen.logits).chain(loss);
-                logits.chain(bits(seen.gradient.pixels())).collect()
-            },
-        )
+        let asked = execution.iter().map(|&at| {
+            let objective = Objective {
+                loss,
+                label: at % self.classes,
+                target: Some((at + 1) % self.classes),
+            };
+            (&images[at], objective)
+        });
+        let answers = gradients(executable, self.input, &asked.collect::<Vec<_>>())?;
+        let all = answers.iter().map(|seen| {
+            let logits = bits(&seen.logits).chain([seen.loss.to_bits()]);
+            logits.chain(bits(seen.gradient.pixels())).collect()
+        });
+        Ok(all.collect())
     }
 }
 
@@ -327,6 +386,7 @@ impl Model for Classifier {
 struct Program {
     executable: Box<dyn Executable>,
     company: Company,
+    at_once: AtOnce,
 }
 
 /// One thread's compiled programs, made when first needed.
@@ -345,12 +405,25 @@ impl ClassifierWorker<'_> {
     }
 }
 
+impl Drop for ClassifierWorker<'_> {
+    /// What was compiled serves the next worker.
+    fn drop(&mut self) {
+        if let Ok(mut spares) = self.classifier.spares.lock() {
+            for (loss, program) in std::mem::take(&mut self.programs) {
+                spares.entry(loss).or_default().push(program.executable);
+            }
+        }
+    }
+}
+
 impl Worker for ClassifierWorker<'_> {
     fn logits(&mut self, images: &[&Image]) -> Result<Vec<Vec<f32>>> {
         let input = self.classifier.input;
         let program = self.program(None)?;
         let executable = program.executable.as_mut();
-        (program.company).ask(images, |images| logits(executable, input, images))
+        (program.company).ask(program.at_once, images, |images| {
+            logits(executable, input, images)
+        })
     }
 
     fn gradients(&mut self, images: &[&Image], objectives: &[Objective]) -> Result<Vec<Seen>> {
@@ -362,7 +435,7 @@ impl Worker for ClassifierWorker<'_> {
         let executable = program.executable.as_mut();
         let questions = images.iter().copied().zip(objectives.iter().copied());
         let questions: Vec<(&Image, Objective)> = questions.collect();
-        (program.company).ask(&questions, |questions| {
+        (program.company).ask(program.at_once, &questions, |questions| {
             gradients(executable, input, questions)
         })
     }

@@ -1,7 +1,10 @@
 //! Whether every picture of a data set can be shown to a model, before anything long begins.
 
-use super::{Dataset, parallel::in_order};
-use crate::error::{Error, Result};
+use super::Dataset;
+use crate::{
+    error::{Error, Result},
+    parallel::in_order,
+};
 
 /// Broken pictures that an error names; of the others it tells the number.
 const NAMED: usize = 10;

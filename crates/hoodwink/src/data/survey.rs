@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::likeness::Likeness;
-use super::parallel::in_order;
+
 use super::{Dataset, Sample};
-use crate::error::Result;
+use crate::{error::Result, parallel::in_order};
 
 /// What is kept of one picture, whatever its size: under half a kilobyte.
 #[derive(Clone, Debug)]

@@ -10,10 +10,11 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::{
     Result,
-    data::{Dataset, in_order},
+    data::Dataset,
     image::Image,
     model::Classifier,
     oracle::batcher::{Model as _, Worker},
+    parallel::in_order,
     preprocessing::Preprocessing,
 };
 

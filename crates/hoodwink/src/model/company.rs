@@ -18,27 +18,51 @@ pub enum Company {
     Alone,
 }
 
-/// Number of questions that [`Company::probe`] asks: the usual batch, since no more are asked at once afterwards.
-pub(crate) const QUESTIONS: usize = 8;
+/// The executions of a probe, the largest first, as positions of questions: the first question alone, the first two
+/// together in several places, in numbers below and above the four floats that processors compute at once.
+type Executions = [&'static [usize]; 4];
 
-/// Executions of the probe, as positions of questions: the first alone, the first two together in several places, in
-/// numbers below and above the four floats that processors compute at once. Fourteen answers in all, since those of a
-/// large network are dear.
-const EXECUTIONS: [&[usize]; 4] = [&[0], &[0, 1], &[2, 0, 1], &[1, 5, 0, 6, 2, 4, 3, 7]];
+const EXECUTIONS: Executions = [&[1, 5, 0, 6, 2, 4, 3, 7], &[2, 0, 1], &[0, 1], &[0]];
+
+/// Those of a large network, whose answers are dear, and gain little by company.
+const FEW_EXECUTIONS: Executions = [&[1, 3, 0, 2], &[2, 0, 1], &[0, 1], &[0]];
+
+/// From how many multiply-adds for an answer on a network is large.
+const LARGE: u64 = 100_000_000;
+
+/// The most questions that are asked at once: those of the largest execution of the probe, since beyond them an engine may
+/// choose differently again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AtOnce(Executions);
+
+impl AtOnce {
+    /// For a network with so many multiply-adds for each answer.
+    pub(super) fn of(multiply_adds: u64) -> Self {
+        Self(match multiply_adds {
+            LARGE.. => FEW_EXECUTIONS,
+            _ => EXECUTIONS,
+        })
+    }
+
+    /// How many they are.
+    pub(crate) fn questions(self) -> usize {
+        self.0[0].len()
+    }
+
+    /// What the probe asks, execution by execution.
+    pub(super) fn executions(self) -> Executions {
+        self.0
+    }
+}
 
 impl Company {
-    /// Asks the same questions in several companies; `bits` is what must not differ in an answer.
-    pub(super) fn probe<Q: Copy, A>(
-        questions: &[Q; QUESTIONS],
-        mut ask: impl FnMut(&[Q]) -> Result<Vec<A>>,
-        bits: impl Fn(&A) -> Vec<u32>,
-    ) -> Result<Self> {
+    /// What was found out by the executions of a probe: `answered` holds what must not differ, bits of each answer of each
+    /// execution.
+    pub(super) fn of(executions: Executions, answered: &[Vec<Vec<u32>>]) -> Self {
         let mut answers = Vec::new();
-        for execution in EXECUTIONS {
-            let asked: Vec<Q> = execution.iter().map(|&at| questions[at]).collect();
-            let answered = ask(&asked)?;
-            for (&question, answer) in execution.iter().zip(&answered) {
-                answers.push((question, execution.len(), bits(answer)));
+        for (execution, answered) in executions.iter().zip(answered) {
+            for (&question, bits) in execution.iter().zip(answered) {
+                answers.push((question, execution.len(), bits));
             }
         }
         let no_difference_from = |least: usize| {
@@ -49,22 +73,22 @@ impl Company {
                     .all(|(.., others)| others == bits)
             })
         };
-        Ok(match () {
+        match () {
             () if no_difference_from(1) => Self::Any,
             () if no_difference_from(2) => Self::NotAlone,
             () => Self::Alone,
-        })
+        }
     }
 
-    /// The answers to questions, asked in this company; never more at once than the probe asked, since beyond that an
-    /// engine may choose differently again.
+    /// The answers to questions, asked in this company.
     pub(super) fn ask<Q: Copy, A>(
         self,
+        most: AtOnce,
         questions: &[Q],
         mut ask: impl FnMut(&[Q]) -> Result<Vec<A>>,
     ) -> Result<Vec<A>> {
         let at_once = match self {
-            Self::Any | Self::NotAlone => QUESTIONS,
+            Self::Any | Self::NotAlone => most.questions(),
             Self::Alone => 1,
         };
         let mut answers = Vec::with_capacity(questions.len());
@@ -137,29 +161,40 @@ mod tests {
         ),
     ];
 
+    fn probe(most: AtOnce, engine: Engine) -> Company {
+        let executions = most.executions();
+        let answered = executions.map(|execution| {
+            let questions: Vec<u32> = execution.iter().map(|&at| at as u32).collect();
+            let answers = engine(&questions).unwrap();
+            answers.into_iter().map(|answer| vec![answer]).collect()
+        });
+        Company::of(executions, &answered)
+    }
+
     #[test]
     fn the_probe_finds_the_company_that_makes_no_difference() {
         for (at, (engine, expected)) in ENGINES.into_iter().enumerate() {
-            let found = Company::probe(&std::array::from_fn(|at| at as u32), engine, |&a| vec![a]);
-            assert_eq!(found.unwrap(), expected, "engine {at}");
+            let found = probe(AtOnce::of(0), engine);
+            assert_eq!(found, expected, "engine {at}");
         }
     }
 
     #[test]
     fn in_that_company_answers_are_the_same_in_any_batch() {
         let questions: Vec<u32> = (0..16).collect();
-        for (at, (engine, company)) in ENGINES.into_iter().enumerate() {
-            let in_batches_of = |count: usize| -> Vec<u32> {
-                let batches = questions.chunks(count);
-                let answers = batches.flat_map(|batch| company.ask(batch, engine).unwrap());
-                answers.collect()
-            };
-            for count in 2..=16 {
-                assert_eq!(
-                    in_batches_of(count),
-                    in_batches_of(1),
-                    "engine {at}, {count}"
-                );
+        for most in [AtOnce::of(0), AtOnce::of(LARGE)] {
+            for (at, (engine, _)) in ENGINES.into_iter().enumerate() {
+                let company = probe(most, engine);
+                let in_batches_of = |count: usize| -> Vec<u32> {
+                    let batches = questions.chunks(count);
+                    let answers =
+                        batches.flat_map(|batch| company.ask(most, batch, engine).unwrap());
+                    answers.collect()
+                };
+                for count in 2..=16 {
+                    let said = format!("engine {at}, {count}, {most:?}");
+                    assert_eq!(in_batches_of(count), in_batches_of(1), "{said}");
+                }
             }
         }
     }

@@ -5,7 +5,7 @@ use onnx_grad::{Dim, Graph, Op, inspect::Cost};
 use super::limits::resident;
 use crate::{
     Error, Result,
-    model::{Classifier, PROBED_TOGETHER},
+    model::Classifier,
     oracle::{Loss, batcher::Crew},
 };
 
@@ -30,7 +30,7 @@ pub fn fitting(model: &Classifier, loss: Option<Loss>, wanted: Crew, limit: u64)
     // The first program is asked in several companies before its first use.
     let probe = Crew {
         threads: 1,
-        batch: PROBED_TOGETHER,
+        batch: model.at_once(),
     };
     let least = base.saturating_add(need.bytes(probe));
     if least > limit {
@@ -46,7 +46,7 @@ pub fn fitting(model: &Classifier, loss: Option<Loss>, wanted: Crew, limit: u64)
         let batches = (1..=wanted.batch).rev();
         batches.map(move |batch| Crew { threads, batch })
     });
-    let most = |crew: &Crew| crew.threads * crew.batch.min(PROBED_TOGETHER);
+    let most = |crew: &Crew| crew.threads * crew.batch.min(model.at_once());
     let fitting: Vec<Crew> = crews.filter(fits).collect();
     // Of equals the first: it has the most threads.
     let best = fitting.iter().map(most).max();
@@ -62,51 +62,47 @@ struct Need {
     weights: u64,
     /// For each picture in an execution.
     picture: u64,
+    /// The most pictures in an execution.
+    at_once: usize,
 }
 
 impl Need {
     fn of(model: &Classifier, loss: Option<Loss>) -> Result<Self> {
         // Of a file that is run as it is nothing is known: the limit is watched, and that is all.
-        let logits = model.forward_graph().map_or(
-            Self {
-                weights: 0,
-                picture: 0,
-            },
-            Self::of_graph,
-        );
-        let Some(loss) = loss else {
-            return Ok(logits);
-        };
-        let gradient = Self::of_graph(&*model.gradient_graph(loss)?);
-        // The judge asks for logits: both programs stay compiled, and keep the memory of their last execution.
+        let (mut weights, mut picture) = model.forward_graph().map_or((0, 0), weights_and_picture);
+        if let Some(loss) = loss {
+            let gradient = weights_and_picture(&*model.gradient_graph(loss)?);
+            // The judge asks for logits: both programs stay compiled, and keep the memory of their last execution.
+            weights += gradient.0;
+            picture = picture.saturating_add(gradient.1);
+        }
         Ok(Self {
-            weights: logits.weights + gradient.weights,
-            picture: logits.picture.saturating_add(gradient.picture),
+            weights,
+            picture,
+            at_once: model.at_once(),
         })
     }
 
-    fn of_graph(graph: &Graph) -> Self {
-        let constants = graph
-            .nodes()
-            .iter()
-            .filter(|node| matches!(node.op, Op::Constant(_)));
-        let elements = constants.map(|node| {
-            let sides = node.shape.iter().map(|dim| match *dim {
-                Dim::Fixed(side) | Dim::Batch(side) => side as u64,
-            });
-            sides.product::<u64>()
-        });
-        Self {
-            weights: 4 * elements.sum::<u64>(),
-            picture: Cost::of(graph).activation_bytes,
-        }
-    }
-
     fn bytes(&self, crew: Crew) -> u64 {
-        let rows = crew.batch.min(PROBED_TOGETHER) as u64;
+        let rows = crew.batch.min(self.at_once) as u64;
         let worker = (COPIES * self.weights).saturating_add(OVERHEAD * rows * self.picture);
         worker.saturating_mul(crew.threads as u64)
     }
+}
+
+/// Bytes of a graph's weights, and of what is alive at once while it answers about one picture.
+fn weights_and_picture(graph: &Graph) -> (u64, u64) {
+    let constants = graph
+        .nodes()
+        .iter()
+        .filter(|node| matches!(node.op, Op::Constant(_)));
+    let elements = constants.map(|node| {
+        let sides = node.shape.iter().map(|dim| match *dim {
+            Dim::Fixed(side) | Dim::Batch(side) => side as u64,
+        });
+        sides.product::<u64>()
+    });
+    (4 * elements.sum::<u64>(), Cost::of(graph).activation_bytes)
 }
 
 /// Bytes in units of 1,024.

@@ -82,6 +82,7 @@ impl Plan {
             evaluation,
         };
         plan.fit(args)?;
+        plan.model.set_threads(plan.crew.threads);
         if !args.no_lint {
             plan.check(args, &prepared)?;
         }
