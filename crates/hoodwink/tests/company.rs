@@ -25,6 +25,8 @@ use hoodwink::{
     threat::{Eps, Norm},
 };
 use onnx_grad::{DType, Dim, Graph, Lowering, Op, Reduction};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 
 /// Model, pictures, and their labels.
 const MODELS: [(&str, &str, &str); 5] = [
@@ -111,6 +113,35 @@ fn answers_do_not_depend_on_company(choice: Choice, expected: &[Company]) {
                 expected.contains(&company),
                 "{model}, {loss:?}: {company:?}"
             );
+        }
+    }
+}
+
+/// Of large networks fewer are asked at once; five pictures, in batches of every size.
+#[test]
+fn answers_of_large_networks_do_not_depend_on_company() {
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let images: Vec<Image> = (0..5)
+        .map(|_| {
+            let pixels = (0..3 * 224 * 224).map(|_| rng.random());
+            Image::new([3, 224, 224], pixels.collect()).unwrap()
+        })
+        .collect();
+    for choice in [Choice::Rten, Choice::Ort] {
+        let mut classifier = open("imagenet/models/squeezenet1_1_f32.onnx", choice);
+        classifier.set_threads(2);
+        let mut worker = classifier.worker().unwrap();
+        for loss in [None, Some(Loss::CrossEntropy)] {
+            let mut ask = |at: &[usize]| ask(worker.as_mut(), &images, loss, at);
+            let alone: Vec<Vec<u32>> = (0..5).map(|at| ask(&[at]).remove(0)).collect();
+            for batch in [&[3, 1][..], &[0, 4, 2], &[2, 3, 0, 1], &[1, 0, 4, 3, 2]] {
+                for (at, answer) in batch.iter().zip(ask(batch)) {
+                    assert!(
+                        answer == alone[*at],
+                        "{choice:?}, {loss:?}: {at} among {batch:?}"
+                    );
+                }
+            }
         }
     }
 }

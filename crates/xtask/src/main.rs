@@ -26,12 +26,8 @@ cargo xtask test   formatting, lints, docs, all tests on both engines; installs 
 cargo xtask check  the same without the tests
 cargo xtask goldens [NETWORK ...]   gradients of PyTorch's exports beside PyTorch's own: docs/gradients.md; installs PyTorch into target/torch-env, some 8 GB
 cargo xtask node-tests   ONNX's own tests of operators, with gradients: docs/node-tests.md
-<<<<<<< HEAD
 cargo xtask bench peers [attacks | gradients [NETWORK]]   speed beside PyTorch, torchattacks and Foolbox: benches/results; installs them into target/bench-env
-=======
-cargo xtask bench peers [NETWORK]   speed of gradients beside PyTorch: benches/results; installs PyTorch into target/bench-env
 cargo xtask measure jpeg   JPEGs beside libjpeg-turbo's: docs/jpeg.md; installs Pillow into target/jpeg-env
->>>>>>> 07f08d3 (JPEGs decoded to the bytes of libjpeg-turbo, measured)
 cargo xtask measure lint   which planted mistakes are found: docs/lint.md
 cargo xtask measure [MODEL]   robust accuracies of published models beside reference figures: docs/measured.md
 ";
