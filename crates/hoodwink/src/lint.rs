@@ -59,9 +59,11 @@ pub enum Mistake {
 /// How much is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// The most pictures that the model is asked about.
+    /// The most pictures that the model is asked about as it is described.
     pub pictures: usize,
-    /// The most multiply-adds to spend on the search for other preprocessing, but for its first round.
+    /// The most pictures that the search for other preprocessing shows.
+    pub searched: usize,
+    /// The most multiply-adds that it spends, but for its first round.
     pub multiply_adds: u64,
     /// Whether other preprocessing is tried whatever the accuracy; else only where it is below `DOUBTFUL`.
     pub always_search: bool,
@@ -70,10 +72,7 @@ pub struct Depth {
 }
 
 /// Accuracy, in percent, below which a run tries other preprocessing.
-const DOUBTFUL: f64 = 60.0;
-
-/// Pictures that are enough for everything but the search for other preprocessing.
-const ENOUGH: usize = 300;
+const DOUBTFUL: f64 = 85.0;
 
 /// Looks for mistakes in how a model and data are described. `preprocessing` is the one in front of the model.
 ///
@@ -89,7 +88,7 @@ pub fn lint(
     mut tell: impl FnMut(usize, usize),
 ) -> Result<Vec<Finding>> {
     let mut asking = Asking::new(model, data, depth.threads, &mut tell);
-    let count = asking.len().min(depth.pictures).min(ENOUGH);
+    let count = asking.len().min(depth.pictures);
     let mut answers = asking
         .ask(preprocessing, &[preprocessing], 0..count)?
         .concat();

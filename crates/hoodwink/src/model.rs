@@ -248,7 +248,7 @@ impl Classifier {
     }
 
     /// Multiplications of one answer, each followed by an addition; `None` where the file is run as it is.
-    pub(crate) fn multiply_adds(&self) -> Option<u64> {
+    pub fn multiply_adds(&self) -> Option<u64> {
         let graph = self.forward_graph()?;
         Some(Cost::of(graph).multiply_adds)
     }

@@ -26,6 +26,9 @@ use crate::{
     shown::ShowArgs,
 };
 
+/// Pictures that are enough for all but the search for other preprocessing.
+const ENOUGH: usize = 300;
+
 /// Multiply-adds of the search for other preprocessing: half a minute of two cores.
 const EFFORT: u64 = 1_000_000_000_000;
 
@@ -193,7 +196,8 @@ fn lint(args: &Args, prepared: &Prepared, data: &Path) -> Result<Vec<Finding>> {
     }
     args.show.write(prepared, &model, &data)?;
     let depth = Depth {
-        pictures: args.pictures.unwrap_or(usize::MAX),
+        pictures: args.pictures.unwrap_or(ENOUGH),
+        searched: args.pictures.unwrap_or(usize::MAX),
         multiply_adds: EFFORT,
         always_search: true,
         threads: std::thread::available_parallelism().map_or(1, usize::from),

@@ -102,18 +102,29 @@ impl<'a> Asking<'a> {
         shown: &[&Preprocessing],
         pictures: Range<usize>,
     ) -> Result<Vec<Vec<Vec<f32>>>> {
-        let order = &self.order[pictures.clone()];
-        let blocks: Vec<&[usize]> = order.chunks(BLOCK).collect();
+        // Read in the order in which they lie in their files, which may be large.
+        let mut places: Vec<usize> = pictures.clone().collect();
+        places.sort_by_key(|&place| self.order[place]);
+        let blocks: Vec<Vec<usize>> = places
+            .chunks(BLOCK)
+            .map(|block| block.iter().map(|&place| self.order[place]).collect())
+            .collect();
         let crew = &self.crew;
-        let block = |at: usize| crew.ask(said, shown, blocks[at]);
-        let mut tell = |done: usize| (self.tell)((done * BLOCK).min(order.len()), order.len());
+        let block = |at: usize| crew.ask(said, shown, &blocks[at]);
+        let mut tell = |done: usize| (self.tell)((done * BLOCK).min(places.len()), places.len());
         let answered = in_order(blocks.len(), self.threads, block, &mut tell)?;
-        let mut all: Vec<Vec<Vec<f32>>> = shown.iter().map(|_| Vec::new()).collect();
-        let mut seen = Vec::new();
+        let mut seen: Vec<(String, String)> = vec![Default::default(); places.len()];
+        let mut all = vec![vec![Vec::new(); places.len()]; shown.len()];
+        let mut places = places.iter().map(|place| place - pictures.start);
         for (names, answers) in answered {
-            seen.extend(names);
+            let places: Vec<usize> = places.by_ref().take(names.len()).collect();
+            for (&place, name) in places.iter().zip(names) {
+                seen[place] = name;
+            }
             for (all, answers) in all.iter_mut().zip(answers) {
-                all.extend(answers);
+                for (&place, answer) in places.iter().zip(answers) {
+                    all[place] = answer;
+                }
             }
         }
         if pictures.start == self.seen.len() {

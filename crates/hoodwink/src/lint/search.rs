@@ -49,7 +49,7 @@ pub(super) fn search(
         })
         .collect();
     let tried = candidates.len();
-    let limit = asking.len().min(depth.pictures);
+    let limit = asking.len().min(depth.searched);
     let mut affordable = depth.multiply_adds / asking.multiply_adds().max(1);
     let mut count = FIRST.min(limit);
     loop {

@@ -32,10 +32,16 @@ use crate::{
     progress::{Progress, complain},
 };
 
-/// Pictures that the model is asked about before a run, to find gross mistakes; `hoodwink inspect` takes more.
+/// Pictures that the model is asked about before a run; `hoodwink inspect` takes more.
 const LINTED_PICTURES: usize = 48;
 
-/// Multiply-adds spent on other preprocessing before a run, beyond the first pictures: a second or two of two cores.
+/// Pictures that a search for other preprocessing shows before a run.
+const SEARCHED_PICTURES: usize = 300;
+
+/// Answers that it takes for each picture of the run: a few hundredths of what a gradient attack asks.
+const ANSWERS_EACH: u64 = 5;
+
+/// Multiply-adds that it may take in any case: a second or two of two cores.
 const LINT_EFFORT: u64 = 50_000_000_000;
 
 /// A run that is ready to begin.
@@ -122,9 +128,11 @@ impl Plan {
         let checked = self.data.check(self.model.input(), self.crew.threads, tell);
         progress.finish();
         checked?;
+        let answer = self.model.multiply_adds().unwrap_or(0);
         let depth = lint::Depth {
             pictures: LINTED_PICTURES,
-            multiply_adds: LINT_EFFORT,
+            searched: SEARCHED_PICTURES,
+            multiply_adds: LINT_EFFORT.max(ANSWERS_EACH * self.data.len() as u64 * answer),
             always_search: false,
             threads: self.crew.threads,
         };
