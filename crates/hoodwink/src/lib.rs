@@ -9,6 +9,7 @@ pub mod image;
 pub mod judge;
 pub mod lint;
 pub mod model;
+pub mod nearest;
 pub mod oracle;
 pub mod preprocessing;
 pub mod report;

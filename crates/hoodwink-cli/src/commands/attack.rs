@@ -124,9 +124,6 @@ pub(crate) struct Args {
     /// Most memory for the whole process, such as 2GiB: so many pictures at once as fit, and a stop where it is not enough
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Run")]
     max_memory: Option<u64>,
-    /// Print what run.toml would say, and do nothing
-    #[arg(long, help_heading = "Run")]
-    show_settings: bool,
     /// Do not read all pictures first, nor look for wrong preprocessing and labels
     #[arg(long, help_heading = "Run")]
     no_lint: bool,
@@ -149,7 +146,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
     let limits = args.limits();
     let plan = Plan::new(args, typed)?;
-    if args.show_settings {
+    if args.config.show_settings {
         write!(std::io::stdout(), "{}", toml::to_string(plan.record())?)?;
         return Ok(Status::Done);
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Format, inspect::grouped};
 use crate::{
     Status,
-    args::{DataArgs, text},
+    args::{ConfigArgs, DataArgs, count, text},
     progress::{Progress, complain},
 };
 
@@ -54,11 +54,13 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Worker threads [default: one per core]; no result depends on it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
     /// No progress on stderr
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// What is printed as JSON.

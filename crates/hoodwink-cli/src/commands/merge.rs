@@ -10,7 +10,7 @@ use hoodwink::{
 };
 
 use super::{Format, print_summary};
-use crate::Status;
+use crate::{Status, args::ConfigArgs};
 
 /// Put the partitions of a run together: the same files as if it had been one run.
 ///
@@ -34,6 +34,8 @@ pub(crate) struct Args {
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {

@@ -21,6 +21,7 @@ use hoodwink::{
     results::{Summary, text},
     stats::Interval,
 };
+use serde::Serialize;
 
 use crate::progress::complain;
 
@@ -33,15 +34,20 @@ pub(crate) enum Format {
     Json,
 }
 
+/// One object on one line of stdout.
+fn print_json(object: &impl Serialize) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, object)?;
+    writeln!(out)?;
+    Ok(())
+}
+
 /// The figures of a run on stdout.
 fn print_summary(summary: &Summary, report: &Path, format: Format) -> Result<()> {
-    let mut out = std::io::stdout().lock();
     match format {
-        Format::Json => {
-            serde_json::to_writer(&mut out, summary)?;
-            writeln!(out)?;
-        }
+        Format::Json => print_json(summary)?,
         Format::Table => {
+            let mut out = std::io::stdout().lock();
             write!(out, "{}", text::plain(summary))?;
             writeln!(out, "report: {}", report.display())?;
         }

@@ -20,6 +20,9 @@ use hoodwink::{
     },
 };
 
+use serde::Serialize;
+
+use super::{Format, print_json};
 use crate::{
     Status,
     args::{ConfigArgs, CrewArgs, DataArgs, EngineArg, text},
@@ -39,7 +42,10 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(20);
 #[command(after_help = "Examples:
   hoodwink train scenes:count=10000 --held-out scenes:count=500,seed=1 --epochs 8 --shift 4 --flip -o scenes.onnx
   hoodwink train x.npy --labels y.npy --preset tutorial --epochs 10 -o mnist.onnx
-  hoodwink train photos/ --resize 72 --crop 64 --epochs 20 --adversarial-eps 8/255 -o robust.onnx")]
+  hoodwink train photos/ --resize 72 --crop 64 --epochs 20 --adversarial-eps 8/255 -o robust.onnx
+
+With --format json one object is printed: model, and history with epoch, loss, train_accuracy, held_out_accuracy and
+held_out_robust_accuracy (null where not measured) of each epoch.")]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
@@ -142,14 +148,33 @@ pub(crate) struct Args {
     /// What runs the network
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
     engine: EngineArg,
+    /// How to print what was written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
     crew: CrewArgs,
 }
 
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Written {
+    model: String,
+    history: Vec<Epoch>,
+}
+
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let settings = args.settings()?;
+    let folder = args.output.parent().unwrap_or(Path::new(""));
+    // Said now rather than after the first epoch.
+    if !folder.as_os_str().is_empty() && !folder.is_dir() {
+        bail!(
+            "{}: there is no folder {}; make it first",
+            text(&args.output),
+            text(folder)
+        );
+    }
     let transform = Transform {
         resize: args.resize,
         crop: args.crop,
@@ -230,7 +255,13 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     fs::write(&args.output, trained.to_onnx()?).with_context(|| text(&args.output))?;
     // Not before the model is written: until then the training can be taken up.
     fs::remove_file(&checkpoint.path).with_context(|| text(&checkpoint.path))?;
-    writeln!(std::io::stdout(), "{}", text(&args.output))?;
+    match args.format {
+        Format::Json => print_json(&Written {
+            model: text(&args.output),
+            history: trained.history,
+        })?,
+        Format::Table => writeln!(std::io::stdout(), "{}", text(&args.output))?,
+    }
     Ok(Status::Done)
 }
 
@@ -279,6 +310,9 @@ impl Args {
             (Optimiser::Adam, None) => (Optimiser::Adam, 0.002),
             (Optimiser::Adam, Some(_)) => bail!("--momentum is for --optimiser sgd"),
         };
+        if let Some(eps) = &self.adversarial_eps {
+            eps.in_pixels("--adversarial-eps", self.adversarial_norm)?;
+        }
         Ok(Settings {
             network: match &self.network {
                 Some(path) => Architecture::open(path)?,

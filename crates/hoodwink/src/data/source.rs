@@ -357,6 +357,7 @@ fn open_archive(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
 }
 
 fn open_picture(path: &Path, name: &str, options: &DataOptions) -> Result<Opened> {
+    std::fs::metadata(path).map_err(Error::io(path))?;
     if let Some(labels) = &options.labels {
         return Err(Error::invalid(format!(
             "{name} is a single picture, so it cannot have the labels of {}: name the folder or \
@@ -364,7 +365,6 @@ fn open_picture(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
             labels.display()
         )));
     }
-    std::fs::metadata(path).map_err(Error::io(path))?;
     Ok(Opened {
         source: Box::new(Files {
             folder: path.parent().unwrap_or(Path::new("")).to_owned(),

@@ -19,7 +19,7 @@ use hoodwink::{
         table::SCHEMA,
     },
     run::{self, Ended, Limits},
-    threat::{Eps, Norm, TargetChoice},
+    threat::{Eps, TargetChoice},
 };
 use toml::Table;
 
@@ -171,15 +171,13 @@ impl Args {
     fn trials(&self, classes: usize) -> Result<Vec<Trial>> {
         refuse_twice("attack", &self.attack)?;
         refuse_twice("eps", &self.eps)?;
-        // A difference of 1 turns black into white.
-        if let Some(eps) = self
-            .eps
-            .iter()
-            .find(|eps| self.norm == Norm::Linf && eps.value() > 1.0)
-        {
-            bail!(
-                "eps {eps} allows any picture at all: pixels are from 0 to 1; did you mean {eps}/255?"
-            );
+        for (what, radii) in [
+            ("eps", &self.eps[..]),
+            ("--step-size", self.step_size.as_slice()),
+        ] {
+            for eps in radii {
+                eps.in_pixels(what, self.norm)?;
+            }
         }
         if let Some(TargetChoice::Class(class)) = self.target
             && class >= classes
