@@ -12,6 +12,7 @@ mod interpolation;
 mod label_map;
 mod likeness;
 mod lists;
+mod neighbours;
 mod npy;
 mod npz;
 mod packed;
