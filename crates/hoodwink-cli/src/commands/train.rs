@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use hoodwink::{
     Error,
-    data::{DataOptions, Dataset, Resize, Transform},
+    data::{DataOptions, Dataset, Interpolation, Resize, Transform},
     report,
     threat::{Ball, Eps, Norm},
     train::{
@@ -88,6 +88,9 @@ pub(crate) struct Args {
     /// Resize every picture first: 256 (the short side) or 224x320 (height and width)
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     resize: Option<Resize>,
+    /// How pictures are resized: bilinear, bicubic or lanczos [default: bilinear]
+    #[arg(long, value_name = "FILTER", help_heading = "Data")]
+    interpolation: Option<Interpolation>,
     /// Then cut out a square of this many pixels from the centre
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     crop: Option<usize>,
@@ -177,6 +180,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     }
     let transform = Transform {
         resize: args.resize,
+        interpolation: args.interpolation.unwrap_or_default(),
         crop: args.crop,
         ..Transform::default()
     };

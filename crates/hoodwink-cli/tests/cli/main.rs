@@ -13,3 +13,4 @@ mod resume;
 mod runs;
 mod setup;
 mod shell;
+mod train;
