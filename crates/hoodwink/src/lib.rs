@@ -1,6 +1,7 @@
 //! Finds what fools a trained vision model, measures how much, and shows why.
 
 pub mod attacks;
+mod counted;
 pub mod data;
 pub mod engine;
 mod error;
@@ -21,4 +22,5 @@ mod testing;
 pub mod threat;
 pub mod train;
 
+pub use counted::counted;
 pub use error::{Error, Result};

@@ -146,8 +146,9 @@ impl Preprocessing {
     ) -> Result<ValueId> {
         if values.len() != 1 && values.len() != channels {
             return Err(Error::invalid(format!(
-                "{flag} has {} values, but the model eats {channels} channels",
-                values.len()
+                "{flag} has {}, but the model eats {}",
+                crate::counted(values.len(), "value", "values"),
+                crate::counted(channels, "channel", "channels")
             )));
         }
         if values.iter().any(|value| !value.is_finite()) {

@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use hoodwink::{
     attacks::{ATTACKS, Entry, LossName, StepRule},
+    counted,
     data::Partition,
     oracle::Access,
     report,
@@ -164,7 +165,8 @@ pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
         }
         Ended::OutOfTime => {
             complain(&format!(
-                "the time is over after {done} of {all} pictures; the same command takes {out} up again"
+                "the time is over after {done} of {}; the same command takes {out} up again",
+                counted(all, "picture", "pictures")
             ));
             Status::Interrupted
         }

@@ -17,6 +17,7 @@ use std::{io::Write as _, path::Path};
 use anyhow::Result;
 use clap::ValueEnum;
 use hoodwink::{
+    counted,
     lint::Finding,
     results::{Summary, text},
     stats::Interval,
@@ -72,11 +73,11 @@ pub(crate) fn warn_of_guessing(accuracy: &Interval, classes: usize) {
     let guessing = 1.0 / classes as f64;
     if accuracy.n > 0 && accuracy.low <= guessing {
         complain(&format!(
-            "note: {} right of {} pictures is hardly more than guessing among {classes} classes; does the model want \
+            "note: {} right of {} is hardly more than guessing among {classes} classes; does the model want \
              another --mean, --std, --input-range or --channels, and are the labels its own (the label of a class folder \
              is its position in sorted order)?",
             accuracy.percent(),
-            accuracy.n
+            counted(accuracy.n as usize, "picture", "pictures")
         ));
     }
 }

@@ -117,7 +117,11 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         let rows = repetition.rows;
         writeln!(
             out,
-            "all {rows} rows and their pictures are the same as in {}",
+            "{} the same as in {}",
+            match rows {
+                1 => "the only row and its pictures are".to_owned(),
+                _ => format!("all {rows} rows and their pictures are"),
+            },
             text(&args.run)
         )?;
         return Ok(Status::Done);

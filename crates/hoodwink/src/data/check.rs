@@ -1,6 +1,7 @@
 //! Whether every picture of a data set can be shown to a model, before anything long begins.
 
 use super::{Dataset, parallel::in_order};
+use crate::counted;
 use crate::error::{Error, Result};
 
 /// Broken pictures that an error names; of the others it tells the number.
@@ -55,7 +56,10 @@ impl Dataset {
             return Ok(());
         }
         let told = |[channels, height, width]: [usize; 3]| {
-            format!("{channels} channels and {height}x{width} pixels")
+            format!(
+                "{} and {height}x{width} pixels",
+                counted::channels(channels)
+            )
         };
         Err(Error::invalid(format!(
             "{} has {}, and the model takes {}; --resize and --crop scale pictures",

@@ -12,6 +12,7 @@ use super::pickle;
 use super::rows::{Files, Memory, Rows, read_file};
 use super::scenes::set::{SceneSet, class_names};
 use super::{DataOptions, folder};
+use crate::counted;
 use crate::error::{Error, Result};
 
 /// What was found at a path.
@@ -395,7 +396,8 @@ fn same_length(labels: Vec<usize>, file: &str, name: &str, count: usize) -> Resu
         return Ok(labels);
     }
     Err(Error::invalid(format!(
-        "{file} has {} labels, but {name} has {count} pictures",
-        labels.len()
+        "{file} has {}, but {name} has {}",
+        counted(labels.len(), "label", "labels"),
+        counted(count, "picture", "pictures")
     )))
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::{Row, Run, RunFolder, Timing};
+use crate::counted;
 use crate::error::{Error, Result};
 
 /// Puts the shards of one run together in the folder at `path`: the same bytes as if it had been one run, but for
@@ -84,9 +85,9 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
         let missing = shard.missing_samples();
         if missing > 0 || !shard.missing_parts().is_empty() {
             return Err(Error::invalid(format!(
-                "{} is unfinished: {missing} of {} pictures are missing; run its command again first",
+                "{} is unfinished: {}; run its command again first",
                 name(shard),
-                shard.samples().count()
+                counted::missing(missing as usize, shard.samples().count())
             )));
         }
         if !numbers.insert(partition.number()) {

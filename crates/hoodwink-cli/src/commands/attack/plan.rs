@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Result, bail};
 use hoodwink::{
     attacks::{self, AttackOptions},
+    counted,
     data::Dataset,
     evaluate::{Evaluation, Threat, Trial},
     lint,
@@ -103,8 +104,9 @@ impl Plan {
         let crew = run::fitting(&self.model, loss, self.crew, limit)?;
         if crew != self.crew {
             complain(&format!(
-                "note: --max-memory leaves room for {} threads with {} pictures each",
-                crew.threads, crew.batch
+                "note: --max-memory leaves room for {} with {} each",
+                counted(crew.threads, "thread", "threads"),
+                counted(crew.batch, "picture", "pictures")
             ));
         }
         self.crew = crew;

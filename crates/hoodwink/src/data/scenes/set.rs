@@ -170,7 +170,10 @@ mod tests {
             ("scenes:side=8", "16 to 256"),
             ("scenes:seed=-1", "whole number"),
             ("scenes:seed=1,seed=2", "twice"),
-            ("scenes:sise=64", "the settings are count, side"),
+            (
+                "scenes:sise=64",
+                "did you mean side? (there are count, side",
+            ),
             ("scenes:background=1.5", "probability in [0, 1]"),
             ("scenes:background=much", "0.95+3"),
             ("scenes:background=0.9+x", "0.95+3"),
