@@ -38,7 +38,7 @@ const ALL: [Expected; 12] = [
     of("grad", &["a.onnx", "-o", "b.onnx"], [true, false, true]),
     of("inspect", &["a.onnx"], [true, false, true]),
     of("man", &[], [false, false, false]),
-    of("merge", &["a", "b", "--out", "c"], [true, false, true]),
+    of("merge", &["a", "b", "--out", "c"], [true, true, true]),
     of("predict", &["a.onnx", "x.npy"], [true, true, true]),
     of("report", &["a", "b"], [true, false, true]),
     of("rerun", &["a", "--out", "b"], [true, true, true]),
