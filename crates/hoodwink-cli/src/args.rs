@@ -59,10 +59,10 @@ fn side(text: &str) -> Result<(usize, usize), String> {
     sides.ok_or_else(|| "a height and a width are written 224x320".to_owned())
 }
 
-fn interpolation(text: &str) -> Result<Interpolation, String> {
-    let word = Value::String(text.to_ascii_lowercase());
-    word.try_into()
-        .map_err(|_| "the filters are bilinear, bicubic and lanczos".to_owned())
+/// A number of things of which there is at least one.
+pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .map_err(|_| "a whole number from 1 on is needed".to_owned())
 }
 
 /// The model, and what its training code did to pictures.
@@ -109,7 +109,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
     resize: Option<Resize>,
     /// How pictures are resized: bilinear, bicubic or lanczos [default: bilinear]
-    #[arg(long, value_name = "FILTER", value_parser = interpolation, help_heading = "Preprocessing")]
+    #[arg(long, value_name = "FILTER", help_heading = "Preprocessing")]
     interpolation: Option<Interpolation>,
     /// Then cut out a square of this many pixels from the centre
     #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
@@ -160,22 +160,25 @@ pub(crate) struct DataArgs {
     limit: Option<usize>,
 }
 
-/// Options from a file.
+/// Options from a file, and as one.
 #[derive(Args)]
 pub(crate) struct ConfigArgs {
-    /// Options from a TOML file, by their long names (eps = ["2/255", "8/255"]; model and data too); the line itself wins
+    /// Options from a TOML file, by their long names (threads = 4; arguments such as model and data too); the line itself wins
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Print all settings as TOML, defaults filled in (for attack, what run.toml would say), and do nothing
+    #[arg(long)]
+    pub(crate) show_settings: bool,
 }
 
 /// How much runs at once.
 #[derive(Args)]
 pub(crate) struct CrewArgs {
     /// Worker threads [default: one per core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
     /// Pictures that each worker has in hand at once; no result depends on it
-    #[arg(long, value_name = "N", default_value = "8")]
+    #[arg(long, value_name = "N", default_value = "8", value_parser = count)]
     batch: NonZeroUsize,
     /// No progress on stderr
     #[arg(long, short, action = ArgAction::SetTrue)]

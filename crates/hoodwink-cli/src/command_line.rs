@@ -3,7 +3,8 @@
 use std::{ffi::OsString, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Arg, ArgMatches, Command, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
+use hoodwink::nearest::did_you_mean;
 use toml::{Table, Value};
 
 /// Arguments that decide nothing about the results.
@@ -20,6 +21,9 @@ const WITHOUT_EFFECT: [&str; 11] = [
     "show_settings",
     "config",
 ];
+
+/// Arguments that say where settings come from and go.
+const ABOUT_SETTINGS: [&str; 2] = ["config", "show_settings"];
 
 /// The argument that names a file of options.
 const CONFIG: &str = "config";
@@ -47,12 +51,7 @@ impl Typed {
                 continue;
             }
             words.extend(argument.get_long().map(|long| format!("--{long}")));
-            // A flag alone says all.
-            let values = typed
-                .get_raw(id)
-                .filter(|_| argument.get_action().takes_values());
-            let values = values.map(|values| values.map(|value| value.to_string_lossy().into()));
-            let values: Option<Vec<String>> = values.map(Iterator::collect);
+            let values = values(argument, typed);
             words.extend(values.as_ref().map(|values| quoted(&values.join(","))));
             let value = values.map_or(Value::Boolean(true), |values| value_of(&values));
             options.insert(key(argument).to_owned(), value);
@@ -63,6 +62,42 @@ impl Typed {
             options,
         }
     }
+
+    /// All arguments that were typed, but for those about settings themselves.
+    pub(crate) fn all(command: &Command, typed: &ArgMatches) -> Table {
+        table(command, typed, |id| is_typed(typed, id))
+    }
+}
+
+/// The arguments that were not typed and have a value all the same.
+pub(crate) fn defaults(command: &Command, typed: &ArgMatches) -> Table {
+    table(command, typed, |id| {
+        typed.try_contains_id(id).unwrap_or(false)
+            && typed.value_source(id) == Some(ValueSource::DefaultValue)
+    })
+}
+
+fn table(command: &Command, typed: &ArgMatches, wanted: impl Fn(&str) -> bool) -> Table {
+    let mut options = Table::new();
+    for argument in command.get_arguments() {
+        let id = argument.get_id().as_str();
+        if !wanted(id) || ABOUT_SETTINGS.contains(&id) {
+            continue;
+        }
+        let value = match values(argument, typed) {
+            Some(values) => value_of(&values),
+            None => Value::Boolean(typed.get_flag(id)),
+        };
+        options.insert(key(argument).to_owned(), value);
+    }
+    options
+}
+
+/// The words of an argument; `None` of a flag, which alone says all.
+fn values(argument: &Arg, typed: &ArgMatches) -> Option<Vec<String>> {
+    let values = typed.get_raw(argument.get_id().as_str());
+    let values = values.filter(|_| argument.get_action().takes_values())?;
+    Some(values.map(|value| value.to_string_lossy().into()).collect())
 }
 
 /// The arguments with those of the file that `--config` names, if it was typed; what was typed wins.
@@ -120,13 +155,12 @@ pub(crate) fn arguments(command: &Command, options: &Table) -> Result<Arguments>
     };
     for name in options.keys() {
         if name == CONFIG || !command.get_arguments().any(|one| key(one) == name) {
-            let known = command
-                .get_arguments()
-                .map(key)
-                .filter(|key| *key != CONFIG);
+            let known = command.get_arguments().map(key);
+            let known: Vec<&str> = known.filter(|key| *key != CONFIG).collect();
             bail!(
-                "there is no option {name:?} (there are {})",
-                known.collect::<Vec<_>>().join(", ")
+                "there is no option {name:?}{} (there are {})",
+                did_you_mean(name, known.iter().copied()),
+                known.join(", ")
             );
         }
     }
@@ -141,6 +175,12 @@ pub(crate) fn arguments(command: &Command, options: &Table) -> Result<Arguments>
             (Value::Boolean(true), false) if is_flag => words.options.push(format!("--{name}")),
             (Value::Boolean(false), false) if is_flag => {}
             _ if is_flag => bail!("{name} is true or false, not {value}"),
+            // A list of several, such as runs.
+            (Value::Array(values), true) if takes_several(argument) => {
+                for value in values {
+                    words.positional.push(text(name, value)?);
+                }
+            }
             (_, true) => words.positional.push(text(name, value)?),
             (_, false) => words
                 .options
@@ -148,6 +188,10 @@ pub(crate) fn arguments(command: &Command, options: &Table) -> Result<Arguments>
         }
     }
     Ok(words)
+}
+
+fn takes_several(argument: &Arg) -> bool {
+    matches!(argument.get_action(), ArgAction::Append)
 }
 
 /// What an argument is called in a table.
@@ -201,8 +245,6 @@ pub(crate) fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::ArgAction;
-
     use super::*;
 
     fn command() -> Command {
@@ -323,7 +365,7 @@ mod tests {
         for (text, says) in [
             (
                 "stepps = 7",
-                "there is no option \"stepps\" (there are model, data, eps",
+                "there is no option \"stepps\"; did you mean steps? (there are model, data, eps",
             ),
             ("config = 'b.toml'", "there is no option \"config\""),
             ("quiet = 1", "quiet is true or false, not 1"),

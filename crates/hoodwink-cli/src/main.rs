@@ -4,10 +4,12 @@ mod args;
 mod command_line;
 mod commands;
 mod interrupt;
+mod missing;
 mod progress;
+mod settings;
 mod shown;
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use command_line::Typed;
@@ -56,7 +58,8 @@ fn main() -> ExitCode {
         Ok(Status::Interrupted) => ExitCode::from(2),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            progress::complain(&format!("error: {}", sentence(&error)));
+            let hint = missing::hint(&error);
+            progress::complain(&format!("error: {}{hint}", sentence(&error)));
             ExitCode::from(2)
         }
     }
@@ -66,6 +69,14 @@ fn run() -> anyhow::Result<Status> {
     let command = Cli::command();
     let line = command_line::with_config(&command, std::env::args_os().collect())?;
     let matches = command.clone().get_matches_from(line);
+    if let Some((name, typed)) = matches.subcommand()
+        && let Some(command) = command.find_subcommand(name)
+        && settings::are_asked_for(name, typed)
+    {
+        let settings = settings::of(command, name, typed)?;
+        write!(std::io::stdout(), "{}", toml::to_string(&settings)?)?;
+        return Ok(Status::Done);
+    }
     let typed = matches.subcommand().and_then(|(name, typed)| {
         let command = command.find_subcommand(name)?;
         Some(Typed::of(command, name, typed))

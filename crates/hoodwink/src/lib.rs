@@ -1,6 +1,7 @@
 //! Finds what fools a trained vision model, measures how much, and shows why.
 
 pub mod attacks;
+mod counted;
 pub mod data;
 pub mod engine;
 mod error;
@@ -9,6 +10,7 @@ pub mod image;
 pub mod judge;
 pub mod lint;
 pub mod model;
+pub mod nearest;
 pub mod oracle;
 mod parallel;
 pub mod preprocessing;
@@ -21,4 +23,5 @@ mod testing;
 pub mod threat;
 pub mod train;
 
+pub use counted::counted;
 pub use error::{Error, Result};

@@ -197,8 +197,9 @@ impl Preprocessing {
     ) -> Result<ValueId> {
         if values.len() != 1 && values.len() != channels {
             return Err(Error::invalid(format!(
-                "{flag} has {} values, but the model eats {channels} channels",
-                values.len()
+                "{flag} has {}, but the model eats {}",
+                crate::counted(values.len(), "value", "values"),
+                crate::counted(channels, "channel", "channels")
             )));
         }
         if values.iter().any(|value| !value.is_finite()) {
@@ -289,22 +290,22 @@ pub(crate) fn word(value: impl Serialize) -> String {
 
 /// Reads one of the words that serde writes.
 macro_rules! from_word {
-    ($type:ty, $what:literal) => {
+    ($type:ty, $what:literal, $words:expr) => {
         impl FromStr for $type {
             type Err = Error;
 
             fn from_str(text: &str) -> Result<Self> {
                 toml::Value::String(text.to_ascii_lowercase())
                     .try_into()
-                    .map_err(|_| Error::invalid(format!(concat!("{:?} is not ", $what), text)))
+                    .map_err(|_| crate::nearest::unknown($what, text, &$words))
             }
         }
     };
 }
 
-from_word!(InputRange, "0..1, 0..255 or -1..1");
-from_word!(Channels, "rgb or bgr");
-from_word!(Layout, "nchw or nhwc");
+from_word!(InputRange, "range", ["0..1", "0..255", "-1..1"]);
+from_word!(Channels, "order", ["rgb", "bgr"]);
+from_word!(Layout, "order", ["nchw", "nhwc"]);
 
 /// The input of a graph that takes `batch` pictures of this shape, in pixel space.
 pub(crate) fn pixels(

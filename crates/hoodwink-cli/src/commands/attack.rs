@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use hoodwink::{
     attacks::{ATTACKS, Entry, LossName, StepRule},
+    counted,
     data::Partition,
     oracle::Access,
     report,
@@ -124,9 +125,6 @@ pub(crate) struct Args {
     /// Most memory for the whole process, such as 2GiB: so many pictures at once as fit, and a stop where it is not enough
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Run")]
     max_memory: Option<u64>,
-    /// Print what run.toml would say, and do nothing
-    #[arg(long, help_heading = "Run")]
-    show_settings: bool,
     /// Do not read all pictures first, nor look for wrong preprocessing and labels
     #[arg(long, help_heading = "Run")]
     no_lint: bool,
@@ -149,7 +147,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
     let limits = args.limits();
     let plan = Plan::new(args, typed)?;
-    if args.show_settings {
+    if args.config.show_settings {
         write!(std::io::stdout(), "{}", toml::to_string(plan.record())?)?;
         return Ok(Status::Done);
     }
@@ -167,7 +165,8 @@ pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
         }
         Ended::OutOfTime => {
             complain(&format!(
-                "the time is over after {done} of {all} pictures; the same command takes {out} up again"
+                "the time is over after {done} of {}; the same command takes {out} up again",
+                counted(all, "picture", "pictures")
             ));
             Status::Interrupted
         }

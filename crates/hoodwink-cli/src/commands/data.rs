@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{Format, inspect::grouped};
 use crate::{
     Status,
-    args::{DataArgs, text},
+    args::{ConfigArgs, DataArgs, count, text},
     progress::{Progress, complain},
 };
 
@@ -54,11 +54,13 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Worker threads [default: one per core]; no result depends on it
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
     /// No progress on stderr
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// What is printed as JSON.
@@ -279,11 +281,11 @@ fn print_sizes(out: &mut impl Write, sizes: &[Size]) -> Result<()> {
         format!("{low} to {high}")
     };
     let (heights, widths) = (sides(|size| size.height), sides(|size| size.width));
-    let others = number(others.len());
+    let others = many(others.len(), "other", "others");
     line(
         out,
         "",
-        &format!("… and {others} others; heights {heights}, widths {widths}"),
+        &format!("… and {others}; heights {heights}, widths {widths}"),
     )
 }
 
@@ -293,17 +295,23 @@ fn print_classes(out: &mut impl Write, page: &Page) -> Result<()> {
     };
     let labelled: usize = page.classes.iter().map(|class| class.pictures).sum();
     let mut said = format!(
-        "{} to {}, {} classes",
+        "{} to {}, {}",
         first.label,
         last.label,
-        number(page.classes.len())
+        many(page.classes.len(), "class", "classes")
     );
     let missing = last.label + 1 - first.label - page.classes.len();
     if missing > 0 {
-        said += &format!("; {} labels between them have no picture", number(missing));
+        let labels = many(
+            missing,
+            "label between them has",
+            "labels between them have",
+        );
+        said += &format!("; {labels} no picture");
     }
     if labelled < page.pictures {
-        said += &format!("; {} pictures have none", number(page.pictures - labelled));
+        let unlabelled = many(page.pictures - labelled, "picture has", "pictures have");
+        said += &format!("; {unlabelled} none");
     }
     line(out, "labels", &said)?;
     let called = |class: &Class| match &class.name {
@@ -332,10 +340,10 @@ fn print_duplicates(out: &mut impl Write, groups: &[Group]) -> Result<()> {
     let pictures: usize = groups.iter().map(|group| group.files.len()).sum();
     let contradictory = groups.iter().filter(|group| group.contradictory).count();
     let said = format!(
-        "{} pictures are equal to others, in {} groups; {} groups have different labels",
+        "{} pictures are equal to others, in {}; {} different labels",
         number(pictures),
-        number(groups.len()),
-        number(contradictory)
+        many(groups.len(), "group", "groups"),
+        many(contradictory, "group has", "groups have")
     );
     line(out, "duplicates", &said)?;
     // Contradictions first: one of their labels is wrong.
@@ -367,8 +375,8 @@ fn print_other(out: &mut impl Write, other: &Other) -> Result<()> {
     let said = match other.leaks.len() {
         0 => "no picture is in both".to_owned(),
         count => format!(
-            "{} pictures are in both: {} equal, {} as what seems a copy, resized or saved with loss",
-            number(count),
+            "{} in both: {} equal, {} as what seems a copy, resized or saved with loss",
+            many(count, "picture is", "pictures are"),
             number(exact),
             number(count - exact)
         ),
@@ -381,8 +389,12 @@ fn print_other(out: &mut impl Write, other: &Other) -> Result<()> {
     rest(out, other.leaks.len())?;
     if other.incomparable > 0 {
         let said = format!(
-            "{} pictures are plain or have a side below {SMALLEST_SIDE} pixels: they were looked for as they are, not as copies",
-            number(other.incomparable)
+            "{} a side below {SMALLEST_SIDE} pixels: looked for as they are, not as copies",
+            many(
+                other.incomparable,
+                "picture is plain or has",
+                "pictures are plain or have"
+            )
         );
         line(out, "", &said)?;
     }
@@ -399,6 +411,12 @@ fn rest(out: &mut impl Write, count: usize) -> Result<()> {
             &format!("… and {} more (--format json)", number(more)),
         ),
     }
+}
+
+/// `1 group`, `2,000 groups`.
+fn many(count: usize, one: &str, several: &str) -> String {
+    let what = if count == 1 { one } else { several };
+    format!("{} {what}", number(count))
 }
 
 fn number(count: usize) -> String {

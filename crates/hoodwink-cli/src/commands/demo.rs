@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write as _,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
 };
 
@@ -16,8 +17,18 @@ use hoodwink::{
     stats::Interval,
 };
 
-use super::attack::{self, Plan};
-use crate::{Status, args::text, progress::complain};
+use serde::Serialize;
+
+use super::{
+    Format,
+    attack::{self, Plan},
+    print_json,
+};
+use crate::{
+    Status,
+    args::{ConfigArgs, count, text},
+    progress::complain,
+};
 
 /// The models, trained by `hoodwink train` as `demo/README.md` of this crate says.
 const MODELS: [(&str, &[u8]); 2] = [
@@ -39,31 +50,50 @@ const RADII: [&str; 4] = ["1/255", "2/255", "4/255", "8/255"];
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink demo
-  hoodwink demo --pictures 500 --out demo-500")]
+  hoodwink demo --pictures 500 --out demo-500
+
+With --format json one object is printed: report, and under standard and robust what `hoodwink attack --format json`
+prints of either run.")]
 pub(crate) struct Args {
     /// Folder for the models, the runs and the reports
     #[arg(long, value_name = "FOLDER", default_value = "hoodwink-demo")]
     out: PathBuf,
     /// Pictures to draw and attack
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pictures: usize,
+    #[arg(long, value_name = "N", default_value = "100", value_parser = count)]
+    pictures: NonZeroUsize,
     /// Worker threads [default: one per core]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = count)]
+    threads: Option<NonZeroUsize>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
     /// No progress on stderr
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Page<'a> {
+    report: String,
+    standard: &'a Summary,
+    robust: &'a Summary,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let mut out = std::io::stdout();
-    writeln!(
-        out,
+    let is_told = args.format == Format::Table;
+    let introduction = format!(
         "Two networks of the same shape learned to name ten things in drawn pictures: {}.\n\
          One was trained as usual (standard), one on pictures under attack (robust). Both now see {} new pictures.\n",
         CLASSES.join(", "),
         args.pictures,
-    )?;
+    );
+    if is_told {
+        writeln!(out, "{introduction}")?;
+    }
     let mut runs = Vec::new();
     for (name, model) in MODELS {
         if !args.quiet {
@@ -85,7 +115,14 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         return Ok(Status::Done);
     };
     let story = Story::of(&standard.1, &robust.1)?;
-    write!(out, "{}", story.text(&page))?;
+    match is_told {
+        true => write!(out, "{}", story.text(&page))?,
+        false => print_json(&Page {
+            report: text(&page),
+            standard: &story.standard.summary,
+            robust: &story.robust.summary,
+        })?,
+    }
     Ok(Status::Done)
 }
 

@@ -6,10 +6,12 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use hoodwink::attacks::LossName;
 use onnx_grad::{Dim, Lowering, fold, gradient_graph, load_with, logits, scores, to_onnx};
+use serde::Serialize;
 
+use super::{Format, print_json};
 use crate::{
     Status,
-    args::{ReadArgs, text},
+    args::{ConfigArgs, ReadArgs, text},
     progress::complain,
 };
 
@@ -26,7 +28,9 @@ use crate::{
 In Python, with ONNX Runtime:
   session = onnxruntime.InferenceSession('resnet-grad.onnx')
   feed = {session.get_inputs()[0].name: x, 'labels': y}
-  logits, loss, grad = session.run(['logits', 'loss', 'grad'], feed)")]
+  logits, loss, grad = session.run(['logits', 'loss', 'grad'], feed)
+
+With --format json one object is printed: file, nodes, nodes_with_gradient, notices.")]
 pub(crate) struct Args {
     /// The model, an ONNX file
     model: PathBuf,
@@ -41,11 +45,26 @@ pub(crate) struct Args {
     targeted: bool,
     #[command(flatten)]
     read: ReadArgs,
+    /// How to print what was written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Written {
+    file: String,
+    nodes: usize,
+    nodes_with_gradient: usize,
+    notices: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let loaded = load_with(&args.model, &args.read.options()).with_context(|| text(&args.model))?;
-    for notice in &loaded.notices {
+    let notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+    for notice in &notices {
         complain(&format!("note: {notice}"));
     }
     let mut model = loaded.graph;
@@ -61,12 +80,21 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     let gradient = fold(&gradient)?;
     fs::write(&args.output, to_onnx(&gradient, Lowering::Portable)?)
         .with_context(|| text(&args.output))?;
-    writeln!(
-        std::io::stdout(),
-        "{}: {} nodes forward, {} with the gradient",
-        text(&args.output),
-        model.nodes().len(),
-        gradient.nodes().len()
-    )?;
+    let written = Written {
+        file: text(&args.output),
+        nodes: model.nodes().len(),
+        nodes_with_gradient: gradient.nodes().len(),
+        notices,
+    };
+    match args.format {
+        Format::Json => print_json(&written)?,
+        Format::Table => writeln!(
+            std::io::stdout(),
+            "{}: {} nodes forward, {} with the gradient",
+            written.file,
+            written.nodes,
+            written.nodes_with_gradient
+        )?,
+    }
     Ok(Status::Done)
 }

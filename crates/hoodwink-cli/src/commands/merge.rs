@@ -10,7 +10,7 @@ use hoodwink::{
 };
 
 use super::{Format, print_summary};
-use crate::Status;
+use crate::{Status, args::ConfigArgs, progress::Progress};
 
 /// Put the partitions of a run together: the same files as if it had been one run.
 ///
@@ -34,12 +34,20 @@ pub(crate) struct Args {
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// No progress on stderr
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let shards = args.runs.iter().map(RunFolder::open);
     let shards = shards.collect::<hoodwink::Result<Vec<_>>>()?;
-    let folder = merge(&shards, &args.out)?;
+    let mut progress = Progress::new("merging", args.quiet);
+    let folder = merge(&shards, &args.out, |done, all| progress.show(done, all, ""));
+    progress.finish();
+    let folder = folder?;
     let report = report::write(&folder)?;
     let summary = Summary::of(folder.run(), &folder.rows()?, folder.timing()?.as_ref());
     print_summary(&summary, &report, args.format)?;

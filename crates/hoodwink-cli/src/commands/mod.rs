@@ -17,10 +17,12 @@ use std::{io::Write as _, path::Path};
 use anyhow::Result;
 use clap::ValueEnum;
 use hoodwink::{
+    counted,
     lint::Finding,
     results::{Summary, text},
     stats::Interval,
 };
+use serde::Serialize;
 
 use crate::progress::complain;
 
@@ -33,15 +35,20 @@ pub(crate) enum Format {
     Json,
 }
 
+/// One object on one line of stdout.
+fn print_json(object: &impl Serialize) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, object)?;
+    writeln!(out)?;
+    Ok(())
+}
+
 /// The figures of a run on stdout.
 fn print_summary(summary: &Summary, report: &Path, format: Format) -> Result<()> {
-    let mut out = std::io::stdout().lock();
     match format {
-        Format::Json => {
-            serde_json::to_writer(&mut out, summary)?;
-            writeln!(out)?;
-        }
+        Format::Json => print_json(summary)?,
         Format::Table => {
+            let mut out = std::io::stdout().lock();
             write!(out, "{}", text::plain(summary))?;
             writeln!(out, "report: {}", report.display())?;
         }
@@ -66,11 +73,11 @@ pub(crate) fn warn_of_guessing(accuracy: &Interval, classes: usize) {
     let guessing = 1.0 / classes as f64;
     if accuracy.n > 0 && accuracy.low <= guessing {
         complain(&format!(
-            "note: {} right of {} pictures is hardly more than guessing among {classes} classes; does the model want \
+            "note: {} right of {} is hardly more than guessing among {classes} classes; does the model want \
              another --mean, --std, --input-range or --channels, and are the labels its own (the label of a class folder \
              is its position in sorted order)?",
             accuracy.percent(),
-            accuracy.n
+            counted(accuracy.n as usize, "picture", "pictures")
         ));
     }
 }

@@ -95,29 +95,26 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     let names = prepared.class_names(&model, &data)?;
     let k = args.top.clamp(1, model.classes());
     let mut progress = Progress::new("predicting", args.crew.quiet);
-    let mut pictures: Vec<Predicted> = Vec::with_capacity(data.len());
+    // The table shows the first few; what is not shown is only counted, so that memory does not grow with the data.
+    let shown = match args.format {
+        Format::Json => data.len(),
+        Format::Table => args.rows,
+    };
+    let mut pictures: Vec<Predicted> = Vec::new();
+    let (mut done, mut right) = (0, Right::default());
     predict(&model, &data, args, k, |predicted| {
-        pictures.push(predicted);
-        progress.show(pictures.len(), data.len(), "");
+        right.count(&predicted);
+        if predicted.index < shown {
+            pictures.push(predicted);
+        }
+        done += 1;
+        progress.show(done, data.len(), "");
     })?;
     progress.finish();
     pictures.sort_by_key(|predicted| predicted.index);
-
-    let labelled = pictures
-        .iter()
-        .filter(|predicted| predicted.label.is_some())
-        .count() as u64;
-    let hits = |within: usize| {
-        let right = |predicted: &&Predicted| {
-            let top = predicted.top.iter().take(within);
-            predicted
-                .label
-                .is_some_and(|label| top.into_iter().any(|class| class.class == label))
-        };
-        let right = pictures.iter().filter(right).count() as u64;
-        (labelled > 0).then(|| clopper_pearson(right, labelled, CONFIDENCE))
-    };
-    let (accuracy, top_k_accuracy) = (hits(1), hits(k));
+    let labelled = right.labelled;
+    let share = |right| (labelled > 0).then(|| clopper_pearson(right, labelled, CONFIDENCE));
+    let (accuracy, top_k_accuracy) = (share(right.first), share(right.among_top));
     for class in pictures.iter_mut().flat_map(|predicted| &mut predicted.top) {
         class.name = names.get(class.class).cloned();
     }
@@ -132,8 +129,28 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     if let Some(accuracy) = &answer.accuracy {
         warn_of_guessing(accuracy, model.classes());
     }
-    print(&answer, &names, args)?;
+    print(&answer, data.len(), &names, args)?;
     Ok(Status::Done)
+}
+
+/// How many pictures the model is right about.
+#[derive(Default)]
+struct Right {
+    labelled: u64,
+    first: u64,
+    among_top: u64,
+}
+
+impl Right {
+    fn count(&mut self, predicted: &Predicted) {
+        let Some(label) = predicted.label else {
+            return;
+        };
+        let is_right = |class: &Class| class.class == label;
+        self.labelled += 1;
+        self.first += u64::from(predicted.top.first().is_some_and(is_right));
+        self.among_top += u64::from(predicted.top.iter().any(is_right));
+    }
 }
 
 fn predict(
@@ -183,7 +200,7 @@ fn most_likely(logits: &[f32], k: usize) -> Vec<Class> {
         .collect()
 }
 
-fn print(answer: &Answer, names: &[String], args: &Args) -> Result<()> {
+fn print(answer: &Answer, all: usize, names: &[String], args: &Args) -> Result<()> {
     let mut out = std::io::stdout().lock();
     if args.format == Format::Json {
         serde_json::to_writer(&mut out, answer)?;
@@ -193,11 +210,10 @@ fn print(answer: &Answer, names: &[String], args: &Args) -> Result<()> {
     let width = answer
         .pictures
         .iter()
-        .take(args.rows)
         .map(|predicted| predicted.file.len())
         .max()
         .unwrap_or(0);
-    for predicted in answer.pictures.iter().take(args.rows) {
+    for predicted in &answer.pictures {
         let (verdict, truth) = match (predicted.label, predicted.top.first()) {
             (None, _) => ("", String::new()),
             (Some(label), Some(first)) if label == first.class => ("right  ", String::new()),
@@ -218,8 +234,8 @@ fn print(answer: &Answer, names: &[String], args: &Args) -> Result<()> {
             classes.join(", ")
         )?;
     }
-    if answer.pictures.len() > args.rows {
-        writeln!(out, "… and {} more", answer.pictures.len() - args.rows)?;
+    if all > answer.pictures.len() {
+        writeln!(out, "… and {} more", all - answer.pictures.len())?;
     }
     for (name, interval) in [
         ("top-1", &answer.accuracy),

@@ -9,18 +9,26 @@ use anyhow::{Result, bail};
 use clap::Parser;
 use hoodwink::{
     report,
-    results::{RunFolder, Summary},
+    results::{RunFolder, Summary, text::plain},
 };
+use serde::Serialize;
 
-use super::{Format, print_summary};
-use crate::{Status, args::text};
+use super::{Format, print_json, print_summary};
+use crate::{
+    Status,
+    args::{ConfigArgs, text},
+};
 
 /// Write the report of a run folder anew, or compare several runs on the same pictures.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink report runs/pgd
   hoodwink report runs/pgd --format json
-  hoodwink report runs/standard runs/robust -o runs/comparison.html")]
+  hoodwink report runs/standard runs/robust -o runs/comparison.html
+
+With --format json one object is printed: of one run what `hoodwink attack --format json` prints, of several
+  report  the file of the comparison
+  runs    the same of each, with its name")]
 pub(crate) struct Args {
     /// Folders that `hoodwink attack` wrote
     #[arg(required = true, value_name = "RUN")]
@@ -28,9 +36,26 @@ pub(crate) struct Args {
     /// Where to write the comparison of several runs [default: comparison.html]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Print the figures of one run, as `hoodwink attack` does, instead of the path of its report
+    /// Print the figures of each run, as `hoodwink attack` does, instead of the path of the report
     #[arg(long, value_enum)]
     format: Option<Format>,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// What `--format json` prints of several runs.
+#[derive(Serialize)]
+struct Comparison {
+    report: String,
+    runs: Vec<Compared>,
+}
+
+/// One of them.
+#[derive(Serialize)]
+struct Compared {
+    name: String,
+    #[serde(flatten)]
+    summary: Summary,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
@@ -39,8 +64,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             let folder = RunFolder::open(run)?;
             let path = report::write(&folder)?;
             if let Some(format) = args.format {
-                let summary = Summary::of(folder.run(), &folder.rows()?, folder.timing()?.as_ref());
-                print_summary(&summary, &path, format)?;
+                print_summary(&summary(&folder)?, &path, format)?;
                 return Ok(Status::Done);
             }
             path
@@ -48,7 +72,6 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         [_] => bail!(
             "--output is for the comparison of several runs; one run's report lies in its folder"
         ),
-        _ if args.format.is_some() => bail!("--format is for the figures of one run"),
         runs => {
             let path = args
                 .output
@@ -59,11 +82,44 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
                 .map(|run| Ok((name(run), RunFolder::open(run)?)))
                 .collect::<Result<Vec<_>>>()?;
             report::compare(&runs, &path)?;
+            if let Some(format) = args.format {
+                print(&runs, text(&path), format)?;
+                return Ok(Status::Done);
+            }
             path
         }
     };
     writeln!(std::io::stdout(), "{}", text(&path))?;
     Ok(Status::Done)
+}
+
+fn summary(folder: &RunFolder) -> Result<Summary> {
+    let timing = folder.timing()?;
+    Ok(Summary::of(folder.run(), &folder.rows()?, timing.as_ref()))
+}
+
+/// The figures of several runs on stdout.
+fn print(runs: &[(String, RunFolder)], report: String, format: Format) -> Result<()> {
+    let runs = runs.iter().map(|(name, folder)| {
+        Ok(Compared {
+            name: name.clone(),
+            summary: summary(folder)?,
+        })
+    });
+    let comparison = Comparison {
+        report,
+        runs: runs.collect::<Result<_>>()?,
+    };
+    if format == Format::Json {
+        return print_json(&comparison);
+    }
+    let mut out = std::io::stdout().lock();
+    for run in &comparison.runs {
+        writeln!(out, "{}", run.name)?;
+        writeln!(out, "{}", plain(&run.summary))?;
+    }
+    writeln!(out, "report: {}", comparison.report)?;
+    Ok(())
 }
 
 /// What a run is called in a comparison: the name of its folder.

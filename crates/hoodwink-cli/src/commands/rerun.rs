@@ -9,11 +9,16 @@ use hoodwink::{
     results::{RunFolder, repeats},
     run::Ended,
 };
+use serde::Serialize;
 
-use super::attack::{self, Plan};
+use super::{
+    Format,
+    attack::{self, Plan},
+    print_json,
+};
 use crate::{
     Status,
-    args::{CrewArgs, text},
+    args::{ConfigArgs, CrewArgs, text},
     command_line,
     progress::complain,
 };
@@ -27,7 +32,9 @@ use crate::{
   hoodwink rerun runs/pgd --out runs/again
 
   Model and pictures lie elsewhere now:
-    hoodwink rerun runs/pgd --out runs/again --model /data/cifar.onnx --data /data/x.npy --labels /data/y.npy")]
+    hoodwink rerun runs/pgd --out runs/again --model /data/cifar.onnx --data /data/x.npy --labels /data/y.npy
+
+With --format json one object is printed: run, again, rows, differences (a sentence for each row that differs).")]
 pub(crate) struct Args {
     /// The folder of the run to repeat
     run: PathBuf,
@@ -46,8 +53,22 @@ pub(crate) struct Args {
     /// Run although settings, files or versions differ
     #[arg(long)]
     anyway: bool,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(flatten)]
     crew: CrewArgs,
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Compared {
+    run: String,
+    again: String,
+    rows: usize,
+    differences: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
@@ -78,12 +99,29 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     }
     report::write(&folder)?;
     let repetition = repeats(&before, &folder)?;
+    if args.format == Format::Json {
+        let same = repetition.differences.is_empty();
+        print_json(&Compared {
+            run: text(&args.run),
+            again: text(&args.out),
+            rows: repetition.rows,
+            differences: repetition.differences,
+        })?;
+        return Ok(match same {
+            true => Status::Done,
+            false => Status::GateFailed,
+        });
+    }
     let mut out = std::io::stdout().lock();
     if repetition.differences.is_empty() {
         let rows = repetition.rows;
         writeln!(
             out,
-            "all {rows} rows and their pictures are the same as in {}",
+            "{} the same as in {}",
+            match rows {
+                1 => "the only row and its pictures are".to_owned(),
+                _ => format!("all {rows} rows and their pictures are"),
+            },
             text(&args.run)
         )?;
         return Ok(Status::Done);

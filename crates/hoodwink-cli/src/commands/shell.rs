@@ -2,9 +2,10 @@
 
 use std::io::Write as _;
 
-use anyhow::Result;
-use clap::Parser;
+use anyhow::{Result, anyhow};
+use clap::{Command, Parser};
 use clap_complete::Shell;
+use hoodwink::nearest::did_you_mean;
 
 use crate::Status;
 
@@ -28,19 +29,26 @@ pub(crate) struct ManArgs {
     command: Option<String>,
 }
 
-pub(crate) fn completions(args: &CompletionsArgs, mut command: clap::Command) -> Result<Status> {
+pub(crate) fn completions(args: &CompletionsArgs, mut command: Command) -> Result<Status> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "hoodwink", &mut script);
     std::io::stdout().lock().write_all(&script)?;
     Ok(Status::Done)
 }
 
-pub(crate) fn man(args: &ManArgs, command: clap::Command) -> Result<Status> {
+pub(crate) fn man(args: &ManArgs, command: Command) -> Result<Status> {
     let page = match &args.command {
         None => command,
         Some(name) => {
             let found = command.find_subcommand(name).cloned();
-            let found = found.ok_or_else(|| anyhow::anyhow!("there is no sub-command {name:?}"))?;
+            let found = found.ok_or_else(|| {
+                let names: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+                let meant = did_you_mean(name, names.iter().copied());
+                anyhow!(
+                    "there is no sub-command {name:?}{meant} (there are {})",
+                    names.join(", ")
+                )
+            })?;
             found.display_name(format!("hoodwink-{name}"))
         }
     };

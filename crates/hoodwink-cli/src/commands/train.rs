@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use hoodwink::{
     Error,
-    data::{DataOptions, Dataset, Resize, Transform},
+    data::{DataOptions, Dataset, Interpolation, Resize, Transform},
     report,
     threat::{Ball, Eps, Norm},
     train::{
@@ -20,6 +20,9 @@ use hoodwink::{
     },
 };
 
+use serde::Serialize;
+
+use super::{Format, print_json};
 use crate::{
     Status,
     args::{ConfigArgs, CrewArgs, DataArgs, EngineArg, text},
@@ -39,7 +42,10 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(20);
 #[command(after_help = "Examples:
   hoodwink train scenes:count=10000 --held-out scenes:count=500,seed=1 --epochs 8 --shift 4 --flip -o scenes.onnx
   hoodwink train x.npy --labels y.npy --preset tutorial --epochs 10 -o mnist.onnx
-  hoodwink train photos/ --resize 72 --crop 64 --epochs 20 --adversarial-eps 8/255 -o robust.onnx")]
+  hoodwink train photos/ --resize 72 --crop 64 --epochs 20 --adversarial-eps 8/255 -o robust.onnx
+
+With --format json one object is printed: model, and history with epoch, loss, train_accuracy, held_out_accuracy and
+held_out_robust_accuracy (null where not measured) of each epoch.")]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
@@ -82,6 +88,9 @@ pub(crate) struct Args {
     /// Resize every picture first: 256 (the short side) or 224x320 (height and width)
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     resize: Option<Resize>,
+    /// How pictures are resized: bilinear, bicubic or lanczos [default: bilinear]
+    #[arg(long, value_name = "FILTER", help_heading = "Data")]
+    interpolation: Option<Interpolation>,
     /// Then cut out a square of this many pixels from the centre
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     crop: Option<usize>,
@@ -142,16 +151,36 @@ pub(crate) struct Args {
     /// What runs the network
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
     engine: EngineArg,
+    /// How to print what was written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
     #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
     crew: CrewArgs,
 }
 
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Written {
+    model: String,
+    history: Vec<Epoch>,
+}
+
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let settings = args.settings()?;
+    let folder = args.output.parent().unwrap_or(Path::new(""));
+    // Said now rather than after the first epoch.
+    if !folder.as_os_str().is_empty() && !folder.is_dir() {
+        bail!(
+            "{}: there is no folder {}; make it first",
+            text(&args.output),
+            text(folder)
+        );
+    }
     let transform = Transform {
         resize: args.resize,
+        interpolation: args.interpolation.unwrap_or_default(),
         crop: args.crop,
         ..Transform::default()
     };
@@ -230,7 +259,13 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     fs::write(&args.output, trained.to_onnx()?).with_context(|| text(&args.output))?;
     // Not before the model is written: until then the training can be taken up.
     fs::remove_file(&checkpoint.path).with_context(|| text(&checkpoint.path))?;
-    writeln!(std::io::stdout(), "{}", text(&args.output))?;
+    match args.format {
+        Format::Json => print_json(&Written {
+            model: text(&args.output),
+            history: trained.history,
+        })?,
+        Format::Table => writeln!(std::io::stdout(), "{}", text(&args.output))?,
+    }
     Ok(Status::Done)
 }
 
@@ -279,6 +314,9 @@ impl Args {
             (Optimiser::Adam, None) => (Optimiser::Adam, 0.002),
             (Optimiser::Adam, Some(_)) => bail!("--momentum is for --optimiser sgd"),
         };
+        if let Some(eps) = &self.adversarial_eps {
+            eps.in_pixels("--adversarial-eps", self.adversarial_norm)?;
+        }
         Ok(Settings {
             network: match &self.network {
                 Some(path) => Architecture::open(path)?,

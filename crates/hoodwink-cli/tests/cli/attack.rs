@@ -60,7 +60,18 @@ fn the_json_has_the_promised_keys() {
     );
     assert_eq!(
         keys(&answer),
-        BTreeSet::from(["model", "data", "threat", "attacks", "worst_case"])
+        BTreeSet::from([
+            "model",
+            "data",
+            "measured",
+            "threat",
+            "attacks",
+            "worst_case"
+        ])
+    );
+    assert_eq!(
+        keys(&answer["measured"]),
+        BTreeSet::from(["pictures", "of", "partition"])
     );
     let attacks = answer["attacks"].as_array().unwrap();
     let of: Vec<(&str, &str)> = attacks

@@ -62,7 +62,7 @@ fn duplicates_and_leaks_are_told_and_fail() {
         "size        40x40 in grey: 4",
         "labels      0 to 1, 2 classes",
         "class       1 (bee): 2",
-        "duplicates  2 pictures are equal to others, in 1 groups; 1 groups have different labels",
+        "duplicates  2 pictures are equal to others, in 1 group; 1 group has different labels",
         "            ant/b.png (label 0), bee/c.png (label 1)",
         "in both     2 pictures are in both: 1 equal, 1 as what seems a copy, resized or saved with loss",
         "            ant/a.png ≈ x.png",
@@ -111,7 +111,7 @@ fn small_pictures_are_only_looked_for_as_they_are() {
     assert_eq!(status, Some(1));
     for part in [
         "20 pictures are in both: 20 equal, 0 as",
-        "20 pictures are plain or have a side below 32 pixels",
+        "20 pictures are plain or have a side below 32 pixels: looked for as they are",
         "… and 15 more (--format json)",
     ] {
         assert!(said.contains(part), "{part}\n{said}");

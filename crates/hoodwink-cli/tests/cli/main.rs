@@ -1,6 +1,7 @@
 //! The command as its users meet it: arguments in; files, streams and exit status out.
 
 mod attack;
+mod conventions;
 mod data;
 mod demo;
 mod errors;
@@ -12,3 +13,4 @@ mod resume;
 mod runs;
 mod setup;
 mod shell;
+mod train;

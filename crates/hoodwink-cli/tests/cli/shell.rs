@@ -5,7 +5,7 @@ use crate::setup::{hoodwink, succeed};
 #[test]
 fn shells_and_the_manual_know_every_sub_command() {
     let names = [
-        "attack", "demo", "grad", "inspect", "merge", "predict", "report", "rerun", "train",
+        "attack", "data", "demo", "grad", "inspect", "merge", "predict", "report", "rerun", "train",
     ];
     for shell in ["bash", "zsh", "fish"] {
         let script = succeed(&["completions", shell]);

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{
     Error, Result,
+    nearest::unknown,
     oracle::{Loss, Objective},
     threat::Goal,
 };
@@ -81,10 +82,7 @@ impl FromStr for LossName {
         Self::ALL
             .into_iter()
             .find(|name| name.word() == text)
-            .ok_or_else(|| {
-                let words = Self::ALL.map(Self::word).join(", ");
-                Error::invalid(format!("loss {text:?} is not one of {words}"))
-            })
+            .ok_or_else(|| unknown("loss", text, &Self::ALL.map(Self::word)))
     }
 }
 

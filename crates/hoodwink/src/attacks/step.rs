@@ -6,7 +6,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Result, threat::Norm};
+use crate::{Error, Result, nearest::unknown, threat::Norm};
 
 /// How a gradient becomes a move, before the step size is multiplied in.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,10 +88,7 @@ impl FromStr for StepRule {
         Self::ALL
             .into_iter()
             .find(|rule| rule.word() == text)
-            .ok_or_else(|| {
-                let words = Self::ALL.map(Self::word).join(", ");
-                Error::invalid(format!("step rule {text:?} is not one of {words}"))
-            })
+            .ok_or_else(|| unknown("step rule", text, &Self::ALL.map(Self::word)))
     }
 }
 

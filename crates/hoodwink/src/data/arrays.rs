@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::MAX_CLASSES;
 use super::npy::{Element, Header, Kind};
 use super::rows::{Rows, read_part};
+use crate::counted;
 use crate::error::{Error, Result};
 use crate::image::{MAX_PIXELS, Picture};
 
@@ -137,9 +138,13 @@ impl Rounding {
     pub(super) fn notice(self, file: &str) -> Option<String> {
         (self.rows > 0).then(|| {
             format!(
-                "{} pictures of {file} have values between the 8-bit levels (up to {:.3} of a level \
-                 off); they were rounded to the nearest level.",
-                self.rows, self.worst
+                "{} values between the 8-bit levels (up to {:.3} of a level off); they were rounded to the nearest level.",
+                counted(
+                    self.rows,
+                    &format!("picture of {file} has"),
+                    &format!("pictures of {file} have")
+                ),
+                self.worst
             )
         })
     }

@@ -2,6 +2,7 @@
 
 use super::Dataset;
 use crate::{
+    counted,
     error::{Error, Result},
     parallel::in_order,
 };
@@ -58,7 +59,10 @@ impl Dataset {
             return Ok(());
         }
         let told = |[channels, height, width]: [usize; 3]| {
-            format!("{channels} channels and {height}x{width} pixels")
+            format!(
+                "{} and {height}x{width} pixels",
+                counted::channels(channels)
+            )
         };
         Err(Error::invalid(format!(
             "{} has {}, and the model takes {}; --resize and --crop scale pictures",

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Component, Path};
 
 use super::MAX_CLASSES;
+use crate::counted;
 use crate::error::{Error, Result};
 
 /// The table of labels a folder may hold.
@@ -130,8 +131,8 @@ fn from_tree(folder: &Path) -> Result<Listing> {
     }
     if let Some(first) = left_out.first() {
         listing.notices.push(format!(
-            "{} files that are not PNG, JPEG, WebP, BMP, TIFF or GIF were left out (the first: {first}).",
-            left_out.len()
+            "Left out: {} not PNG, JPEG, WebP, BMP, TIFF or GIF (the first: {first}).",
+            counted(left_out.len(), "file that is", "files that are")
         ));
     }
     Ok(listing)

@@ -1,6 +1,10 @@
 //! Filters that scale pictures, in the fixed point of Pillow, so that the bytes are the ones a training script saw.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, nearest::unknown};
 
 /// How new pixels are made of old ones. All filters are as much wider as a picture shrinks (antialiasing).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +17,19 @@ pub enum Interpolation {
     Bicubic,
     /// A windowed sinc with three lobes.
     Lanczos,
+}
+
+impl FromStr for Interpolation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match &*text.to_ascii_lowercase() {
+            "bilinear" => Ok(Self::Bilinear),
+            "bicubic" => Ok(Self::Bicubic),
+            "lanczos" => Ok(Self::Lanczos),
+            _ => Err(unknown("filter", text, &["bilinear", "bicubic", "lanczos"])),
+        }
+    }
 }
 
 impl Interpolation {

@@ -9,15 +9,15 @@ use crate::image::Picture;
 pub const SMALLEST_SIDE: usize = 32;
 
 /// Height and width of the thumbnail.
-const HEIGHT: usize = 16;
-const WIDTH: usize = 17;
+pub(super) const HEIGHT: usize = 16;
+pub(super) const WIDTH: usize = 17;
 
 /// Of the 256 bits of the hash, how many may differ between copies. It only spares comparisons of thumbnails: unrelated
 /// pictures differ in 128 bits or so.
 const MOST_BITS: u32 = 80;
 
 /// The largest root mean square difference of two copies' thumbnails, as a share of the lesser contrast.
-const LARGEST_DIFFERENCE: f64 = 0.2;
+pub(super) const LARGEST_DIFFERENCE: f64 = 0.2;
 
 /// Contrast, in levels, below which a picture is too plain to be told from others.
 const LEAST_CONTRAST: f64 = 4.0;
@@ -55,6 +55,14 @@ impl Likeness {
             thumbnail,
             contrast,
         }))
+    }
+
+    pub(super) fn thumbnail(&self) -> &[u8; HEIGHT * WIDTH] {
+        &self.thumbnail
+    }
+
+    pub(super) fn contrast(&self) -> f64 {
+        self.contrast
     }
 
     /// How far two likenesses are apart if they are those of copies, from 0 to 0.2; `None` if they are not.

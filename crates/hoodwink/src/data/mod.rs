@@ -12,6 +12,7 @@ mod interpolation;
 mod label_map;
 mod likeness;
 mod lists;
+mod neighbours;
 mod npy;
 mod npz;
 mod packed;
@@ -40,6 +41,7 @@ pub use partition::Partition;
 pub use survey::{Duplicates, Entry, Leak, Survey};
 pub use transform::{Resize, Transform};
 
+use crate::counted;
 use crate::error::{Error, Result};
 use crate::image::Picture;
 
@@ -86,7 +88,10 @@ impl DataOptions {
             return Err(Error::invalid(match total {
                 0 => format!("{name} holds no pictures"),
                 _ => {
-                    format!("{name} holds {total} pictures, and skip and limit leave none of them")
+                    format!(
+                        "{name} holds {}, and skip and limit leave none of them",
+                        counted::pictures(total)
+                    )
                 }
             }));
         }
@@ -229,9 +234,9 @@ impl Dataset {
     fn row(&self, index: usize) -> Result<usize> {
         self.rows.clone().nth(index).ok_or_else(|| {
             Error::invalid(format!(
-                "{} has {} samples, so there is none at index {index}",
+                "{} has {}, so there is none at index {index}",
                 self.name,
-                self.len()
+                counted::pictures(self.len())
             ))
         })
     }
@@ -294,12 +299,13 @@ impl Dataset {
         let [channels, height, width] = shape;
         if [picture.channels(), picture.height(), picture.width()] != shape {
             return Err(Error::invalid(format!(
-                "{} has {} channels and {}x{} pixels, and the model takes {channels} channels and {height}x{width} \
-                 pixels; --resize and --crop scale pictures",
+                "{} has {} and {}x{} pixels, and the model takes {} and {height}x{width} pixels; --resize and --crop scale \
+                 pictures",
                 first.file,
-                picture.channels(),
+                counted::channels(picture.channels()),
                 picture.height(),
-                picture.width()
+                picture.width(),
+                counted::channels(channels)
             )));
         }
         let labels = self.labels.as_deref().unwrap_or_default();

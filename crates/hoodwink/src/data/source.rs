@@ -12,6 +12,7 @@ use super::pickle;
 use super::rows::{Files, Memory, Rows, read_file};
 use super::scenes::set::{SceneSet, class_names};
 use super::{DataOptions, folder};
+use crate::counted;
 use crate::error::{Error, Result};
 
 /// What was found at a path.
@@ -357,6 +358,7 @@ fn open_archive(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
 }
 
 fn open_picture(path: &Path, name: &str, options: &DataOptions) -> Result<Opened> {
+    std::fs::metadata(path).map_err(Error::io(path))?;
     if let Some(labels) = &options.labels {
         return Err(Error::invalid(format!(
             "{name} is a single picture, so it cannot have the labels of {}: name the folder or \
@@ -364,7 +366,6 @@ fn open_picture(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
             labels.display()
         )));
     }
-    std::fs::metadata(path).map_err(Error::io(path))?;
     Ok(Opened {
         source: Box::new(Files {
             folder: path.parent().unwrap_or(Path::new("")).to_owned(),
@@ -395,7 +396,8 @@ fn same_length(labels: Vec<usize>, file: &str, name: &str, count: usize) -> Resu
         return Ok(labels);
     }
     Err(Error::invalid(format!(
-        "{file} has {} labels, but {name} has {count} pictures",
-        labels.len()
+        "{file} has {}, but {name} has {}",
+        counted(labels.len(), "label", "labels"),
+        counted(count, "picture", "pictures")
     )))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::likeness::Likeness;
-
+use super::neighbours::Neighbours;
 use super::{Dataset, Sample};
 use crate::{error::Result, parallel::in_order};
 
@@ -123,7 +123,8 @@ impl Survey {
     }
 
     /// The pictures that are in the other data set as well, in order. Copies that are not equal are found among those
-    /// whose [`Entry::likeness`] is known on both sides; each is compared with each. `done` is called with how many are.
+    /// whose [`Entry::likeness`] is known on both sides, all that comparing each with each would find. `done` is called with
+    /// how many are looked for.
     pub fn leaks(
         &self,
         other: &Self,
@@ -134,9 +135,9 @@ impl Survey {
         for (index, entry) in other.entries.iter().enumerate() {
             ids.entry(&*entry.id).or_insert(index);
         }
-        let known: Vec<(usize, &Likeness)> = (other.entries.iter().enumerate())
-            .filter_map(|(index, entry)| Some((index, entry.likeness.as_ref()?)))
-            .collect();
+        let known = (other.entries.iter().enumerate())
+            .filter_map(|(index, entry)| Some((index, entry.likeness.as_ref()?)));
+        let known = Neighbours::new(known);
         let find = |index: usize| {
             let entry = &self.entries[index];
             if let Some(&other) = ids.get(&*entry.id) {
@@ -150,10 +151,14 @@ impl Survey {
             let Some(likeness) = &entry.likeness else {
                 return Ok(None);
             };
-            let near = (known.iter())
-                .filter_map(|(other, of_other)| Some((likeness.distance(of_other)?, *other)))
-                .min_by(|a, b| a.0.total_cmp(&b.0));
-            Ok(near.map(|(_, other)| Leak {
+            // Of several as near as each other the first.
+            let mut nearest: Option<(f64, usize)> = None;
+            known.near(likeness, &mut |distance, other| {
+                if nearest.is_none_or(|nearest| (distance, other) < nearest) {
+                    nearest = Some((distance, other));
+                }
+            });
+            Ok(nearest.map(|(_, other)| Leak {
                 index,
                 other,
                 exact: false,

@@ -118,7 +118,7 @@ fn a_folder_per_class_is_read_in_sorted_order() {
         data.notices(),
         [
             "Class moth has no pictures.",
-            "1 files that are not PNG, JPEG, WebP, BMP, TIFF or GIF were left out (the first: ant/notes.txt)."
+            "Left out: 1 file that is not PNG, JPEG, WebP, BMP, TIFF or GIF (the first: ant/notes.txt)."
         ]
     );
 }
@@ -226,7 +226,7 @@ fn a_broken_picture_in_the_middle_is_named_when_it_is_reached() {
     let data = open(&data, "").unwrap();
     assert!(data.get(0).is_ok() && data.get(2).is_ok());
     assert_refused(data.get(1), &["cats/b.png", "cannot be read"]);
-    assert_refused(data.get(3), &["3 samples", "index 3"]);
+    assert_refused(data.get(3), &["3 pictures", "index 3"]);
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn floats_are_rounded_to_the_lattice_and_out_of_range_refused() {
     assert_eq!(
         between.notices(),
         [
-            "1 pictures of x.npy have values between the 8-bit levels (up to 0.500 of a level off); \
+            "1 picture of x.npy has values between the 8-bit levels (up to 0.500 of a level off); \
           they were rounded to the nearest level."
         ]
     );
@@ -390,7 +390,7 @@ fn wrong_archives_are_refused_by_name() {
         (npz(&[("x.npy", b"no".to_vec())]), "set.npz[\"x\"]"),
         (
             npz(&[("x.npy", x()), ("y.npy", npy("|u1", "(1,)", &[1]))]),
-            "1 labels, but set.npz has 2 pictures",
+            "1 label, but set.npz has 2 pictures",
         ),
     ] {
         let data = folder(&[("set.npz", content)]);

@@ -14,7 +14,7 @@ pub use halt::Halt;
 pub use handle::{Handle, Spent};
 pub use onnx_grad::Loss;
 
-use crate::{Error, Result, image::Image};
+use crate::{Error, Result, image::Image, nearest::unknown};
 
 /// How much the attacker may see, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,14 +31,10 @@ impl FromStr for Access {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        [Self::Labels, Self::Scores, Self::Gradients]
-            .into_iter()
+        let all = [Self::Labels, Self::Scores, Self::Gradients];
+        all.into_iter()
             .find(|access| access.word() == text)
-            .ok_or_else(|| {
-                Error::invalid(format!(
-                    "access {text:?} is not labels, scores or gradients"
-                ))
-            })
+            .ok_or_else(|| unknown("access", text, &all.map(Self::word)))
     }
 }
 

@@ -8,6 +8,7 @@ use super::{InputRange, Preprocessing};
 use crate::{
     Error, Result,
     data::{Interpolation, Resize},
+    nearest::did_you_mean,
 };
 
 /// The largest description that is read.
@@ -87,7 +88,8 @@ impl Described {
         if !path.exists() {
             let names: Vec<&str> = PRESETS.iter().map(|preset| preset.0).collect();
             return Err(Error::invalid(format!(
-                "{source:?} is no file, and no preset; the presets are {}",
+                "{source:?} is no file, and no preset{} (there are {})",
+                did_you_mean(source, names.iter().copied()),
                 names.join(", ")
             )));
         }

@@ -11,6 +11,7 @@ use super::{
     pictures::Shown,
 };
 use crate::{
+    counted,
     error::{Error, Result},
     results::{
         Outcome, Row, RunFolder, Seen,
@@ -29,7 +30,8 @@ struct Page {
     norm: String,
     goal: String,
     data: String,
-    samples: usize,
+    /// `3 pictures`.
+    samples: String,
     runs: Vec<Compared>,
     warnings: Vec<String>,
     accuracy: Chart,
@@ -45,6 +47,8 @@ struct Compared {
     model: String,
     /// The run's own report, relative to the page.
     link: Option<String>,
+    /// Of what its figures are, if not of all pictures.
+    so_far: Option<String>,
     clean: Interval,
     robust: Interval,
 }
@@ -139,7 +143,7 @@ impl Page {
             title: names.join(", "),
             goal: record.threat.goal.clone(),
             data: record.data.path.clone(),
-            samples: record.data.samples,
+            samples: counted::pictures(record.data.samples),
             runs: read.iter().map(|run| run.compared(&eps, path)).collect(),
             warnings: read.iter().filter_map(Read::warning).collect(),
             accuracy: chart::accuracy(&lines, &norm),
@@ -216,6 +220,7 @@ impl Read<'_> {
                 .then(|| report.strip_prefix(beside).ok())
                 .flatten()
                 .and_then(|relative| Some(relative.to_str()?.replace('\\', "/"))),
+            so_far: self.summary.measured.so_far(),
             clean,
             robust: worst.map_or(clean, |worst| worst.robust_accuracy),
         }
@@ -225,9 +230,9 @@ impl Read<'_> {
         let missing = self.folder.missing_samples();
         (missing > 0).then(|| {
             format!(
-                "The run {} is unfinished: {missing} of {} pictures are missing.",
+                "The run {} is unfinished: {}.",
                 self.name,
-                self.folder.samples().count()
+                counted::missing(missing as usize, self.folder.samples().count())
             )
         })
     }

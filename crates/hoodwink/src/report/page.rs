@@ -1,12 +1,11 @@
 //! What the page says: everything that `templates/report.html` fills in.
 
-use std::collections::BTreeSet;
-
 use askama::Template;
 
 use super::chart::{self, AccuracyLine, Chart};
 use super::classes::{self, ClassTable};
 use super::gallery::{self, Example};
+use crate::counted;
 use crate::data::short_name;
 use crate::error::Result;
 use crate::results::summary::{AttackSummary, Summary};
@@ -21,7 +20,10 @@ use crate::threat::Eps;
 pub(super) struct Page {
     run: Run,
     norm: String,
-    samples: u64,
+    /// `3 pictures`.
+    samples: String,
+    /// Of what the figures are, if not of all pictures.
+    so_far: Option<String>,
     headline: Option<Headline>,
     warnings: Vec<String>,
     figures: Vec<Figures>,
@@ -87,10 +89,10 @@ impl Page {
             let mean = classes::mean_loss(rows.iter().filter(of_attack));
             chart::loss(n, &attack.name, &mean)
         };
-        let samples: BTreeSet<u64> = rows.iter().map(|row| row.index).collect();
         Ok(Self {
             norm: symbol(&run.threat.norm).to_owned(),
-            samples: samples.len() as u64,
+            samples: counted::pictures(summary.measured.pictures),
+            so_far: summary.measured.so_far(),
             warnings: warnings(folder, &summary),
             figures: figures(&summary),
             accuracy: chart::accuracy(&lines, symbol(&run.threat.norm)),
@@ -245,31 +247,31 @@ fn warnings(folder: &RunFolder, summary: &Summary) -> Vec<String> {
     let missing = folder.missing_samples();
     if missing > 0 {
         warnings.push(format!(
-            "This run is unfinished: {missing} of {} pictures are missing. The figures are of those measured so far; run the \
-             same command again to go on.",
-            folder.samples().count()
+            "This run is unfinished: {}. The figures are of those measured so far; run the same command again to go on.",
+            counted::missing(missing as usize, folder.samples().count())
         ));
     }
     if let Some(partition) = folder.run().partition {
         warnings.push(format!(
-            "The figures are those of partition {partition} alone: {} of {} pictures. The command hoodwink merge puts all together.",
+            "The figures are those of partition {partition} alone: {} of {}. The command hoodwink merge puts all together.",
             folder.samples().count(),
-            folder.run().data.samples
+            counted::pictures(folder.run().data.samples)
         ));
     }
     for attack in &summary.attacks {
-        let (name, eps, attacked) = (&attack.name, &attack.eps, attack.attacked);
+        let (name, eps) = (&attack.name, &attack.eps);
+        let attacked = counted::pictures(attack.attacked as usize);
         let zero = attack.outcomes["zero-gradient"];
         if zero > 0 {
             warnings.push(format!(
-                "On {zero} of {attacked} pictures the gradient was zero wherever {name} looked (eps {eps}). That \
+                "On {zero} of {attacked} the gradient was zero wherever {name} looked (eps {eps}). That \
                  it failed there proves nothing: try an attack that needs no gradients."
             ));
         }
         let spent = attack.outcomes["budget-spent"];
         if spent > 0 {
             warnings.push(format!(
-                "On {spent} of {attacked} pictures {name} had used up its budget before it reached its goal \
+                "On {spent} of {attacked} {name} had used up its budget before it reached its goal \
                  (eps {eps}). A larger budget may find more."
             ));
         }
@@ -302,13 +304,13 @@ fn settings(run: &Run) -> Vec<(&'static str, String)> {
         ("Model, SHA-256", run.model.sha256.clone()),
         (
             "Input",
-            format!("{channels} channels, {height} × {width} pixels"),
+            format!("{}, {height} × {width} pixels", counted::channels(channels)),
         ),
         ("Classes", run.model.classes.to_string()),
         ("Preprocessing", or_none(run.model.preprocessing.clone())),
         (
             "Data",
-            format!("{}, {} samples", run.data.path, run.data.samples),
+            format!("{}, {}", run.data.path, counted::pictures(run.data.samples)),
         ),
         ("Data, digest", run.data.digest.clone()),
         ("Seed", run.settings.seed.to_string()),

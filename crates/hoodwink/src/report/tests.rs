@@ -98,11 +98,25 @@ fn the_same_folder_gives_the_same_bytes() {
 fn an_unfinished_run_has_a_report_that_says_so() {
     let html = report(&run(200));
     assert!(html.contains("136 of 200 pictures are missing"));
+    assert!(html.contains("<title>model.onnx: what fools it (3 of 200 pictures so far)</title>"));
+    assert!(html.contains("<h1><span class=\"so-far\">3 of 200 pictures so far</span> Accuracy"));
     let parent = tempfile::tempdir().unwrap();
     let empty = RunFolder::create(parent.path(), &run(200)).unwrap();
     let html = std::fs::read_to_string(write(&empty).unwrap()).unwrap();
     assert!(html.contains("Nothing is measured yet."));
     assert!(!html.contains("NaN"));
+}
+
+#[test]
+fn the_headline_says_which_part_it_is_of() {
+    let mut part = run(6);
+    part.partition = Some("1/2".parse().unwrap());
+    let html = report(&part);
+    assert!(html.contains("<h1><span class=\"so-far\">part 1/2</span> Accuracy"));
+    assert!(html.contains("what fools it (part 1/2)</title>"));
+    let html = report(&run(3));
+    assert!(!html.contains("<span class=\"so-far\">"));
+    assert!(html.contains("<title>model.onnx: what fools it</title>"));
 }
 
 #[test]

@@ -92,6 +92,12 @@ impl RunFolder {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = path.join(RUN);
+        if path.is_dir() && !file.exists() {
+            return Err(Error::invalid(format!(
+                "{} holds no {RUN}, so it is no run folder; hoodwink attack --out writes one",
+                path.display()
+            )));
+        }
         let text = fs::read_to_string(&file).map_err(Error::io(&file))?;
         let run: Run = toml::from_str(&text)
             .map_err(|e| Error::invalid(format!("{}: {e}", file.display())))?;

@@ -3,17 +3,26 @@
 use std::{collections::BTreeSet, path::Path};
 
 use super::{Row, Run, RunFolder, Timing};
+use crate::counted;
 use crate::error::{Error, Result};
 
 /// Puts the shards of one run together in the folder at `path`: the same bytes as if it had been one run, but for
 /// `timing.json`, which sums them up.
 ///
 /// The shards must be complete, agree in all settings, and be all of them, each once. A merge that was interrupted is
-/// taken up again.
-pub fn merge(shards: &[RunFolder], path: &Path) -> Result<RunFolder> {
+/// taken up again. `done` is called with how many pictures are in the folder, of how many.
+pub fn merge(
+    shards: &[RunFolder],
+    path: &Path,
+    mut done: impl FnMut(usize, usize),
+) -> Result<RunFolder> {
     let run = whole(shards)?;
     let merged = RunFolder::create(path, &run)?;
-    for part in merged.missing_parts() {
+    let missing = merged.missing_parts();
+    let of_part = |&part: &u64| merged.samples_of_part(part).count();
+    let mut left: usize = missing.iter().map(of_part).sum();
+    let all = merged.samples().count();
+    for part in missing {
         let mut rows: Vec<Row> = Vec::new();
         for shard in shards.iter().filter(|shard| shard.has_part(part)) {
             let of_shard = shard.read_part(part)?;
@@ -23,6 +32,8 @@ pub fn merge(shards: &[RunFolder], path: &Path) -> Result<RunFolder> {
         // Stable: the rows of one sample stay in the order of the trials.
         rows.sort_by_key(|row| row.index);
         merged.write_part(part, &rows)?;
+        left -= merged.samples_of_part(part).count();
+        done(all - left, all);
     }
     if let Some(command) = shards
         .first()
@@ -84,9 +95,9 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
         let missing = shard.missing_samples();
         if missing > 0 || !shard.missing_parts().is_empty() {
             return Err(Error::invalid(format!(
-                "{} is unfinished: {missing} of {} pictures are missing; run its command again first",
+                "{} is unfinished: {}; run its command again first",
                 name(shard),
-                shard.samples().count()
+                counted::missing(missing as usize, shard.samples().count())
             )));
         }
         if !numbers.insert(partition.number()) {
@@ -167,8 +178,11 @@ mod tests {
             let mut shards: Vec<RunFolder> = (1..=count).map(shard).collect();
             shards.reverse();
             let path = parent.path().join(format!("merged {count}"));
-            let merged = merge(&shards, &path).unwrap();
+            let mut told = Vec::new();
+            let merged = merge(&shards, &path, |done, all| told.push((done, all))).unwrap();
             assert_eq!(merged.rows().unwrap(), whole.rows().unwrap());
+            assert_eq!(told.len(), merged.parts().count());
+            assert_eq!(told.last(), Some(&(SAMPLES, SAMPLES)));
             let mut files: Vec<String> = merged
                 .parts()
                 .map(|part| format!("samples/part-{part:05}.parquet"))
@@ -209,10 +223,10 @@ mod tests {
                 "another number of partitions",
             ),
         ] {
-            let refusal = merge(&shards, &parent.path().join("out")).unwrap_err();
+            let refusal = merge(&shards, &parent.path().join("out"), |_, _| {}).unwrap_err();
             assert!(refusal.to_string().contains(says), "{refusal}");
         }
         assert!(!parent.path().join("out").exists());
-        merge(&[first, second], &parent.path().join("out")).unwrap();
+        merge(&[first, second], &parent.path().join("out"), |_, _| {}).unwrap();
     }
 }

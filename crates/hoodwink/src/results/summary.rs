@@ -1,10 +1,12 @@
 //! The figures of a run, as one pure function of its rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::{ModelRecord, Outcome, Row, Run, ThreatRecord, Timing, Verdict};
+use crate::counted;
+use crate::data::Partition;
 use crate::stats::{CONFIDENCE, Interval, clopper_pearson};
 
 /// The figures of a run. Its JSON is what `--format json` prints (see `docs/results.md`); `null` means "there is none", never zero.
@@ -14,6 +16,8 @@ pub struct Summary {
     pub model: ModelRecord,
     /// The pictures.
     pub data: DataSummary,
+    /// How many of them the figures are of.
+    pub measured: Measured,
     /// The threat model.
     pub threat: ThreatRecord,
     /// Every attack at every eps, in the order of `run.toml`.
@@ -31,6 +35,39 @@ pub struct DataSummary {
     pub digest: String,
     /// Number of samples.
     pub samples: usize,
+}
+
+/// How many pictures the figures are of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Measured {
+    /// Pictures with their rows.
+    pub pictures: usize,
+    /// Pictures of the run when it is finished.
+    pub of: usize,
+    /// The part of the data that the run is about, such as `3/8`; `None` is all.
+    pub partition: Option<Partition>,
+}
+
+impl Measured {
+    fn of(run: &Run, rows: &[Row]) -> Self {
+        let indices: BTreeSet<u64> = rows.iter().map(|row| row.index).collect();
+        let all = run.data.samples;
+        Self {
+            pictures: indices.len(),
+            of: run.partition.map_or(all, |part| part.range(all).len()),
+            partition: run.partition,
+        }
+    }
+
+    /// Of what the figures are, if not of all pictures: `part 3/8`, `120 of 300 pictures so far`, or both.
+    pub fn so_far(&self) -> Option<String> {
+        let part = self.partition.map(|partition| format!("part {partition}"));
+        let unfinished = self.pictures < self.of;
+        let so_far = unfinished
+            .then(|| format!("{} of {} so far", self.pictures, counted::pictures(self.of)));
+        let said: Vec<String> = part.into_iter().chain(so_far).collect();
+        (!said.is_empty()).then(|| said.join(", "))
+    }
 }
 
 /// One attack at one eps. Intervals are Clopper–Pearson at 95 %.
@@ -131,6 +168,7 @@ impl Summary {
                 digest: run.data.digest.clone(),
                 samples: run.data.samples,
             },
+            measured: Measured::of(run, rows),
             threat: run.threat.clone(),
             attacks,
             worst_case: worst_case.collect(),

@@ -39,6 +39,9 @@ pub fn plain(summary: &Summary) -> String {
     for row in &rows {
         text.push_str(&line(&row.each_ref().map(String::as_str)));
     }
+    if let Some(so_far) = summary.measured.so_far() {
+        text.push_str(&format!("({so_far})\n"));
+    }
     text
 }
 
@@ -162,6 +165,28 @@ worst of all 8/255      –    0.0%  0.0–84.2%          0.0%        –       
         let width = |line: &str| line.chars().count();
         let widths: Vec<usize> = found.lines().map(width).collect();
         assert!(widths.iter().all(|w| *w == widths[0]), "{found}");
+    }
+
+    #[test]
+    fn figures_of_some_pictures_are_marked() {
+        for (samples, partition, expected) in [
+            (2, None, None),
+            (300, None, Some("(2 of 300 pictures so far)")),
+            (4, Some("1/2"), Some("(part 1/2)")),
+            (
+                300,
+                Some("3/8"),
+                Some("(part 3/8, 2 of 37 pictures so far)"),
+            ),
+            (1, None, None),
+        ] {
+            let mut run = run(samples);
+            run.partition = partition.map(|text| text.parse().unwrap());
+            let rows = [fooled(0, "pgd", "8/255"), already_wrong(1, "pgd", "8/255")];
+            let text = plain(&Summary::of(&run, &rows, None));
+            let last = text.lines().last().filter(|line| line.starts_with('('));
+            assert_eq!(last, expected);
+        }
     }
 
     #[test]

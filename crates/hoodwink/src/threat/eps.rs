@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use super::Norm;
 use crate::{Error, Result};
 
 /// A radius in pixel space that remembers how it was typed: `8/255`, `0.5`, `1e-2`.
@@ -15,6 +16,21 @@ impl Eps {
     /// The radius.
     pub fn value(&self) -> f64 {
         self.value
+    }
+
+    /// The radius, unless in this norm it allows any picture at all: then 255ths were meant. `what` names it.
+    pub fn in_pixels(&self, what: &str, norm: Norm) -> Result<f64> {
+        // A difference of 1 turns black into white.
+        if norm != Norm::Linf || self.value <= 1.0 {
+            return Ok(self.value);
+        }
+        let meant = match self.text.contains('/') {
+            true => "a change of 1 turns black into white".to_owned(),
+            false => format!("did you mean {self}/255?"),
+        };
+        Err(Error::invalid(format!(
+            "{what} {self} allows any picture at all: pixels are from 0 to 1; {meant}"
+        )))
     }
 }
 
@@ -49,6 +65,23 @@ impl fmt::Display for Eps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_radius_beyond_black_and_white_is_asked_about() {
+        for (text, norm, says) in [
+            ("1", Norm::Linf, None),
+            ("8", Norm::L2, None),
+            ("8", Norm::Linf, Some("did you mean 8/255?")),
+            ("300/255", Norm::Linf, Some("a change of 1 turns")),
+        ] {
+            let eps: Eps = text.parse().unwrap();
+            match (eps.in_pixels("eps", norm), says) {
+                (Ok(value), None) => assert_eq!(value, eps.value()),
+                (Err(error), Some(says)) => assert!(error.to_string().contains(says), "{error}"),
+                (found, _) => panic!("{text} in {norm}: {found:?}"),
+            }
+        }
+    }
 
     #[test]
     fn fractions_and_numbers_are_read_and_kept_as_typed() {

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use rand::{Rng, RngExt};
 
-use crate::{Error, Result, oracle::argmax};
+use crate::{Error, Result, nearest::did_you_mean, oracle::argmax};
 
 /// What the attacker wants for one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,9 @@ impl TargetChoice {
     }
 }
 
+/// The choices that are no number.
+const WORDS: [&str; 3] = ["most-likely", "least-likely", "random"];
+
 impl FromStr for TargetChoice {
     type Err = Error;
 
@@ -95,8 +98,9 @@ impl FromStr for TargetChoice {
             "least-likely" => Ok(Self::LeastLikely),
             "random" => Ok(Self::Random),
             _ => text.parse().map(Self::Class).map_err(|_| {
+                let meant = did_you_mean(text, WORDS);
                 Error::invalid(format!(
-                    "target {text:?} is neither a class number nor most-likely, least-likely or random"
+                    "target {text:?} is neither a class number nor most-likely, least-likely or random{meant}"
                 ))
             }),
         }

@@ -4,7 +4,7 @@ use std::{fmt, fs::File, io::Read, path::Path, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, nearest::unknown};
 
 /// The largest file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -255,7 +255,7 @@ impl FromStr for Preset {
         Self::ALL
             .into_iter()
             .find(|preset| preset.word() == text)
-            .ok_or_else(|| Error::invalid(format!("network {text:?} is not tutorial or residual")))
+            .ok_or_else(|| unknown("network", text, &Self::ALL.map(Self::word)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Result};
+use crate::{Error, Result, nearest::unknown};
 
 /// A rule for the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,7 +45,7 @@ impl FromStr for Optimiser {
         Self::ALL
             .into_iter()
             .find(|optimiser| optimiser.word() == text)
-            .ok_or_else(|| Error::invalid(format!("optimiser {text:?} is not adam or sgd")))
+            .ok_or_else(|| unknown("optimiser", text, &Self::ALL.map(Self::word)))
     }
 }
 

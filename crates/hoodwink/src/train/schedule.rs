@@ -2,7 +2,7 @@
 
 use std::{f64::consts::PI, fmt, str::FromStr};
 
-use crate::{Error, Result};
+use crate::{Error, Result, nearest::unknown};
 
 /// The course of the learning rate after its rise to the highest value, which takes the first twentieth of the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +61,7 @@ impl FromStr for Schedule {
         Self::ALL
             .into_iter()
             .find(|schedule| schedule.word() == text)
-            .ok_or_else(|| {
-                let words = Self::ALL.map(Self::word).join(", ");
-                Error::invalid(format!("schedule {text:?} is not one of {words}"))
-            })
+            .ok_or_else(|| unknown("schedule", text, &Self::ALL.map(Self::word)))
     }
 }
 

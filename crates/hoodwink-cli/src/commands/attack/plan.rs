@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Result, bail};
 use hoodwink::{
     attacks::{self, AttackOptions},
+    counted,
     data::Dataset,
     evaluate::{Evaluation, Threat, Trial},
     lint,
@@ -19,7 +20,7 @@ use hoodwink::{
         table::SCHEMA,
     },
     run::{self, Ended, Limits},
-    threat::{Eps, Norm, TargetChoice},
+    threat::{Eps, TargetChoice},
 };
 use toml::Table;
 
@@ -113,8 +114,9 @@ impl Plan {
         let crew = run::fitting(&self.model, loss, self.crew, limit)?;
         if crew != self.crew {
             complain(&format!(
-                "note: --max-memory leaves room for {} threads with {} pictures each",
-                crew.threads, crew.batch
+                "note: --max-memory leaves room for {} with {} each",
+                counted(crew.threads, "thread", "threads"),
+                counted(crew.batch, "picture", "pictures")
             ));
         }
         self.crew = crew;
@@ -189,15 +191,13 @@ impl Args {
     fn trials(&self, classes: usize) -> Result<Vec<Trial>> {
         refuse_twice("attack", &self.attack)?;
         refuse_twice("eps", &self.eps)?;
-        // A difference of 1 turns black into white.
-        if let Some(eps) = self
-            .eps
-            .iter()
-            .find(|eps| self.norm == Norm::Linf && eps.value() > 1.0)
-        {
-            bail!(
-                "eps {eps} allows any picture at all: pixels are from 0 to 1; did you mean {eps}/255?"
-            );
+        for (what, radii) in [
+            ("eps", &self.eps[..]),
+            ("--step-size", self.step_size.as_slice()),
+        ] {
+            for eps in radii {
+                eps.in_pixels(what, self.norm)?;
+            }
         }
         if let Some(TargetChoice::Class(class)) = self.target
             && class >= classes

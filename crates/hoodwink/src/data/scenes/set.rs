@@ -8,6 +8,7 @@ use crate::data::rows::Rows;
 use crate::data::shape_bytes;
 use crate::error::{Error, Result};
 use crate::image::Picture;
+use crate::nearest::did_you_mean;
 
 /// What the name of a set begins with.
 const PREFIX: &str = "scenes:";
@@ -89,9 +90,11 @@ impl FromStr for SceneSet {
                 _ => {
                     let cue = Cue::ALL.into_iter().find(|cue| cue.name() == key);
                     let cue = cue.ok_or_else(|| {
-                        let cues = Cue::ALL.map(Cue::name).join(", ");
+                        let cues = Cue::ALL.map(Cue::name);
+                        let meant = did_you_mean(key, ["count", "side", "seed"].into_iter().chain(cues));
                         wrong(&format!(
-                            "there is no setting {key:?}; the settings are count, side, seed and the cues {cues}"
+                            "there is no setting {key:?}{meant} (there are count, side, seed and the cues {})",
+                            cues.join(", ")
                         ))
                     })?;
                     let (probability, shift) = tie(value).ok_or_else(|| {
@@ -167,7 +170,10 @@ mod tests {
             ("scenes:side=8", "16 to 256"),
             ("scenes:seed=-1", "whole number"),
             ("scenes:seed=1,seed=2", "twice"),
-            ("scenes:sise=64", "the settings are count, side"),
+            (
+                "scenes:sise=64",
+                "did you mean side? (there are count, side",
+            ),
             ("scenes:background=1.5", "probability in [0, 1]"),
             ("scenes:background=much", "0.95+3"),
             ("scenes:background=0.9+x", "0.95+3"),

@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 
 use rand::Rng;
 
-use crate::{Error, Result, results::Norms};
+use crate::{Error, Result, nearest::unknown, results::Norms};
 
 /// A norm on perturbations in pixel space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl FromStr for Norm {
         Self::ALL
             .into_iter()
             .find(|norm| norm.word() == word)
-            .ok_or_else(|| Error::invalid(format!("norm {text:?} is not linf, l2 or l1")))
+            .ok_or_else(|| unknown("norm", text, &Self::ALL.map(Self::word)))
     }
 }
 
