@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hoodwink::nearest::edits;
+use strsim::levenshtein;
 
 /// What to say behind an error about a file that is not there: the nearest name that is, or the folder that is missing.
 pub(crate) fn hint(error: &anyhow::Error) -> String {
@@ -71,7 +71,7 @@ fn nearest(missing: &Path) -> Option<PathBuf> {
     let names = fs::read_dir(read)
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let distances = names.map(|name| (edits(&name, typed), name));
+    let distances = names.map(|name| (levenshtein(&name, typed), name));
     // Of equals the first in alphabetical order, whatever order the system lists them in.
     let (distance, name) = distances.min()?;
     (distance <= 1 + typed.chars().count() / 6).then(|| folder.join(name))

@@ -1,6 +1,7 @@
 //! Whole attacks beside those of torchattacks and Foolbox: from the start of a process to its last figure.
 
 use std::{
+    cell::Cell,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -94,7 +95,11 @@ pub(super) fn page(setup: &Setup) -> Result<String> {
         ours: setup.target.join("release/hoodwink"),
         theirs: setup.root.join("benches/attacks.py"),
         out: setup.target.join("bench-run"),
+        runs: Cell::new(0),
     };
+    if bench.out.exists() {
+        fs::remove_dir_all(&bench.out)?;
+    }
     let mut page = HEAD.to_owned();
     let _ = writeln!(page, "Machine: {}.\n", machine()?);
     for duel in &DUELS {
@@ -102,6 +107,7 @@ pub(super) fn page(setup: &Setup) -> Result<String> {
     }
     bench.workers(&mut page)?;
     bench.cold(&mut page)?;
+    fs::remove_dir_all(&bench.out)?;
     let bytes = fs::metadata(&bench.ours)?.len();
     let _ = writeln!(
         page,
@@ -117,6 +123,9 @@ struct Bench<'a> {
     theirs: PathBuf,
     /// Folder of our runs.
     out: PathBuf,
+    /// How many processes were timed. Each run has a folder of its own: files made where others were just deleted cost the file
+    /// system five times as much.
+    runs: Cell<usize>,
 }
 
 impl Bench<'_> {
@@ -233,7 +242,7 @@ impl Bench<'_> {
             "--threads",
             threads,
         ]);
-        command.args(["--quiet", "--out"]).arg(&self.out);
+        command.args(["--quiet", "--out"]).arg(self.folder());
         command
     }
 
@@ -252,13 +261,16 @@ impl Bench<'_> {
         command
     }
 
+    /// Of the next run.
+    fn folder(&self) -> PathBuf {
+        self.out.join(self.runs.get().to_string())
+    }
+
     /// Runs a command under the clock.
     fn timed(&self, command: &mut Command) -> Result<Value> {
-        if self.out.exists() {
-            fs::remove_dir_all(&self.out)?;
-        }
         let mut clock = Command::new(&self.setup.python);
-        clock.arg(&self.theirs).arg("time").arg(&self.out);
+        clock.arg(&self.theirs).arg("time").arg(self.folder());
+        self.runs.set(self.runs.get() + 1);
         clock.arg(command.get_program()).args(command.get_args());
         clock.env("ORT_DYLIB_PATH", &self.setup.library);
         answer(&mut clock)
@@ -267,7 +279,7 @@ impl Bench<'_> {
     fn our_accuracies(&self) -> Result<(f64, f64)> {
         let report = Command::new(&self.ours)
             .arg("report")
-            .arg(&self.out)
+            .arg(self.out.join((self.runs.get() - 1).to_string()))
             .args(["--format", "json"])
             .output()?;
         let summary: Value = serde_json::from_slice(&report.stdout)
@@ -309,7 +321,10 @@ impl Bench<'_> {
                         limit,
                     ]);
                     command.args(["--eps", "4/255", "--steps", STEPS, "--engine", engine]);
-                    command.args(more).args(["--quiet", "--out"]).arg(&self.out);
+                    command
+                        .args(more)
+                        .args(["--quiet", "--out"])
+                        .arg(self.folder());
                     let answer = self.timed(&mut command)?;
                     first.push(number(&answer, "first")?);
                     all.push(number(&answer, "seconds")?);
