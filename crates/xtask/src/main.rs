@@ -3,6 +3,7 @@
 mod bench;
 mod goldens;
 mod jpeg;
+mod kills;
 mod measure;
 mod node_tests;
 mod planted;
@@ -28,6 +29,7 @@ cargo xtask goldens [NETWORK ...]   gradients of PyTorch's exports beside PyTorc
 cargo xtask node-tests   ONNX's own tests of operators, with gradients: docs/node-tests.md
 cargo xtask bench peers [attacks | gradients [NETWORK]]   speed beside PyTorch, torchattacks and Foolbox: benches/results; installs them into target/bench-env
 cargo xtask measure jpeg   JPEGs beside libjpeg-turbo's: docs/jpeg.md; installs Pillow into target/jpeg-env
+cargo xtask measure kills   runs killed at random moments beside undisturbed ones: the table in docs/runs.md
 cargo xtask measure lint   which planted mistakes are found: docs/lint.md
 cargo xtask measure [MODEL]   robust accuracies of published models beside reference figures: docs/measured.md
 ";
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         ["node-tests"] => node_tests::node_tests(),
         ["measure"] => measure::measure(None),
         ["measure", "jpeg"] => jpeg::measure(),
+        ["measure", "kills"] => kills::measure(),
         ["measure", "lint"] => planted::measure(),
         ["measure", only] => measure::measure(Some(only)),
         ["bench", "peers"] => bench::peers(),
