@@ -65,7 +65,7 @@ pub struct Depth {
     pub searched: usize,
     /// The most multiply-adds that it spends, but for its first round.
     pub multiply_adds: u64,
-    /// Whether other preprocessing is tried whatever the accuracy; else only where it is below `DOUBTFUL`.
+    /// Whether other preprocessing is tried whatever the accuracy; else only where fewer than 85% of the pictures are right.
     pub always_search: bool,
     /// Threads to ask on.
     pub threads: usize,

@@ -202,7 +202,7 @@ impl Classifier {
         })
     }
 
-    /// With more than one thread its programs are tried out on two: that is when a run begins. No answer depends on it.
+    /// Lets its programs be tried out on two threads if these are more than one; without it on one. No answer depends on it.
     pub fn set_threads(&mut self, threads: usize) {
         self.threads = threads;
     }

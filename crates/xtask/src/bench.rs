@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::{cargo, library_of, python, run, say};
+use crate::{assets, cargo, library_of, python, root, run, say, target};
 
 /// How often each contender is timed. The rounds alternate, so that a busy moment of the machine falls on all.
 const ROUNDS: usize = 7;
@@ -146,7 +146,7 @@ struct Setup {
 impl Setup {
     /// Makes a Python environment with the peers, unless `BENCH_PYTHON` names one.
     fn new() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let root = root();
         let python = match env::var_os("BENCH_PYTHON") {
             Some(path) => PathBuf::from(path),
             None => {
@@ -158,16 +158,13 @@ impl Setup {
             Some(path) => path,
             None => library_of(&python)?.into_os_string(),
         };
-        let assets = env::var_os("HOODWINK_ASSETS")
-            .context("HOODWINK_ASSETS must name the folder of models and pictures")?;
-        let target =
-            env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let assets = assets()?;
         Ok(Self {
             root,
-            target,
+            target: target(),
             python,
             library,
-            assets: PathBuf::from(assets),
+            assets,
         })
     }
 

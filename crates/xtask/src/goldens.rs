@@ -1,10 +1,10 @@
 //! `cargo xtask goldens`: gradients of PyTorch's exports beside PyTorch's own.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{env, fs, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::{example, library_of, python, run, say};
+use crate::{example, library_of, python, root, run, say};
 
 const HEAD: &str = "\
 # Gradients beside PyTorch's
@@ -32,7 +32,7 @@ a few random pictures for two with a gap below 1e-4, and takes the least ill pos
 
 /// Exports networks (all, or those named) and writes `docs/gradients.md`; prints instead where some are named.
 pub(crate) fn goldens(networks: &[&str]) -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root();
     let requirements = root.join("goldens/requirements.txt");
     let python = python("torch-env", &["-r".as_ref(), requirements.as_os_str()])?;
     let exports = root.join("target/torch-exports");

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{example, measure::assets, python, say};
+use crate::{assets, example, python, root, say};
 
 /// The package that decodes.
 const PACKAGES: [&str; 1] = ["pillow==13.0.0"];
@@ -29,7 +29,7 @@ values differ by up to 5 levels, and by more than 2 in about 1 of 2,500.
 
 /// Writes the photographs of the assets as JPEGs of several kinds, decodes them in both ways, and writes `docs/jpeg.md`.
 pub(crate) fn measure() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root();
     let python = python("jpeg-env", &PACKAGES.map(OsStr::new))?;
     let jpegs = root.join("target/jpegs");
     if jpegs.exists() {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread::sleep,
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{cargo, say};
+use crate::{assets, cargo, say, target};
 
 /// Runs that are killed until they are done, for each engine.
 const TRIALS: usize = 4;
@@ -21,12 +21,7 @@ const PICTURES: &str = "300";
 /// Kills runs of both engines, and prints the rows of the table in `docs/runs.md`.
 pub(crate) fn measure() -> Result<()> {
     cargo(&["build", "--release", "--package", "hoodwink-cli"], &[])?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let assets = PathBuf::from(
-        env::var_os("HOODWINK_ASSETS")
-            .context("HOODWINK_ASSETS must name the folder of models and pictures")?,
-    );
+    let (target, assets) = (target(), assets()?);
     let out = target.join("kills");
     if out.exists() {
         fs::remove_dir_all(&out)?;

@@ -66,6 +66,24 @@ fn main() -> ExitCode {
     }
 }
 
+/// The repository.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The folder of models and pictures.
+fn assets() -> Result<PathBuf> {
+    let folder = env::var_os("HOODWINK_ASSETS");
+    folder
+        .map(PathBuf::from)
+        .context("HOODWINK_ASSETS must name the folder of models and pictures")
+}
+
 /// Formatting, lints and documentation.
 fn check() -> Result<()> {
     cargo(&["fmt", "--all", "--check"], &[])?;
@@ -106,9 +124,7 @@ fn onnx_runtime() -> Result<PathBuf> {
 
 /// The Python of a virtual environment under `target`, with packages installed.
 fn python(name: &str, packages: &[&OsStr]) -> Result<PathBuf> {
-    let environment = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../target")
-        .join(name);
+    let environment = root().join("target").join(name);
     let python = environment.join(if cfg!(windows) {
         "Scripts/python.exe"
     } else {

@@ -1,17 +1,11 @@
 //! `cargo xtask measure`: robust accuracies of published models beside reference figures.
 
-use std::{
-    env,
-    fmt::Write as _,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::{cargo, say};
+use crate::{assets, cargo, root, say, target};
 
 /// A model with its data, and the accuracies recorded for it.
 struct Subject {
@@ -137,10 +131,8 @@ below.
 /// Runs every subject and writes `docs/measured.md`; `only` keeps those whose path contains it, and prints instead.
 pub(crate) fn measure(only: Option<&str>) -> Result<()> {
     cargo(&["build", "--release", "--package", "hoodwink-cli"], &[])?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let (target, assets) = (target(), assets()?);
     let program = target.join("release/hoodwink");
-    let assets = assets()?;
     let scratch = target.join("measure");
     let (mut table, mut commands, mut engine) = (HEAD.to_owned(), String::new(), String::new());
     let chosen = SUBJECTS
@@ -183,16 +175,8 @@ pub(crate) fn measure(only: Option<&str>) -> Result<()> {
         return Ok(());
     }
     let _ = write!(table, "\nEngine: {engine}.\n\n```sh\n{commands}```\n");
-    let page = root.join("docs/measured.md");
+    let page = root().join("docs/measured.md");
     fs::write(&page, table).with_context(|| page.display().to_string())
-}
-
-/// The folder of models and pictures.
-pub(crate) fn assets() -> Result<PathBuf> {
-    let folder = env::var_os("HOODWINK_ASSETS");
-    folder
-        .map(PathBuf::from)
-        .context("HOODWINK_ASSETS must name the folder of models and pictures")
 }
 
 impl Subject {

@@ -1,10 +1,10 @@
 //! `cargo xtask node-tests`: ONNX's own tests of operators, with gradients.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::{example, onnx_runtime, python, run};
+use crate::{example, onnx_runtime, python, root, run};
 
 /// The package with the tests: not the newest, whose operator sets are beyond those that are read.
 const PACKAGES: [&str; 2] = ["onnx==1.19.1", "numpy==2.4.6"];
@@ -32,7 +32,7 @@ node-tests` runs them and writes this page. Those of operator set 24 that are va
 
 /// Runs the tests and writes `docs/node-tests.md`.
 pub(crate) fn node_tests() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root();
     let python = python("node-env", &PACKAGES.map(std::ffi::OsStr::new))?;
     let tests = root.join("target/node-tests");
     if tests.exists() {

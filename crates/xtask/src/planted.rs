@@ -1,7 +1,6 @@
 //! `cargo xtask measure lint`: whether planted mistakes of preprocessing and labels are found, and correct settings let be.
 
 use std::{
-    env,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -11,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::{cargo, say};
+use crate::{assets, cargo, root, say, target};
 
 /// A model with the settings that are right for it.
 struct Subject {
@@ -245,12 +244,7 @@ Made by `cargo xtask measure lint`, which needs the folder of models and picture
 /// Plants every mistake in the description of every model, and writes `docs/lint.md`.
 pub(crate) fn measure() -> Result<()> {
     cargo(&["build", "--release", "--package", "hoodwink-cli"], &[])?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let assets = PathBuf::from(
-        env::var_os("HOODWINK_ASSETS")
-            .context("HOODWINK_ASSETS must name the folder of models and pictures")?,
-    );
+    let (target, assets) = (target(), assets()?);
     let bench = Bench {
         program: target.join("release/hoodwink"),
         scratch: target.join("lint"),
@@ -310,7 +304,7 @@ pub(crate) fn measure() -> Result<()> {
         false_alarms[1],
         SUBJECTS.len()
     );
-    let page = root.join("docs/lint.md");
+    let page = root().join("docs/lint.md");
     fs::write(&page, table).with_context(|| page.display().to_string())
 }
 

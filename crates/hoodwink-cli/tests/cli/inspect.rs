@@ -329,3 +329,30 @@ fn mistakes_that_cost_no_accuracy_are_found() {
     let try_this = "Try: --mean 0.1307 --std 0.3081 --input-range=0..1";
     assert!(said.contains(try_this), "{said}");
 }
+
+/// The standard deviations of another network: no significant number of pictures is lost by them.
+#[test]
+fn somewhat_wrong_normalisation_of_a_robust_network_is_found() {
+    let files = [
+        asset("cifar10/models/cifar_wide_kw.onnx"),
+        asset("cifar10/test_0-499_x_u8_NHWC.npy"),
+        asset("cifar10/test_0-499_y.npy"),
+    ];
+    let [model, pictures, labels] = files.each_ref().map(String::as_str);
+    let args = ["inspect", model, pictures, "--labels", labels, "--quiet"];
+    let right = ["--mean=0.485,0.456,0.406", "--std=0.225,0.225,0.225"];
+    let found = hoodwink(&[&args[..], &right].concat());
+    assert_eq!(found.status.code(), Some(0), "{found:?}");
+    let wrong = ["--mean=0.4914,0.4822,0.4465", "--std=0.2471,0.2435,0.2616"];
+    let found = hoodwink(&[&args[..], &wrong].concat());
+    assert_eq!(found.status.code(), Some(1));
+    let said = String::from_utf8(found.stderr).unwrap();
+    assert!(
+        said.contains("with another mean or standard deviation"),
+        "{said}"
+    );
+    assert!(
+        said.contains("Try: --mean 0.485,0.456,0.406 --std 0.22"),
+        "{said}"
+    );
+}

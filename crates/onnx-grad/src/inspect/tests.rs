@@ -336,15 +336,18 @@ fn what_is_no_classifier_is_told_too() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_file_that_cannot_be_imported_is_told_as_far_as_it_goes() -> Result<()> {
-    let node = |operator: &str, domain: &str, output: &str| NodeProto {
-        input: vec!["x".into()],
+fn node(operator: &str, domain: &str, input: &str, output: &str) -> NodeProto {
+    NodeProto {
+        input: vec![input.into()],
         output: vec![output.into()],
         op_type: operator.into(),
         domain: domain.into(),
         ..NodeProto::default()
-    };
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_imported_is_told_as_far_as_it_goes() -> Result<()> {
     let mut graph = Graph::new();
     let x = graph.input("x", DType::F32, shape("N 2"));
     let y = dense(&mut graph, x, [2, 3])?;
@@ -352,9 +355,9 @@ fn a_file_that_cannot_be_imported_is_told_as_far_as_it_goes() -> Result<()> {
     let bytes = to_onnx(&graph, Lowering::Portable)?;
     let mut model = ModelProto::decode(&*bytes).expect("what was written");
     let nodes = &mut model.graph.get_or_insert_with(GraphProto::default).node;
-    nodes.insert(0, node("NonMaxSuppression", "", "a"));
-    nodes.insert(1, node("FusedThing", "com.example", "b"));
-    nodes.insert(2, node("NonMaxSuppression", "", "c"));
+    nodes.insert(0, node("NonMaxSuppression", "", "x", "a"));
+    nodes.insert(1, node("FusedThing", "com.example", "x", "b"));
+    nodes.insert(2, node("NonMaxSuppression", "", "x", "c"));
     let inspection = inspect_bytes(&model.encode_to_vec(), None, &LoadOptions::default())?;
     let file = &inspection.file;
     assert_eq!(file.inputs[0].name, "x");
@@ -393,13 +396,6 @@ fn a_file_that_cannot_be_imported_is_told_as_far_as_it_goes() -> Result<()> {
 
 #[test]
 fn nodes_of_functions_and_inner_graphs_are_told() -> Result<()> {
-    let node = |operator: &str, domain: &str, input: &str, output: &str| NodeProto {
-        input: vec![input.into()],
-        output: vec![output.into()],
-        op_type: operator.into(),
-        domain: domain.into(),
-        ..NodeProto::default()
-    };
     let function = |body: Vec<NodeProto>| FunctionProto {
         name: "Block".into(),
         domain: "of.model".into(),
