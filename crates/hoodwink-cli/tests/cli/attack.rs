@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 use serde_json::Value;
 
 use crate::setup::{
-    NORMALISED, assert_same_files, attack_mnist, borrowed, labels, model, pictures, succeed,
+    NORMALISED, assert_same_files, asset, attack_mnist, borrowed, hoodwink, labels, model,
+    pictures, succeed,
 };
 
 fn attack(limit: usize, out: &Path, rest: &[&str]) -> String {
@@ -270,4 +271,30 @@ fn the_command_in_the_report_repeats_the_run() {
         String::from_utf8_lossy(&again.stderr)
     );
     assert_same_files(&path.join("first"), &path.join("again"));
+}
+
+#[test]
+fn an_attack_with_wrong_preprocessing_warns_before_it_starts() {
+    let files = [
+        asset("cifar10/models/resnet20_akamaster.onnx"),
+        asset("cifar10/test_0-499_x_u8_NHWC.npy"),
+        asset("cifar10/test_0-499_y.npy"),
+    ];
+    let [model, pictures, labels] = files.each_ref().map(String::as_str);
+    let parent = tempfile::tempdir().unwrap();
+    let right = ["--mean=0.485,0.456,0.406", "--std=0.229,0.224,0.225"];
+    for (name, flags, warned) in [
+        ("forgotten", &[][..], true),
+        ("left-out", &["--no-lint"], false),
+        ("right", &right, false),
+    ] {
+        let out = parent.path().join(name).display().to_string();
+        let args = ["attack", model, pictures, "--labels", labels, "--limit=64"];
+        let attack = ["--attack=fgsm", "--eps=1/255", "--quiet", "--out", &out];
+        let ended = hoodwink(&[&args[..], &attack, flags].concat());
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{said}");
+        let warning = "warning: with a mean taken off";
+        assert_eq!(said.contains(warning), warned, "{name}: {said}");
+    }
 }
