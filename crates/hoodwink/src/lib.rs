@@ -6,6 +6,7 @@ pub mod data;
 pub mod engine;
 mod error;
 pub mod evaluate;
+pub mod files;
 pub mod image;
 pub mod judge;
 pub mod lint;

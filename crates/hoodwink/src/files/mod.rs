@@ -1,0 +1,227 @@
+//! Files, read and written as if a stranger had laid them out.
+//!
+//! Whatever is read is a regular file of bounded size: a pipe would never end, a device may not either. Whatever is
+//! written is a new file beside its target, created exclusively and renamed into place: no link is followed, and the old
+//! file stays until the new one is whole. Inside a folder that a stranger may have filled ([`inside`]) no link is followed
+//! at all.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+#[cfg(test)]
+mod tests;
+
+/// Ending of files that are being written.
+pub const UNFINISHED: &str = "unfinished";
+
+/// Opens a regular file. Links are followed; pipes, devices and folders are refused without waiting for them.
+pub fn open(path: &Path) -> Result<File> {
+    refuse_special(path, &fs::metadata(path).map_err(Error::io(path))?)?;
+    let file = without_waiting().open(path).map_err(Error::io(path))?;
+    // It may have been exchanged since.
+    refuse_special(path, &file.metadata().map_err(Error::io(path))?)?;
+    Ok(file)
+}
+
+/// The bytes of a regular file of at most `limit` bytes.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = open(path)?;
+    let length = file.metadata().map_err(Error::io(path))?.len();
+    if length > limit {
+        return Err(too_large(path, limit));
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    // The length of a file that grows, or of one that the kernel makes up, says nothing.
+    let read = file.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(Error::io(path))?;
+    match bytes.len() as u64 > limit {
+        true => Err(too_large(path, limit)),
+        false => Ok(bytes),
+    }
+}
+
+/// The text of a regular file of at most `limit` bytes.
+pub fn read_text(path: &Path, limit: u64) -> Result<String> {
+    String::from_utf8(read(path, limit)?)
+        .map_err(|_| Error::invalid(format!("{} is not UTF-8 text", path.display())))
+}
+
+/// Bytes `offset..offset + length` of a regular file, which must hold them.
+pub fn read_part(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let all = file.metadata().map_err(Error::io(path))?.len();
+    let end = offset.checked_add(length as u64);
+    if end.is_none_or(|end| end > all) {
+        return Err(Error::invalid(format!(
+            "{} has {all} bytes, and those from {offset} to {} are needed: it is truncated or has changed",
+            path.display(),
+            offset.saturating_add(length as u64)
+        )));
+    }
+    let mut bytes = vec![0; length];
+    file.seek(SeekFrom::Start(offset))
+        .and_then(|_| file.read_exact(&mut bytes))
+        .map_err(Error::io(path))?;
+    Ok(bytes)
+}
+
+/// Writes a file, whole or not at all. A link at `path` is replaced, what it points to stays as it is.
+///
+/// Refuses to replace what is not a file, and to write where `PATH.unfinished` is a link.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    for taken in [fs::symlink_metadata(path), fs::metadata(path)] {
+        match taken {
+            Ok(there) if !there.is_symlink() => refuse_special(path, &there)?,
+            _ => {}
+        }
+    }
+    let mut unfinished = path.to_owned().into_os_string();
+    unfinished.push(".");
+    unfinished.push(UNFINISHED);
+    let unfinished = PathBuf::from(unfinished);
+    match fs::symlink_metadata(&unfinished) {
+        // Left over when a process was killed.
+        Ok(left) if left.is_file() => {
+            fs::remove_file(&unfinished).map_err(Error::io(&unfinished))?
+        }
+        Ok(_) => {
+            return Err(Error::invalid(format!(
+                "{} is in the way: it is no file, and {} is written under this name first; remove it",
+                unfinished.display(),
+                path.display()
+            )));
+        }
+        Err(_) => {}
+    }
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&unfinished)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| fs::rename(&unfinished, path));
+    written.map_err(|error| {
+        // A disk that is full has better use for the room; the first error is the one to tell.
+        if error.kind() != ErrorKind::AlreadyExists {
+            let _ = fs::remove_file(&unfinished);
+        }
+        Error::io(path)(error)
+    })
+}
+
+/// The path of something in a folder that a stranger may have filled, which need not be there.
+///
+/// Refuses a relative path that leaves the folder, and one on which a link lies.
+pub fn inside(folder: &Path, relative: &str) -> Result<PathBuf> {
+    let parts = Path::new(relative).components();
+    let plain = |part| matches!(part, Component::Normal(_));
+    if relative.is_empty() || relative.ends_with('/') || !parts.clone().all(plain) {
+        return Err(Error::invalid(format!(
+            "{relative:?} is not a path inside {}",
+            folder.display()
+        )));
+    }
+    let mut path = folder.to_owned();
+    for part in parts {
+        path.push(part);
+        match fs::symlink_metadata(&path) {
+            Ok(there) if there.is_symlink() => return Err(linked(&path)),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(folder.join(relative));
+            }
+            Err(error) => return Err(Error::io(path)(error)),
+        }
+    }
+    Ok(path)
+}
+
+/// Makes the folders between `folder`, which must be there, and a path from [`inside`].
+pub fn create_parents(folder: &Path, path: &Path) -> Result<()> {
+    let between = path
+        .parent()
+        .and_then(|parent| parent.strip_prefix(folder).ok());
+    let mut parent = folder.to_owned();
+    for part in between.into_iter().flat_map(Path::components) {
+        parent.push(part);
+        match fs::create_dir(&parent) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(Error::io(&parent)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn refuse_special(path: &Path, metadata: &Metadata) -> Result<()> {
+    if metadata.is_file() {
+        return Ok(());
+    }
+    let what = match metadata.is_dir() {
+        true => "a folder",
+        false => "a pipe, a device or a socket",
+    };
+    Err(Error::invalid(format!(
+        "{} is {what}, not a file",
+        path.display()
+    )))
+}
+
+fn linked(path: &Path) -> Error {
+    Error::invalid(format!(
+        "{} is a link, and nothing in this folder may lead out of it; put what it points to in its place",
+        path.display()
+    ))
+}
+
+fn too_large(path: &Path, limit: u64) -> Error {
+    Error::unsupported(format!(
+        "{} is larger than {limit} bytes, more than such a file may have",
+        path.display()
+    ))
+}
+
+/// How a file is opened that may turn out to be a pipe: opening one waits for its other end.
+fn without_waiting() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    options
+}
+
+/// Whether an error says that nothing is there.
+pub(crate) fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound)
+}
+
+/// A reader that fails, instead of ending, where there is more than `limit` bytes: what is cut off must not pass for whole.
+pub(crate) struct Bounded<R> {
+    source: R,
+    left: u64,
+}
+
+impl<R: Read> Bounded<R> {
+    pub(crate) fn new(source: R, limit: u64) -> Self {
+        Self {
+            source,
+            left: limit,
+        }
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(into)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            io::Error::new(
+                ErrorKind::FileTooLarge,
+                "it is larger than such a file may be",
+            )
+        })?;
+        Ok(read)
+    }
+}
