@@ -146,7 +146,7 @@ impl Evaluation {
             };
             if let Some(goal) = goal {
                 let png = self.attempt(trial, sample, goal, handle, &mut row).await?;
-                let path = format!("adversarial/{}/{:06}.png", folder_name(trial), sample.index);
+                let path = RunFolder::adversarial(&row.attack, &row.eps_text, row.index);
                 row.picture = Some(path.clone());
                 attacked.files.push((path, png));
             }
@@ -214,21 +214,4 @@ impl Evaluation {
         row.loss = candidate.loss;
         Ok(judgement.png)
     }
-}
-
-/// Folder of a trial's pictures: the attack and its eps, without characters that a file system may refuse.
-fn folder_name(trial: &Trial) -> String {
-    let eps: String = trial
-        .eps
-        .to_string()
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || c == '.' {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect();
-    format!("{}-{eps}", trial.attack.name())
 }

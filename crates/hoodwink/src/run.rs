@@ -64,8 +64,8 @@ pub fn run(
     mut tell: impl FnMut(&Progress),
 ) -> Result<Ended> {
     let begun = Instant::now();
-    let mut parts = Parts::of(folder, evaluation.trials.len())?;
-    let missing = parts.missing();
+    let mut parts = Parts::of(folder)?;
+    let missing = parts.missing()?;
     let samples = folder.samples().count();
     let mut progress = Progress {
         done: samples - missing.len(),
@@ -102,7 +102,7 @@ pub fn run(
         ..timing
     };
     folder.write_timing(&timing)?;
-    if !folder.missing_parts().is_empty() {
+    if !folder.missing_parts()?.is_empty() {
         return Ok(reached.unwrap_or(Ended::Halted));
     }
     folder.clear_kept()?;
@@ -112,18 +112,15 @@ pub fn run(
 /// The rows of parts that are not complete yet.
 struct Parts<'a> {
     folder: &'a RunFolder,
-    /// Rows of each sample.
-    trials: usize,
     /// By part, then by sample.
     unfinished: BTreeMap<u64, BTreeMap<u64, Vec<Row>>>,
 }
 
 impl<'a> Parts<'a> {
     /// With what an earlier call kept.
-    fn of(folder: &'a RunFolder, trials: usize) -> Result<Self> {
+    fn of(folder: &'a RunFolder) -> Result<Self> {
         let mut parts = Self {
             folder,
-            trials,
             unfinished: BTreeMap::new(),
         };
         for rows in folder.kept()?.into_values() {
@@ -133,11 +130,11 @@ impl<'a> Parts<'a> {
     }
 
     /// The samples that have no rows yet, in order.
-    fn missing(&self) -> Vec<u64> {
+    fn missing(&self) -> Result<Vec<u64>> {
         let done: BTreeSet<&u64> = self.unfinished.values().flat_map(BTreeMap::keys).collect();
-        let parts = self.folder.missing_parts().into_iter();
+        let parts = self.folder.missing_parts()?.into_iter();
         let samples = parts.flat_map(|part| self.folder.samples_of_part(part));
-        samples.filter(|sample| !done.contains(sample)).collect()
+        Ok(samples.filter(|sample| !done.contains(sample)).collect())
     }
 
     /// Keeps the rows of a sample, or writes its part if it was the last one.
@@ -160,8 +157,7 @@ impl<'a> Parts<'a> {
     }
 
     fn insert(&mut self, rows: Vec<Row>) -> Result<()> {
-        // Rows of other settings cannot be here; of a disk that lost some, the sample is done again.
-        let Some(first) = rows.first().filter(|_| rows.len() == self.trials) else {
+        let Some(first) = rows.first() else {
             return Ok(());
         };
         let (part, sample) = (first.index / SAMPLES_PER_PART, first.index);

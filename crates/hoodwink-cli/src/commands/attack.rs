@@ -154,7 +154,7 @@ pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
     let (folder, ended) = plan.run(args, limits)?;
     let out = args.out.display();
     let (done, all) = (
-        folder.samples().count() as u64 - folder.missing_samples(),
+        folder.samples().count() as u64 - folder.missing_samples()?,
         folder.samples().count(),
     );
     let status = match ended {

@@ -26,13 +26,19 @@ pub fn open(path: &Path) -> Result<File> {
     Ok(file)
 }
 
+/// Opens a regular file of at most `limit` bytes, as [`open`] does.
+pub fn open_within(path: &Path, limit: u64) -> Result<File> {
+    let file = open(path)?;
+    match file.metadata().map_err(Error::io(path))?.len() > limit {
+        true => Err(too_large(path, limit)),
+        false => Ok(file),
+    }
+}
+
 /// The bytes of a regular file of at most `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let file = open(path)?;
-    let length = file.metadata().map_err(Error::io(path))?.len();
-    if length > limit {
-        return Err(too_large(path, limit));
-    }
+    let file = open_within(path, limit)?;
+    let length = file.metadata().map_err(Error::io(path))?.len().min(limit);
     let mut bytes = Vec::with_capacity(length as usize);
     // The length of a file that grows, or of one that the kernel makes up, says nothing.
     let read = file.take(limit + 1).read_to_end(&mut bytes);

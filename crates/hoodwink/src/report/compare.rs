@@ -13,6 +13,7 @@ use super::{
 use crate::{
     counted,
     error::{Error, Result},
+    files,
     results::{
         Outcome, Row, RunFolder, Seen,
         summary::{AttackSummary, Summary},
@@ -98,7 +99,7 @@ pub fn compare(runs: &[(String, RunFolder)], path: &Path) -> Result<()> {
     let html = Page::of(runs, path)?
         .render()
         .map_err(|e| Error::invalid(format!("the comparison cannot be written: {e}")))?;
-    std::fs::write(path, html).map_err(Error::io(path))
+    files::write(path, html.as_bytes())
 }
 
 impl Page {
@@ -127,6 +128,7 @@ impl Page {
                 })
             })
             .collect::<Result<_>>()?;
+        let warnings = read.iter().map(Read::warning).collect::<Result<Vec<_>>>()?;
         let record = first.run();
         let eps = largest_common_eps(&read).ok_or_else(|| {
             Error::invalid(format!("{first_name} and the other runs share no eps"))
@@ -145,7 +147,7 @@ impl Page {
             data: record.data.path.clone(),
             samples: counted::pictures(record.data.samples),
             runs: read.iter().map(|run| run.compared(&eps, path)).collect(),
-            warnings: read.iter().filter_map(Read::warning).collect(),
+            warnings: warnings.into_iter().flatten().collect(),
             accuracy: chart::accuracy(&lines, &norm),
             legend: lines
                 .into_iter()
@@ -226,15 +228,15 @@ impl Read<'_> {
         }
     }
 
-    fn warning(&self) -> Option<String> {
-        let missing = self.folder.missing_samples();
-        (missing > 0).then(|| {
+    fn warning(&self) -> Result<Option<String>> {
+        let missing = self.folder.missing_samples()?;
+        Ok((missing > 0).then(|| {
             format!(
                 "The run {} is unfinished: {}.",
                 self.name,
                 counted::missing(missing as usize, self.folder.samples().count())
             )
-        })
+        }))
     }
 
     /// Accuracy under all attacks together, clean accuracy at eps 0.

@@ -93,7 +93,7 @@ impl Page {
             norm: symbol(&run.threat.norm).to_owned(),
             samples: counted::pictures(summary.measured.pictures),
             so_far: summary.measured.so_far(),
-            warnings: warnings(folder, &summary),
+            warnings: warnings(folder, &summary)?,
             figures: figures(&summary),
             accuracy: chart::accuracy(&lines, symbol(&run.threat.norm)),
             legend: lines
@@ -242,9 +242,9 @@ fn accuracy_lines(run: &Run, summary: &Summary) -> Vec<AccuracyLine> {
     run.attacks.iter().filter_map(line).collect()
 }
 
-fn warnings(folder: &RunFolder, summary: &Summary) -> Vec<String> {
+fn warnings(folder: &RunFolder, summary: &Summary) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
-    let missing = folder.missing_samples();
+    let missing = folder.missing_samples()?;
     if missing > 0 {
         warnings.push(format!(
             "This run is unfinished: {}. The figures are of those measured so far; run the same command again to go on.",
@@ -276,7 +276,7 @@ fn warnings(folder: &RunFolder, summary: &Summary) -> Vec<String> {
             ));
         }
     }
-    warnings
+    Ok(warnings)
 }
 
 fn settings(run: &Run) -> Vec<(&'static str, String)> {

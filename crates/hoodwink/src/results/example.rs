@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AttackRecord, DataRecord, ModelRecord, Norms, Outcome, Row, Run, Seen, Settings, ThreatRecord,
-    Verdict, table,
+    AttackRecord, DataRecord, ModelRecord, Norms, Outcome, Row, Run, RunFolder, Seen, Settings,
+    ThreatRecord, Verdict, table,
 };
+use crate::image::Picture;
 
 /// A run of two attacks at two eps on `samples` pictures of three classes.
 pub(crate) fn run(samples: usize) -> Run {
@@ -42,6 +43,22 @@ pub(crate) fn run(samples: usize) -> Run {
         settings: Settings { seed: 0 },
         options: toml::Table::new(),
     }
+}
+
+/// The rows of these samples in [`run`], all fooled, in the order of a run folder.
+pub(crate) fn all_fooled(indices: std::ops::Range<u64>) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for attack in ["pgd", "fgsm"] {
+        for eps in ["4/255", "8/255"] {
+            rows.extend(indices.clone().map(|index| fooled(index, attack, eps)));
+        }
+    }
+    rows
+}
+
+/// A picture of the run's size, of one level.
+pub(crate) fn picture(level: u8) -> Picture {
+    Picture::new(3, 8, 8, vec![level; 192]).expect("it has 192 values")
 }
 
 /// A sample of class 0 that the model sees as class 0 and the attack turned into class 1.
@@ -87,7 +104,7 @@ pub(crate) fn fooled(index: u64, attack: &str, eps_text: &str) -> Row {
         queries: 2,
         gradients: 10,
         loss: vec![0.125, 0.5, 2.0],
-        picture: Some(format!("pictures/{attack}/{index}.png")),
+        picture: Some(RunFolder::adversarial(attack, eps_text, index)),
     }
 }
 

@@ -12,16 +12,21 @@
 //!
 //! Every file is written under a temporary name and renamed, so a file that is there is whole. A part is a function of
 //! the settings and its number alone. A sample's pictures are written before its rows, so a sample with rows is done.
+//!
+//! A folder may come from a stranger: nothing in it may be a link, what is read is a file of bounded size, and what it says
+//! must be consistent ([`super::consistency`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::consistency::{self, Consistency};
 use super::{Row, Run, Timing, table};
 use crate::error::{Error, Result};
+use crate::files::{self, UNFINISHED};
 use crate::image::Picture;
 
 /// Part `k` holds the samples whose index is in `k * SAMPLES_PER_PART..(k + 1) * SAMPLES_PER_PART`.
@@ -32,9 +37,14 @@ const TIMING: &str = "timing.json";
 const COMMAND: &str = "command.txt";
 const SAMPLES: &str = "samples";
 const PICTURES: &str = "pictures";
+const ADVERSARIAL: &str = "adversarial";
 const KEPT: &str = "unfinished";
-/// Ending of files that are being written.
-const UNFINISHED: &str = "unfinished";
+
+/// The largest `run.toml`, `timing.json` and `command.txt`.
+const MAX_TEXT_BYTES: u64 = 16 << 20;
+
+/// The largest picture or table.
+const MAX_FILE_BYTES: u64 = 1 << 28;
 
 /// An open run folder.
 #[derive(Clone, Debug)]
@@ -58,16 +68,21 @@ impl RunFolder {
             run: run.clone(),
             _lock: None,
         };
-        if path.join(RUN).exists() {
+        Consistency::of(run)
+            .map_err(|why| Error::invalid(format!("this run cannot be kept: {why}")))?;
+        fs::create_dir_all(path).map_err(Error::io(path))?;
+        if folder.has(RUN)? {
             let there = Self::open(path)?.run;
             let differences = run.differences_from(&there)?;
             if differences.is_empty() {
                 folder._lock = lock(path)?;
                 return Ok(folder);
             }
-            if [SAMPLES, PICTURES, TIMING]
-                .iter()
-                .any(|begun| path.join(begun).exists())
+            let begun = [SAMPLES, PICTURES, TIMING].map(|begun| folder.has(begun));
+            if begun
+                .into_iter()
+                .collect::<Result<Vec<_>>>()?
+                .contains(&true)
             {
                 return Err(Error::invalid(format!(
                     "{} holds a run with other settings; name another folder or use the same settings:\n  {}",
@@ -75,7 +90,7 @@ impl RunFolder {
                     differences.join("\n  ")
                 )));
             }
-        } else if path.exists() && !is_empty(path)? {
+        } else if !is_empty(path)? {
             return Err(Error::invalid(format!(
                 "{} is not empty and has no {RUN}; name a new or an empty folder",
                 path.display()
@@ -91,14 +106,16 @@ impl RunFolder {
     /// The run that lies in the folder at `path`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let file = path.join(RUN);
-        if path.is_dir() && !file.exists() {
-            return Err(Error::invalid(format!(
-                "{} holds no {RUN}, so it is no run folder; hoodwink attack --out writes one",
-                path.display()
-            )));
-        }
-        let text = fs::read_to_string(&file).map_err(Error::io(&file))?;
+        let file = files::inside(path, RUN)?;
+        let text = match files::read_text(&file, MAX_TEXT_BYTES) {
+            Err(error) if files::is_missing(&error) && path.is_dir() => {
+                return Err(Error::invalid(format!(
+                    "{} holds no {RUN}, so it is no run folder; hoodwink attack --out writes one",
+                    path.display()
+                )));
+            }
+            text => text?,
+        };
         let run: Run = toml::from_str(&text)
             .map_err(|e| Error::invalid(format!("{}: {e}", file.display())))?;
         if run.schema != table::SCHEMA {
@@ -110,6 +127,8 @@ impl RunFolder {
                 run.hoodwink
             )));
         }
+        Consistency::of(&run)
+            .map_err(|why| Error::invalid(format!("{}: {why}", file.display())))?;
         Ok(Self {
             path: path.to_owned(),
             run,
@@ -150,22 +169,60 @@ impl RunFolder {
         samples.start / SAMPLES_PER_PART..samples.end.div_ceil(SAMPLES_PER_PART)
     }
 
-    /// Whether part `k` is there.
-    pub fn has_part(&self, k: u64) -> bool {
-        self.path.join(part_name(k)).exists()
+    /// The parts that are there.
+    fn present(&self) -> Result<BTreeSet<u64>> {
+        let all = self.parts();
+        let number = |name: &str| {
+            name.strip_prefix("part-")?
+                .strip_suffix(TABLE)?
+                .parse()
+                .ok()
+        };
+        let mut found = self.numbered(SAMPLES, number)?;
+        found.retain(|k| all.contains(k));
+        Ok(found)
+    }
+
+    /// The samples that are kept although their part is not there.
+    fn waiting(&self) -> Result<BTreeSet<u64>> {
+        let (present, samples) = (self.present()?, self.samples());
+        let mut found = self.numbered(KEPT, |name| name.strip_suffix(TABLE)?.parse().ok())?;
+        found.retain(|k| samples.contains(k) && !present.contains(&(k / SAMPLES_PER_PART)));
+        Ok(found)
+    }
+
+    /// The numbers of the files in a sub-folder, which need not be there. What is called otherwise is not looked at.
+    fn numbered(
+        &self,
+        folder: &str,
+        number: impl Fn(&str) -> Option<u64>,
+    ) -> Result<BTreeSet<u64>> {
+        let path = files::inside(&self.path, folder)?;
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            entries => entries.map_err(Error::io(&path))?,
+        };
+        let mut found = BTreeSet::new();
+        for entry in entries {
+            let name = entry.map_err(Error::io(&path))?.file_name();
+            found.extend(name.to_str().and_then(&number));
+        }
+        Ok(found)
     }
 
     /// The parts that are still to be computed, in order.
-    pub fn missing_parts(&self) -> Vec<u64> {
-        self.parts().filter(|&k| !self.has_part(k)).collect()
+    pub fn missing_parts(&self) -> Result<Vec<u64>> {
+        let present = self.present()?;
+        Ok(self.parts().filter(|k| !present.contains(k)).collect())
     }
 
     /// Number of samples that have no rows yet.
-    pub fn missing_samples(&self) -> u64 {
-        let parts = self.missing_parts().into_iter();
-        let samples = parts.flat_map(|k| self.samples_of_part(k));
-        let kept = |sample: &u64| self.path.join(kept_name(*sample)).exists();
-        samples.filter(|sample| !kept(sample)).count() as u64
+    pub fn missing_samples(&self) -> Result<u64> {
+        let samples = self.samples();
+        let of_part = |k: u64| self.samples_of_part(k).count() as u64;
+        let complete: u64 = self.present()?.into_iter().map(of_part).sum();
+        let waiting = self.waiting()?.len() as u64;
+        Ok(samples.end - samples.start - complete - waiting)
     }
 
     /// Writes part `k`: every row of its samples, under all attacks at all eps. The samples need not be kept any more.
@@ -178,16 +235,61 @@ impl RunFolder {
         }
         self.write(&part_name(k), &table::encode(rows)?)?;
         for sample in self.samples_of_part(k) {
-            remove(&self.path.join(kept_name(sample)), |path| {
-                fs::remove_file(path)
-            })?;
+            let kept = files::inside(&self.path, &kept_name(sample))?;
+            remove(&kept, |path| fs::remove_file(path))?;
         }
         Ok(())
     }
 
-    /// The rows of part `k`, which must be there.
+    /// The rows of part `k`, which must be there and be complete.
     pub fn read_part(&self, k: u64) -> Result<Vec<Row>> {
-        table::read(&self.path.join(part_name(k)))
+        self.read_rows(&part_name(k), self.samples_of_part(k))
+    }
+
+    /// The rows of these samples, all of them and no others, as they can be.
+    fn read_rows(&self, relative: &str, samples: Range<u64>) -> Result<Vec<Row>> {
+        let path = files::inside(&self.path, relative)?;
+        let invalid =
+            |why: &dyn std::fmt::Display| Error::invalid(format!("{}: {why}", path.display()));
+        let consistency = Consistency::of(&self.run).map_err(|why| invalid(&why))?;
+        let trials = self.run.attacks.len() * self.run.threat.eps.len();
+        let expected = samples.clone().count() * trials;
+        let rows = table::read(files::open_within(&path, MAX_FILE_BYTES)?, &path, expected)?;
+        for (number, row) in rows.iter().enumerate() {
+            let why = match samples.contains(&row.index) {
+                true => consistency.of_row(row),
+                false => Err("it does not belong there".to_owned()),
+            };
+            why.map_err(|why| invalid(&format_args!("row {number}, sample {}: {why}", row.index)))?;
+        }
+        let mut by_sample: BTreeMap<u64, Vec<&Row>> = BTreeMap::new();
+        for row in &rows {
+            by_sample.entry(row.index).or_default().push(row);
+        }
+        for (sample, rows) in &by_sample {
+            let trials: BTreeSet<_> = rows
+                .iter()
+                .map(|row| (&row.attack, &row.eps_text))
+                .collect();
+            if trials.len() < rows.len() {
+                return Err(invalid(&format_args!(
+                    "sample {sample} has two rows of one attack"
+                )));
+            }
+            if !consistency::agree(rows) {
+                return Err(invalid(&format_args!(
+                    "the rows of sample {sample} disagree on it"
+                )));
+            }
+        }
+        if rows.len() < expected {
+            let lacks = |sample: &u64| by_sample.get(sample).map_or(0, Vec::len) < trials;
+            return Err(invalid(&format_args!(
+                "it lacks rows, of sample {} to begin with; delete it and repeat the command of the run",
+                samples.clone().find(lacks).unwrap_or(samples.start)
+            )));
+        }
+        Ok(rows)
     }
 
     /// Keeps the rows of one sample until those of its part are complete. Its pictures are written before.
@@ -200,59 +302,39 @@ impl RunFolder {
 
     /// The kept rows of parts that are not there yet, by sample.
     pub fn kept(&self) -> Result<BTreeMap<u64, Vec<Row>>> {
-        let mut kept = BTreeMap::new();
-        let missing = self.missing_parts();
-        for sample in missing.into_iter().flat_map(|k| self.samples_of_part(k)) {
-            let path = self.path.join(kept_name(sample));
-            if path.exists() {
-                kept.insert(sample, table::read(&path)?);
-            }
-        }
-        Ok(kept)
+        let waiting = self.waiting()?.into_iter();
+        waiting
+            .map(|sample| {
+                Ok((
+                    sample,
+                    self.read_rows(&kept_name(sample), sample..sample + 1)?,
+                ))
+            })
+            .collect()
     }
 
     /// Removes what was kept, once all parts are there.
     pub fn clear_kept(&self) -> Result<()> {
-        remove(&self.path.join(KEPT), |path| fs::remove_dir_all(path))
+        remove(&files::inside(&self.path, KEPT)?, |path| {
+            fs::remove_dir_all(path)
+        })
     }
 
     /// The rows of all samples that are done, in the order of the attacks and eps of `run.toml`, then by index.
     pub fn rows(&self) -> Result<Vec<Row>> {
         let mut rows: Vec<Row> = self.kept()?.into_values().flatten().collect();
-        for k in self.parts().filter(|&k| self.has_part(k)) {
+        for k in self.present()? {
             rows.extend(self.read_part(k)?);
         }
-        let ranks = rows.iter().map(|row| self.rank(row));
-        let ranks = ranks.collect::<Result<Vec<_>>>()?;
-        let mut keyed: Vec<_> = ranks.into_iter().zip(rows).collect();
-        keyed.sort_by_key(|(rank, _)| *rank);
-        if let Some(pair) = keyed.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            let row = &pair[0].1;
-            return Err(Error::invalid(format!(
-                "{}: sample {} has two rows for {} at {}",
-                self.path.display(),
-                row.index,
-                row.attack,
-                row.eps_text
-            )));
-        }
-        Ok(keyed.into_iter().map(|(_, row)| row).collect())
+        rows.sort_by_cached_key(|row| self.rank(row));
+        Ok(rows)
     }
 
     /// Position of a row: its attack and eps in `run.toml`, its index.
-    fn rank(&self, row: &Row) -> Result<(usize, usize, u64)> {
+    fn rank(&self, row: &Row) -> (Option<usize>, Option<usize>, u64) {
         let attack = self.run.attacks.iter().position(|a| a.name == row.attack);
         let eps = self.run.threat.eps.iter().position(|e| *e == row.eps_text);
-        match (attack, eps) {
-            (Some(attack), Some(eps)) => Ok((attack, eps, row.index)),
-            _ => Err(Error::invalid(format!(
-                "{}: sample {} was attacked by '{}' at '{}', which {RUN} does not name",
-                self.path.display(),
-                row.index,
-                row.attack,
-                row.eps_text
-            ))),
-        }
+        (attack, eps, row.index)
     }
 
     /// Writes a picture as PNG at a path relative to the folder.
@@ -262,19 +344,47 @@ impl RunFolder {
 
     /// The bytes of a file at a path relative to the folder.
     pub fn read(&self, relative: &str) -> Result<Vec<u8>> {
-        let path = self.inside(relative)?;
-        fs::read(&path).map_err(Error::io(&path))
+        files::read(&files::inside(&self.path, relative)?, MAX_FILE_BYTES)
     }
 
-    /// Reads a picture at a path relative to the folder.
+    /// Reads a picture of the run's size at a path relative to the folder.
     pub fn read_picture(&self, relative: &str) -> Result<Picture> {
-        let bytes = self.read(relative)?;
-        Picture::decode(&bytes, &self.path.join(relative).display().to_string())
+        self.picture_of(relative, &self.read(relative)?)
+    }
+
+    /// The picture in the bytes of a file at a path relative to the folder, which must have the run's size.
+    pub(super) fn picture_of(&self, relative: &str, bytes: &[u8]) -> Result<Picture> {
+        let name = self.path.join(relative).display().to_string();
+        let picture = Picture::decode(bytes, &name)?;
+        let shape = [picture.channels(), picture.height(), picture.width()];
+        match shape == self.run.model.input {
+            true => Ok(picture),
+            false => Err(Error::invalid(format!(
+                "{name} has the shape {shape:?}, and the pictures of the run have {:?}",
+                self.run.model.input
+            ))),
+        }
+    }
+
+    /// Whether something lies at a path relative to the folder.
+    fn has(&self, relative: &str) -> Result<bool> {
+        Ok(fs::symlink_metadata(files::inside(&self.path, relative)?).is_ok())
     }
 
     /// Where the original of a sample lies, relative to the folder.
     pub fn original(index: u64) -> String {
         format!("{PICTURES}/{index}.png")
+    }
+
+    /// Where the adversarial picture of a sample under an attack lies, relative to the folder, without characters that a
+    /// file system may refuse.
+    pub fn adversarial(attack: &str, eps: &str, index: u64) -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '.';
+        let eps: String = eps
+            .chars()
+            .map(|c| if plain(c) { c } else { '-' })
+            .collect();
+        format!("{ADVERSARIAL}/{attack}-{eps}/{index:06}.png")
     }
 
     /// Writes `timing.json`.
@@ -286,14 +396,15 @@ impl RunFolder {
 
     /// The contents of `timing.json`, if the run has got that far.
     pub fn timing(&self) -> Result<Option<Timing>> {
-        let path = self.path.join(TIMING);
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|e| Error::invalid(format!("{}: {e}", path.display()))),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(path)(e)),
-        }
+        let Some(text) = self.text(TIMING)? else {
+            return Ok(None);
+        };
+        let invalid = |why: &dyn std::fmt::Display| {
+            Error::invalid(format!("{}: {why}", self.path.join(TIMING).display()))
+        };
+        let timing: Timing = serde_json::from_str(&text).map_err(|error| invalid(&error))?;
+        consistency::of_timing(&self.run, &timing).map_err(|why| invalid(&why))?;
+        Ok(Some(timing))
     }
 
     /// Writes the command line that gives this run; the report shows it.
@@ -303,51 +414,44 @@ impl RunFolder {
 
     /// The command line that gives this run, if it was noted.
     pub fn command(&self) -> Result<Option<String>> {
-        let path = self.path.join(COMMAND);
-        match fs::read_to_string(&path) {
-            Ok(command) => Ok(Some(command)),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::io(path)(e)),
+        self.text(COMMAND)
+    }
+
+    /// The text of a file, if it is there.
+    fn text(&self, relative: &str) -> Result<Option<String>> {
+        match files::read_text(&files::inside(&self.path, relative)?, MAX_TEXT_BYTES) {
+            Err(error) if files::is_missing(&error) => Ok(None),
+            text => text.map(Some),
         }
     }
 
     /// Writes a file at a path relative to the folder, whole or not at all.
     pub fn write(&self, relative: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.inside(relative)?;
-        let parent = path.parent().unwrap_or(&self.path);
-        fs::create_dir_all(parent).map_err(Error::io(parent))?;
-        let mut unfinished = path.clone().into_os_string();
-        unfinished.push(".");
-        unfinished.push(UNFINISHED);
-        let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, &path));
-        written.map_err(|error| {
-            // A disk that is full has better use for the room; the first error is the one to tell.
-            let _ = fs::remove_file(&unfinished);
-            Error::io(&path)(error)
-        })
-    }
-
-    /// The full path of a relative one, which must not leave the folder.
-    fn inside(&self, relative: &str) -> Result<PathBuf> {
-        let relative = Path::new(relative);
-        let plain = |part| matches!(part, Component::Normal(_));
-        if relative.file_name().is_none() || !relative.components().all(plain) {
-            return Err(Error::invalid(format!(
-                "'{}' is not a path inside the run folder {}",
-                relative.display(),
-                self.path.display()
-            )));
+        let path = files::inside(&self.path, relative)?;
+        let written =
+            files::create_parents(&self.path, &path).and_then(|()| files::write(&path, bytes));
+        match written {
+            Err(error) if files::is_missing(&error) && !self.path.exists() => {
+                Err(Error::invalid(format!(
+                    "{} is no longer there: it was moved or deleted while the run went on; move it back and repeat the \
+                     command",
+                    self.path.display()
+                )))
+            }
+            written => written,
         }
-        Ok(self.path.join(relative))
     }
 }
 
+/// Ending of the files with rows.
+const TABLE: &str = ".parquet";
+
 fn part_name(k: u64) -> String {
-    format!("{SAMPLES}/part-{k:05}.parquet")
+    format!("{SAMPLES}/part-{k:05}{TABLE}")
 }
 
 fn kept_name(sample: u64) -> String {
-    format!("{KEPT}/{sample:06}.parquet")
+    format!("{KEPT}/{sample:06}{TABLE}")
 }
 
 /// Removes what may not be there.
@@ -361,8 +465,7 @@ fn remove(path: &Path, by: impl Fn(&Path) -> std::io::Result<()>) -> Result<()> 
 /// Keeps other processes from writing into the folder at `path` until the answer is dropped; `None` where the file
 /// system knows no locks.
 fn lock(path: &Path) -> Result<Option<Arc<File>>> {
-    let file = path.join(RUN);
-    let file = File::open(&file).map_err(Error::io(&file))?;
+    let file = files::open(&files::inside(path, RUN)?)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Arc::new(file))),
         Err(TryLockError::WouldBlock) => Err(Error::invalid(format!(

@@ -18,13 +18,14 @@ pub fn merge(
 ) -> Result<RunFolder> {
     let run = whole(shards)?;
     let merged = RunFolder::create(path, &run)?;
-    let missing = merged.missing_parts();
+    let missing = merged.missing_parts()?;
     let of_part = |&part: &u64| merged.samples_of_part(part).count();
     let mut left: usize = missing.iter().map(of_part).sum();
     let all = merged.samples().count();
     for part in missing {
         let mut rows: Vec<Row> = Vec::new();
-        for shard in shards.iter().filter(|shard| shard.has_part(part)) {
+        let of_part = |shard: &&RunFolder| shard.parts().contains(&part);
+        for shard in shards.iter().filter(of_part) {
             let of_shard = shard.read_part(part)?;
             copy_pictures(shard, &merged, &of_shard)?;
             rows.extend(of_shard);
@@ -92,8 +93,8 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
                 name(first)
             )));
         }
-        let missing = shard.missing_samples();
-        if missing > 0 || !shard.missing_parts().is_empty() {
+        let missing = shard.missing_samples()?;
+        if missing > 0 || !shard.missing_parts()?.is_empty() {
             return Err(Error::invalid(format!(
                 "{} is unfinished: {}; run its command again first",
                 name(shard),
@@ -121,12 +122,15 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
     Ok(run)
 }
 
+/// Copies what the rows name and is a picture of the run's size, and nothing else.
 fn copy_pictures(from: &RunFolder, to: &RunFolder, rows: &[Row]) -> Result<()> {
     let originals: BTreeSet<u64> = rows.iter().map(|row| row.index).collect();
     let originals = originals.into_iter().map(RunFolder::original);
     let adversarial = rows.iter().filter_map(|row| row.picture.clone());
     for picture in originals.chain(adversarial) {
-        to.write(&picture, &from.read(&picture)?)?;
+        let bytes = from.read(&picture)?;
+        from.picture_of(&picture, &bytes)?;
+        to.write(&picture, &bytes)?;
     }
     Ok(())
 }
@@ -134,10 +138,8 @@ fn copy_pictures(from: &RunFolder, to: &RunFolder, rows: &[Row]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        image::Picture,
-        results::example::{fooled, run},
-    };
+    use crate::image::Picture;
+    use crate::results::example::{all_fooled, picture, run};
 
     const SAMPLES: usize = 150;
 
@@ -147,17 +149,14 @@ mod tests {
         run.partition = partition.map(|text| text.parse().unwrap());
         run.settings.seed = seed;
         let folder = RunFolder::create(path, &run).unwrap();
-        let picture = Picture::new(1, 1, 1, vec![7]).unwrap();
         for part in folder.parts() {
-            let rows: Vec<Row> = folder
-                .samples_of_part(part)
-                .map(|sample| fooled(sample, "pgd", "8/255"))
-                .collect();
+            let mut rows = all_fooled(folder.samples_of_part(part));
+            rows.sort_by_key(|row| row.index);
             for row in &rows {
                 let original = RunFolder::original(row.index);
-                folder.write_picture(&original, &picture).unwrap();
+                folder.write_picture(&original, &picture(7)).unwrap();
                 let adversarial = row.picture.as_deref().unwrap();
-                folder.write_picture(adversarial, &picture).unwrap();
+                folder.write_picture(adversarial, &picture(9)).unwrap();
             }
             folder.write_part(part, &rows).unwrap();
         }
@@ -228,5 +227,33 @@ mod tests {
         }
         assert!(!parent.path().join("out").exists());
         merge(&[first, second], &parent.path().join("out"), |_, _| {}).unwrap();
+    }
+
+    #[test]
+    fn only_pictures_of_the_run_are_copied() {
+        let parent = tempfile::tempdir().unwrap();
+        let shard = folder(&parent.path().join("a"), Some("1/1"), 0);
+        std::fs::write(shard.path().join("pictures/more.png"), "not named").unwrap();
+        let out = parent.path().join("out");
+        let named = RunFolder::original(3);
+        for (bytes, says) in [
+            (picture(7).encode_png(), ""),
+            (b"SECRETKEY".to_vec(), "3.png is not a PNG"),
+            (
+                Picture::new(1, 1, 1, vec![0]).unwrap().encode_png(),
+                "3.png has the shape [1, 1, 1]",
+            ),
+        ] {
+            shard.write(&named, &bytes).unwrap();
+            match merge(std::slice::from_ref(&shard), &out, |_, _| {}) {
+                Ok(merged) => assert!(says.is_empty() && merged.read(&named).unwrap() == bytes),
+                Err(error) => assert!(
+                    !says.is_empty() && error.to_string().contains(says),
+                    "{error}"
+                ),
+            }
+            assert!(!out.join("pictures/more.png").exists());
+            std::fs::remove_dir_all(&out).unwrap();
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Everything that a view shows is a pure function of the tables; nothing here depends on the time of day
 //! except [`Timing`], which has a file of its own so that the same seed gives the same bytes everywhere else.
 
+mod consistency;
 #[cfg(test)]
 pub(crate) mod example;
 mod folder;

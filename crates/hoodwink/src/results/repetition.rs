@@ -69,21 +69,20 @@ fn difference(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        image::Picture,
-        results::example::{fooled, robust, run},
-    };
+    use crate::results::example::{fooled, picture, robust, run};
 
     fn folder(parent: &std::path::Path, name: &str, rows: &[Row], level: u8) -> RunFolder {
-        let folder = RunFolder::create(parent.join(name), &run(4)).unwrap();
-        let picture = Picture::new(1, 1, 1, vec![level]).unwrap();
+        let mut run = run(4);
+        run.attacks.truncate(1);
+        run.threat.eps.remove(0);
+        let folder = RunFolder::create(parent.join(name), &run).unwrap();
         for row in rows {
             let original = RunFolder::original(row.index);
             for path in row.picture.iter().chain([&original]) {
-                folder.write_picture(path, &picture).unwrap();
+                folder.write_picture(path, &picture(level)).unwrap();
             }
+            folder.keep(std::slice::from_ref(row)).unwrap();
         }
-        folder.write_part(0, rows).unwrap();
         folder
     }
 

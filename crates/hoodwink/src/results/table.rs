@@ -4,6 +4,7 @@
 //! the like read without further ado. The same rows always give the same bytes.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -137,13 +138,27 @@ pub fn encode(rows: &[Row]) -> Result<Vec<u8>> {
     write().map_err(|e| Error::invalid(format!("the rows cannot be written as Parquet: {e}")))
 }
 
-/// The rows of a Parquet file.
+/// The longest text in a table, in bytes. Rows may share one, so a small file can hold many.
+const MAX_TEXT_BYTES: usize = 1 << 16;
+
+/// The most that the columns of a row group may unpack to.
+const MAX_GROUP_BYTES: i64 = 1 << 29;
+
+/// Rows that are decoded at once.
+const ROWS_AT_ONCE: usize = 64;
+
+/// The rows of a Parquet file, at most `most` of them; `path` names it in errors.
 ///
 /// A table of another schema version is [`Error::Unsupported`]; one that lacks columns, or whose values
 /// contradict each other, is [`Error::Invalid`].
-pub fn read(path: &Path) -> Result<Vec<Row>> {
+pub fn read(file: File, path: &Path, most: usize) -> Result<Vec<Row>> {
+    // Its authors do not promise that the decoder never panics.
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode(file, path, most)));
+    decoded.unwrap_or_else(|_| Err(Error::invalid(format!("{}: it is broken", path.display()))))
+}
+
+fn decode(file: File, path: &Path, most: usize) -> Result<Vec<Row>> {
     let invalid = |e: &dyn std::fmt::Display| Error::invalid(format!("{}: {e}", path.display()));
-    let file = File::open(path).map_err(Error::io(path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| invalid(&e))?;
     let metadata = reader.metadata().file_metadata().key_value_metadata();
     let version = metadata
@@ -156,10 +171,24 @@ pub fn read(path: &Path) -> Result<Vec<Row>> {
         other => invalid(&other),
     })?;
     check_columns(reader.schema()).map_err(|e| invalid(&e))?;
+    for group in reader.metadata().row_groups() {
+        let columns = group.columns().iter();
+        let sizes = columns.map(|column| column.uncompressed_size().max(0));
+        if !(0..=most as i64).contains(&group.num_rows()) || sizes.sum::<i64>() > MAX_GROUP_BYTES {
+            return Err(invalid(&format_args!(
+                "it says that it has {} rows, and at most {most} belong there",
+                group.num_rows()
+            )));
+        }
+    }
     let mut rows = Vec::new();
-    for batch in reader.build().map_err(|e| invalid(&e))? {
+    let batches = reader.with_batch_size(ROWS_AT_ONCE).build();
+    for batch in batches.map_err(|e| invalid(&e))? {
         let batch = batch.map_err(|e| invalid(&e))?;
         for at in 0..batch.num_rows() {
+            if rows.len() == most {
+                return Err(invalid(&format_args!("it has more than {most} rows")));
+            }
             let row =
                 row(&batch, at).map_err(|e| invalid(&format_args!("row {}: {e}", rows.len())))?;
             rows.push(row);
@@ -212,11 +241,16 @@ fn check_columns(found: &Schema) -> Result<()> {
                 "the table lacks the column '{name}'"
             )));
         };
-        if field.data_type() != wanted.data_type() || field.is_nullable() != wanted.is_nullable() {
+        if field.data_type() != wanted.data_type() {
             return Err(Error::invalid(format!(
                 "the column '{name}' holds {}, not {}",
                 field.data_type(),
                 wanted.data_type()
+            )));
+        }
+        if field.is_nullable() && !wanted.is_nullable() {
+            return Err(Error::invalid(format!(
+                "values of the column '{name}' may be missing, and it must have all"
             )));
         }
     }
@@ -369,11 +403,14 @@ impl Cells<'_> {
     }
 
     fn text(&self, name: &str) -> Result<String> {
-        Ok(self
-            .column(name)?
-            .as_string::<i32>()
-            .value(self.at)
-            .to_owned())
+        let text = self.column(name)?.as_string::<i32>().value(self.at);
+        match text.len() <= MAX_TEXT_BYTES {
+            true => Ok(text.to_owned()),
+            false => Err(Error::invalid(format!(
+                "its '{name}' has {} bytes, more than {MAX_TEXT_BYTES}",
+                text.len()
+            ))),
+        }
     }
 
     fn losses(&self) -> Result<Vec<f32>> {
@@ -431,6 +468,8 @@ impl Cells<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -496,9 +535,9 @@ mod tests {
     }
 
     fn read_bytes(bytes: &[u8]) -> Result<Vec<Row>> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), bytes).unwrap();
-        read(file.path())
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        read(file, Path::new("rows.parquet"), 20)
     }
 
     proptest! {

@@ -1,33 +1,22 @@
 use super::*;
-use crate::results::example::{fooled, run};
-
-/// Rows of the samples of part `k` in a run of 100 samples, in the order of a run folder.
-fn rows_of(indices: std::ops::Range<u64>) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for attack in ["pgd", "fgsm"] {
-        for eps in ["4/255", "8/255"] {
-            rows.extend(indices.clone().map(|index| fooled(index, attack, eps)));
-        }
-    }
-    rows
-}
+use crate::results::example::{all_fooled, fooled, picture, run};
 
 #[test]
 fn a_killed_run_goes_on_with_the_missing_parts() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("run");
     let folder = RunFolder::create(&path, &run(100)).unwrap();
-    assert_eq!(folder.missing_parts(), [0, 1]);
-    folder.write_part(1, &rows_of(64..100)).unwrap();
+    assert_eq!(folder.missing_parts().unwrap(), [0, 1]);
+    folder.write_part(1, &all_fooled(64..100)).unwrap();
     drop(folder);
 
     let again = RunFolder::create(&path, &run(100)).unwrap();
-    assert_eq!(again.missing_parts(), [0]);
-    again.write_part(0, &rows_of(0..64)).unwrap();
-    assert!(again.missing_parts().is_empty());
+    assert_eq!(again.missing_parts().unwrap(), [0]);
+    again.write_part(0, &all_fooled(0..64)).unwrap();
+    assert!(again.missing_parts().unwrap().is_empty());
     let opened = RunFolder::open(&path).unwrap();
     assert_eq!(opened.run(), &run(100));
-    assert_eq!(opened.rows().unwrap(), rows_of(0..100));
+    assert_eq!(opened.rows().unwrap(), all_fooled(0..100));
 }
 
 #[test]
@@ -36,20 +25,20 @@ fn samples_are_kept_until_their_part_is_complete() {
     let path = parent.path().join("run");
     let folder = RunFolder::create(&path, &run(100)).unwrap();
     for sample in [3, 64, 99] {
-        folder.keep(&rows_of(sample..sample + 1)).unwrap();
+        folder.keep(&all_fooled(sample..sample + 1)).unwrap();
     }
-    assert_eq!(folder.missing_samples(), 97);
+    assert_eq!(folder.missing_samples().unwrap(), 97);
     assert_eq!(folder.rows().unwrap().len(), 3 * 4);
     assert_eq!(
         Vec::from_iter(folder.kept().unwrap().into_keys()),
         [3, 64, 99]
     );
 
-    folder.write_part(1, &rows_of(64..100)).unwrap();
+    folder.write_part(1, &all_fooled(64..100)).unwrap();
     assert_eq!(Vec::from_iter(folder.kept().unwrap().into_keys()), [3]);
-    assert_eq!(folder.missing_samples(), 63);
-    folder.write_part(0, &rows_of(0..64)).unwrap();
-    assert_eq!(folder.rows().unwrap(), rows_of(0..100));
+    assert_eq!(folder.missing_samples().unwrap(), 63);
+    folder.write_part(0, &all_fooled(0..64)).unwrap();
+    assert_eq!(folder.rows().unwrap(), all_fooled(0..100));
     folder.clear_kept().unwrap();
     assert!(!path.join(KEPT).exists());
     folder.clear_kept().unwrap();
@@ -93,7 +82,7 @@ fn one_process_writes_at_a_time() {
 fn other_settings_are_refused_with_their_differences() {
     let parent = tempfile::tempdir().unwrap();
     let folder = RunFolder::create(parent.path(), &run(100)).unwrap();
-    folder.write_part(0, &rows_of(0..64)).unwrap();
+    folder.write_part(0, &all_fooled(0..64)).unwrap();
     drop(folder);
     let mut other = run(100);
     other.options.insert("steps".into(), 40.into());
@@ -144,25 +133,174 @@ fn rows_that_contradict_the_run_are_refused() {
     let elsewhere = folder.write_part(0, &[fooled(64, "pgd", "8/255")]);
     assert!(elsewhere.unwrap_err().to_string().contains("part 0"));
 
-    let twice = [fooled(3, "pgd", "8/255"), fooled(3, "pgd", "8/255")];
-    folder.write_part(0, &twice).unwrap();
-    let message = folder.rows().unwrap_err().to_string();
-    assert!(message.contains("sample 3 has two rows"), "{message}");
+    let mut twice = all_fooled(0..64);
+    twice[1] = twice[0].clone();
+    let mut strange = all_fooled(0..64);
+    strange[5].index = 64;
+    let mut other = all_fooled(0..64);
+    let row = &mut other[70];
+    (row.label, row.clean.label) = (1, 1);
+    for verdict in [&mut row.float, &mut row.saved].into_iter().flatten() {
+        verdict.seen.label = 2;
+    }
+    for (rows, says) in [
+        (twice, "sample 0 has two rows of one attack"),
+        (all_fooled(1..64), "it lacks rows, of sample 0"),
+        (Vec::new(), "it lacks rows"),
+        (all_fooled(0..100), "at most 256 belong there"),
+        (strange, "row 5, sample 64: it does not belong there"),
+        (other, "the rows of sample 6 disagree on it"),
+    ] {
+        let bytes = table::encode(&rows).unwrap();
+        folder.write(&part_name(0), &bytes).unwrap();
+        let message = folder.rows().unwrap_err().to_string();
+        assert!(message.contains(says), "{message}");
+        assert!(message.contains("part-00000.parquet"), "{message}");
+    }
+}
 
-    folder
-        .write_part(0, &[fooled(3, "square", "8/255")])
-        .unwrap();
-    let message = folder.rows().unwrap_err().to_string();
-    assert!(message.contains("'square'"), "{message}");
+#[test]
+fn a_run_that_cannot_be_is_refused() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(parent.path(), &run(12)).unwrap();
+    folder.write_part(0, &all_fooled(0..12)).unwrap();
+    let text = String::from_utf8(folder.read(RUN).unwrap()).unwrap();
+    drop(folder);
+    for (old, new, says) in [
+        (
+            "samples = 12",
+            "samples = 4611686018427387904",
+            "data.samples is 4611686018427387904",
+        ),
+        (
+            "samples = 12",
+            "samples = 1000000000",
+            "data.samples is 1000000000",
+        ),
+        ("samples = 12", "samples = 0", "data.samples is 0"),
+        ("samples = 12", "samples = 5", "at most 20 belong there"),
+        (
+            "samples = 12",
+            "samples = 60000000",
+            "it lacks rows, of sample 12",
+        ),
+        ("classes = 3", "classes = 2", "names of 3 classes"),
+        (
+            "classes = 3",
+            "classes = 4294967296",
+            "model.classes is 4294967296",
+        ),
+        (
+            "[3, 8, 8]",
+            "[3, 99999, 99999]",
+            "model.input is [3, 99999, 99999]",
+        ),
+        ("[3, 8, 8]", "[4, 8, 8]", "model.input is [4, 8, 8]"),
+        ("\"8/255\"", "\"eight\"", "\"eight\" is not a radius"),
+        ("\"linf\"", "\"l7\"", "l7"),
+        ("\"untargeted\"", "\"targeted\"", "\"targeted\" is no goal"),
+        (
+            "name = \"pgd\"",
+            "name = \"../pgd\"",
+            "\"../pgd\" is no name of an attack",
+        ),
+        ("name = \"pgd\"", "name = \"fgsm\"", "fgsm is named twice"),
+    ] {
+        let changed = text.replacen(old, new, 1);
+        assert_ne!(changed, text, "{old}");
+        fs::write(parent.path().join(RUN), changed).unwrap();
+        let refusal = RunFolder::open(parent.path()).and_then(|folder| folder.rows());
+        let refusal = refusal.unwrap_err().to_string();
+        assert!(refusal.contains(says), "{refusal}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_moved_while_it_is_written_is_not_made_anew() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("run");
+    let folder = RunFolder::create(&path, &run(100)).unwrap();
+    fs::rename(&path, parent.path().join("moved")).unwrap();
+    let refusal = folder.write_part(0, &all_fooled(0..64)).unwrap_err();
+    let refusal = refusal.to_string();
+    assert!(refusal.contains("was moved or deleted"), "{refusal}");
+    assert!(!path.exists());
+}
+
+/// A folder of a stranger: every file that is read or written may be a link, a pipe or a device.
+#[cfg(unix)]
+#[test]
+fn links_pipes_and_devices_are_refused() {
+    use std::os::unix::fs::symlink;
+
+    let parent = tempfile::tempdir().unwrap();
+    let (path, secret) = (parent.path().join("run"), parent.path().join("secret"));
+    fs::write(&secret, "SECRETKEY").unwrap();
+    let folder = RunFolder::create(&path, &run(12)).unwrap();
+    folder.write_part(0, &all_fooled(0..12)).unwrap();
+    let adversarial = RunFolder::adversarial("pgd", "8/255", 0);
+    for name in [&RunFolder::original(0), &adversarial] {
+        folder.write_picture(name, &picture(7)).unwrap();
+    }
+    folder.write_command("hoodwink attack").unwrap();
+    folder.write_timing(&Timing::default()).unwrap();
+    drop(folder);
+    let all = || -> Result<()> {
+        let folder = RunFolder::open(&path)?;
+        folder.rows()?;
+        folder.timing()?;
+        folder.command()?;
+        folder.read_picture(&RunFolder::original(0))?;
+        folder.read_picture(&adversarial)?;
+        folder.write("report.html", b"report")
+    };
+    all().unwrap();
+    for name in [
+        RUN,
+        TIMING,
+        COMMAND,
+        SAMPLES,
+        "samples/part-00000.parquet",
+        PICTURES,
+        "pictures/0.png",
+        ADVERSARIAL,
+        "adversarial/pgd-8-255",
+        &adversarial,
+        "report.html",
+        "report.html.unfinished",
+    ] {
+        let (at, aside) = (path.join(name), parent.path().join("aside"));
+        let was_there = fs::rename(&at, &aside).is_ok();
+        for aim in [&secret, Path::new("/dev/zero"), &aside] {
+            symlink(aim, &at).unwrap();
+            let refusal = all().unwrap_err().to_string();
+            let says = ["is a link", "is in the way"];
+            assert!(
+                says.iter().any(|says| refusal.contains(says)),
+                "{name}: {refusal}"
+            );
+            fs::remove_file(&at).unwrap();
+        }
+        let made = std::process::Command::new("mkfifo").arg(&at).status();
+        assert!(made.unwrap().success());
+        all().unwrap_err();
+        fs::remove_file(&at).unwrap();
+        if was_there {
+            fs::rename(&aside, &at).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&secret).unwrap(), "SECRETKEY");
+    }
+    all().unwrap();
 }
 
 #[test]
 fn pictures_and_timing_come_back() {
     let parent = tempfile::tempdir().unwrap();
     let folder = RunFolder::create(parent.path(), &run(1)).unwrap();
-    let picture = Picture::new(3, 2, 1, vec![0, 1, 2, 253, 254, 255]).unwrap();
-    folder.write_picture("pictures/a/0.png", &picture).unwrap();
-    assert_eq!(folder.read_picture("pictures/a/0.png").unwrap(), picture);
+    folder
+        .write_picture("pictures/a/0.png", &picture(7))
+        .unwrap();
+    assert_eq!(folder.read_picture("pictures/a/0.png").unwrap(), picture(7));
 
     assert_eq!(folder.timing().unwrap(), None);
     let timing = Timing {
@@ -172,7 +310,20 @@ fn pictures_and_timing_come_back() {
         by_attack: [("pgd".to_owned(), 2.5)].into(),
     };
     folder.write_timing(&timing).unwrap();
-    assert_eq!(folder.timing().unwrap(), Some(timing));
+    assert_eq!(folder.timing().unwrap(), Some(timing.clone()));
+    for (attack, seconds, says) in [
+        ("square", 1.0, "names \"square\""),
+        ("pgd", -1.0, "pgd took -1 seconds"),
+        ("pgd", 1e300, "pgd took"),
+    ] {
+        let timing = Timing {
+            by_attack: [(attack.to_owned(), seconds)].into(),
+            ..timing.clone()
+        };
+        folder.write_timing(&timing).unwrap();
+        let refusal = folder.timing().unwrap_err().to_string();
+        assert!(refusal.contains(says), "{refusal}");
+    }
 }
 
 #[test]
