@@ -257,6 +257,8 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         trained => trained?,
     };
     fs::write(&args.output, trained.to_onnx()?).with_context(|| text(&args.output))?;
+    // Whatever stopped an earlier call, its last epoch is in there.
+    write_history(&args.output, &settings, &trained.history)?;
     // Not before the model is written: until then the training can be taken up.
     fs::remove_file(&checkpoint.path).with_context(|| text(&checkpoint.path))?;
     match args.format {

@@ -126,6 +126,51 @@ fn an_interrupted_run_says_how_to_go_on() {
     assert!(pictures(&run) < 2000);
 }
 
+/// One epoch of few pictures, and many to measure on at its end: most of the time is the last step's.
+#[test]
+fn a_training_interrupted_at_its_last_step_ends_with_the_bytes_of_an_undisturbed_one() {
+    let parent = tempfile::tempdir().unwrap();
+    let train = |folder: &str| {
+        std::fs::create_dir(parent.path().join(folder)).unwrap();
+        let model = parent.path().join(folder).join("net.onnx");
+        let mut args = vec!["train", "scenes:count=40,side=16", "--preset", "tutorial"];
+        args.extend(["--held-out", "scenes:count=4000,side=16,seed=1"]);
+        args.extend(["--engine", "rten", "--threads", "1", "--epochs", "1", "-o"]);
+        let args = args.into_iter().map(str::to_owned);
+        args.chain([model.display().to_string()])
+            .collect::<Vec<_>>()
+    };
+    succeed(&borrowed(&train("undisturbed")));
+    let mut interrupted = 0;
+    for delay in [0, 100, 300, 700] {
+        let folder = delay.to_string();
+        let args = train(&folder);
+        let args = borrowed(&args);
+        let mut child = command(&args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let checkpoint = parent.path().join(&folder).join("net.checkpoint");
+        let begun = Instant::now();
+        while !checkpoint.exists() && begun.elapsed() < Duration::from_secs(60) {
+            sleep(Duration::from_millis(2));
+        }
+        sleep(Duration::from_millis(delay));
+        let sent = Command::new("kill")
+            .args(["-INT", &child.id().to_string()])
+            .status();
+        assert!(sent.is_ok());
+        interrupted += usize::from(child.wait().unwrap().code() == Some(2));
+        succeed(&args);
+        assert_same_files(
+            &parent.path().join(&folder),
+            &parent.path().join("undisturbed"),
+        );
+    }
+    assert!(interrupted > 0, "no interruption came in time");
+}
+
 /// `train` on few small scenes, on the built-in engine.
 fn training<'a>(model: &'a str, epochs: &'a str) -> Vec<&'a str> {
     let mut args = vec!["train", "scenes:count=320,side=16", "--preset", "tutorial"];

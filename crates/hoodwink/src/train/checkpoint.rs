@@ -7,9 +7,7 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    fs::{self, File},
-    io::{ErrorKind, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -17,7 +15,10 @@ use safetensors::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
 use super::{Epoch, optimiser::Descent, weights::Weights};
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    files::{self, is_missing},
+};
 
 /// Key of the metadata.
 const KEY: &str = "hoodwink";
@@ -46,6 +47,24 @@ pub(super) struct Standing {
     pub(super) correct: usize,
     /// The epochs that are over.
     pub(super) history: Vec<Epoch>,
+}
+
+impl Standing {
+    /// Whether a training can stand so: `pictures` of the present epoch were seen at most.
+    pub(super) fn is_possible(&self, steps_per_epoch: usize, pictures: usize) -> bool {
+        let share = |share: &f64| (0.0..=1.0).contains(share);
+        let epoch = |(at, epoch): (usize, &Epoch)| {
+            epoch.epoch == at + 1
+                && epoch.loss.is_finite()
+                && share(&epoch.train_accuracy)
+                && epoch.held_out_accuracy.as_ref().is_none_or(share)
+                && epoch.held_out_robust_accuracy.as_ref().is_none_or(share)
+        };
+        self.history.len() == self.step / steps_per_epoch
+            && self.history.iter().enumerate().all(epoch)
+            && self.correct <= pictures
+            && self.loss.is_finite()
+    }
 }
 
 /// The metadata.
@@ -82,27 +101,14 @@ impl<'a> Keeper<'a> {
         weights: &mut Weights,
         descent: &mut Descent,
     ) -> Result<Option<Standing>> {
-        let path = &self.checkpoint.path;
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::io(path)(error)),
-        };
-        let broken = |why: &str| {
-            Error::invalid(format!(
-                "{} is no checkpoint of this training ({why}); delete it to begin anew",
-                path.display()
-            ))
-        };
+        let broken = |why: &str| self.broken(why);
         let values: usize = weights.sizes().iter().sum();
         let most = MAX_HEADER_BYTES + 3 * 4 * values as u64;
-        let mut bytes = Vec::new();
-        file.take(most + 1)
-            .read_to_end(&mut bytes)
-            .map_err(Error::io(path))?;
-        if bytes.len() as u64 > most {
-            return Err(broken("it is too large"));
-        }
+        let bytes = match files::read(&self.checkpoint.path, most) {
+            Err(error) if is_missing(&error) => return Ok(None),
+            Err(Error::Unsupported(_)) => return Err(broken("it is too large")),
+            bytes => bytes?,
+        };
         let header = SafeTensors::read_metadata(&bytes)
             .map_err(|error| broken(&error.to_string()))?
             .1;
@@ -123,6 +129,14 @@ impl<'a> Keeper<'a> {
             }
         }
         Ok(Some(header.standing))
+    }
+
+    /// Why the file cannot be gone on from.
+    pub(super) fn broken(&self, why: &str) -> Error {
+        Error::invalid(format!(
+            "{} is no checkpoint of this training ({why}); delete it to begin anew",
+            self.checkpoint.path.display()
+        ))
     }
 
     fn refuse_differences(&self, there: &BTreeMap<String, String>) -> Result<()> {
@@ -185,10 +199,7 @@ impl<'a> Keeper<'a> {
         let metadata = HashMap::from([(KEY.to_owned(), header)]);
         let bytes =
             safetensors::serialize(tensors, Some(metadata)).map_err(|error| unwritable(&error))?;
-        let mut unfinished = path.clone().into_os_string();
-        unfinished.push(".unfinished");
-        fs::write(&unfinished, bytes).map_err(Error::io(Path::new(&unfinished)))?;
-        fs::rename(&unfinished, path).map_err(Error::io(path))
+        files::write(path, &bytes)
     }
 }
 

@@ -58,7 +58,7 @@ pub enum Progress<'a> {
         /// Mean loss of the mini-batch.
         loss: f64,
     },
-    /// An epoch ended; all so far.
+    /// An epoch ended; all so far. Told before the epoch's last step, so that an end that is asked for there loses none.
     Epoch(&'a [Epoch]),
 }
 
@@ -159,7 +159,7 @@ impl Training<'_> {
     fn run(&mut self, mut progress: impl FnMut(Progress<'_>) -> Result<()>) -> Result<()> {
         let steps_per_epoch = self.pictures.len().div_ceil(self.settings.batch);
         let steps = steps_per_epoch * self.settings.epochs;
-        self.take_up(steps, &mut progress)?;
+        self.take_up(steps, steps_per_epoch, &mut progress)?;
         let mut order = Vec::new();
         while self.standing.step < steps {
             let (epoch, at) = (
@@ -177,14 +177,17 @@ impl Training<'_> {
                 self.end_epoch(epoch)?;
             }
             let standing = &self.standing;
-            let mut told = progress(Progress::Step {
-                done: standing.step,
-                of: steps,
-                loss,
+            let told = match at + 1 == steps_per_epoch {
+                true => progress(Progress::Epoch(&standing.history)),
+                false => Ok(()),
+            };
+            let told = told.and_then(|()| {
+                progress(Progress::Step {
+                    done: standing.step,
+                    of: steps,
+                    loss,
+                })
             });
-            if told.is_ok() && at + 1 == steps_per_epoch {
-                told = progress(Progress::Epoch(&standing.history));
-            }
             if let Some(keeper) = &mut self.keeper {
                 let (weights, descent) = (&mut self.weights, &mut self.descent);
                 if told.is_err() || standing.step == steps {
@@ -202,6 +205,7 @@ impl Training<'_> {
     fn take_up(
         &mut self,
         steps: usize,
+        steps_per_epoch: usize,
         progress: &mut impl FnMut(Progress<'_>) -> Result<()>,
     ) -> Result<()> {
         let Some(keeper) = &self.keeper else {
@@ -209,6 +213,13 @@ impl Training<'_> {
         };
         match keeper.take_up(&mut self.weights, &mut self.descent)? {
             Some(standing) => {
+                let pictures = self
+                    .settings
+                    .batch
+                    .saturating_mul(standing.step % steps_per_epoch);
+                if standing.step > steps || !standing.is_possible(steps_per_epoch, pictures) {
+                    return Err(keeper.broken("it stands where no training can stand"));
+                }
                 self.descent.go_on_after(standing.step);
                 self.standing = standing;
                 progress(Progress::TakenUp {

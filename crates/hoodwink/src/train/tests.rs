@@ -302,6 +302,85 @@ fn an_interrupted_training_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn an_end_that_is_asked_for_at_the_last_step_loses_no_epoch() {
+    let (data, settings) = (squares(20, 13), settings(Preset::Tutorial));
+    let folder = tempfile::tempdir().unwrap();
+    let engine = open(Choice::Rten).unwrap();
+    for epochs in [1, 2] {
+        let settings = Settings {
+            epochs,
+            ..settings.clone()
+        };
+        let checkpoint = Checkpoint {
+            path: folder.path().join(epochs.to_string()),
+            every: Duration::MAX,
+        };
+        let mut told = Vec::new();
+        let mut train = |told: &mut Vec<Epoch>| {
+            train(
+                &settings,
+                engine.as_ref(),
+                &data,
+                Some(&data),
+                Some(&checkpoint),
+                |so_far| match so_far {
+                    Progress::Epoch(history) => {
+                        *told = history.to_vec();
+                        Ok(())
+                    }
+                    Progress::Step { done, of, .. } if done == of => Err(Error::Stopped),
+                    _ => Ok(()),
+                },
+            )
+        };
+        assert!(matches!(train(&mut told), Err(Error::Stopped)));
+        assert_eq!(told.len(), epochs);
+        let resumed = train(&mut Vec::new()).unwrap();
+        assert_eq!(resumed.history, told);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_is_refused() {
+    let (data, settings) = (squares(20, 13), settings(Preset::Tutorial));
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = Checkpoint {
+        path: folder.path().join("c"),
+        every: Duration::ZERO,
+    };
+    let (whole, taken) = run_until(usize::MAX, &settings, &data, &checkpoint);
+    whole.unwrap();
+    let sound = std::fs::read(&checkpoint.path).unwrap();
+    let step = format!("step = {taken}");
+    for (old, new) in [
+        (&*step, &*step.replace(&taken.to_string(), "9")),
+        (&step, &step.replace(&taken.to_string(), "0")),
+        ("correct = 0", "correct = 9"),
+        ("epoch = 1", "epoch = 7"),
+        ("train_accuracy = 0", "train_accuracy = 9"),
+        ("\\nloss = ", "\\nloss = -nan #"),
+    ] {
+        let (old, new) = (old.as_bytes(), new.as_bytes());
+        let mut changed = sound.clone();
+        let at = sound.windows(old.len()).position(|window| window == old);
+        let at = at.unwrap_or_else(|| panic!("there is no {}", String::from_utf8_lossy(old)));
+        changed.splice(at..at + old.len(), new.iter().copied());
+        // The metadata stay as long as they were: a digit of the padding goes.
+        let header = u64::from_le_bytes(sound[..8].try_into().unwrap());
+        let grown = header + new.len() as u64 - old.len() as u64;
+        changed[..8].copy_from_slice(&grown.to_le_bytes());
+        std::fs::write(&checkpoint.path, &changed).unwrap();
+        let (refused, _) = run_until(usize::MAX, &settings, &data, &checkpoint);
+        let refused = refused.map(|_| String::from_utf8_lossy(new).into_owned());
+        let refusal = refused.unwrap_err().to_string();
+        assert!(
+            refusal.contains("stands where no training can"),
+            "{refusal}"
+        );
+    }
+}
+
+#[test]
 fn a_killed_training_goes_on_from_its_last_checkpoint() {
     let (data, settings) = (squares(50, 13), settings(Preset::Tutorial));
     let folder = tempfile::tempdir().unwrap();
