@@ -20,6 +20,7 @@ mod partition;
 mod pickle;
 mod rows;
 pub mod scenes;
+mod shards;
 mod source;
 #[cfg(test)]
 mod stores;
