@@ -48,7 +48,7 @@ pub(crate) fn split<'a, T: Copy>(bytes: &'a [u8], variants: &[T]) -> Option<(T, 
 }
 
 /// This process's own folder, without what was in it.
-fn empty_folder() -> &'static Path {
+pub(crate) fn empty_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         // Thousands of files a second are better kept in memory.

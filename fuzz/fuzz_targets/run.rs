@@ -1,0 +1,15 @@
+//! Any bytes as the `run.toml`, `timing.json` or `command.txt` of a run folder whose rows and pictures are sound.
+
+#![no_main]
+
+#[allow(dead_code, reason = "its data sets are not opened here")]
+mod data;
+mod runs;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Some((name, bytes)) = data::split(bytes, &["run.toml", "timing.json", "command.txt"]) {
+        runs::explore(name, bytes);
+    }
+});

@@ -1,0 +1,150 @@
+//! A finished run of two pictures in which one file is the fuzzer's, looked through as `hoodwink report` and `merge` do.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::OnceLock;
+
+use hoodwink::image::Picture;
+use hoodwink::results::{
+    AttackRecord, DataRecord, ModelRecord, Norms, Outcome, Row, Run, RunFolder, Seen, Settings,
+    Summary, ThreatRecord, Timing, Verdict, merge, table,
+};
+use hoodwink::{data::Partition, report};
+
+use crate::data::empty_folder;
+
+/// Writes the run with these bytes in place of a file of it, and reads all there is. Whether it can be read does not matter;
+/// that it ends with a value does.
+pub(crate) fn explore(name: &str, bytes: &[u8]) {
+    static SOUND: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
+    let parent = empty_folder();
+    let path = parent.join("run");
+    for (file, sound) in SOUND.get_or_init(sound) {
+        let path = path.join(file);
+        fs::create_dir_all(path.parent().expect("every file has a folder"))
+            .expect("a folder of its own can be made");
+        fs::write(&path, sound).expect("a folder of its own can be filled");
+    }
+    fs::write(path.join(name), bytes).expect("a folder of its own can be filled");
+    let Ok(folder) = RunFolder::open(&path) else {
+        return;
+    };
+    let _ = report::write(&folder);
+    if let (Ok(rows), Ok(timing)) = (folder.rows(), folder.timing()) {
+        let _ = Summary::of(folder.run(), &rows, timing.as_ref());
+    }
+    let _ = merge(&[folder], &parent.join("merged"), |_, _| {});
+}
+
+/// The files of a run that is sound.
+fn sound() -> Vec<(&'static str, Vec<u8>)> {
+    let run = run();
+    let rows: Vec<Row> = (0..2).map(row).collect();
+    let picture = |level| {
+        let picture = Picture::new(3, 4, 4, vec![level; 48]);
+        picture.expect("it has 48 values").encode_png()
+    };
+    let timing = Timing {
+        seconds: 1.5,
+        by_attack: [("pgd".to_owned(), 1.0)].into(),
+        ..Timing::default()
+    };
+    vec![
+        (
+            "run.toml",
+            toml::to_string(&run).expect("a run is TOML").into(),
+        ),
+        (
+            "timing.json",
+            serde_json::to_vec(&timing).expect("a timing is JSON"),
+        ),
+        (
+            "command.txt",
+            b"hoodwink attack model.onnx pictures".to_vec(),
+        ),
+        (
+            "samples/part-00000.parquet",
+            table::encode(&rows).expect("rows are a table"),
+        ),
+        ("pictures/0.png", picture(100)),
+        ("pictures/1.png", picture(100)),
+        ("adversarial/pgd-8-255/000000.png", picture(108)),
+        ("adversarial/pgd-8-255/000001.png", picture(108)),
+    ]
+}
+
+/// One of one partition, so that it can be merged too.
+fn run() -> Run {
+    Run {
+        schema: table::SCHEMA,
+        hoodwink: "0.1.0".into(),
+        engine: "rten 0.27.0".into(),
+        partition: "1/1".parse::<Partition>().ok(),
+        model: ModelRecord {
+            path: "model.onnx".into(),
+            sha256: "ab".repeat(32),
+            input: [3, 4, 4],
+            classes: 2,
+            preprocessing: String::new(),
+        },
+        data: DataRecord {
+            path: "pictures".into(),
+            digest: "cd".repeat(32),
+            samples: 2,
+            class_names: vec!["cat".into(), "dog".into()],
+        },
+        threat: ThreatRecord {
+            norm: "linf".into(),
+            eps: vec!["8/255".into()],
+            goal: "untargeted".into(),
+            access: "gradients".into(),
+            budget: BTreeMap::new(),
+        },
+        attacks: vec![AttackRecord {
+            name: "pgd".into(),
+            recipe: "pgd()".into(),
+        }],
+        settings: Settings { seed: 0 },
+        options: toml::Table::new(),
+    }
+}
+
+/// A cat that was turned into a dog.
+fn row(index: u64) -> Row {
+    let eps = 8.0 / 255.0;
+    let verdict = Verdict {
+        seen: Seen {
+            label: 1,
+            confidence: 0.75,
+        },
+        success: true,
+        norms: Norms {
+            l0: 48.0,
+            l1: 48.0 * eps,
+            l2: 48f64.sqrt() * eps,
+            linf: eps,
+        },
+    };
+    Row {
+        index,
+        sample: format!("{index:016x}"),
+        file: format!("{index}.png"),
+        label: 0,
+        attack: "pgd".into(),
+        eps_text: "8/255".into(),
+        eps,
+        target: None,
+        clean: Seen {
+            label: 0,
+            confidence: 0.875,
+        },
+        outcome: Outcome::Fooled,
+        float: Some(verdict),
+        saved: Some(verdict),
+        noise: None,
+        queries: 2,
+        gradients: 10,
+        loss: vec![0.5, 2.0],
+        picture: Some(RunFolder::adversarial("pgd", "8/255", index)),
+    }
+}
