@@ -271,3 +271,199 @@ pub(super) fn agree(rows: &[&Row]) -> bool {
 fn is_confidence(seen: &Seen) -> bool {
     seen.confidence.is_nan() || (0.0..=1.0).contains(&seen.confidence)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::results::example::{already_wrong, fooled, robust, run};
+
+    fn said(run: &Run, row: &Row) -> String {
+        let consistency = Consistency::of(run).unwrap();
+        consistency.of_row(row).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn what_a_run_of_this_program_writes_is_consistent() {
+        let run = run(5);
+        let nan = Seen {
+            label: 0,
+            confidence: f32::NAN,
+        };
+        let no_number = Verdict {
+            seen: nan,
+            success: false,
+            norms: Norms {
+                l1: f64::NAN,
+                l2: f64::NAN,
+                ..Norms::default()
+            },
+        };
+        let far = Verdict {
+            norms: Norms {
+                l0: 3.0,
+                l1: 3.0,
+                l2: 2.0,
+                linf: 1.0,
+            },
+            ..no_number
+        };
+        for row in [
+            fooled(0, "pgd", "8/255"),
+            robust(1, "fgsm", "4/255"),
+            already_wrong(2, "pgd", "8/255"),
+            // A model may answer no number, and then an attack may too.
+            Row {
+                clean: nan,
+                float: Some(no_number),
+                saved: Some(far),
+                ..robust(3, "pgd", "8/255")
+            },
+            Row {
+                noise: None,
+                outcome: Outcome::BudgetSpent,
+                ..robust(4, "pgd", "8/255")
+            },
+        ] {
+            assert_eq!(said(&run, &row), "", "{row:?}");
+        }
+    }
+
+    #[test]
+    fn rows_that_cannot_be_are_refused() {
+        fn float(row: &mut Row) -> &mut Verdict {
+            row.float.as_mut().unwrap()
+        }
+        fn saved(row: &mut Row) -> &mut Verdict {
+            row.saved.as_mut().unwrap()
+        }
+        type Change = fn(&mut Row);
+        let of_fooled: [(Change, &str); 24] = [
+            (|row| row.index = 5, "the run has 5 samples"),
+            (
+                |row| row.attack = "square".into(),
+                "by \"square\" at \"8/255\"",
+            ),
+            (|row| row.eps_text = "1/255".into(), "at \"1/255\", which"),
+            (|row| row.eps = 0.5, "its eps is 0.5"),
+            (|row| row.eps = f64::NAN, "its eps is NaN"),
+            (|row| row.label = 3, "label 3 of 3 classes"),
+            (|row| row.clean.label = 7, "label 7 of 3 classes"),
+            (|row| float(row).seen.label = 3, "label 3 of 3 classes"),
+            (
+                |row| saved(row).seen.label = u32::MAX,
+                "label 4294967295 of 3",
+            ),
+            (|row| row.clean.confidence = 1.5, "a confidence of 1.5"),
+            (
+                |row| saved(row).seen.confidence = -0.5,
+                "a confidence of -0.5",
+            ),
+            (
+                |row| row.queries = u64::MAX,
+                "it spent 18446744073709551615 queries",
+            ),
+            (|row| row.gradients = 1 << 63, "gradients"),
+            (
+                |row| row.target = Some(1),
+                "its target is Some(1), and the goal is untargeted",
+            ),
+            (
+                |row| row.outcome = Outcome::Robust,
+                "but the attack succeeded",
+            ),
+            (
+                |row| row.outcome = Outcome::AlreadyWrong,
+                "but an attack was judged",
+            ),
+            (|row| row.float = None, "but no attack was judged"),
+            (|row| row.saved = None, "but no attack was judged"),
+            (|row| row.clean.label = 1, "but the model was wrong before"),
+            (
+                |row| float(row).seen.label = 0,
+                "is said to reach its goal and does not",
+            ),
+            (
+                |row| float(row).norms.linf = 0.5,
+                "no picture has the distances",
+            ),
+            (
+                |row| saved(row).norms.l0 = 1e9,
+                "no picture has the distances",
+            ),
+            (
+                |row| float(row).norms.l1 = f64::NAN,
+                "no picture has the distances",
+            ),
+            (
+                |row| row.picture = Some("run.toml".into()),
+                "its picture is Some(\"run.toml\")",
+            ),
+        ];
+        let of_robust: [(Change, &str); 3] = [
+            (
+                |row| row.outcome = Outcome::Fooled,
+                "but the attack did not succeed",
+            ),
+            (
+                |row| {
+                    float(row).seen.label = 1;
+                    float(row).norms = Norms::default();
+                },
+                "it reaches its goal and is said not to",
+            ),
+            (
+                |row| saved(row).norms = fooled(0, "pgd", "16/255").saved.unwrap().norms,
+                "beyond eps",
+            ),
+        ];
+        let of_wrong: [(Change, &str); 2] = [
+            (|row| row.clean.label = 0, "but the model was right"),
+            (
+                |row| row.picture = Some("a.png".into()),
+                "but an attack was judged",
+            ),
+        ];
+        let run = run(5);
+        for (sound, changes) in [
+            (fooled(0, "pgd", "8/255"), &of_fooled[..]),
+            (robust(0, "pgd", "8/255"), &of_robust),
+            (already_wrong(0, "pgd", "8/255"), &of_wrong),
+        ] {
+            for (change, says) in changes {
+                let mut row = sound.clone();
+                change(&mut row);
+                let refusal = said(&run, &row);
+                assert!(refusal.contains(says), "{says}: {refusal:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn targets_and_budgets_are_those_of_the_run() {
+        let mut run = run(5);
+        run.threat.goal = "targeted: 1".into();
+        run.threat.budget.insert("gradients".into(), 9);
+        let at_one = Row {
+            target: Some(1),
+            gradients: 9,
+            ..fooled(0, "pgd", "8/255")
+        };
+        assert_eq!(said(&run, &at_one), "");
+        let mut other = at_one.clone();
+        other.target = Some(2);
+        assert!(said(&run, &other).contains("the goal is targeted: 1"));
+        other.target = None;
+        assert!(said(&run, &other).contains("its target is None"));
+        let spent = Row {
+            gradients: 10,
+            ..at_one
+        };
+        assert!(said(&run, &spent).contains("it spent 10 gradients"));
+        // A picture of the target class is left alone.
+        let of_target = Row {
+            clean: fooled(0, "pgd", "8/255").clean,
+            ..already_wrong(0, "pgd", "8/255")
+        };
+        assert_eq!(said(&run, &of_target), "");
+    }
+}

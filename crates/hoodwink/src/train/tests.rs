@@ -316,7 +316,7 @@ fn an_end_that_is_asked_for_at_the_last_step_loses_no_epoch() {
             every: Duration::MAX,
         };
         let mut told = Vec::new();
-        let mut train = |told: &mut Vec<Epoch>| {
+        let train = |told: &mut Vec<Epoch>| {
             train(
                 &settings,
                 engine.as_ref(),
