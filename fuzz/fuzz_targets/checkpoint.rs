@@ -1,7 +1,4 @@
-//! Any bytes in the place of some of a checkpoint, from which a training goes on.
-//!
-//! The first two bytes say where they begin, in steps of four bytes, and how many of the sound ones they replace: settings,
-//! standing and weights are all met with. Beyond its end they are the whole file.
+//! Any bytes in the place of some of a checkpoint, from which a training goes on: settings, standing and weights.
 
 #![no_main]
 
@@ -28,16 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(matches!(stopped, Err(Error::Stopped)), "{stopped:?}");
         fs::read(&path).expect("a training that is stopped leaves its checkpoint")
     });
-    let &[first, second, ref rest @ ..] = bytes else {
-        return;
-    };
-    let from = usize::from(first) * 4;
-    let to = from + usize::from(second);
-    let file = match (sound.get(..from), sound.get(to..)) {
-        (Some(before), Some(behind)) => [before, rest, behind].concat(),
-        _ => rest.to_vec(),
-    };
-    fs::write(&path, file).expect("a folder of its own can be filled");
+    fs::write(&path, data::splice(sound, bytes)).expect("a folder of its own can be filled");
     let _ = go_on(&path, 5);
 });
 

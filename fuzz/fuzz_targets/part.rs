@@ -8,9 +8,17 @@ mod runs;
 
 use libfuzzer_sys::fuzz_target;
 
+const PART: &str = "samples/part-00000.parquet";
+const PICTURE: &str = "pictures/0.png";
+
 fuzz_target!(|bytes: &[u8]| {
-    let names = ["samples/part-00000.parquet", "pictures/0.png"];
-    if let Some((name, bytes)) = data::split(bytes, &names) {
-        runs::explore(name, bytes);
+    // Whole files, and sound ones of which some bytes are others.
+    let variants = [(PART, false), (PART, true), (PICTURE, false)];
+    match data::split(bytes, &variants) {
+        Some(((name, true), bytes)) => {
+            runs::explore(name, &data::splice(runs::sound_file(name), bytes));
+        }
+        Some(((name, false), bytes)) => runs::explore(name, bytes),
+        None => {}
     }
 });

@@ -47,6 +47,20 @@ pub(crate) fn split<'a, T: Copy>(bytes: &'a [u8], variants: &[T]) -> Option<(T, 
     Some((*variant, rest))
 }
 
+/// A sound file with some of its bytes replaced: the first two bytes say where, in steps of four, and how many. Beyond the end
+/// of the sound one the others are the whole file.
+#[allow(dead_code, reason = "most readers are met with whole files")]
+pub(crate) fn splice(sound: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let &[first, second, ref rest @ ..] = bytes else {
+        return bytes.to_vec();
+    };
+    let from = usize::from(first) * 4;
+    match (sound.get(..from), sound.get(from + usize::from(second)..)) {
+        (Some(before), Some(behind)) => [before, rest, behind].concat(),
+        _ => rest.to_vec(),
+    }
+}
+
 /// This process's own folder, without what was in it.
 pub(crate) fn empty_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();

@@ -16,10 +16,9 @@ use crate::data::empty_folder;
 /// Writes the run with these bytes in place of a file of it, and reads all there is. Whether it can be read does not matter;
 /// that it ends with a value does.
 pub(crate) fn explore(name: &str, bytes: &[u8]) {
-    static SOUND: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
     let parent = empty_folder();
     let path = parent.join("run");
-    for (file, sound) in SOUND.get_or_init(sound) {
+    for (file, sound) in sound() {
         let path = path.join(file);
         fs::create_dir_all(path.parent().expect("every file has a folder"))
             .expect("a folder of its own can be made");
@@ -36,8 +35,20 @@ pub(crate) fn explore(name: &str, bytes: &[u8]) {
     let _ = merge(&[folder], &parent.join("merged"), |_, _| {});
 }
 
+/// One of the files of the run that is sound.
+#[allow(dead_code, reason = "text is met with whole")]
+pub(crate) fn sound_file(name: &str) -> &'static [u8] {
+    let file = sound().iter().find(|(file, _)| *file == name);
+    &file.expect("it is a file of the run").1
+}
+
 /// The files of a run that is sound.
-fn sound() -> Vec<(&'static str, Vec<u8>)> {
+fn sound() -> &'static [(&'static str, Vec<u8>)] {
+    static SOUND: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
+    SOUND.get_or_init(make_sound)
+}
+
+fn make_sound() -> Vec<(&'static str, Vec<u8>)> {
     let run = run();
     let rows: Vec<Row> = (0..2).map(row).collect();
     let picture = |level| {
