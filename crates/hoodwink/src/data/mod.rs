@@ -24,6 +24,7 @@ mod source;
 #[cfg(test)]
 mod stores;
 mod survey;
+mod tables;
 mod transform;
 
 use std::ops::Range;

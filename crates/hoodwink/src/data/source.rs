@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::arrays::{PictureArray, read_labels};
-use super::encoded::{Shards, Tables};
+use super::encoded::Shards;
 use super::lists::{self, Listed};
 use super::npz::Archive;
 use super::packed::{self, cifar_names, is_idx, open_cifar, open_idx};
 use super::pickle;
 use super::rows::{Files, Memory, Rows, read_file};
 use super::scenes::set::{SceneSet, class_names};
+use super::tables::Tables;
 use super::{DataOptions, folder};
 use crate::counted;
 use crate::error::{Error, Result};
