@@ -1,0 +1,66 @@
+//! A data set made of the fuzzer's bytes, opened and looked through as any program would.
+//!
+//! A target begins with `mod data;` and calls [`explore`] with the files, each a name and its bytes, and with what is opened:
+//! one of these names, a pattern, or `""` for the folder itself. Names may have folders before them, and have to be those
+//! that the reader under test goes by: `test_batch`, `x.npy`, `a.tar`, `labels.csv`. Where a reader knows several names,
+//! [`split`] takes one by the first byte.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::{env, fs, process};
+
+use hoodwink::data::{DataOptions, Dataset};
+
+/// Pictures that are read of a data set, from both its ends.
+const PICTURES: usize = 3;
+
+/// Writes the files into an empty folder, opens `name` in it, and reads what there is. Whether it can be read does not matter;
+/// that it ends with a value does.
+pub(crate) fn explore(files: &[(&str, &[u8])], name: &str) {
+    let folder = empty_folder();
+    for (file, bytes) in files {
+        let path = folder.join(file);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).expect("a folder of its own can be filled");
+        }
+        fs::write(&path, bytes).expect("a folder of its own can be filled");
+    }
+    let Ok(data) = Dataset::open(&folder.join(name), &DataOptions::default()) else {
+        return;
+    };
+    if let Ok(labels) = data.labels() {
+        assert_eq!(labels.len(), data.len());
+    }
+    let _ = (data.class_names(), data.notices());
+    let ends = (0..PICTURES).chain(data.len().saturating_sub(PICTURES)..data.len());
+    for index in ends {
+        let _ = data.get(index);
+    }
+    assert!(data.get(data.len()).is_err());
+}
+
+/// One of several variants by the first byte, and the bytes behind it.
+#[allow(dead_code, reason = "not every reader has variants")]
+pub(crate) fn split<'a, T: Copy>(bytes: &'a [u8], variants: &[T]) -> Option<(T, &'a [u8])> {
+    let (&first, rest) = bytes.split_first()?;
+    let variant = variants.get(usize::from(first) % variants.len().max(1))?;
+    Some((*variant, rest))
+}
+
+/// This process's own folder, without what was in it.
+fn empty_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        // Thousands of files a second are better kept in memory.
+        let memory = PathBuf::from("/dev/shm");
+        let parent = if memory.is_dir() {
+            memory
+        } else {
+            env::temp_dir()
+        };
+        parent.join(format!("hoodwink-fuzz-{}", process::id()))
+    });
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder).expect("a folder of its own can be made");
+    folder
+}

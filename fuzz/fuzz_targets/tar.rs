@@ -1,0 +1,9 @@
+//! Any bytes as a shard of WebDataset.
+
+#![no_main]
+
+mod data;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| data::explore(&[("a.tar", bytes)], "a.tar"));
