@@ -7,9 +7,8 @@ mod data;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    // Only files of the target's own are looked for.
-    let leaves = text.starts_with('/') || text.contains("..") && !text.contains('{');
-    if !leaves && !text.contains("../") && !text.ends_with("..") && !text.contains('\0') {
+    // Files of the target's own are looked for, not those of the machine.
+    if !text.starts_with('/') && !text.contains("../") {
         data::explore(
             &[("a.png", b""), ("b/a.png", b""), ("b/c/01.png", b"")],
             text,
