@@ -18,6 +18,7 @@ pub mod preprocessing;
 pub mod report;
 pub mod results;
 pub mod run;
+mod shortened;
 pub mod stats;
 #[cfg(test)]
 mod testing;

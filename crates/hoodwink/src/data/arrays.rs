@@ -176,9 +176,9 @@ impl PictureArray {
         self.layout.count
     }
 
-    fn rounded(&self, row: usize) -> Result<(Picture, f64)> {
+    fn rounded(&self, row: usize, stored: &[u8]) -> Result<(Picture, f64)> {
         let name = format!("{}[{row}]", self.file);
-        self.layout.picture(&self.stored(row)?, &name)
+        self.layout.picture(stored, &name)
     }
 
     /// Reads all of `rows` once: a value out of range is an error, and one between the 8-bit levels
@@ -187,7 +187,7 @@ impl PictureArray {
         let mut rounding = Rounding::default();
         if self.layout.element.kind == Kind::Float {
             for row in rows {
-                rounding.add(self.rounded(row)?.1);
+                rounding.add(self.rounded(row, &self.stored(row)?)?.1);
             }
         }
         Ok(rounding.notice(&self.file))
@@ -199,9 +199,17 @@ impl Rows for PictureArray {
         "a NumPy array"
     }
 
-    fn picture(&self, row: usize, _: &str) -> Result<Picture> {
-        let (picture, _) = self.rounded(row)?;
+    fn picture(&self, row: usize, file: &str) -> Result<Picture> {
+        self.picture_of(row, &self.stored(row)?, file)
+    }
+
+    fn picture_of(&self, row: usize, stored: &[u8], _: &str) -> Result<Picture> {
+        let (picture, _) = self.rounded(row, stored)?;
         Ok(picture)
+    }
+
+    fn may_change(&self) -> bool {
+        true
     }
 
     fn stored(&self, row: usize) -> Result<Vec<u8>> {

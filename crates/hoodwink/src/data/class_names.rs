@@ -1,13 +1,16 @@
 //! Names of classes, from a file.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::files;
+use crate::shortened::{first_few, shortened};
 
 /// The largest file of names that is read: a thousand bytes for each of 4,000 classes.
 const MAX_BYTES: u64 = 4 << 20;
+
+/// The longest name of a class.
+pub(super) const MAX_NAME_CHARS: usize = 1000;
 
 /// Reads the names of a model's `classes` classes, by class number.
 ///
@@ -16,23 +19,30 @@ const MAX_BYTES: u64 = 4 << 20;
 /// for every class in order. A file that names another number of classes belongs to another model and is refused.
 pub fn read_class_names(path: &Path, classes: usize) -> Result<Vec<String>> {
     let invalid = |what: String| Error::invalid(format!("{}: {what}", path.display()));
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
-        .map_err(Error::io(path))?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(invalid(format!(
-            "more than {MAX_BYTES} bytes is too large for a file of class names"
-        )));
-    }
+    let text = files::read_text(path, MAX_BYTES)?;
     let is_table = path
         .extension()
         .is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
-    match is_table {
+    let names = match is_table {
         true => from_table(&text, classes),
         false => from_lines(&text, classes),
+    };
+    let names = names.map_err(invalid)?;
+    match names.iter().find(|name| is_too_long(name)) {
+        Some(name) => Err(invalid(too_long(name))),
+        None => Ok(names),
     }
-    .map_err(invalid)
+}
+
+pub(super) fn is_too_long(name: &str) -> bool {
+    name.chars().nth(MAX_NAME_CHARS).is_some()
+}
+
+pub(super) fn too_long(name: &str) -> String {
+    format!(
+        "the name {:?} of a class has more than {MAX_NAME_CHARS} characters",
+        shortened(name)
+    )
 }
 
 fn from_lines(text: &str, classes: usize) -> std::result::Result<Vec<String>, String> {
@@ -66,7 +76,7 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
     let name_column = column("name").ok_or_else(|| {
         format!(
             "a column name is needed, and index if the classes are not in order; the table has {}",
-            header.iter().collect::<Vec<_>>().join(", ")
+            first_few(&header)
         )
     })?;
     let index_column = column("index");
@@ -79,7 +89,7 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
             Some(column) => record[column].parse().map_err(|_| {
                 format!(
                     "line {line}: {:?} is no index; classes are counted from 0",
-                    &record[column]
+                    shortened(&record[column])
                 )
             })?,
         };
@@ -92,7 +102,8 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
             }
             Some(Some(name)) => {
                 return Err(format!(
-                    "line {line}: class {class} is already called {name:?}"
+                    "line {line}: class {class} is already called {:?}",
+                    shortened(name)
                 ));
             }
             Some(free) => *free = Some(record[name_column].to_owned()),
@@ -182,10 +193,21 @@ mod tests {
                 "line 3: class 0 is already called \"a\"",
             ),
             ("c.csv", "index,name\n0\n", "record"),
+            (
+                "c.csv",
+                &"column,".repeat(1 << 18),
+                "the table has column, column",
+            ),
+            (
+                "c.txt",
+                &format!("a\nb\n{}", "c".repeat(1 << 20)),
+                "more than 1000 characters",
+            ),
+            ("c.txt", &"a\n".repeat(3 << 20), "larger than"),
         ] {
             let message = read(file, text).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
-            assert!(message.contains(file), "{message}");
+            assert!(message.contains(file) && message.len() < 400, "{message}");
         }
         let missing = read_class_names(Path::new("nowhere.txt"), 3).unwrap_err();
         assert!(missing.to_string().starts_with("nowhere.txt: "));

@@ -1,15 +1,24 @@
 //! Folders of pictures: one sub-folder per class, or a table of labels.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, Read};
 use std::path::{Component, Path};
 
 use super::MAX_CLASSES;
+use super::class_names::{is_too_long, too_long};
 use crate::counted;
 use crate::error::{Error, Result};
+use crate::files::{self, Bounded};
+use crate::shortened::{first_few, shortened};
 
 /// The table of labels a folder may hold.
 pub(super) const LABELS_FILE: &str = "labels.csv";
+
+/// The largest table of labels, and its longest line, in bytes.
+const MAX_TABLE_BYTES: u64 = 1 << 28;
+const MAX_LINE_BYTES: u64 = 1 << 16;
 
 /// The endings of files that are taken for pictures, in lower case.
 const PICTURE_ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif"];
@@ -33,7 +42,8 @@ pub(super) fn list(folder: &Path, table: Option<&Path>) -> Result<Listing> {
     let own_table = folder.join(LABELS_FILE);
     match table {
         Some(table) => from_table(folder, table),
-        None if own_table.is_file() => from_table(folder, &own_table),
+        // A folder of this name is a class.
+        None if own_table.exists() && !own_table.is_dir() => from_table(folder, &own_table),
         None => from_tree(folder),
     }
 }
@@ -53,8 +63,8 @@ impl Entries {
             let path = entry.map_err(Error::io(folder))?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
                 return Err(Error::unsupported(format!(
-                    "{}: the name is not UTF-8",
-                    path.display()
+                    "{}: the name is not UTF-8; rename it",
+                    shortened(&path.display().to_string())
                 )));
             };
             let kind = if name.starts_with('.') {
@@ -106,7 +116,7 @@ fn from_tree(folder: &Path) -> Result<Listing> {
             top.folders[0]
         )));
     } else {
-        let mut labels = Vec::new();
+        let (mut labels, mut empty) = (Vec::new(), Vec::new());
         for (label, class) in top.folders.iter().enumerate() {
             let entries = Entries::read(&folder.join(class))?;
             if let Some(nested) = entries.folders.first() {
@@ -116,14 +126,26 @@ fn from_tree(folder: &Path) -> Result<Listing> {
                 )));
             }
             if entries.pictures.is_empty() {
-                listing
-                    .notices
-                    .push(format!("Class {class} has no pictures."));
+                empty.push(class.as_str());
             }
             let in_class = |name: &String| format!("{class}/{name}");
             labels.extend(entries.pictures.iter().map(|_| label));
             listing.files.extend(entries.pictures.iter().map(in_class));
             left_out.extend(entries.others.iter().map(in_class));
+        }
+        match empty[..] {
+            [] => {}
+            [class] => {
+                let class = shortened(class);
+                listing
+                    .notices
+                    .push(format!("Class {class} has no pictures."));
+            }
+            _ => listing.notices.push(format!(
+                "{} have no pictures ({}).",
+                counted(empty.len(), "class", "classes"),
+                first_few(empty.iter().copied())
+            )),
         }
         listing.labels = Some(labels);
         listing.class_names = Some(top.folders);
@@ -142,31 +164,38 @@ fn from_tree(folder: &Path) -> Result<Listing> {
 /// `label`, and if there is one `name`, the name of the label's class.
 fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
     let invalid = |what: String| Error::invalid(format!("{}: {what}", table.display()));
-    let source = fs::File::open(table).map_err(Error::io(table))?;
+    let since = Cell::new(0);
+    let source = Records {
+        source: Bounded::new(files::open(table)?, MAX_TABLE_BYTES),
+        since: &since,
+    };
     let mut reader = csv::ReaderBuilder::new()
         .trim(csv::Trim::All)
         .from_reader(source);
     let header = reader
         .headers()
-        .map_err(|error| invalid(error.to_string()))?
+        .map_err(|error| invalid(csv_error(&error)))?
         .clone();
+    since.set(0);
     let column = |name: &str| header.iter().position(|have| have == name);
     let (Some(file_column), Some(label_column)) = (column("file"), column("label")) else {
         return Err(invalid(format!(
             "the columns file and label are needed, the table has {}",
-            header.iter().collect::<Vec<_>>().join(", ")
+            first_few(&header)
         )));
     };
     let name_column = column("name");
 
     let (mut files, mut labels, mut names) = (Vec::new(), Vec::new(), BTreeMap::new());
     for record in reader.records() {
-        let record = record.map_err(|error| invalid(error.to_string()))?;
+        let record = record.map_err(|error| invalid(csv_error(&error)))?;
+        since.set(0);
         let line = record.position().map_or(0, csv::Position::line);
         let (file, label) = (&record[file_column], &record[label_column]);
         if !is_inside(file) || !folder.join(file).is_file() {
             return Err(invalid(format!(
-                "line {line}: there is no file {file:?} in {}",
+                "line {line}: there is no file {:?} in {}",
+                shortened(file),
                 folder.display()
             )));
         }
@@ -174,16 +203,22 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
             Ok(label) if label < MAX_CLASSES => label,
             _ => {
                 return Err(invalid(format!(
-                    "line {line}: {label:?} is no label; labels are the numbers of classes, from 0"
+                    "line {line}: {:?} is no label; labels are the numbers of classes, from 0",
+                    shortened(label)
                 )));
             }
         };
         if let Some(column) = name_column {
             let name = record[column].to_owned();
+            if is_too_long(&name) {
+                return Err(invalid(format!("line {line}: {}", too_long(&name))));
+            }
             let known = names.entry(label).or_insert_with(|| name.clone());
             if *known != name {
                 return Err(invalid(format!(
-                    "line {line}: label {label} is called {name:?} here and {known:?} before"
+                    "line {line}: label {label} is called {:?} here and {:?} before",
+                    shortened(&name),
+                    shortened(known)
                 )));
             }
         }
@@ -214,4 +249,113 @@ fn is_inside(file: &str) -> bool {
     Path::new(file)
         .components()
         .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
+
+/// A table's bytes, as long as its records are short: a reader of CSV keeps a record whole, however long it is.
+struct Records<'a, R> {
+    source: R,
+    /// Bytes since the last record was complete.
+    since: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Records<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.since.get() > MAX_LINE_BYTES {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("a line is longer than {MAX_LINE_BYTES} bytes, or a quote is not closed"),
+            ));
+        }
+        let read = self.source.read(into)?;
+        self.since.set(self.since.get() + read as u64);
+        Ok(read)
+    }
+}
+
+/// What to tell of an error in a table; what its kind holds is as long as the record.
+fn csv_error(error: &csv::Error) -> String {
+    shortened(&error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(table: &str) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.png"), b"").unwrap();
+        fs::write(folder.path().join(LABELS_FILE), table).unwrap();
+        list(folder.path(), None).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn messages_about_tables_are_short() {
+        let long = "a".repeat(8 << 20);
+        for (table, says) in [
+            (long.clone(), "a line is longer"),
+            (",".repeat(8 << 20), "a line is longer"),
+            (
+                format!("file,label\na.png,0\n{long},0\n"),
+                "a line is longer",
+            ),
+            (
+                format!("file,label\n\"{}", "\n".repeat(1 << 20)),
+                "a line is longer",
+            ),
+            (",".repeat(1 << 15), "the columns file and label"),
+            (
+                format!("file,label\n{},0\n", &long[..1 << 15]),
+                "there is no file",
+            ),
+            (
+                format!("file,label\na.png,{}\n", &long[..1 << 15]),
+                "is no label",
+            ),
+            (
+                format!("file,label,name\na.png,0,{}\n", &long[..1 << 15]),
+                "more than 1000 characters",
+            ),
+        ] {
+            let refusal = refusal(&table);
+            assert!(refusal.contains(says) && refusal.len() < 700, "{refusal}");
+        }
+    }
+
+    #[test]
+    fn long_tables_of_short_lines_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.png"), b"").unwrap();
+        let table = "file,label\n".to_owned() + &"a.png,3\n".repeat(20_000);
+        fs::write(folder.path().join(LABELS_FILE), table).unwrap();
+        let listing = list(folder.path(), None).unwrap();
+        assert_eq!(listing.labels, Some(vec![3; 20_000]));
+    }
+
+    #[test]
+    fn many_classes_without_pictures_are_one_notice() {
+        let folder = tempfile::tempdir().unwrap();
+        for class in 0..1000 {
+            fs::create_dir(folder.path().join(format!("{class:04}"))).unwrap();
+        }
+        fs::write(folder.path().join("0500/a.png"), b"").unwrap();
+        let notices = list(folder.path(), None).unwrap().notices;
+        assert_eq!(notices.len(), 1, "{notices:?}");
+        assert!(notices[0].starts_with("999 classes have no pictures (0000, 0001,"));
+        assert!(notices[0].len() < 200, "{notices:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_table_is_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let table = folder.path().join(LABELS_FILE);
+        std::os::unix::fs::symlink("/dev/zero", &table).unwrap();
+        let refusal = list(folder.path(), None).unwrap_err().to_string();
+        assert!(refusal.contains("a device"), "{refusal}");
+        fs::remove_file(&table).unwrap();
+        fs::create_dir(&table).unwrap();
+        fs::write(table.join("a.png"), b"").unwrap();
+        let listing = list(folder.path(), None).unwrap();
+        assert_eq!(listing.class_names, Some(vec![LABELS_FILE.to_owned()]));
+    }
 }

@@ -3,7 +3,10 @@
 //! A folder per class says what is in its pictures, not which output of the model stands for it. Taking the position of
 //! its name among the others is right only where all classes are there, in the same order.
 
+use std::collections::HashMap;
+
 use crate::error::{Error, Result};
+use crate::shortened::shortened;
 
 /// ImageNet's 1,000 classes by WordNet id, in the order of their numbers (which is that of the ids).
 const IMAGENET: &str = include_str!("imagenet_wordnet_ids.txt");
@@ -49,7 +52,8 @@ pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) ->
                 format!(
                     "No folder is called like one of the model's classes ({}, ...), so the folders were taken for the \
                      classes in sorted order, {} for class 0.",
-                    names[0], folders[0]
+                    shortened(&names[0]),
+                    shortened(&folders[0])
                 )
             }),
         });
@@ -59,7 +63,7 @@ pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) ->
          cannot be told. Call the folders by the classes' numbers or WordNet ids, or by the names in --class-names FILE, or \
          put a labels.csv with the columns file and label beside them",
         folders.len(),
-        folders[0]
+        shortened(&folders[0])
     )))
 }
 
@@ -106,46 +110,49 @@ fn by_wordnet_id(folders: &[String], offset: usize) -> Result<LabelMap> {
 
 /// The classes with the folders' names; `None` if no folder is called like a class.
 fn by_name(folders: &[String], names: &[String]) -> Result<Option<Vec<usize>>> {
-    let found: Vec<Option<usize>> = folders
-        .iter()
-        .map(|folder| class_called(folder, names))
-        .collect();
+    let full = called(names, |name| vec![normal(name)]);
+    let synonyms = called(names, |name| name.split(',').map(normal).collect());
+    let class = |folder: &String| {
+        let folder = normal(folder);
+        // A name that two classes share decides nothing.
+        let of = |known: &HashMap<String, Option<usize>>| known.get(&folder).copied().flatten();
+        of(&full).or_else(|| of(&synonyms))
+    };
+    let found: Vec<Option<usize>> = folders.iter().map(class).collect();
     if found.iter().all(Option::is_none) {
         return Ok(None);
     }
     if let Some(at) = found.iter().position(Option::is_none) {
         return Err(Error::invalid(format!(
             "the folder {} is called like none of the model's classes, others are",
-            folders[at]
+            shortened(&folders[at])
         )));
     }
     let classes: Vec<usize> = found.into_iter().flatten().collect();
-    for (at, class) in classes.iter().enumerate() {
-        if let Some(other) = classes[..at].iter().position(|earlier| earlier == class) {
+    let mut earlier = HashMap::new();
+    for (at, &class) in classes.iter().enumerate() {
+        if let Some(other) = earlier.insert(class, at) {
             return Err(Error::invalid(format!(
                 "the folders {} and {} are both called like the class {:?}",
-                folders[other], folders[at], names[*class]
+                shortened(&folders[other]),
+                shortened(&folders[at]),
+                shortened(&names[class])
             )));
         }
     }
     Ok(Some(classes))
 }
 
-/// The one class whose name, or one of its synonyms, is that of a folder; capitals, `_` and `-` do not matter.
-fn class_called(folder: &str, names: &[String]) -> Option<usize> {
-    let folder = normal(folder);
-    let called = |full: bool| {
-        let mut fitting = (0..names.len()).filter(|&class| {
-            let name = &names[class];
-            match full {
-                true => normal(name) == folder,
-                false => name.split(',').any(|synonym| normal(synonym) == folder),
-            }
-        });
-        // A name that two classes share decides nothing.
-        fitting.next().filter(|_| fitting.next().is_none())
-    };
-    called(true).or_else(|| called(false))
+/// The class with each name; none if several have it. Capitals, `_` and `-` do not matter.
+fn called(names: &[String], of: impl Fn(&str) -> Vec<String>) -> HashMap<String, Option<usize>> {
+    let mut known: HashMap<String, Option<usize>> = HashMap::new();
+    for (class, name) in names.iter().enumerate() {
+        for name in of(name) {
+            let only = known.entry(name).or_insert(Some(class));
+            *only = only.filter(|&only| only == class);
+        }
+    }
+    known
 }
 
 fn normal(name: &str) -> String {

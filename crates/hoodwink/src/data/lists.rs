@@ -1,16 +1,29 @@
 //! Several files at once: patterns with `*`, `?`, `[...]` and `{a,b}`, and lists.
 
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
+
+use glob::{MatchOptions, Pattern};
 
 use super::MAX_CLASSES;
 use crate::error::{Error, Result};
+use crate::files::{self, Bounded};
+use crate::shortened::shortened;
 
 /// Most files that a pattern or a list may name.
 const MAX_FILES: usize = 1 << 24;
 
-/// The longest list that is read, in bytes.
-const MAX_LIST_BYTES: u64 = 1 << 30;
+/// The longest list that is read, and its longest line, in bytes.
+const MAX_LIST_BYTES: u64 = 1 << 28;
+const MAX_LINE_BYTES: u64 = 1 << 16;
+
+/// The longest pattern, in bytes.
+const MAX_PATTERN_BYTES: usize = 1 << 16;
+
+/// Most patterns that one with braces may stand for, and their bytes.
+const MAX_PATTERNS: usize = 1 << 18;
+const MAX_PATTERNS_BYTES: usize = 1 << 24;
 
 /// Files, in order.
 #[derive(Debug, Default, PartialEq)]
@@ -29,39 +42,39 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
     if text == "-" {
         return list(std::io::stdin().lock(), PathBuf::new(), "standard input").map(Some);
     }
-    if path.is_file() && path.extension().is_some_and(|ending| ending == "txt") {
-        let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let is_list = path.extension().is_some_and(|ending| ending == "txt");
+    if is_list && path.exists() && !path.is_dir() {
+        let file = files::open(path)?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        return list(BufReader::new(file), folder, text).map(Some);
+        return list(file, folder, &shortened(text)).map(Some);
     }
     let is_pattern = text.contains(['*', '?', '[', '{']) && !path.exists();
     if !is_pattern {
         return Ok(None);
     }
+    let called = shortened(text);
+    let invalid = |what: &dyn std::fmt::Display| {
+        Error::invalid(format!("{called}: {}", shortened(&what.to_string())))
+    };
     let mut files = Vec::new();
-    for pattern in expanded(text)? {
-        let invalid = |error: &dyn std::fmt::Display| Error::invalid(format!("{text}: {error}"));
-        let mut found = Vec::new();
-        for path in glob::glob(&pattern).map_err(|error| invalid(&error))? {
-            let path = path.map_err(|error| invalid(&error))?;
+    for pattern in expanded(text).map_err(|what| invalid(&what))? {
+        let found = matching(&pattern)?;
+        // A pattern without * names one file, which must be there.
+        if found.is_empty() && !pattern.contains(['*', '?', '[']) {
+            return Err(invalid(&format!("there is no file {pattern}")));
+        }
+        for path in found {
             let name = path
                 .to_str()
                 .ok_or_else(|| invalid(&"a name is not UTF-8"))?;
-            found.push(name.to_owned());
+            files.push(name.to_owned());
         }
-        // A pattern without * names one file, which must be there.
-        if found.is_empty() && !pattern.contains(['*', '?', '[']) {
-            return Err(Error::invalid(format!(
-                "{text}: there is no file {pattern}"
-            )));
-        }
-        files.extend(found);
         if files.len() > MAX_FILES {
             return Err(invalid(&"names too many files"));
         }
     }
     if files.is_empty() {
-        return Err(Error::invalid(format!("no file fits the pattern {text}")));
+        return Err(Error::invalid(format!("no file fits the pattern {called}")));
     }
     Ok(Some(Listed {
         folder: PathBuf::new(),
@@ -70,22 +83,110 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
     }))
 }
 
+/// The files that fit a pattern without braces, in order.
+fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
+    let invalid = |error: &dyn std::fmt::Display| {
+        let what = shortened(&error.to_string());
+        Error::invalid(format!("{}: {what}", shortened(pattern)))
+    };
+    let listed = |pattern: &str| -> Result<Vec<PathBuf>> {
+        let paths = glob::glob(pattern).map_err(|error| invalid(&error))?;
+        paths
+            .take(MAX_FILES + 1)
+            .map(|path| path.map_err(|error| invalid(&error)))
+            .collect()
+    };
+    let parts: Vec<&str> = pattern.split(MAIN_SEPARATOR).collect();
+    let Some(at) = parts.iter().position(|&part| part == "**") else {
+        return listed(pattern);
+    };
+    let whole = Pattern::new(pattern).map_err(|error| invalid(&error))?;
+    let above = parts[..at].join("/");
+    let tops = match (at, &above[..]) {
+        (0, _) => vec![PathBuf::from(".")],
+        (_, "") => vec![PathBuf::from("/")],
+        _ => listed(&above)?,
+    };
+    let options = MatchOptions {
+        require_literal_separator: true,
+        ..MatchOptions::new()
+    };
+    let mut found = Vec::new();
+    for path in below(tops)? {
+        // Names are given as the pattern has them.
+        let path: PathBuf = match at {
+            0 => path
+                .components()
+                .filter(|part| *part != Component::CurDir)
+                .collect(),
+            _ => path,
+        };
+        if whole.matches_path_with(&path, options) {
+            found.push(path);
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Everything below some folders. Links are followed, but each folder is looked into once: links may lead in circles.
+fn below(mut folders: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let (mut found, mut known) = (Vec::new(), HashSet::new());
+    while let Some(folder) = folders.pop() {
+        if !folder.is_dir() || !known.insert(folder.canonicalize().map_err(Error::io(&folder))?) {
+            continue;
+        }
+        for entry in std::fs::read_dir(&folder).map_err(Error::io(&folder))? {
+            let path = entry.map_err(Error::io(&folder))?.path();
+            if path.is_dir() {
+                folders.push(path.clone());
+            }
+            found.push(path);
+            if found.len() > MAX_FILES {
+                return Err(Error::invalid(format!(
+                    "{} holds more than {MAX_FILES} files; name a folder inside it",
+                    folder.display()
+                )));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// A list: a file's name per line, perhaps with its label after a tab. Names are relative to `folder`.
-fn list(source: impl BufRead, folder: PathBuf, name: &str) -> Result<Listed> {
+fn list(source: impl Read, folder: PathBuf, name: &str) -> Result<Listed> {
     let (mut files, mut labels) = (Vec::new(), Vec::new());
-    for (number, line) in source.take(MAX_LIST_BYTES).lines().enumerate() {
-        let line = line.map_err(Error::io(name))?;
+    let mut source = BufReader::new(Bounded::new(source, MAX_LIST_BYTES));
+    for number in 0.. {
+        let invalid = |what: String| Error::invalid(format!("{name}, line {}: {what}", number + 1));
+        if number >= MAX_FILES {
+            return Err(invalid("the list names too many files".into()));
+        }
+        let mut line = Vec::new();
+        source
+            .by_ref()
+            .take(MAX_LINE_BYTES + 1)
+            .read_until(b'\n', &mut line)
+            .map_err(Error::io(name))?;
+        if line.is_empty() {
+            break;
+        }
+        if line.len() as u64 > MAX_LINE_BYTES {
+            return Err(invalid(format!(
+                "it is longer than {MAX_LINE_BYTES} bytes; a list has the name of a file in each line"
+            )));
+        }
+        let line = String::from_utf8(line).map_err(|_| invalid("it is not UTF-8 text".into()))?;
         let line = line.trim();
         if line.is_empty() {
             continue;
         }
-        let invalid = |what: String| Error::invalid(format!("{name}, line {}: {what}", number + 1));
         let (file, label) = match line.split_once('\t') {
             Some((file, label)) => (file.trim(), Some(label.trim())),
             None => (line, None),
         };
         if !folder.join(file).is_file() {
-            return Err(invalid(format!("there is no file {file:?}")));
+            return Err(invalid(format!("there is no file {:?}", shortened(file))));
         }
         if let Some(label) = label {
             let label = label
@@ -108,38 +209,72 @@ fn list(source: impl BufRead, folder: PathBuf, name: &str) -> Result<Listed> {
     })
 }
 
-/// The patterns that one with braces stands for: `{a,b}` one of several, `{003..012}` a number with as many digits.
-fn expanded(pattern: &str) -> Result<Vec<String>> {
-    let Some((before, rest)) = pattern.split_once('{') else {
-        return Ok(vec![pattern.to_owned()]);
-    };
-    let (inner, after) = rest
-        .split_once('}')
-        .ok_or_else(|| Error::invalid(format!("{pattern}: a brace is not closed")))?;
-    let numbers = inner.split_once("..").and_then(|(first, last)| {
-        let width = first.len();
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        Some((width, first..=last))
-    });
-    let choices: Vec<String> = match numbers {
-        Some((_, range)) if range.clone().count() > MAX_FILES => {
-            return Err(Error::invalid(format!("{pattern} names too many files")));
-        }
-        Some((width, range)) => range.map(|number| format!("{number:0width$}")).collect(),
-        None => inner.split(',').map(str::to_owned).collect(),
-    };
-    let mut patterns = Vec::new();
-    for rest in expanded(after)? {
-        patterns.extend(
-            choices
-                .iter()
-                .map(|choice| format!("{before}{choice}{rest}")),
-        );
-        if patterns.len() > MAX_FILES {
-            return Err(Error::invalid(format!("{pattern} names too many files")));
-        }
+/// The patterns that one with braces stands for: `{a,b}` one of several, `{003..012}` a number with as many digits. The
+/// first braces change fastest. Errors are sentences without a subject.
+fn expanded(pattern: &str) -> std::result::Result<Vec<String>, String> {
+    if pattern.len() > MAX_PATTERN_BYTES {
+        return Err(format!("it is longer than {MAX_PATTERN_BYTES} bytes"));
     }
-    Ok(patterns)
+    let mut parts = Vec::new();
+    let mut left = pattern;
+    while let Some((before, rest)) = left.split_once('{') {
+        let (inner, after) = rest.split_once('}').ok_or("a brace is not closed")?;
+        if inner.contains('{') {
+            return Err("braces inside braces are not read".into());
+        }
+        parts.push((before, choices(inner)?));
+        left = after;
+    }
+    let mut count = 1_usize;
+    let mut length = left.len();
+    for (before, choices) in &parts {
+        count = count.saturating_mul(choices.len());
+        let longest = choices.iter().map(String::len).max();
+        length += before.len() + longest.unwrap_or(0);
+    }
+    if count > MAX_PATTERNS || count.saturating_mul(length) > MAX_PATTERNS_BYTES {
+        return Err(too_many());
+    }
+    let one = |mut number: usize| {
+        let mut pattern = String::new();
+        for (before, choices) in &parts {
+            pattern.push_str(before);
+            pattern.push_str(&choices[number % choices.len()]);
+            number /= choices.len();
+        }
+        pattern + left
+    };
+    Ok((0..count).map(one).collect())
+}
+
+fn too_many() -> String {
+    format!(
+        "it stands for too many files, more than {MAX_PATTERNS}, or {MAX_PATTERNS_BYTES} bytes of names; * stands for any name"
+    )
+}
+
+/// What stands between two braces.
+fn choices(inner: &str) -> std::result::Result<Vec<String>, String> {
+    let numbers = inner.split_once("..").and_then(|(first, last)| {
+        let (from, to): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        Some((first.len(), from, to))
+    });
+    let Some((width, from, to)) = numbers else {
+        return Ok(inner.split(',').map(str::to_owned).collect());
+    };
+    match to.checked_sub(from) {
+        None => Err(format!("{{{}}} counts down", shortened(inner))),
+        Some(steps) if steps >= MAX_PATTERNS || (steps + 1) * width > MAX_PATTERNS_BYTES => {
+            Err(too_many())
+        }
+        Some(_) => Ok((from..=to).map(|number| digits(number, width)).collect()),
+    }
+}
+
+/// A number with at least so many digits; formatting takes no width beyond 65,535.
+fn digits(number: usize, width: usize) -> String {
+    let number = number.to_string();
+    "0".repeat(width.saturating_sub(number.len())) + &number
 }
 
 /// The last parts of some paths, for a message.
@@ -176,8 +311,64 @@ mod tests {
         ] {
             assert_eq!(expanded(pattern).unwrap(), expected);
         }
-        for refused in ["{a", "{1..99999999}", "{0..9999}{0..9999}"] {
-            assert!(expanded(refused).is_err(), "{refused}");
+    }
+
+    #[test]
+    fn patterns_are_bounded() {
+        let zeros = "0".repeat(60_000);
+        for (pattern, says) in [
+            ("{a".to_owned(), "not closed"),
+            ("{a,{b,c}}".into(), "inside braces"),
+            ("{9..1}".into(), "counts down"),
+            ("{1..99999999}".into(), "too many files"),
+            ("{0..18446744073709551615}".into(), "too many files"),
+            ("{0..9999}{0..9999}".into(), "too many files"),
+            (format!("{{{zeros}0..{zeros}999}}"), "longer than"),
+            (format!("{{{zeros}..999}}"), "too many files"),
+            ("{a,b}".repeat(10_000), "too many files"),
+            (",".repeat(1 << 20), "longer than"),
+            (format!("{{{}}}", ",".repeat(60_000)), "too many files"),
+        ] {
+            let refusal = match expanded(&pattern) {
+                Err(refusal) => refusal,
+                // So many names of few bytes are few.
+                Ok(patterns) => {
+                    assert_eq!(patterns.len(), 60_001);
+                    continue;
+                }
+            };
+            assert!(refusal.contains(says), "{refusal}");
+            let whole = named(Path::new(&pattern)).unwrap_err().to_string();
+            assert!(whole.len() < 400, "{whole}");
+        }
+        assert_eq!(
+            expanded(&"{a}".repeat(20_000)).unwrap(),
+            ["a".repeat(20_000)]
+        );
+    }
+
+    #[test]
+    fn a_tree_is_searched_once_for_a_pattern() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(path("a/b")).unwrap();
+        for name in ["0.png", "a/1.png", "a/b/2.png", "a/b/3.txt"] {
+            std::fs::write(path(name), b"").unwrap();
+        }
+        // In circles, twice at each level.
+        #[cfg(unix)]
+        for name in ["a/b/up", "a/b/up2"] {
+            std::os::unix::fs::symlink(folder.path(), path(name)).unwrap();
+        }
+        for (pattern, expected) in [
+            ("**/*.png", &["0.png", "a/1.png", "a/b/2.png"][..]),
+            ("a/**/*.png", &["a/1.png", "a/b/2.png"]),
+            ("*/**/[2-9].*", &["a/b/2.png", "a/b/3.txt"]),
+            ("*/*.png", &["a/1.png"]),
+        ] {
+            let found = matching(path(pattern).to_str().unwrap()).unwrap();
+            let expected: Vec<PathBuf> = expected.iter().map(|name| path(name)).collect();
+            assert_eq!(found, expected, "{pattern}");
         }
     }
 
@@ -196,9 +387,13 @@ mod tests {
             ("c.png\t1\na b.png", "line 2: some lines"),
             ("gone.png", "line 1: there is no file"),
             ("c.png\tcat", "line 1: what follows"),
+            (&"long".repeat(1 << 20), "line 1: it is longer than 65536"),
+            (&"c".repeat(1 << 15), "line 1: there is no file"),
         ] {
             let error = read(text).unwrap_err().to_string();
-            assert!(error.contains(says), "{error}");
+            assert!(error.contains(says) && error.len() < 300, "{error}");
         }
+        let endless = std::io::repeat(0);
+        assert!(list(endless, PathBuf::new(), "zeros").is_err());
     }
 }

@@ -6,7 +6,6 @@
 mod arrays;
 mod check;
 mod class_names;
-mod encoded;
 mod folder;
 mod interpolation;
 mod label_map;
@@ -25,10 +24,12 @@ mod source;
 #[cfg(test)]
 mod stores;
 mod survey;
+mod tables;
 mod transform;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 
@@ -114,6 +115,8 @@ pub struct Dataset {
     by_position: bool,
     notices: Vec<String>,
     transform: Transform,
+    /// A mark of each sample's bytes at the time of the digest; a run must not hold pictures that it does not cover.
+    marks: OnceLock<Vec<u64>>,
 }
 
 impl Dataset {
@@ -158,6 +161,7 @@ impl Dataset {
             by_position,
             notices,
             transform: options.transform.clone(),
+            marks: OnceLock::new(),
         })
     }
 
@@ -191,6 +195,7 @@ impl Dataset {
             by_position: false,
             notices: Vec::new(),
             transform: Transform::default(),
+            marks: OnceLock::new(),
         })
     }
 
@@ -228,8 +233,25 @@ impl Dataset {
     fn read(&self, index: usize) -> Result<(String, Picture)> {
         let row = self.row(index)?;
         let file = self.source.file(row, &self.name);
-        let picture = self.source.picture(row, &file)?;
+        let picture = match self.source.may_change() {
+            true => {
+                let stored = self.source.stored(row)?;
+                self.check_unchanged(index, &stored, &file)?;
+                self.source.picture_of(row, &stored, &file)?
+            }
+            false => self.source.picture(row, &file)?,
+        };
         Ok((file, picture))
+    }
+
+    /// Refuses bytes that are not those of the digest.
+    fn check_unchanged(&self, index: usize, stored: &[u8], file: &str) -> Result<()> {
+        match self.marks.get() {
+            Some(marks) if marks[index] != mark(stored) => Err(Error::invalid(format!(
+                "{file} has changed since the run began: put back what it was, or begin anew with what it is now"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn row(&self, index: usize) -> Result<usize> {
@@ -337,6 +359,7 @@ impl Dataset {
     /// As [`Dataset::digest`]; `done` is called with how many samples are read.
     pub fn digest_with(&self, done: &mut dyn FnMut(usize)) -> Result<String> {
         let mut hash = Sha256::new();
+        let mut marks = Vec::new();
         for (index, row) in self.rows.clone().enumerate() {
             let file = self.source.file(row, &self.name);
             let label = match &self.labels {
@@ -344,6 +367,10 @@ impl Dataset {
                 None => u64::MAX,
             };
             let bytes = self.source.stored(row)?;
+            if self.source.may_change() {
+                self.check_unchanged(index, &bytes, &file)?;
+                marks.push(mark(&bytes));
+            }
             hash.update((file.len() as u64).to_le_bytes());
             hash.update(file);
             hash.update(label.to_le_bytes());
@@ -351,8 +378,19 @@ impl Dataset {
             hash.update(bytes);
             done(index + 1);
         }
+        if self.source.may_change() {
+            self.marks.get_or_init(|| marks);
+        }
         Ok(hex(&hash.finalize()))
     }
+}
+
+/// The first eight bytes of a SHA-256.
+fn mark(bytes: &[u8]) -> u64 {
+    let hash = Sha256::digest(bytes);
+    hash.iter()
+        .take(8)
+        .fold(0, |mark, &byte| mark << 8 | u64::from(byte))
 }
 
 /// See [`Sample::id`].

@@ -60,9 +60,16 @@ impl Rows for Packed {
         "files of MNIST or CIFAR"
     }
 
-    fn picture(&self, row: usize, _: &str) -> Result<Picture> {
+    fn picture(&self, row: usize, file: &str) -> Result<Picture> {
+        self.picture_of(row, &self.stored(row)?, file)
+    }
+
+    fn may_change(&self) -> bool {
+        true
+    }
+
+    fn picture_of(&self, _: usize, planar: &[u8], _: &str) -> Result<Picture> {
         let [channels, height, width] = self.shape;
-        let planar = self.stored(row)?;
         let plane = height * width;
         let levels = (0..planar.len()).map(|at| planar[at % channels * plane + at / channels]);
         Picture::new(channels, height, width, levels.collect())

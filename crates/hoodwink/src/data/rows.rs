@@ -28,6 +28,20 @@ pub(super) trait Rows: fmt::Debug + Send + Sync {
     /// The bytes of a row as they are stored; those of a picture that has no file with its shape.
     fn stored(&self, row: usize) -> Result<Vec<u8>>;
 
+    /// The picture in a row whose bytes, from [`Rows::stored`], are these.
+    fn picture_of(&self, row: usize, stored: &[u8], file: &str) -> Result<Picture> {
+        match self.is_encoded() {
+            true => Picture::decode(stored, file),
+            false => self.picture(row, file),
+        }
+    }
+
+    /// Whether rows are read from files when they are asked for, which others may change meanwhile. What is not encoded
+    /// and answers yes has a [`Rows::picture_of`] of its own.
+    fn may_change(&self) -> bool {
+        self.is_encoded()
+    }
+
     /// Whether pictures are decoded when they are asked for, and so may turn out to be broken.
     fn is_encoded(&self) -> bool {
         false

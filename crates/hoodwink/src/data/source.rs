@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::arrays::{PictureArray, read_labels};
-use super::encoded::Tables;
 use super::lists::{self, Listed};
 use super::npz::Archive;
 use super::packed::{self, cifar_names, is_idx, open_cifar, open_idx};
@@ -12,6 +11,7 @@ use super::pickle;
 use super::rows::{Files, Memory, Rows, read_file};
 use super::scenes::set::{SceneSet, class_names};
 use super::shards::Shards;
+use super::tables::Tables;
 use super::{DataOptions, folder};
 use crate::counted;
 use crate::error::{Error, Result};

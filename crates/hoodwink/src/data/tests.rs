@@ -537,6 +537,53 @@ fn the_digest_tells_names_labels_and_bytes_apart() {
 
 /// Names, labels and ids computed with NumPy and hashlib.
 #[test]
+fn a_picture_that_changes_after_the_digest_is_refused() {
+    let cifar = |level: u8| [&[0][..], &[level; 3072], &[1], &[7; 3072]].concat();
+    for (file, name, old, new, changed) in [
+        (
+            "cat.png",
+            "",
+            pixel(1).encode_png(),
+            pixel(2).encode_png(),
+            "cat.png",
+        ),
+        (
+            "x.npy",
+            "x.npy",
+            npy("|u1", "(2, 1, 1)", &[3, 4]),
+            npy("|u1", "(2, 1, 1)", &[9, 4]),
+            "x.npy[0]",
+        ),
+        (
+            "test_batch.bin",
+            "test_batch.bin",
+            cifar(1),
+            cifar(2),
+            "test_batch.bin[0]",
+        ),
+    ] {
+        let folder = folder(&[(file, old.clone()), ("dog.png", pixel(8).encode_png())]);
+        let data = open(&folder, name).unwrap();
+        let write = |content: &[u8]| fs::write(folder.path().join(file), content).unwrap();
+        write(&new);
+        // Nothing is promised before.
+        data.get(0).unwrap();
+        write(&old);
+        let digest = data.digest().unwrap();
+        let sample = data.get(0).unwrap();
+        write(&new);
+        let says = format!("{changed} has changed since the run began");
+        assert_refused(data.get(0), &[&says]);
+        assert_refused(data.original(0), &[&says]);
+        assert_refused(data.digest(), &[&says]);
+        data.get(1).unwrap();
+        write(&old);
+        assert_eq!(data.get(0).unwrap(), sample);
+        assert_eq!(data.digest().unwrap(), digest);
+    }
+}
+
+#[test]
 fn real_arrays_and_folders_are_read_as_numpy_and_pillow_read_them() {
     let assets = assets();
     let options = |labels: Option<&str>, limit| DataOptions {

@@ -5,11 +5,15 @@ use std::io::Cursor;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::metadata::Orientation;
 use image::{
-    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader,
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits,
 };
 
 use super::{MAX_PIXELS, Picture, jpeg};
 use crate::error::{Error, Result};
+use crate::shortened::shortened;
+
+/// Bytes that a decoder may take besides its pixels: for colour profiles, frames that are not shown, tables.
+const SPARE_BYTES: u64 = 1 << 25;
 
 impl Picture {
     /// The picture in a PNG, JPEG, WebP, BMP, TIFF or GIF file; `file` names it in errors.
@@ -23,9 +27,10 @@ impl Picture {
     /// dropped), CMYK in a TIFF, and more than [`MAX_PIXELS`] pixels, which is checked before memory is taken.
     pub fn decode(bytes: &[u8], file: &str) -> Result<Self> {
         let broken = |error: &dyn std::fmt::Display| {
-            Error::invalid(format!("{file} cannot be read as a picture: {error}"))
+            let what = shortened(&error.to_string());
+            Error::invalid(format!("{file} cannot be read as a picture: {what}"))
         };
-        let reader = ImageReader::new(Cursor::new(bytes))
+        let mut reader = ImageReader::new(Cursor::new(bytes))
             .with_guessed_format()
             .map_err(|error| broken(&error))?;
         let format = reader.format();
@@ -48,6 +53,19 @@ impl Picture {
                 )));
             }
         }
+        if format == Some(ImageFormat::WebP) && !is_whole_webp(bytes) {
+            return Err(broken(&"the file is truncated"));
+        }
+        let spare = |pixels: u64| {
+            let mut limits = Limits::no_limits();
+            limits.max_alloc = Some(pixels.saturating_add(SPARE_BYTES));
+            limits
+        };
+        // A PNG unpacks its colour profile before it says its size; others are told when they have.
+        reader.limits(match format {
+            Some(ImageFormat::Png) => spare(0),
+            _ => Limits::no_limits(),
+        });
         let mut decoder = reader.into_decoder().map_err(|error| broken(&error))?;
         let (width, height) = decoder.dimensions();
         if u64::from(width) * u64::from(height) > MAX_PIXELS as u64 {
@@ -62,6 +80,8 @@ impl Picture {
                 "{file} is a TIFF of CMYK: save it as RGB first"
             )));
         }
+        let limits = spare(decoder.total_bytes());
+        decoder.set_limits(limits).map_err(|error| broken(&error))?;
         let orientation = decoder.orientation().map_err(|error| broken(&error))?;
         let decoded = DynamicImage::from_decoder(decoder).map_err(|error| broken(&error))?;
         Self::upright(decoded, orientation, file)
@@ -77,13 +97,12 @@ impl Picture {
         let (width, height) = (decoded.width() as usize, decoded.height() as usize);
         let color = decoded.color();
         let channels = usize::from(color.channel_count()) - usize::from(color.has_alpha());
-        let bytes =
-            opaque(levels(decoded, file)?, channels, color.has_alpha()).ok_or_else(|| {
-                Error::unsupported(format!(
-                    "{file} is transparent in places, and the file does not say what lies behind: \
-                 flatten it onto a background first"
-                ))
-            })?;
+        let bytes = levels(decoded, channels, file)?.ok_or_else(|| {
+            Error::unsupported(format!(
+                "{file} is transparent in places, and the file does not say what lies behind: flatten it onto a background \
+                 first"
+            ))
+        })?;
         Self::new(channels, height, width, bytes)
     }
 
@@ -103,18 +122,17 @@ impl Picture {
     }
 }
 
-/// The 8-bit values of a decoded file, alpha included.
-fn levels(decoded: DynamicImage, file: &str) -> Result<Vec<u8>> {
-    let high_bytes = |values: Vec<u16>| values.iter().map(|value| (value >> 8) as u8).collect();
+/// The 8-bit values of a decoded file, without alpha; `None` if a pixel is not opaque.
+fn levels(decoded: DynamicImage, channels: usize, file: &str) -> Result<Option<Vec<u8>>> {
     Ok(match decoded {
-        DynamicImage::ImageLuma8(pixels) => pixels.into_raw(),
-        DynamicImage::ImageLumaA8(pixels) => pixels.into_raw(),
-        DynamicImage::ImageRgb8(pixels) => pixels.into_raw(),
-        DynamicImage::ImageRgba8(pixels) => pixels.into_raw(),
-        DynamicImage::ImageLuma16(pixels) => high_bytes(pixels.into_raw()),
-        DynamicImage::ImageLumaA16(pixels) => high_bytes(pixels.into_raw()),
-        DynamicImage::ImageRgb16(pixels) => high_bytes(pixels.into_raw()),
-        DynamicImage::ImageRgba16(pixels) => high_bytes(pixels.into_raw()),
+        DynamicImage::ImageLuma8(pixels) => Some(pixels.into_raw()),
+        DynamicImage::ImageRgb8(pixels) => Some(pixels.into_raw()),
+        DynamicImage::ImageLumaA8(pixels) => opaque(pixels.into_raw(), channels),
+        DynamicImage::ImageRgba8(pixels) => opaque(pixels.into_raw(), channels),
+        DynamicImage::ImageLuma16(pixels) => Some(pixels.as_raw().iter().map(high_byte).collect()),
+        DynamicImage::ImageRgb16(pixels) => Some(pixels.as_raw().iter().map(high_byte).collect()),
+        DynamicImage::ImageLumaA16(pixels) => opaque16(pixels.as_raw(), channels),
+        DynamicImage::ImageRgba16(pixels) => opaque16(pixels.as_raw(), channels),
         other => {
             return Err(Error::unsupported(format!(
                 "{file} holds pixels of type {:?}; 8 and 16 bits per channel are read",
@@ -124,25 +142,64 @@ fn levels(decoded: DynamicImage, file: &str) -> Result<Vec<u8>> {
     })
 }
 
-/// The values without the alpha channel; `None` if a pixel is not opaque.
-fn opaque(values: Vec<u8>, channels: usize, has_alpha: bool) -> Option<Vec<u8>> {
-    if !has_alpha {
-        return Some(values);
+/// The values without the alpha channel, in the same memory.
+fn opaque(mut values: Vec<u8>, channels: usize) -> Option<Vec<u8>> {
+    let pixels = values.len() / (channels + 1);
+    for pixel in 0..pixels {
+        let from = pixel * (channels + 1);
+        if values[from + channels] != u8::MAX {
+            return None;
+        }
+        values.copy_within(from..from + channels, pixel * channels);
     }
+    values.truncate(pixels * channels);
+    Some(values)
+}
+
+fn high_byte(value: &u16) -> u8 {
+    (value >> 8) as u8
+}
+
+/// As [`opaque`], of 16-bit values the high bytes.
+fn opaque16(values: &[u16], channels: usize) -> Option<Vec<u8>> {
     let pixels = values.chunks_exact(channels + 1);
-    pixels
-        .clone()
-        .all(|pixel| pixel[channels] == u8::MAX)
-        .then(|| {
-            pixels
-                .flat_map(|pixel| &pixel[..channels])
-                .copied()
-                .collect()
-        })
+    let is_opaque = |pixel: &[u16]| high_byte(&pixel[channels]) == u8::MAX;
+    pixels.clone().all(is_opaque).then(|| {
+        pixels
+            .flat_map(|pixel| pixel[..channels].iter().map(high_byte))
+            .collect()
+    })
+}
+
+/// Whether every part of a WebP lies in the file. Its decoder makes room for what a part says.
+fn is_whole_webp(bytes: &[u8]) -> bool {
+    let size = |at: usize| {
+        let size = bytes.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(size)).ok()
+    };
+    let Some(end) = size(4).and_then(|size| size.checked_add(8)) else {
+        return false;
+    };
+    // Beside what the file says it holds, there may be anything.
+    let end = end.min(bytes.len());
+    let mut at = 12;
+    while at + 8 <= end {
+        let Some(size) = size(at + 4) else {
+            return false;
+        };
+        at = at
+            .saturating_add(8)
+            .saturating_add(size)
+            .saturating_add(size & 1);
+    }
+    // The byte that makes a part's size even may be missing.
+    at <= bytes.len() + 1
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use base64::Engine;
     use base64::prelude::BASE64_STANDARD;
     use image::{ImageBuffer, Luma};
@@ -258,6 +315,69 @@ mod tests {
             let error = Picture::decode(&content, file).unwrap_err().to_string();
             assert!(error.starts_with(file) && error.contains(says), "{error}");
         }
+    }
+
+    /// A PNG of one grey pixel with another chunk before its pixels.
+    fn png_with(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+        let png = Picture::new(1, 1, 1, vec![7]).unwrap().encode_png();
+        let chunk = [kind, content].concat();
+        let mut sum = flate2::Crc::new();
+        sum.update(&chunk);
+        let length = (content.len() as u32).to_be_bytes();
+        let sum = sum.sum().to_be_bytes();
+        [&png[..33], &length, &chunk, &sum, &png[33..]].concat()
+    }
+
+    #[test]
+    fn what_is_said_about_a_picture_takes_little_memory() {
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::copy(&mut std::io::repeat(0).take(300 << 20), &mut packed).unwrap();
+        let packed = packed.finish().unwrap();
+        let before = memory_stats::memory_stats().unwrap().physical_mem;
+        for (kind, start) in [
+            (b"iCCP", &b"a\0\0"[..]),
+            (b"zTXt", b"a\0\0"),
+            (b"iTXt", b"a\0\x01\0\0\0"),
+        ] {
+            let png = png_with(kind, &[start, &packed].concat());
+            let picture = Picture::decode(&png, "a.png").unwrap();
+            assert_eq!(picture.bytes(), [7]);
+        }
+        let after = memory_stats::memory_stats().unwrap().physical_mem;
+        assert!(after.saturating_sub(before) < 150 << 20, "{before} {after}");
+    }
+
+    #[test]
+    fn parts_that_are_larger_than_the_file_are_refused() {
+        let webp = bytes(FILES[2].1);
+        for size in [webp.len() as u32, 1 << 30, u32::MAX] {
+            let extra = [b"EXIF", &size.to_le_bytes()[..]].concat();
+            let mut longer = [&webp[..], &extra].concat();
+            let length = (longer.len() as u32 - 8).to_le_bytes();
+            longer[4..8].copy_from_slice(&length);
+            let error = Picture::decode(&longer, "a.webp").unwrap_err().to_string();
+            assert!(error.contains("truncated"), "{error}");
+        }
+        // A frame of 65,535 pixels square on a screen of 3x2.
+        let mut gif = bytes(FILES[7].1);
+        let frame = gif.iter().rposition(|&byte| byte == b',').unwrap();
+        gif[frame + 5..frame + 9].fill(0xff);
+        assert!(Picture::decode(&gif, "a.gif").is_err());
+    }
+
+    #[test]
+    fn transparency_is_found_in_16_bits_too() {
+        let wide = |alpha: u16| {
+            let pixel = image::Rgba([0x1234, 0xff00, 0x00ff, alpha]);
+            let picture = ImageBuffer::from_pixel(2, 3, pixel);
+            let mut png = Vec::new();
+            DynamicImage::ImageRgba16(picture)
+                .write_to(&mut Cursor::new(&mut png), ImageFormat::Png)
+                .unwrap();
+            Picture::decode(&png, "a.png")
+        };
+        assert_eq!(wide(0xffff).unwrap().bytes(), [0x12, 0xff, 0].repeat(6));
+        assert!(wide(0xfeff).unwrap_err().to_string().contains("flatten it"));
     }
 
     #[test]

@@ -8,9 +8,14 @@ use libjpeg_turbo_rs::{ComponentInfo, DecodeLimits, Decoder, PixelFormat};
 
 use super::{MAX_PIXELS, Picture};
 use crate::error::{Error, Result};
+use crate::shortened::shortened;
 
 /// The most scans of a progressive file. Encoders write some ten, and each costs a pass over the whole picture.
 const MAX_SCANS: usize = 256;
+
+/// The most pixels that all passes go over, where a file has more than [`FREE_SCANS`].
+const MAX_PASSED: usize = 1 << 28;
+const FREE_SCANS: usize = 24;
 
 /// The picture in a JPEG file; `file` names it in errors. See [`Picture::decode`].
 ///
@@ -18,11 +23,10 @@ const MAX_SCANS: usize = 256;
 /// make this one panic.
 pub(super) fn decode(bytes: &[u8], file: &str) -> Result<Option<Picture>> {
     let broken = |error: &dyn std::fmt::Display| {
-        Error::invalid(format!("{file} cannot be read as a picture: {error}"))
+        let what = shortened(&error.to_string());
+        Error::invalid(format!("{file} cannot be read as a picture: {what}"))
     };
-    if !is_whole(bytes) {
-        return Err(broken(&"the file is truncated"));
-    }
+    let scans = scans(bytes).ok_or_else(|| broken(&"the file is truncated"))?;
     let limits = DecodeLimits {
         max_pixels: MAX_PIXELS as u64,
         max_scans: MAX_SCANS,
@@ -34,6 +38,11 @@ pub(super) fn decode(bytes: &[u8], file: &str) -> Result<Option<Picture>> {
     if height * width > MAX_PIXELS {
         return Err(Error::unsupported(format!(
             "{file} has {height}x{width} pixels; the limit is {MAX_PIXELS} in all"
+        )));
+    }
+    if scans > FREE_SCANS.max(MAX_SCANS.min(MAX_PASSED / (height * width).max(1))) {
+        return Err(Error::unsupported(format!(
+            "{file} has {height}x{width} pixels in {scans} scans, more than any encoder writes; save it again"
         )));
     }
     if header.precision != 8 || header.is_lossless || !is_usual(&header.components) {
@@ -69,32 +78,33 @@ fn is_usual(components: &[ComponentInfo]) -> bool {
     }
 }
 
-/// Whether the end marker is there. Decoders fill what is missing of a truncated file with grey,
+/// How many scans a file has; `None` without the end marker. Decoders fill what is missing of a truncated file with grey,
 /// which would be measured as if it were the picture.
-fn is_whole(bytes: &[u8]) -> bool {
+fn scans(bytes: &[u8]) -> Option<usize> {
     const START_OF_SCAN: u8 = 0xDA;
     const END_OF_IMAGE: u8 = 0xD9;
-    let mut at = 2;
+    let (mut at, mut scans) = (2, 0);
     let mut in_scan = false;
     while let Some(&[prefix, marker]) = bytes.get(at..at + 2) {
         match (prefix, marker) {
-            (0xFF, END_OF_IMAGE) => return true,
+            (0xFF, END_OF_IMAGE) => return Some(scans),
             // Fill byte.
             (0xFF, 0xFF) => at += 1,
             // An escaped 0xFF, or a restart marker: both belong to the scan.
             (0xFF, 0x00 | 0xD0..=0xD7) => at += 2,
             (0xFF, _) => {
-                let Some(&[high, low]) = bytes.get(at + 2..at + 4) else {
-                    return false;
+                let &[high, low] = bytes.get(at + 2..at + 4)? else {
+                    return None;
                 };
                 at += 2 + usize::from(u16::from_be_bytes([high, low]));
                 in_scan = marker == START_OF_SCAN;
+                scans += usize::from(in_scan);
             }
             _ if in_scan => at += 1,
-            _ => return false,
+            _ => return None,
         }
     }
-    false
+    None
 }
 
 #[cfg(test)]
@@ -131,6 +141,22 @@ mod tests {
             let found = crate::data::hex(&Sha256::digest(picture.bytes()));
             assert_eq!(found, expected, "{what}");
         }
+    }
+
+    #[test]
+    fn scans_are_counted() {
+        let file = BASE64_STANDARD.decode(PILLOW[3].1).unwrap();
+        assert_eq!(scans(&file), Some(10));
+        let last = file
+            .windows(2)
+            .rposition(|pair| pair == [0xff, 0xda])
+            .unwrap();
+        let (start, end) = (&file[..file.len() - 2], &file[file.len() - 2..]);
+        let scan = &start[last..];
+        let many = [start, &scan.repeat(1000), end].concat();
+        assert_eq!(scans(&many), Some(1010));
+        let error = decode(&many, "a.jpg").unwrap_err().to_string();
+        assert!(error.contains("in 1010 scans"), "{error}");
     }
 
     #[test]

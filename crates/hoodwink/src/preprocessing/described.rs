@@ -1,6 +1,6 @@
 //! Preprocessing as others describe it: files of timm and Hugging Face, and presets by name.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -8,7 +8,9 @@ use super::{InputRange, Preprocessing};
 use crate::{
     Error, Result,
     data::{Interpolation, Resize},
+    files,
     nearest::did_you_mean,
+    shortened::shortened,
 };
 
 /// The largest description that is read.
@@ -93,11 +95,9 @@ impl Described {
                 names.join(", ")
             )));
         }
-        let mut text = String::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
-            .map_err(Error::io(path))?;
-        Self::parse(&text).map_err(|what| Error::invalid(format!("{source}: {what}")))
+        let text = files::read_text(path, MAX_BYTES)?;
+        // What is wrong may be as long as the file.
+        Self::parse(&text).map_err(|what| Error::invalid(format!("{source}: {}", shortened(&what))))
     }
 
     /// From the text of a file; errors are sentences without a subject.

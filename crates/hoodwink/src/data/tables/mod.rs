@@ -1,0 +1,343 @@
+//! Tables of encoded pictures, as Hugging Face keeps image data sets.
+//!
+//! A Parquet file is a program of sorts: a few bytes may say many rows, large dictionaries and pages that unpack to
+//! gigabytes. So the counts of its footer are compared with each other and with its size ([`footer`]), and its pages are
+//! measured before they are unpacked ([`pages`], [`codecs`]); what is inside a page the crate `parquet` reads.
+
+mod codecs;
+mod compact;
+mod footer;
+mod labels;
+mod pages;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use parquet::basic::{ConvertedType, LogicalType, Type};
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::ByteArrayType;
+use parquet::schema::types::ColumnDescriptor;
+
+use footer::{Table, broken, unpanicked};
+
+use super::rows::Rows;
+use crate::error::{Error, Result};
+use crate::image::Picture;
+use crate::shortened::first_few;
+
+/// Rows read last that are kept: several workers are never far apart.
+const KEPT_ROWS: usize = 128;
+
+/// Bytes of them, beyond the last two.
+const KEPT_BYTES: usize = 1 << 25;
+
+/// A table of encoded pictures in Parquet files: a column `image` (or `img`) of binary values or of structures with
+/// `bytes`.
+#[derive(Debug)]
+pub(super) struct Tables {
+    groups: Vec<Group>,
+    count: usize,
+    /// Neighbours are asked for one after the other, so most questions end at what was read last.
+    cursor: Mutex<Option<Cursor>>,
+}
+
+/// A row group.
+#[derive(Debug)]
+struct Group {
+    path: PathBuf,
+    /// Number among the file's groups, and rows in it.
+    number: usize,
+    rows: usize,
+    /// Its first row in its file, and among all.
+    of_file: usize,
+    start: usize,
+}
+
+/// What a table holds besides its pictures.
+pub(super) struct Labels {
+    pub(super) labels: Option<Vec<usize>>,
+    pub(super) names: Option<Vec<String>>,
+}
+
+/// A group as far as it was read.
+struct Cursor {
+    group: usize,
+    reader: ColumnReaderImpl<ByteArrayType>,
+    /// The row that is read next.
+    next: usize,
+    /// The rows before it, the last at the end.
+    kept: VecDeque<Option<Vec<u8>>>,
+    kept_bytes: usize,
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (group, next) = (self.group, self.next);
+        f.debug_struct("Cursor")
+            .field("group", &group)
+            .field("next", &next)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cursor {
+    /// Whether a row is kept or still to come.
+    fn reaches(&self, row: usize) -> bool {
+        row + self.kept.len() >= self.next
+    }
+
+    /// Passes over rows, of most of them without unpacking the pages they lie in.
+    fn skip(&mut self, path: &Path, rows: usize) -> Result<()> {
+        let skipped = unpanicked(path, || self.reader.skip_records(rows))?;
+        if skipped < rows {
+            return Err(fewer_rows(path));
+        }
+        self.next += rows;
+        self.kept.clear();
+        self.kept_bytes = 0;
+        Ok(())
+    }
+
+    /// Reads as far as a row, and gives it.
+    fn row(&mut self, path: &Path, row: usize) -> Result<Option<Vec<u8>>> {
+        if row >= self.next + KEPT_ROWS {
+            self.skip(path, row - self.next)?;
+        }
+        while self.next <= row {
+            let (mut values, mut levels) = (Vec::new(), Vec::new());
+            let (read, value) = unpanicked(path, || {
+                let levels = Some(&mut levels);
+                let (read, _, _) = self.reader.read_records(1, levels, None, &mut values)?;
+                Ok((read, values.first().map(|value| value.data().to_vec())))
+            })?;
+            if read == 0 {
+                return Err(fewer_rows(path));
+            }
+            self.kept_bytes += value.as_ref().map_or(0, Vec::len);
+            self.kept.push_back(value);
+            self.next += 1;
+            while self.kept.len() > KEPT_ROWS || self.kept.len() > 2 && self.kept_bytes > KEPT_BYTES
+            {
+                let passed = self.kept.pop_front().flatten();
+                self.kept_bytes -= passed.map_or(0, |value| value.len());
+            }
+        }
+        let first = self.next - self.kept.len();
+        Ok(self.kept.get(row - first).cloned().flatten())
+    }
+}
+
+impl Tables {
+    pub(super) fn open(paths: &[PathBuf]) -> Result<(Self, Labels)> {
+        let (mut groups, mut found) = (Vec::new(), Vec::new());
+        let (mut names, mut count) = (None, 0);
+        for path in paths {
+            let table = Table::open(path)?;
+            table.check_rows(picture_column(&table)?)?;
+            let mut of_file = 0;
+            for number in 0..table.groups() {
+                let rows = table.rows(number);
+                groups.push(Group {
+                    path: path.clone(),
+                    number,
+                    rows,
+                    of_file,
+                    start: count,
+                });
+                of_file += rows;
+                count += rows;
+            }
+            if let Some(leaf) = label_column(&table)? {
+                let called = table.leaves().nth(leaf).map(|(_, column)| column.name());
+                names = names.or_else(|| labels::class_names(table.note("huggingface")?, called?));
+                found.extend(labels::read(&table, leaf)?);
+            }
+        }
+        let tables = Self {
+            groups,
+            count,
+            cursor: Mutex::default(),
+        };
+        let complete = found.len() == tables.count();
+        if !complete && !found.is_empty() {
+            return Err(Error::invalid(format!(
+                "{} has labels for some pictures only",
+                paths[0].display()
+            )));
+        }
+        let labels = Labels {
+            labels: complete.then_some(found),
+            names,
+        };
+        Ok((tables, labels))
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The group of a row, and the row's number in it.
+    fn place(&self, row: usize) -> Result<(usize, usize)> {
+        let at = self.groups.partition_point(|group| group.start <= row);
+        match at.checked_sub(1).filter(|_| row < self.count) {
+            Some(at) => Ok((at, row - self.groups[at].start)),
+            None => Err(Error::invalid(format!("there is no row {row}"))),
+        }
+    }
+
+    /// The picture in a row of a group.
+    fn value(&self, group: usize, row: usize) -> Result<Option<Vec<u8>>> {
+        let poisoned = |_| Error::invalid("another worker failed while it read the table");
+        let path = &self.groups[group].path;
+        let mut kept = self.cursor.lock().map_err(poisoned)?;
+        // What is broken is not read on.
+        let known = kept
+            .take()
+            .filter(|cursor| cursor.group == group && cursor.reaches(row));
+        let mut cursor = match known {
+            Some(cursor) => cursor,
+            None => self.cursor_at(group, row)?,
+        };
+        let value = cursor.row(path, row)?;
+        *kept = Some(cursor);
+        Ok(value)
+    }
+
+    /// A group from a little before one of its rows on.
+    fn cursor_at(&self, group: usize, row: usize) -> Result<Cursor> {
+        let Group {
+            path, number, rows, ..
+        } = &self.groups[group];
+        let table = Table::open(path)?;
+        let leaf = picture_column(&table)?;
+        if *number >= table.groups() || table.rows(*number) != *rows {
+            return Err(broken(path, &"it has changed since it was opened"));
+        }
+        table.check_rows(leaf)?;
+        let ColumnReader::ByteArrayColumnReader(reader) = table.column(*number, leaf)? else {
+            return Err(broken(path, &"its pictures are not binary"));
+        };
+        let mut cursor = Cursor {
+            group,
+            reader,
+            next: 0,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+        };
+        // Another worker may ask for a row just before.
+        cursor.skip(path, row.saturating_sub(KEPT_ROWS / 2))?;
+        Ok(cursor)
+    }
+}
+
+fn fewer_rows(path: &Path) -> Error {
+    broken(path, &"it has fewer rows than it says")
+}
+
+/// The first of some columns that a table has.
+fn known<'a>(table: &Table, names: &[&'a str]) -> Option<&'a str> {
+    let has = |name: &&&str| table.leaves().any(|(_, leaf)| root(leaf) == **name);
+    names.iter().find(has).copied()
+}
+
+fn root(leaf: &ColumnDescriptor) -> &str {
+    leaf.path().parts().first().map_or("", String::as_str)
+}
+
+/// The column that holds the pictures' bytes.
+fn picture_column(table: &Table) -> Result<usize> {
+    let path = table.path.display();
+    let name = known(table, &["image", "img", "picture"]).ok_or_else(|| {
+        let mut columns: Vec<&str> = table.leaves().map(|(_, leaf)| root(leaf)).collect();
+        columns.dedup();
+        Error::invalid(format!(
+            "{path} has no column image or img; it has {}",
+            first_few(columns)
+        ))
+    })?;
+    let is_value = |leaf: &ColumnDescriptor| {
+        let parts: Vec<&str> = leaf.path().parts().iter().map(String::as_str).collect();
+        parts == [name] || parts == [name, "bytes"]
+    };
+    let (at, leaf) = table
+        .leaves()
+        .find(|(_, leaf)| is_value(leaf))
+        .ok_or_else(|| {
+            Error::unsupported(format!(
+                "{path}: its pictures have no bytes; they may lie in other files"
+            ))
+        })?;
+    let is_text = matches!(
+        leaf.converted_type(),
+        ConvertedType::UTF8 | ConvertedType::JSON
+    ) || matches!(leaf.logical_type_ref(), Some(LogicalType::String));
+    if leaf.physical_type() != Type::BYTE_ARRAY || leaf.max_rep_level() > 0 || is_text {
+        let what = match (leaf.max_rep_level(), is_text) {
+            (0, true) => "text".to_owned(),
+            (0, false) => leaf.physical_type().to_string(),
+            _ => "lists".to_owned(),
+        };
+        return Err(Error::unsupported(format!(
+            "{path}: its pictures are of type {what}; binary values are read"
+        )));
+    }
+    Ok(at)
+}
+
+/// The column that holds the labels, if there is one.
+fn label_column(table: &Table) -> Result<Option<usize>> {
+    let Some(name) = known(table, &["label", "labels", "fine_label"]) else {
+        return Ok(None);
+    };
+    let mut leaves = table.leaves().filter(|(_, leaf)| root(leaf) == name);
+    match leaves.next() {
+        Some((at, leaf)) if labels::is_integer(leaf) && leaf.path().parts().len() == 1 => {
+            Ok(Some(at))
+        }
+        _ => Err(Error::unsupported(format!(
+            "{} has labels in the column {name} that are no integers; integers are read, one for each picture",
+            table.path.display()
+        ))),
+    }
+}
+
+impl Rows for Tables {
+    fn kind(&self) -> &'static str {
+        "Parquet tables"
+    }
+
+    fn file(&self, row: usize, name: &str) -> String {
+        match self.place(row) {
+            Ok((at, _)) => {
+                let file = self.groups[at].path.file_name().unwrap_or_default();
+                format!("{}[{row}]", file.to_string_lossy())
+            }
+            Err(_) => format!("{name}[{row}]"),
+        }
+    }
+
+    fn picture(&self, row: usize, file: &str) -> Result<Picture> {
+        Picture::decode(&self.stored(row)?, file)
+    }
+
+    fn stored(&self, row: usize) -> Result<Vec<u8>> {
+        let (at, of_group) = self.place(row)?;
+        let group = &self.groups[at];
+        self.value(at, of_group)?.ok_or_else(|| {
+            Error::unsupported(format!(
+                "{}: row {} has no picture; it may lie in another file",
+                group.path.display(),
+                group.of_file + of_group
+            ))
+        })
+    }
+
+    fn is_encoded(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

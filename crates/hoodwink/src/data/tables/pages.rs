@@ -1,0 +1,355 @@
+//! The pages of a column, measured before they are unpacked.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+
+use parquet::basic::{Compression, Encoding, PageType};
+use parquet::column::page::{Page, PageMetadata, PageReader};
+use parquet::errors::Result;
+
+use super::codecs::unpack;
+use super::compact::{Compact, STRUCT, broken};
+
+/// The largest page that is believed without looking at how well it is packed.
+const FREE_BYTES: u64 = 1 << 26;
+
+/// How much larger than on disk a page beyond that may be. Pictures are packed already.
+const MAX_RATIO: u64 = 32;
+
+/// The pages of one column of a row group.
+pub(super) struct Pages {
+    file: BufReader<File>,
+    /// Where the next header begins, or what follows the one that was read.
+    at: u64,
+    end: u64,
+    codec: Compression,
+    shape: Shape,
+    /// Values that the pages to come may hold.
+    left: u64,
+    peeked: Option<Header>,
+}
+
+/// What is known of a column's values.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) values: u64,
+    /// Bytes that a value takes at least.
+    pub(super) width: u64,
+    pub(super) is_nullable: bool,
+}
+
+impl Pages {
+    pub(super) fn new(
+        file: File,
+        range: std::ops::Range<u64>,
+        codec: Compression,
+        shape: Shape,
+    ) -> Self {
+        Self {
+            file: BufReader::new(file),
+            at: range.start,
+            end: range.end,
+            codec,
+            shape,
+            left: shape.values,
+            peeked: None,
+        }
+    }
+
+    /// The next page's header; `at` is where its content begins.
+    fn header(&mut self) -> Result<Option<Header>> {
+        if let Some(header) = self.peeked.take() {
+            return Ok(Some(header));
+        }
+        while self.at < self.end {
+            self.file.seek(SeekFrom::Start(self.at))?;
+            let mut compact = Compact::new((&mut self.file).take(self.end - self.at));
+            let header = Header::read(&mut compact)?;
+            self.at += compact.read();
+            if header.packed > self.end - self.at {
+                return Err(broken("a page is longer than its column"));
+            }
+            if header.kind != PageType::INDEX_PAGE {
+                return Ok(Some(header));
+            }
+            self.at += header.packed;
+        }
+        Ok(None)
+    }
+
+    fn page(&mut self, header: &Header) -> Result<Page> {
+        let mut packed = vec![0; header.packed as usize];
+        self.file.seek(SeekFrom::Start(self.at))?;
+        self.file.read_exact(&mut packed)?;
+        self.pass(header)?;
+        if header.unpacked > FREE_BYTES && header.unpacked / MAX_RATIO > header.packed {
+            return Err(broken(format!(
+                "a page of {} bytes unpacks to {}, more than {MAX_RATIO} times as much",
+                header.packed, header.unpacked
+            )));
+        }
+        let levels = u64::from(header.definitions) + u64::from(header.repetitions);
+        if levels > header.packed.min(header.unpacked) {
+            return Err(broken("a page's levels are longer than the page"));
+        }
+        let buf = match (header.is_packed, levels as usize) {
+            (false, _) if header.packed != header.unpacked => {
+                return Err(broken("a page says two sizes"));
+            }
+            (false, _) => packed,
+            // Of a page without values nothing but the levels is written.
+            (true, levels) if header.unpacked == levels as u64 => packed[..levels].to_vec(),
+            (true, 0) => unpack(self.codec, &packed, header.unpacked as usize)?,
+            (true, levels) => {
+                let length = header.unpacked as usize - levels;
+                [
+                    &packed[..levels],
+                    &unpack(self.codec, &packed[levels..], length)?,
+                ]
+                .concat()
+            }
+        };
+        self.plausible(header, &buf[levels as usize..])?;
+        let (num_values, encoding) = (header.values, header.encoding);
+        Ok(match header.kind {
+            PageType::DICTIONARY_PAGE => Page::DictionaryPage {
+                buf: buf.into(),
+                num_values,
+                encoding,
+                is_sorted: false,
+            },
+            PageType::DATA_PAGE_V2 => Page::DataPageV2 {
+                buf: buf.into(),
+                num_values,
+                encoding,
+                num_nulls: header.nulls,
+                num_rows: header.values,
+                def_levels_byte_len: header.definitions,
+                rep_levels_byte_len: header.repetitions,
+                is_compressed: header.is_packed,
+                statistics: None,
+            },
+            _ => Page::DataPage {
+                buf: buf.into(),
+                num_values,
+                encoding,
+                def_level_encoding: Encoding::RLE,
+                rep_level_encoding: Encoding::RLE,
+                statistics: None,
+            },
+        })
+    }
+
+    /// Counts a page that is read or skipped.
+    fn pass(&mut self, header: &Header) -> Result<()> {
+        self.at += header.packed;
+        if header.kind != PageType::DICTIONARY_PAGE {
+            let left = self.left.checked_sub(u64::from(header.values));
+            self.left = left.ok_or_else(|| broken("its pages hold more rows than it says"))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses what decoders would make room for without looking.
+    fn plausible(&self, header: &Header, values: &[u8]) -> Result<()> {
+        let count = u64::from(header.values);
+        match header.kind {
+            PageType::DICTIONARY_PAGE => {
+                let room = values.len() as u64 / self.shape.width;
+                if count > room.min(self.shape.values) {
+                    return Err(broken("a dictionary says more values than there can be"));
+                }
+            }
+            _ if header.nulls > header.values => {
+                return Err(broken("a page has more missing values than rows"));
+            }
+            _ => {}
+        }
+        let is_delta = matches!(
+            header.encoding,
+            Encoding::DELTA_BINARY_PACKED
+                | Encoding::DELTA_LENGTH_BYTE_ARRAY
+                | Encoding::DELTA_BYTE_ARRAY
+        );
+        if !is_delta || header.kind == PageType::DICTIONARY_PAGE {
+            return Ok(());
+        }
+        // Before the values of the first version stand the levels, with their length.
+        let levels = match (
+            header.kind,
+            self.shape.is_nullable,
+            values.first_chunk::<4>(),
+        ) {
+            (PageType::DATA_PAGE, true, Some(length)) => 4 + u32::from_le_bytes(*length) as usize,
+            (PageType::DATA_PAGE, true, None) => return Err(broken("a page ends early")),
+            _ => 0,
+        };
+        let values = values
+            .get(levels..)
+            .ok_or_else(|| broken("a page ends early"))?;
+        match deltas(values)? > count {
+            true => Err(broken("a page's values are more than its rows")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// How many values a block of differences says.
+fn deltas(values: &[u8]) -> Result<u64> {
+    let mut compact = Compact::new(values);
+    // The sizes of a block and of its parts come first.
+    compact.number()?;
+    compact.number()?;
+    compact.number()
+}
+
+impl Iterator for Pages {
+    type Item = Result<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.get_next_page().transpose()
+    }
+}
+
+impl PageReader for Pages {
+    fn get_next_page(&mut self) -> Result<Option<Page>> {
+        match self.header()? {
+            Some(header) => self.page(&header).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn peek_next_page(&mut self) -> Result<Option<PageMetadata>> {
+        self.peeked = self.header()?;
+        Ok(self.peeked.as_ref().map(|header| {
+            let is_dict = header.kind == PageType::DICTIONARY_PAGE;
+            let rows = (!is_dict).then_some(header.values as usize);
+            PageMetadata {
+                num_rows: rows,
+                num_levels: rows,
+                is_dict,
+            }
+        }))
+    }
+
+    fn skip_next_page(&mut self) -> Result<()> {
+        match self.header()? {
+            Some(header) => self.pass(&header),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What stands before a page.
+struct Header {
+    kind: PageType,
+    unpacked: u64,
+    packed: u64,
+    values: u32,
+    nulls: u32,
+    encoding: Encoding,
+    /// Bytes of the levels that stand unpacked before the values.
+    definitions: u32,
+    repetitions: u32,
+    is_packed: bool,
+}
+
+impl Header {
+    fn read(compact: &mut Compact<impl Read>) -> Result<Self> {
+        let mut own = [None; 4];
+        // Of the structure that belongs to the kind of page, by its field number in the header.
+        let mut inner = [None; 8];
+        let mut inside = None;
+        let mut is_packed = true;
+        compact.fields(&mut |compact, number, kind| {
+            Ok(match (number, kind) {
+                (1..=3, 5) => {
+                    own[number as usize] = Some(compact.integer()?);
+                    true
+                }
+                (5 | 7 | 8, STRUCT) => {
+                    inside = Some(number);
+                    compact.fields(&mut |compact, field, kind| {
+                        Ok(match (field, kind) {
+                            (1..=6, 5) => {
+                                inner[field as usize] = Some(compact.integer()?);
+                                true
+                            }
+                            (7, 1 | 2) => {
+                                is_packed = kind == 1;
+                                true
+                            }
+                            _ => false,
+                        })
+                    })?;
+                    true
+                }
+                _ => false,
+            })
+        })?;
+        let size = |value: Option<i64>| {
+            let size = value.and_then(|value| u32::try_from(value).ok());
+            size.ok_or_else(|| broken("a page's header lacks a size, or has one below 0"))
+        };
+        let (kind, version) = match own[1] {
+            Some(0) => (PageType::DATA_PAGE, 1),
+            Some(1) => (PageType::INDEX_PAGE, 0),
+            Some(2) => (PageType::DICTIONARY_PAGE, 0),
+            Some(3) => (PageType::DATA_PAGE_V2, 2),
+            _ => return Err(broken("a page is of no known kind")),
+        };
+        let belongs = match kind {
+            PageType::DATA_PAGE => Some(5),
+            PageType::DICTIONARY_PAGE => Some(7),
+            PageType::DATA_PAGE_V2 => Some(8),
+            PageType::INDEX_PAGE => None,
+        };
+        let mut header = Self {
+            kind,
+            unpacked: u64::from(size(own[2])?),
+            packed: u64::from(size(own[3])?),
+            values: 0,
+            nulls: 0,
+            encoding: Encoding::PLAIN,
+            definitions: 0,
+            repetitions: 0,
+            is_packed: true,
+        };
+        if belongs.is_none() {
+            return Ok(header);
+        }
+        if inside != belongs {
+            return Err(broken("a page's header is of another kind than the page"));
+        }
+        header.values = size(inner[1])?;
+        header.encoding = encoding(inner[if version == 2 { 4 } else { 2 }])?;
+        if version == 2 {
+            if inner[3] != inner[1] {
+                return Err(broken("a page has another number of rows than of values"));
+            }
+            header.nulls = size(inner[2])?;
+            header.definitions = size(inner[5])?;
+            header.repetitions = size(inner[6])?;
+            header.is_packed = is_packed;
+        }
+        Ok(header)
+    }
+}
+
+fn encoding(number: Option<i64>) -> Result<Encoding> {
+    Ok(match number {
+        Some(0) => Encoding::PLAIN,
+        Some(2) => Encoding::PLAIN_DICTIONARY,
+        Some(3) => Encoding::RLE,
+        Some(5) => Encoding::DELTA_BINARY_PACKED,
+        Some(6) => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        Some(7) => Encoding::DELTA_BYTE_ARRAY,
+        Some(8) => Encoding::RLE_DICTIONARY,
+        Some(9) => Encoding::BYTE_STREAM_SPLIT,
+        _ => {
+            return Err(broken(
+                "its values are written in an encoding that is not read",
+            ));
+        }
+    })
+}
