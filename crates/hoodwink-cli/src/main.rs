@@ -52,6 +52,9 @@ pub(crate) enum Status {
 }
 
 fn main() -> ExitCode {
+    // A file that reaches the limit on its size is an error like that of a full disk, not a signal that ends the process.
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Default::default());
     match run() {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::GateFailed) => ExitCode::FAILURE,

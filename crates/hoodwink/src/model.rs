@@ -53,6 +53,22 @@ pub struct Classifier {
     spares: Mutex<Spares>,
 }
 
+/// A model file, read once: what is run is what the digest is of.
+struct File<'a> {
+    bytes: Vec<u8>,
+    /// Where its files of weights are.
+    folder: Option<&'a Path>,
+}
+
+impl<'a> File<'a> {
+    fn read(path: &'a Path) -> Result<Self> {
+        Ok(Self {
+            bytes: onnx_grad::read(path)?,
+            folder: onnx_grad::folder_of(path),
+        })
+    }
+}
+
 /// Executables by loss, `None` for logits alone.
 type Spares = BTreeMap<Option<Loss>, Vec<Box<dyn Executable>>>;
 
@@ -81,9 +97,17 @@ impl Classifier {
         preprocessing: &Preprocessing,
         engine: Arc<dyn Engine>,
     ) -> Result<Self> {
-        // First, as it refuses files without an end.
-        let loaded = onnx_grad::load_with(path, options)?;
-        let sha256 = sha256_of(path)?;
+        Self::parse(&File::read(path)?, options, preprocessing, engine)
+    }
+
+    fn parse(
+        file: &File<'_>,
+        options: &LoadOptions,
+        preprocessing: &Preprocessing,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Self> {
+        let loaded = onnx_grad::parse_with(&file.bytes, file.folder, options)?;
+        let sha256 = hexadecimal(&Sha256::digest(&file.bytes));
         Self::new(&loaded.graph, loaded.notices, sha256, preprocessing, engine)
     }
 
@@ -99,11 +123,12 @@ impl Classifier {
         preprocessing: &Preprocessing,
         engine: Arc<dyn Engine>,
     ) -> Result<Self> {
-        let reason = match Self::open_with(path, options, preprocessing, Arc::clone(&engine)) {
+        let model = File::read(path)?;
+        let reason = match Self::parse(&model, options, preprocessing, Arc::clone(&engine)) {
             Err(reason) if reason.is_unsupported() => reason,
             done => return done,
         };
-        let file = match Opaque::open(path, options, preprocessing) {
+        let file = match Opaque::open(&model, options, preprocessing) {
             Err(error) if error.is_unsupported() => return Err(reason),
             opened => opened?,
         };
@@ -117,7 +142,7 @@ impl Classifier {
             // Operators that round by a row's place are not spelled out in it, and a probe misses some.
             batched: false,
             classes,
-            sha256: sha256_of(path)?,
+            sha256: hexadecimal(&Sha256::digest(&model.bytes)),
             notices: file.notices(&reason, preprocessing, engine.as_ref()),
             forward: Forward::File(file),
             engine,
@@ -136,7 +161,7 @@ impl Classifier {
         options: &LoadOptions,
         preprocessing: &Preprocessing,
     ) -> bool {
-        let opened = Opaque::open(path, options, preprocessing);
+        let opened = File::read(path).and_then(|file| Opaque::open(&file, options, preprocessing));
         opened.err().is_none_or(|error| !error.is_unsupported())
     }
 
@@ -374,6 +399,10 @@ fn locked<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
 }
 
 impl Model for Classifier {
+    fn library(&self) -> Option<&Path> {
+        self.engine.library()
+    }
+
     fn worker(&self) -> Result<Box<dyn Worker + '_>> {
         Ok(Box::new(ClassifierWorker {
             classifier: self,
@@ -539,11 +568,6 @@ fn rows(tensor: &Tensor, count: usize) -> Result<Vec<Vec<f32>>> {
 
 fn unexpected() -> Error {
     Error::invalid("the engine answered in another shape than the graph promises")
-}
-
-fn sha256_of(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    Ok(hexadecimal(&Sha256::digest(&bytes)))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

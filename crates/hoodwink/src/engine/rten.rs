@@ -10,12 +10,30 @@ use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
 use rten_tensor::{AsView, Layout};
 
 use super::{Engine, Executable, bytes, failure};
-use crate::Result;
+use crate::{Error, Result};
 
 const NAME: &str = "rten";
 
 /// The engine that is always there.
-pub(super) struct Rten;
+#[derive(Default)]
+pub(super) struct Rten {
+    notices: Vec<String>,
+}
+
+impl Rten {
+    /// In place of an engine that cannot be used.
+    pub(super) fn instead_of(error: &Error) -> Self {
+        Self {
+            notices: vec![format!("{error}; so rten runs the model")],
+        }
+    }
+}
+
+/// The one thread of a program.
+fn thread() -> Result<Arc<ThreadPool>> {
+    // It panics where the system allows no more threads.
+    unpanicked(|| Arc::new(ThreadPool::with_num_threads(1)))
+}
 
 impl Engine for Rten {
     fn name(&self) -> &'static str {
@@ -25,6 +43,10 @@ impl Engine for Rten {
     fn version(&self) -> String {
         // Pinned exactly in the workspace's Cargo.toml.
         "rten 0.27.0".to_owned()
+    }
+
+    fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>> {
@@ -40,7 +62,7 @@ impl Engine for Rten {
                 .collect(),
             eats_bytes: false,
             model,
-            thread: Arc::new(ThreadPool::with_num_threads(1)),
+            thread: thread()?,
         }))
     }
 
@@ -53,7 +75,7 @@ impl Engine for Rten {
             types: vec![DType::F32],
             eats_bytes: file.eats_bytes,
             model,
-            thread: Arc::new(ThreadPool::with_num_threads(1)),
+            thread: thread()?,
         }))
     }
 }
