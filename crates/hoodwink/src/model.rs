@@ -148,7 +148,7 @@ impl Classifier {
             engine,
             gradients: Mutex::default(),
             companies: Mutex::default(),
-            at_once: AtOnce::of(0),
+            at_once: AtOnce::of(0, 0),
             threads: 1,
             spares: Mutex::default(),
         })
@@ -212,7 +212,7 @@ impl Classifier {
         graph.output("logits", logits);
         let graph = onnx_grad::fold(&graph)?;
         Ok(Self {
-            at_once: AtOnce::of(Cost::of(&graph).multiply_adds),
+            at_once: AtOnce::of(Cost::of(&graph).multiply_adds, input.iter().product()),
             forward: Forward::Graph(graph),
             engine,
             input,
@@ -341,7 +341,7 @@ impl Classifier {
             images.push(Image::new(self.input, pixels.collect())?);
         }
         let executions = self.at_once.executions();
-        let answer = |at: usize| -> Result<Vec<Vec<u32>>> {
+        let answer = |at: usize| -> Result<Vec<Bits>> {
             let mut executable = self.executable(loss)?;
             let answered = self.probed(executable.as_mut(), loss, &images, executions[at]);
             locked(&self.spares)?
@@ -355,21 +355,18 @@ impl Classifier {
         Ok(Company::of(executions, &answered))
     }
 
-    /// The bits of the answers to one execution of the probe.
+    /// The answers to one execution of the probe.
     fn probed(
         &self,
         executable: &mut dyn Executable,
         loss: Option<Loss>,
         images: &[Image],
         execution: &[usize],
-    ) -> Result<Vec<Vec<u32>>> {
+    ) -> Result<Vec<Bits>> {
         let Some(loss) = loss else {
             let asked: Vec<&Image> = execution.iter().map(|&at| &images[at]).collect();
             let answers = logits(executable, self.input, &asked)?;
-            return Ok(answers
-                .iter()
-                .map(|answer| bits(answer).collect())
-                .collect());
+            return Ok(answers.iter().map(|answer| bits(&[answer])).collect());
         };
         let asked = execution.iter().map(|&at| {
             let objective = Objective {
@@ -380,16 +377,27 @@ impl Classifier {
             (&images[at], objective)
         });
         let answers = gradients(executable, self.input, &asked.collect::<Vec<_>>())?;
-        let all = answers.iter().map(|seen| {
-            let logits = bits(&seen.logits).chain([seen.loss.to_bits()]);
-            logits.chain(bits(seen.gradient.pixels())).collect()
-        });
+        let all = answers
+            .iter()
+            .map(|seen| bits(&[&seen.logits, &[seen.loss], seen.gradient.pixels()]));
         Ok(all.collect())
     }
 }
 
-fn bits(values: &[f32]) -> impl Iterator<Item = u32> {
-    values.iter().map(|value| value.to_bits())
+/// A digest of an answer: a gradient is as large as its picture, and the probe compares many.
+type Bits = [u8; 32];
+
+/// Of all bits of these values.
+fn bits(lists: &[&[f32]]) -> Bits {
+    let mut digest = Sha256::new();
+    for values in lists.iter().flat_map(|values| values.chunks(1024)) {
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        digest.update(bytes);
+    }
+    digest.finalize().into()
 }
 
 fn locked<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
@@ -524,8 +532,11 @@ fn gradients(
 
 /// Images one after the other as `[N, C, H, W]`.
 fn stack(images: &[&Image], [channels, height, width]: [usize; 3]) -> Result<Tensor> {
-    let mut values = Vec::with_capacity(images.len() * channels * height * width);
-    for image in images {
+    let size = channels * height * width;
+    // Written where it stays: gathered in a vector, it would be copied once more.
+    let mut values: Arc<[f32]> = std::iter::repeat_n(0.0, images.len() * size).collect();
+    let places = Arc::make_mut(&mut values).chunks_exact_mut(size.max(1));
+    for (image, place) in images.iter().zip(places) {
         if image.shape() != [channels, height, width] {
             return Err(Error::invalid(format!(
                 "the model takes pictures of {channels} channels, {height}x{width}, and was shown {:?}; \
@@ -533,7 +544,7 @@ fn stack(images: &[&Image], [channels, height, width]: [usize; 3]) -> Result<Ten
                 image.shape()
             )));
         }
-        values.extend_from_slice(image.pixels());
+        place.copy_from_slice(image.pixels());
     }
     Ok(Tensor::f32(
         [images.len(), channels, height, width],

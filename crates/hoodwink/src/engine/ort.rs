@@ -10,7 +10,7 @@ use ort::{
     LoadDynamicError,
     environment::Environment,
     session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
-    value::{DynValue, Tensor as OrtTensor},
+    value::{DynValue, Tensor as OrtTensor, TensorRef},
 };
 
 use super::{Engine, Executable, bytes, failure, library::check};
@@ -136,10 +136,7 @@ impl Executable for Program {
             .inputs
             .iter()
             .zip(inputs)
-            .map(|(name, tensor)| {
-                let value = to_value(tensor, self.eats_bytes)?;
-                Ok((name.as_str().into(), value.into()))
-            })
+            .map(|(name, tensor)| Ok((name.as_str().into(), to_value(tensor, self.eats_bytes)?)))
             .collect::<Result<Vec<(std::borrow::Cow<'_, str>, SessionInputValue<'_>)>>>()?;
         let results = self.session.run(values).map_err(failure(NAME))?;
         self.outputs
@@ -150,21 +147,16 @@ impl Executable for Program {
     }
 }
 
-fn to_value(tensor: &Tensor, as_bytes: bool) -> Result<DynValue> {
+/// Floats are not copied, as pictures may be large.
+fn to_value(tensor: &Tensor, as_bytes: bool) -> Result<SessionInputValue<'_>> {
     let shape = tensor.shape().to_vec();
     let value = match tensor.elements() {
         Elements::F32(values) if as_bytes => {
-            OrtTensor::from_array((shape, bytes(values))).map(|v| v.into_dyn())
+            OrtTensor::from_array((shape, bytes(values))).map(Into::into)
         }
-        Elements::F32(values) => {
-            OrtTensor::from_array((shape, values.to_vec())).map(|v| v.into_dyn())
-        }
-        Elements::I64(values) => {
-            OrtTensor::from_array((shape, values.to_vec())).map(|v| v.into_dyn())
-        }
-        Elements::Bool(values) => {
-            OrtTensor::from_array((shape, values.to_vec())).map(|v| v.into_dyn())
-        }
+        Elements::F32(values) => TensorRef::from_array_view((shape, &values[..])).map(Into::into),
+        Elements::I64(values) => OrtTensor::from_array((shape, values.to_vec())).map(Into::into),
+        Elements::Bool(values) => OrtTensor::from_array((shape, values.to_vec())).map(Into::into),
     };
     value.map_err(failure(NAME))
 }
