@@ -22,6 +22,8 @@ use onnx_grad::LoadOptions;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use crate::progress::complain;
+
 /// How a model file is read, where it leaves that open.
 #[derive(Args)]
 pub(crate) struct ReadArgs {
@@ -133,11 +135,15 @@ pub(crate) enum EngineArg {
 impl EngineArg {
     /// The engine of this name.
     pub(crate) fn open(self) -> Result<Arc<dyn Engine>> {
-        Ok(engine::open(match self {
+        let engine = engine::open(match self {
             Self::Auto => engine::Choice::Auto,
             Self::Rten => engine::Choice::Rten,
             Self::Ort => engine::Choice::Ort,
-        })?)
+        })?;
+        for notice in engine.notices() {
+            complain(&format!("note: {notice}"));
+        }
+        Ok(engine)
     }
 }
 

@@ -9,6 +9,8 @@ mod progress;
 mod settings;
 mod shown;
 
+#[cfg(unix)]
+use std::sync::atomic::AtomicBool;
 use std::{io::Write as _, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
@@ -52,6 +54,8 @@ pub(crate) enum Status {
 }
 
 fn main() -> ExitCode {
+    #[cfg(unix)]
+    fail_beyond_the_largest_file();
     match run() {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::GateFailed) => ExitCode::FAILURE,
@@ -63,6 +67,14 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Makes a file that reaches the limit on its size an error like that of a full disk; else it is a signal that ends the process.
+#[cfg(unix)]
+fn fail_beyond_the_largest_file() {
+    static REACHED: AtomicBool = AtomicBool::new(false);
+    // Without it the process ends as ever.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, &REACHED);
 }
 
 fn run() -> anyhow::Result<Status> {

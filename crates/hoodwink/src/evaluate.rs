@@ -104,8 +104,7 @@ impl Evaluation {
                 sample.file
             ))
         })?;
-        let original = sample.picture.to_image();
-        let logits = handle.logits(&original).await?;
+        let logits = handle.logits(&sample.picture.to_image()).await?;
         if label >= logits.len() {
             return Err(Error::invalid(format!(
                 "{} has label {label}, but the model has {} classes",
@@ -197,6 +196,8 @@ impl Evaluation {
                 rng: random::stream(self.seed, &sample.id, trial.attack.name(), 0),
             })
             .await?;
+        // The judge has one of its own.
+        drop(original);
         let spent = oracle.spent();
         let judgement = judge(handle, &sample.picture, &ball, goal, candidate.image).await?;
         let noise = sign_map(&sample.picture, &judgement.picture)?;

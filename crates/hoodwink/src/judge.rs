@@ -36,6 +36,8 @@ pub async fn judge(
     ball.project(&center, &mut candidate);
     let float = verdict(oracle, &center, ball, goal, &candidate).await?;
     let png = ball.on_lattice(&center, &candidate).encode_png();
+    // Pictures may be large, and what follows is about the saved one.
+    drop(candidate);
     let picture = Picture::decode(&png, "adversarial.png")?;
     let saved = verdict(oracle, &center, ball, goal, &picture.to_image()).await?;
     Ok(Judgement {

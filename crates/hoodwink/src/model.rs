@@ -53,6 +53,22 @@ pub struct Classifier {
     spares: Mutex<Spares>,
 }
 
+/// A model file, read once: what is run is what the digest is of.
+struct File<'a> {
+    bytes: Vec<u8>,
+    /// Where its files of weights are.
+    folder: Option<&'a Path>,
+}
+
+impl<'a> File<'a> {
+    fn read(path: &'a Path) -> Result<Self> {
+        Ok(Self {
+            bytes: onnx_grad::read(path)?,
+            folder: onnx_grad::folder_of(path),
+        })
+    }
+}
+
 /// Executables by loss, `None` for logits alone.
 type Spares = BTreeMap<Option<Loss>, Vec<Box<dyn Executable>>>;
 
@@ -81,9 +97,17 @@ impl Classifier {
         preprocessing: &Preprocessing,
         engine: Arc<dyn Engine>,
     ) -> Result<Self> {
-        // First, as it refuses files without an end.
-        let loaded = onnx_grad::load_with(path, options)?;
-        let sha256 = sha256_of(path)?;
+        Self::parse(&File::read(path)?, options, preprocessing, engine)
+    }
+
+    fn parse(
+        file: &File<'_>,
+        options: &LoadOptions,
+        preprocessing: &Preprocessing,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Self> {
+        let loaded = onnx_grad::parse_with(&file.bytes, file.folder, options)?;
+        let sha256 = hexadecimal(&Sha256::digest(&file.bytes));
         Self::new(&loaded.graph, loaded.notices, sha256, preprocessing, engine)
     }
 
@@ -99,11 +123,12 @@ impl Classifier {
         preprocessing: &Preprocessing,
         engine: Arc<dyn Engine>,
     ) -> Result<Self> {
-        let reason = match Self::open_with(path, options, preprocessing, Arc::clone(&engine)) {
+        let model = File::read(path)?;
+        let reason = match Self::parse(&model, options, preprocessing, Arc::clone(&engine)) {
             Err(reason) if reason.is_unsupported() => reason,
             done => return done,
         };
-        let file = match Opaque::open(path, options, preprocessing) {
+        let file = match Opaque::open(&model, options, preprocessing) {
             Err(error) if error.is_unsupported() => return Err(reason),
             opened => opened?,
         };
@@ -117,13 +142,13 @@ impl Classifier {
             // Operators that round by a row's place are not spelled out in it, and a probe misses some.
             batched: false,
             classes,
-            sha256: sha256_of(path)?,
+            sha256: hexadecimal(&Sha256::digest(&model.bytes)),
             notices: file.notices(&reason, preprocessing, engine.as_ref()),
             forward: Forward::File(file),
             engine,
             gradients: Mutex::default(),
             companies: Mutex::default(),
-            at_once: AtOnce::of(0),
+            at_once: AtOnce::of(0, 0),
             threads: 1,
             spares: Mutex::default(),
         })
@@ -136,7 +161,7 @@ impl Classifier {
         options: &LoadOptions,
         preprocessing: &Preprocessing,
     ) -> bool {
-        let opened = Opaque::open(path, options, preprocessing);
+        let opened = File::read(path).and_then(|file| Opaque::open(&file, options, preprocessing));
         opened.err().is_none_or(|error| !error.is_unsupported())
     }
 
@@ -187,7 +212,7 @@ impl Classifier {
         graph.output("logits", logits);
         let graph = onnx_grad::fold(&graph)?;
         Ok(Self {
-            at_once: AtOnce::of(Cost::of(&graph).multiply_adds),
+            at_once: AtOnce::of(Cost::of(&graph).multiply_adds, input.iter().product()),
             forward: Forward::Graph(graph),
             engine,
             input,
@@ -316,7 +341,7 @@ impl Classifier {
             images.push(Image::new(self.input, pixels.collect())?);
         }
         let executions = self.at_once.executions();
-        let answer = |at: usize| -> Result<Vec<Vec<u32>>> {
+        let answer = |at: usize| -> Result<Vec<Bits>> {
             let mut executable = self.executable(loss)?;
             let answered = self.probed(executable.as_mut(), loss, &images, executions[at]);
             locked(&self.spares)?
@@ -330,21 +355,18 @@ impl Classifier {
         Ok(Company::of(executions, &answered))
     }
 
-    /// The bits of the answers to one execution of the probe.
+    /// The answers to one execution of the probe.
     fn probed(
         &self,
         executable: &mut dyn Executable,
         loss: Option<Loss>,
         images: &[Image],
         execution: &[usize],
-    ) -> Result<Vec<Vec<u32>>> {
+    ) -> Result<Vec<Bits>> {
         let Some(loss) = loss else {
             let asked: Vec<&Image> = execution.iter().map(|&at| &images[at]).collect();
             let answers = logits(executable, self.input, &asked)?;
-            return Ok(answers
-                .iter()
-                .map(|answer| bits(answer).collect())
-                .collect());
+            return Ok(answers.iter().map(|answer| bits(&[answer])).collect());
         };
         let asked = execution.iter().map(|&at| {
             let objective = Objective {
@@ -355,16 +377,27 @@ impl Classifier {
             (&images[at], objective)
         });
         let answers = gradients(executable, self.input, &asked.collect::<Vec<_>>())?;
-        let all = answers.iter().map(|seen| {
-            let logits = bits(&seen.logits).chain([seen.loss.to_bits()]);
-            logits.chain(bits(seen.gradient.pixels())).collect()
-        });
+        let all = answers
+            .iter()
+            .map(|seen| bits(&[&seen.logits, &[seen.loss], seen.gradient.pixels()]));
         Ok(all.collect())
     }
 }
 
-fn bits(values: &[f32]) -> impl Iterator<Item = u32> {
-    values.iter().map(|value| value.to_bits())
+/// A digest of an answer: a gradient is as large as its picture, and the probe compares many.
+type Bits = [u8; 32];
+
+/// Of all bits of these values.
+fn bits(lists: &[&[f32]]) -> Bits {
+    let mut digest = Sha256::new();
+    for values in lists.iter().flat_map(|values| values.chunks(1024)) {
+        let bytes: Vec<u8> = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
+        digest.update(bytes);
+    }
+    digest.finalize().into()
 }
 
 fn locked<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
@@ -374,6 +407,10 @@ fn locked<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
 }
 
 impl Model for Classifier {
+    fn library(&self) -> Option<&Path> {
+        self.engine.library()
+    }
+
     fn worker(&self) -> Result<Box<dyn Worker + '_>> {
         Ok(Box::new(ClassifierWorker {
             classifier: self,
@@ -495,8 +532,11 @@ fn gradients(
 
 /// Images one after the other as `[N, C, H, W]`.
 fn stack(images: &[&Image], [channels, height, width]: [usize; 3]) -> Result<Tensor> {
-    let mut values = Vec::with_capacity(images.len() * channels * height * width);
-    for image in images {
+    let size = channels * height * width;
+    // Written where it stays: gathered in a vector, it would be copied once more.
+    let mut values: Arc<[f32]> = std::iter::repeat_n(0.0, images.len() * size).collect();
+    let places = Arc::make_mut(&mut values).chunks_exact_mut(size.max(1));
+    for (image, place) in images.iter().zip(places) {
         if image.shape() != [channels, height, width] {
             return Err(Error::invalid(format!(
                 "the model takes pictures of {channels} channels, {height}x{width}, and was shown {:?}; \
@@ -504,7 +544,7 @@ fn stack(images: &[&Image], [channels, height, width]: [usize; 3]) -> Result<Ten
                 image.shape()
             )));
         }
-        values.extend_from_slice(image.pixels());
+        place.copy_from_slice(image.pixels());
     }
     Ok(Tensor::f32(
         [images.len(), channels, height, width],
@@ -539,11 +579,6 @@ fn rows(tensor: &Tensor, count: usize) -> Result<Vec<Vec<f32>>> {
 
 fn unexpected() -> Error {
     Error::invalid("the engine answered in another shape than the graph promises")
-}
-
-fn sha256_of(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    Ok(hexadecimal(&Sha256::digest(&bytes)))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

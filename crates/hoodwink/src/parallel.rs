@@ -5,10 +5,32 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
-    thread,
+    thread::{self, Scope, ScopedJoinHandle},
 };
 
 use crate::error::{Error, Result};
+
+/// More threads than so many for each core only take memory.
+const THREADS_PER_CORE: usize = 4;
+
+/// As many of the threads wanted as are of use for so many jobs; at least one.
+pub(crate) fn useful(threads: usize, jobs: usize) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    threads.min(jobs).clamp(1, THREADS_PER_CORE * cores)
+}
+
+/// Starts a thread; an error where the system allows no more.
+pub(crate) fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    let spawned = thread::Builder::new().spawn_scoped(scope, work);
+    spawned.map_err(|error| {
+        Error::invalid(format!(
+            "no further thread can be started ({error}); fewer threads may do"
+        ))
+    })
+}
 
 /// What `work` makes of 0, 1, … `count` − 1, in that order; the same for any number of threads.
 ///
@@ -25,9 +47,10 @@ pub(crate) fn in_order<T: Send>(
     let mut results: Vec<Option<Result<T>>> = Vec::new();
     results.resize_with(count, || None);
     thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, count.max(1)) {
+        let mut all_run = Ok(());
+        for _ in 0..useful(threads, count) {
             let (sender, next, failed, work) = (sender.clone(), &next, &failed, &work);
-            scope.spawn(move || {
+            let spawned = spawn(scope, move || {
                 while !failed.load(Ordering::Relaxed) {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     if at >= count {
@@ -42,13 +65,19 @@ pub(crate) fn in_order<T: Send>(
                     }
                 }
             });
+            if let Err(error) = spawned {
+                failed.store(true, Ordering::Relaxed);
+                all_run = Err(error);
+                break;
+            }
         }
         drop(sender);
         for (finished, (at, result)) in made.iter().enumerate() {
             results[at] = Some(result);
             done(finished + 1);
         }
-    });
+        all_run
+    })?;
     let unmade = || Err(Error::invalid("a worker thread ended early"));
     results
         .into_iter()
@@ -62,7 +91,7 @@ mod tests {
 
     #[test]
     fn results_come_in_order_for_any_number_of_threads() {
-        for threads in [0, 1, 2, 7, 100] {
+        for threads in [0, 1, 2, 7, 100, usize::MAX] {
             for count in [0, 1, 50] {
                 let mut last = 0;
                 let squares = in_order(count, threads, |at| Ok(at * at), &mut |done| last = done);
@@ -71,6 +100,13 @@ mod tests {
                 assert_eq!(last, count);
             }
         }
+    }
+
+    #[test]
+    fn no_more_threads_are_started_than_are_of_use() {
+        assert_eq!([useful(0, 9), useful(9, 0), useful(9, 2)], [1, 1, 2]);
+        let most = useful(usize::MAX, usize::MAX);
+        assert!((THREADS_PER_CORE..10_000).contains(&most), "{most}");
     }
 
     #[test]

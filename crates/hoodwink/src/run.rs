@@ -90,15 +90,17 @@ pub fn run(
         Ok(())
     };
     let indices = missing.into_iter().map(|sample| sample as usize);
+    let crew = crew.within(samples);
     let (done, reached) = limits::watch(limits, halt, || {
         evaluation.run(model, data, indices, crew, halt, sink)
-    });
+    })?;
     done?;
 
     timing = Timing {
         seconds: timing.seconds + begun.elapsed().as_secs_f64(),
         threads: crew.threads,
         batch: crew.batch,
+        library: model.library().map(|path| path.display().to_string()),
         ..timing
     };
     folder.write_timing(&timing)?;

@@ -27,7 +27,8 @@ pub use fold::fold;
 pub use grad::gradient;
 pub use graph::{Dim, Graph, Node, ValueId};
 pub use import::{
-    LoadOptions, Loaded, Sealed, load, load_with, parse, parse_with, seal, seal_bytes,
+    LoadOptions, Loaded, Sealed, folder_of, load, load_with, parse, parse_with, read, seal,
+    seal_bytes,
 };
 pub use logits::{logits, scores};
 pub use loss::Loss;

@@ -152,6 +152,8 @@ fn python(name: &str, packages: &[&OsStr]) -> Result<PathBuf> {
 fn library_of(python: &Path) -> Result<PathBuf> {
     let located = Command::new(python)
         .args([
+            // Nothing of the working folder is imported.
+            "-I",
             "-c",
             "import onnxruntime, sys; sys.stdout.write(onnxruntime.__path__[0])",
         ])

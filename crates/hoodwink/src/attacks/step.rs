@@ -112,71 +112,79 @@ pub(crate) struct Stepper {
 impl Stepper {
     /// For an image of `values` values and a ball in `norm`.
     pub(crate) fn new(rule: StepRule, norm: Norm, step_size: f64, values: usize) -> Self {
+        // What a rule does not remember takes no memory: pictures may be large.
+        let (first, second) = match rule {
+            StepRule::Steepest | StepRule::Sign => (0, 0),
+            StepRule::Sgd { .. } => (values, 0),
+            StepRule::RmsProp | StepRule::Adagrad => (0, values),
+            StepRule::Adam { .. } => (values, values),
+        };
         Self {
             rule,
             norm,
             step_size,
             taken: 0,
-            first: vec![0.0; values],
-            second: vec![0.0; values],
+            first: vec![0.0; first],
+            second: vec![0.0; second],
         }
     }
 
     /// Moves `x` uphill, given the finite gradient there.
     pub(crate) fn climb(&mut self, gradient: &[f32], x: &mut [f32]) {
-        let moves = self.moves(gradient, x);
-        for (x, direction) in x.iter_mut().zip(moves) {
-            let step = (self.step_size * direction).clamp(-FARTHEST, FARTHEST);
-            *x = (f64::from(*x) + step) as f32;
-        }
-    }
-
-    fn moves(&mut self, gradient: &[f32], x: &[f32]) -> Vec<f64> {
         self.taken = self.taken.saturating_add(1);
         let gradient64 = gradient.iter().map(|&g| f64::from(g));
-        let state = self.first.iter_mut().zip(&mut self.second);
+        let (first, second) = (self.first.iter_mut(), self.second.iter_mut());
+        let step_size = self.step_size;
         match self.rule {
             StepRule::Steepest => {
                 let direction = self.norm.steepest(gradient, x);
-                direction.into_iter().map(f64::from).collect()
+                walk(x, step_size, direction.into_iter().map(f64::from));
             }
-            StepRule::Sign => gradient64
-                .map(|g| if g == 0.0 { 0.0 } else { g.signum() })
-                .collect(),
-            StepRule::Sgd { momentum } => gradient64
-                .zip(state)
-                .map(|(g, (velocity, _))| {
+            StepRule::Sign => {
+                let sign = |g: f64| if g == 0.0 { 0.0 } else { g.signum() };
+                walk(x, step_size, gradient64.map(sign));
+            }
+            StepRule::Sgd { momentum } => {
+                let moves = gradient64.zip(first).map(|(g, velocity)| {
                     *velocity = momentum * *velocity + g;
                     *velocity
-                })
-                .collect(),
+                });
+                walk(x, step_size, moves);
+            }
             StepRule::Adam { beta1, beta2 } => {
                 let unbias1 = 1.0 - beta1.powi(self.taken);
                 let unbias2 = 1.0 - beta2.powi(self.taken);
-                gradient64
-                    .zip(state)
-                    .map(|(g, (mean, square))| {
-                        *mean = beta1 * *mean + (1.0 - beta1) * g;
-                        *square = beta2 * *square + (1.0 - beta2) * g * g;
-                        *mean / unbias1 / ((*square / unbias2).sqrt() + 1e-8)
-                    })
-                    .collect()
+                let state = first.zip(second);
+                let moves = gradient64.zip(state).map(|(g, (mean, square))| {
+                    *mean = beta1 * *mean + (1.0 - beta1) * g;
+                    *square = beta2 * *square + (1.0 - beta2) * g * g;
+                    *mean / unbias1 / ((*square / unbias2).sqrt() + 1e-8)
+                });
+                walk(x, step_size, moves);
             }
-            StepRule::RmsProp => gradient64
-                .zip(state)
-                .map(|(g, (_, square))| {
+            StepRule::RmsProp => {
+                let moves = gradient64.zip(second).map(|(g, square)| {
                     *square = RMSPROP_DECAY * *square + (1.0 - RMSPROP_DECAY) * g * g;
                     g / (square.sqrt() + 1e-8)
-                })
-                .collect(),
-            StepRule::Adagrad => gradient64
-                .zip(state)
-                .map(|(g, (_, sum))| {
+                });
+                walk(x, step_size, moves);
+            }
+            StepRule::Adagrad => {
+                let moves = gradient64.zip(second).map(|(g, sum)| {
                     *sum += g * g;
                     g / (sum.sqrt() + 1e-10)
-                })
-                .collect(),
+                });
+                walk(x, step_size, moves);
+            }
         }
+    }
+}
+
+/// Moves every value by its share of a step.
+fn walk(x: &mut [f32], step_size: f64, moves: impl Iterator<Item = f64>) {
+    for (x, direction) in x.iter_mut().zip(moves) {
+        let step = (step_size * direction).clamp(-FARTHEST, FARTHEST);
+        *x = (f64::from(*x) + step) as f32;
     }
 }
 

@@ -1,9 +1,10 @@
 //! Engines run graphs. They know neither gradients nor attacks: a gradient is one more graph.
 
+mod library;
 mod ort;
 mod rten;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use onnx_grad::{Graph, Sealed, Tensor};
 
@@ -17,6 +18,16 @@ pub trait Engine: Send + Sync {
 
     /// Name and version, for the record of a run.
     fn version(&self) -> String;
+
+    /// The shared library that it was loaded from; `None` for one that is built in.
+    fn library(&self) -> Option<&Path> {
+        None
+    }
+
+    /// What the user should know about how it was chosen.
+    fn notices(&self) -> &[String] {
+        &[]
+    }
 
     /// Compiles a graph for one worker, which will run it on one thread.
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>>;
@@ -43,18 +54,37 @@ pub enum Choice {
     Ort,
 }
 
-/// Opens an engine. ONNX Runtime is looked for at `ORT_DYLIB_PATH`, then inside the `onnxruntime` package of
-/// the `python3` on the path; where an explicit [`Choice::Ort`] finds none, the error says how to get it.
+/// Opens an engine.
+///
+/// ONNX Runtime is looked for at `ORT_DYLIB_PATH`, then in the packages of the Pythons that are active, on the path or the
+/// user's, then among the system's libraries. Nothing in the working folder is looked at unless one of these names it by an
+/// absolute path, and nothing is run to find it.
+///
+/// # Errors
+/// A library that `ORT_DYLIB_PATH` names and that cannot be loaded is an error also for [`Choice::Auto`]; one that was found and
+/// cannot be loaded is there a notice of the other engine.
 pub fn open(choice: Choice) -> Result<Arc<dyn Engine>> {
-    match choice {
-        Choice::Rten => Ok(Arc::new(rten::Rten)),
-        Choice::Ort => Ok(Arc::new(ort::OnnxRuntime::open()?)),
-        Choice::Auto => match ort::OnnxRuntime::open() {
-            Ok(engine) => Ok(Arc::new(engine)),
-            Err(_) => Ok(Arc::new(rten::Rten)),
-        },
+    if choice == Choice::Rten {
+        return Ok(Arc::new(rten::Rten::default()));
+    }
+    let found = library::find().map_err(failure(ort::NAME))?;
+    let Some(found) = found else {
+        return match choice {
+            Choice::Ort => Err(failure(ort::NAME)(NOT_FOUND)),
+            Choice::Rten | Choice::Auto => Ok(Arc::new(rten::Rten::default())),
+        };
+    };
+    match ort::OnnxRuntime::load(found.path) {
+        Ok(engine) => Ok(Arc::new(engine)),
+        Err(error) if choice == Choice::Auto && !found.is_named => {
+            Ok(Arc::new(rten::Rten::instead_of(&error)))
+        }
+        Err(error) => Err(error),
     }
 }
+
+const NOT_FOUND: &str = "ONNX Runtime was not found; `pip install onnxruntime`, or set ORT_DYLIB_PATH to its shared \
+                         library, or use `--engine rten`";
 
 /// For `map_err`: an error of the engine called `engine`.
 fn failure<E: std::fmt::Display>(engine: &'static str) -> impl Fn(E) -> Error {

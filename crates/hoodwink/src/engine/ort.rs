@@ -1,23 +1,22 @@
 //! ONNX Runtime, found at run time: faster than rten, and nothing at build time depends on it.
 
 use std::{
-    env,
     path::{Path, PathBuf},
-    process::Command,
     sync::OnceLock,
 };
 
 use onnx_grad::{DType, Elements, Graph, Lowering, Sealed, Tensor};
 use ort::{
+    LoadDynamicError,
     environment::Environment,
     session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
-    value::{DynValue, Tensor as OrtTensor},
+    value::{DynValue, Tensor as OrtTensor, TensorRef},
 };
 
-use super::{Engine, Executable, bytes, failure};
-use crate::{Error, Result};
+use super::{Engine, Executable, bytes, failure, library::check};
+use crate::Result;
 
-const NAME: &str = "ort";
+pub(super) const NAME: &str = "ort";
 
 /// ONNX Runtime's setting for the format of a model.
 const FORMAT: &str = "session.load_model_format";
@@ -25,76 +24,45 @@ const FORMAT: &str = "session.load_model_format";
 /// ONNX Runtime's shared library, loaded once per process.
 pub(super) struct OnnxRuntime {
     environment: &'static Environment,
+    library: &'static Path,
 }
 
 impl OnnxRuntime {
-    /// Finds and loads the library.
-    pub(super) fn open() -> Result<Self> {
-        static LOADED: OnceLock<Result<Environment, String>> = OnceLock::new();
+    /// Loads the library, after a look at its headers.
+    pub(super) fn load(library: PathBuf) -> Result<Self> {
+        static LOADED: OnceLock<Result<(Environment, PathBuf), String>> = OnceLock::new();
         let loaded = LOADED.get_or_init(|| {
-            let path = find_library()?;
-            let unloadable = |error| format!("cannot load {}: {error}", path.display());
-            ort::init_from(&path)
-                .map_err(|error| unloadable(error.to_string()))?
+            check(&library)?;
+            let environment = ort::init_from(&library)
+                .map_err(|error| unloadable(&library, &error))?
                 .build()
-                .map_err(|error| unloadable(error.to_string()))
+                .map_err(|error| format!("cannot load {}: {error}", library.display()))?;
+            Ok((environment, library))
         });
         match loaded {
-            Ok(environment) => Ok(Self { environment }),
-            Err(message) => Err(Error::Engine {
-                engine: NAME,
-                message: message.clone(),
+            Ok((environment, library)) => Ok(Self {
+                environment,
+                library,
             }),
+            Err(message) => Err(failure(NAME)(message)),
         }
     }
 }
 
-/// The library named by `ORT_DYLIB_PATH`, or the one inside the Python package `onnxruntime`.
-fn find_library() -> Result<PathBuf, String> {
-    if let Some(path) = env::var_os("ORT_DYLIB_PATH") {
-        return Ok(path.into());
+/// Why a library cannot be used.
+fn unloadable(library: &Path, error: &LoadDynamicError) -> String {
+    let library = library.display();
+    match error {
+        LoadDynamicError::BadVersion { version_str, .. } => format!(
+            "{library} is ONNX Runtime {version_str}, and 1.{} or a newer one is needed",
+            ort::MINOR_VERSION
+        ),
+        LoadDynamicError::MissingApi { .. } => {
+            format!("{library} is another library than ONNX Runtime")
+        }
+        LoadDynamicError::Dlopen { error, .. } => format!("cannot load {library}: {error}"),
+        error => format!("cannot load {library}: {error}"),
     }
-    let located = Command::new("python3")
-        .args([
-            "-c",
-            "import onnxruntime, sys; sys.stdout.write(onnxruntime.__path__[0])",
-        ])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| String::from_utf8(output.stdout).ok());
-    located
-        .and_then(|package| library_in(&Path::new(&package).join("capi")))
-        .ok_or_else(|| {
-            "ONNX Runtime was not found; `pip install onnxruntime`, or set ORT_DYLIB_PATH to its \
-             shared library, or use `--engine rten`"
-                .to_owned()
-        })
-}
-
-/// The shared library in the package's folder, whose name carries a version on some platforms.
-fn library_in(folder: &Path) -> Option<PathBuf> {
-    let mut found: Vec<PathBuf> = folder
-        .read_dir()
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or("");
-            [
-                "libonnxruntime.so",
-                "libonnxruntime.dylib",
-                "onnxruntime.dll",
-            ]
-            .iter()
-            .any(|stem| name.starts_with(stem))
-                || (name.starts_with("libonnxruntime.") && name.ends_with(".dylib"))
-        })
-        .collect();
-    found.sort();
-    found.into_iter().next()
 }
 
 impl Engine for OnnxRuntime {
@@ -105,6 +73,10 @@ impl Engine for OnnxRuntime {
     fn version(&self) -> String {
         let info = ort::info();
         format!("onnxruntime: {info}")
+    }
+
+    fn library(&self) -> Option<&Path> {
+        Some(self.library)
     }
 
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>> {
@@ -164,10 +136,7 @@ impl Executable for Program {
             .inputs
             .iter()
             .zip(inputs)
-            .map(|(name, tensor)| {
-                let value = to_value(tensor, self.eats_bytes)?;
-                Ok((name.as_str().into(), value.into()))
-            })
+            .map(|(name, tensor)| Ok((name.as_str().into(), to_value(tensor, self.eats_bytes)?)))
             .collect::<Result<Vec<(std::borrow::Cow<'_, str>, SessionInputValue<'_>)>>>()?;
         let results = self.session.run(values).map_err(failure(NAME))?;
         self.outputs
@@ -178,21 +147,16 @@ impl Executable for Program {
     }
 }
 
-fn to_value(tensor: &Tensor, as_bytes: bool) -> Result<DynValue> {
+/// Floats are not copied, as pictures may be large.
+fn to_value(tensor: &Tensor, as_bytes: bool) -> Result<SessionInputValue<'_>> {
     let shape = tensor.shape().to_vec();
     let value = match tensor.elements() {
         Elements::F32(values) if as_bytes => {
-            OrtTensor::from_array((shape, bytes(values))).map(|v| v.into_dyn())
+            OrtTensor::from_array((shape, bytes(values))).map(Into::into)
         }
-        Elements::F32(values) => {
-            OrtTensor::from_array((shape, values.to_vec())).map(|v| v.into_dyn())
-        }
-        Elements::I64(values) => {
-            OrtTensor::from_array((shape, values.to_vec())).map(|v| v.into_dyn())
-        }
-        Elements::Bool(values) => {
-            OrtTensor::from_array((shape, values.to_vec())).map(|v| v.into_dyn())
-        }
+        Elements::F32(values) => TensorRef::from_array_view((shape, &values[..])).map(Into::into),
+        Elements::I64(values) => OrtTensor::from_array((shape, values.to_vec())).map(Into::into),
+        Elements::Bool(values) => OrtTensor::from_array((shape, values.to_vec())).map(Into::into),
     };
     value.map_err(failure(NAME))
 }

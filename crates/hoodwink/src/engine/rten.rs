@@ -7,15 +7,33 @@ use std::{
 
 use onnx_grad::{DType, Elements, Graph, Lowering, Sealed, Tensor};
 use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
-use rten_tensor::{AsView, Layout};
+use rten_tensor::{AsView, Layout, TensorView};
 
 use super::{Engine, Executable, bytes, failure};
-use crate::Result;
+use crate::{Error, Result};
 
 const NAME: &str = "rten";
 
 /// The engine that is always there.
-pub(super) struct Rten;
+#[derive(Default)]
+pub(super) struct Rten {
+    notices: Vec<String>,
+}
+
+impl Rten {
+    /// In place of an engine that cannot be used.
+    pub(super) fn instead_of(error: &Error) -> Self {
+        Self {
+            notices: vec![format!("{error}; so rten runs the model")],
+        }
+    }
+}
+
+/// The one thread of a program.
+fn thread() -> Result<Arc<ThreadPool>> {
+    // It panics where the system allows no more threads.
+    unpanicked(|| Arc::new(ThreadPool::with_num_threads(1)))
+}
 
 impl Engine for Rten {
     fn name(&self) -> &'static str {
@@ -25,6 +43,10 @@ impl Engine for Rten {
     fn version(&self) -> String {
         // Pinned exactly in the workspace's Cargo.toml.
         "rten 0.27.0".to_owned()
+    }
+
+    fn notices(&self) -> &[String] {
+        &self.notices
     }
 
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>> {
@@ -40,7 +62,7 @@ impl Engine for Rten {
                 .collect(),
             eats_bytes: false,
             model,
-            thread: Arc::new(ThreadPool::with_num_threads(1)),
+            thread: thread()?,
         }))
     }
 
@@ -53,7 +75,7 @@ impl Engine for Rten {
             types: vec![DType::F32],
             eats_bytes: file.eats_bytes,
             model,
-            thread: Arc::new(ThreadPool::with_num_threads(1)),
+            thread: thread()?,
         }))
     }
 }
@@ -74,7 +96,7 @@ impl Executable for Program {
             .inputs
             .iter()
             .zip(inputs)
-            .map(|(&id, tensor)| (id, ValueOrView::from(to_value(tensor, self.eats_bytes))))
+            .map(|(&id, tensor)| (id, to_value(tensor, self.eats_bytes)))
             .collect();
         let options = RunOptions::default().with_thread_pool(Some(self.thread.clone()));
         let results = unpanicked(|| self.model.run(values, &self.outputs, Some(options)))?
@@ -100,13 +122,14 @@ fn unpanicked<T>(ask: impl FnOnce() -> T) -> Result<T> {
 }
 
 /// rten computes with 32-bit integers; labels and indices are far below their limit.
-fn to_value(tensor: &Tensor, as_bytes: bool) -> Value {
+fn to_value(tensor: &Tensor, as_bytes: bool) -> ValueOrView<'_> {
     let shape = tensor.shape();
     match tensor.elements() {
         Elements::F32(values) if as_bytes => {
             rten_tensor::Tensor::from_data(shape, bytes(values)).into()
         }
-        Elements::F32(values) => rten_tensor::Tensor::from_data(shape, values.to_vec()).into(),
+        // Not copied, as pictures may be large.
+        Elements::F32(values) => TensorView::from_data(shape, &values[..]).into(),
         Elements::I64(values) => {
             let values: Vec<i32> = values
                 .iter()
@@ -127,7 +150,11 @@ fn from_value(value: Value, dtype: DType) -> Result<Tensor> {
     Ok(match dtype {
         DType::F32 => {
             let tensor: rten_tensor::Tensor<f32> = value.try_into().map_err(failure(NAME))?;
-            Tensor::f32(tensor.shape().to_vec(), tensor.to_vec())?
+            let shape = tensor.shape().to_vec();
+            match tensor.data() {
+                Some(values) => Tensor::f32(shape, values)?,
+                None => Tensor::f32(shape, tensor.to_vec())?,
+            }
         }
         DType::I64 | DType::Bool => {
             let tensor: rten_tensor::Tensor<i32> = value.try_into().map_err(failure(NAME))?;

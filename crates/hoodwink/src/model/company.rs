@@ -27,6 +27,12 @@ const EXECUTIONS: Executions = [&[1, 5, 0, 6, 2, 4, 3, 7], &[2, 0, 1], &[0, 1], 
 /// Those of a large network, whose answers are dear, and gain little by company.
 const FEW_EXECUTIONS: Executions = [&[1, 3, 0, 2], &[2, 0, 1], &[0, 1], &[0]];
 
+/// Those of large pictures, of which many at once take much memory.
+const FEWEST_EXECUTIONS: Executions = [&[1, 0], &[0, 1], &[1], &[0]];
+
+/// From how many values on a picture is large: those of 1,183 by 1,183 pixels in colour.
+const LARGE_PICTURE: usize = 1 << 22;
+
 /// From how many multiply-adds for an answer on a network is large.
 const LARGE: u64 = 100_000_000;
 
@@ -36,10 +42,11 @@ const LARGE: u64 = 100_000_000;
 pub(crate) struct AtOnce(Executions);
 
 impl AtOnce {
-    /// For a network with so many multiply-adds for each answer.
-    pub(super) fn of(multiply_adds: u64) -> Self {
-        Self(match multiply_adds {
-            LARGE.. => FEW_EXECUTIONS,
+    /// For a network with so many multiply-adds for each answer, about pictures of so many values.
+    pub(super) fn of(multiply_adds: u64, values: usize) -> Self {
+        Self(match (multiply_adds, values) {
+            (_, LARGE_PICTURE..) => FEWEST_EXECUTIONS,
+            (LARGE.., _) => FEW_EXECUTIONS,
             _ => EXECUTIONS,
         })
     }
@@ -56,9 +63,9 @@ impl AtOnce {
 }
 
 impl Company {
-    /// What was found out by the executions of a probe: `answered` holds what must not differ, bits of each answer of each
+    /// What was found out by the executions of a probe: `answered` holds what must not differ, of each answer of each
     /// execution.
-    pub(super) fn of(executions: Executions, answered: &[Vec<Vec<u32>>]) -> Self {
+    pub(super) fn of<A: PartialEq>(executions: Executions, answered: &[Vec<A>]) -> Self {
         let mut answers = Vec::new();
         for (execution, answered) in executions.iter().zip(answered) {
             for (&question, bits) in execution.iter().zip(answered) {
@@ -174,7 +181,7 @@ mod tests {
     #[test]
     fn the_probe_finds_the_company_that_makes_no_difference() {
         for (at, (engine, expected)) in ENGINES.into_iter().enumerate() {
-            let found = probe(AtOnce::of(0), engine);
+            let found = probe(AtOnce::of(0, 0), engine);
             assert_eq!(found, expected, "engine {at}");
         }
     }
@@ -182,7 +189,8 @@ mod tests {
     #[test]
     fn in_that_company_answers_are_the_same_in_any_batch() {
         let questions: Vec<u32> = (0..16).collect();
-        for most in [AtOnce::of(0), AtOnce::of(LARGE)] {
+        for most in [(0, 0), (LARGE, 0), (0, LARGE_PICTURE)] {
+            let most = AtOnce::of(most.0, most.1);
             for (at, (engine, _)) in ENGINES.into_iter().enumerate() {
                 let company = probe(most, engine);
                 let in_batches_of = |count: usize| -> Vec<u32> {

@@ -1,9 +1,8 @@
 //! A model file that an engine runs as it is, for what cannot be imported: scores without gradients.
 
-use std::path::Path;
-
 use onnx_grad::{Graph, LoadOptions, Sealed, Tensor};
 
+use super::File;
 use crate::{
     Error, Result,
     engine::{Engine, Executable},
@@ -22,11 +21,11 @@ pub(super) struct Opaque {
 impl Opaque {
     /// Reads a file and puts its preprocessing in front. Whether an engine can run it is not known yet.
     pub(super) fn open(
-        path: &Path,
+        file: &File<'_>,
         options: &LoadOptions,
         preprocessing: &Preprocessing,
     ) -> Result<Self> {
-        let file = onnx_grad::seal(path, options)?;
+        let file = onnx_grad::seal_bytes(&file.bytes, file.folder, options)?;
         let input = preprocessing.picture_shape(&file.shape)?;
         let mut before = Graph::new();
         let x = pixels(&mut before, file.shape[0], input);

@@ -6,6 +6,7 @@
 
 use std::{
     cell::RefCell,
+    path::Path,
     rc::Rc,
     sync::{
         Mutex,
@@ -22,12 +23,25 @@ use super::{
     Halt, Objective, Seen,
     handle::{Answer, Handle, Mailbox, Question},
 };
-use crate::{Error, Result, attacks::Local, image::Image};
+use crate::{
+    Error, Result,
+    attacks::Local,
+    image::Image,
+    parallel::{spawn, useful},
+};
+
+/// More live images than so many for each worker only take memory: far fewer are asked about at once.
+const MOST_LIVE: usize = 64;
 
 /// A model that can be asked from several threads.
 pub trait Model: Sync {
     /// What one thread needs to ask it.
     fn worker(&self) -> Result<Box<dyn Worker + '_>>;
+
+    /// The shared library that answers, where one was loaded for it.
+    fn library(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// One thread's way to a model. Answers come in the order of the questions.
@@ -39,13 +53,23 @@ pub trait Worker: Send {
     fn gradients(&mut self, images: &[&Image], objectives: &[Objective]) -> Result<Vec<Seen>>;
 }
 
-/// How much runs at once.
+/// How much runs at once, at most: of what so many jobs have no use for nothing is made ([`Crew::within`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crew {
     /// Worker threads; at least 1.
     pub threads: usize,
     /// Live images of each worker, and so the most questions that are asked at once; at least 1.
     pub batch: usize,
+}
+
+impl Crew {
+    /// The part of it that is of use for so many jobs.
+    pub fn within(self, jobs: usize) -> Self {
+        Self {
+            threads: useful(self.threads, jobs),
+            batch: self.batch.min(jobs).clamp(1, MOST_LIVE),
+        }
+    }
 }
 
 /// Runs `task` on every job and gives what it returns to `sink`, in order of completion.
@@ -60,6 +84,7 @@ pub fn drive<J: Send, T: Send>(
     task: impl Fn(J, Handle) -> Local<'static, Result<T>> + Sync,
     mut sink: impl FnMut(T) -> Result<()>,
 ) -> Result<()> {
+    let crew = crew.within(jobs.size_hint().1.unwrap_or(usize::MAX));
     let queue = Mutex::new(jobs.fuse());
     let failed = AtomicBool::new(false);
     let next = || {
@@ -71,15 +96,20 @@ pub fn drive<J: Send, T: Send>(
     };
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..crew.threads.max(1) {
-            let sender = sender.clone();
-            let (next, task) = (&next, &task);
-            scope.spawn(move || {
-                let give = |result| sender.send(result).is_ok();
-                if let Err(error) = work(model, crew.batch.max(1), halt, next, task, &give) {
+        for _ in 0..crew.threads {
+            let (worker, next, task) = (sender.clone(), &next, &task);
+            let spawned = spawn(scope, move || {
+                let give = |result| worker.send(result).is_ok();
+                if let Err(error) = work(model, crew.batch, halt, next, task, &give) {
                     give(Err(error));
                 }
             });
+            if let Err(error) = spawned {
+                failed.store(true, Ordering::Relaxed);
+                // The receiver is not gone before the senders are.
+                let _ = sender.send(Err(error));
+                break;
+            }
         }
         drop(sender);
         let (mut outcome, mut sink_is_broken) = (Ok(()), false);
@@ -114,7 +144,7 @@ fn work<J, T>(
     give: &dyn Fn(Result<T>) -> bool,
 ) -> Result<()> {
     let mut worker = model.worker()?;
-    let mut live: Vec<Live<T>> = Vec::with_capacity(batch);
+    let mut live: Vec<Live<T>> = Vec::new();
     let mut broken = false;
     let mut context = Context::from_waker(Waker::noop());
     loop {

@@ -49,6 +49,7 @@ pub fn merge(
         let timing = timing?.unwrap_or_default();
         sum.seconds += timing.seconds;
         (sum.threads, sum.batch) = (timing.threads, timing.batch);
+        sum.library = timing.library;
         for (attack, seconds) in timing.by_attack {
             *sum.by_attack.entry(attack).or_default() += seconds;
         }

@@ -157,6 +157,9 @@ pub struct Timing {
     pub threads: usize,
     /// Pictures that each worker had in hand at once.
     pub batch: usize,
+    /// The shared library that ran the model; `None` for an engine that is built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub library: Option<String>,
     /// Seconds summed over workers, by attack.
     #[serde(default)]
     pub by_attack: BTreeMap<String, f64>,

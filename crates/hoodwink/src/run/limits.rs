@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::Ended;
-use crate::oracle::Halt;
+use crate::{Result, oracle::Halt, parallel::spawn};
 
 /// How long it takes at most to notice that a limit is reached.
 const INTERVAL: Duration = Duration::from_millis(20);
@@ -45,14 +45,14 @@ pub(super) fn watch<T>(
     limits: Limits,
     halt: &Halt,
     work: impl FnOnce() -> T,
-) -> (T, Option<Ended>) {
+) -> Result<(T, Option<Ended>)> {
     if limits == Limits::default() {
-        return (work(), None);
+        return Ok((work(), None));
     }
     let reached = Mutex::new(None);
     let over = Halt::new();
-    let answer = thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
+    let answer = thread::scope(|scope| -> Result<T> {
+        let watcher = spawn(scope, || {
             while !over.is_asked() {
                 if let Some(limit) = limits.reached() {
                     // Nobody else holds it before this thread is joined.
@@ -63,11 +63,11 @@ pub(super) fn watch<T>(
                 }
                 thread::park_timeout(INTERVAL);
             }
-        });
+        })?;
         let _ends = Ends(&over, watcher.thread());
-        work()
-    });
-    (answer, reached.into_inner().unwrap_or_default())
+        Ok(work())
+    })?;
+    Ok((answer, reached.into_inner().unwrap_or_default()))
 }
 
 /// Ends the watch, also where the work panics.
@@ -110,7 +110,8 @@ mod tests {
                     thread::yield_now();
                 }
                 7
-            });
+            })
+            .unwrap();
             assert_eq!(answer, 7);
             assert_eq!((reached.is_some(), halt.is_asked()), (expected, expected));
         }

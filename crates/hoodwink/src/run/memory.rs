@@ -40,6 +40,7 @@ pub fn fitting(model: &Classifier, loss: Option<Loss>, wanted: Crew, limit: u64)
             shown(least)
         )));
     }
+    let wanted = wanted.within(usize::MAX);
     let fits = |crew: &Crew| base.saturating_add(need.bytes(*crew)) <= limit;
     let threads = (1..=wanted.threads).rev();
     let crews = threads.flat_map(|threads| {

@@ -16,6 +16,7 @@ use crate::{
     engine::{Engine, Executable},
     image::Image,
     oracle::argmax,
+    parallel::spawn,
 };
 
 /// Pictures that are answered in one execution: small enough to stay in a core's cache.
@@ -155,28 +156,23 @@ impl Crew {
     ) -> Result<Vec<T>> {
         let next = AtomicUsize::new(0);
         let mut done: Vec<(usize, Result<T>)> = thread::scope(|scope| {
-            let running: Vec<_> = self
-                .0
-                .iter_mut()
-                .map(|worker| {
-                    scope.spawn(|| {
-                        let mut done = Vec::new();
-                        while let Some((at, job)) = take(&next, jobs) {
-                            done.push((at, task(worker, job)));
-                        }
-                        done
-                    })
+            let running = self.0.iter_mut().take(jobs.len()).map(|worker| {
+                spawn(scope, || {
+                    let mut done = Vec::new();
+                    while let Some((at, job)) = take(&next, jobs) {
+                        done.push((at, task(worker, job)));
+                    }
+                    done
                 })
-                .collect();
-            running
-                .into_iter()
-                .flat_map(|thread| {
-                    thread
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
-                .collect()
-        });
+            });
+            let running = running.collect::<Result<Vec<_>>>()?;
+            let done = running.into_iter().flat_map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            Ok::<_, Error>(done.collect())
+        })?;
         done.sort_by_key(|&(at, _)| at);
         done.into_iter().map(|(_, result)| result).collect()
     }

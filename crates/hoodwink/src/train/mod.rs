@@ -31,7 +31,7 @@ pub use optimiser::Optimiser;
 pub use schedule::Schedule;
 pub use settings::Settings;
 
-use crate::{Error, Result, data::Dataset, engine::Engine, image::Image};
+use crate::{Error, Result, data::Dataset, engine::Engine, image::Image, parallel::useful};
 use checkpoint::{Keeper, Standing};
 use crew::{Crew, Learned, SHARD};
 use optimiser::Descent;
@@ -125,7 +125,7 @@ pub fn train(
         crew: Crew::new(
             &network,
             engine,
-            settings.threads,
+            useful(settings.threads, training.len().div_ceil(SHARD)),
             settings.adversarial.is_some(),
         )?,
         descent: Descent::new(settings.optimiser, settings.weight_decay, &weights.sizes()),

@@ -1,7 +1,5 @@
 //! The training pictures, in memory.
 
-use std::thread;
-
 use onnx_grad::Tensor;
 use sha2::{Digest, Sha256};
 
@@ -13,6 +11,7 @@ use crate::{
     Error, Result,
     data::Dataset,
     image::{Image, Picture},
+    parallel::in_order,
 };
 
 /// The most that the decoded pictures of a set may take.
@@ -57,26 +56,7 @@ impl Pictures {
             }
             Ok(picture)
         };
-        let rows: Vec<usize> = (0..data.len()).collect();
-        let share = rows.len().div_ceil(threads.max(1));
-        let parts: Vec<Result<Vec<Picture>>> = thread::scope(|scope| {
-            let running: Vec<_> = rows
-                .chunks(share)
-                .map(|rows| scope.spawn(|| rows.iter().map(|&row| one(row)).collect()))
-                .collect();
-            running
-                .into_iter()
-                .map(|thread| {
-                    thread
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
-                .collect()
-        });
-        let mut pictures = Vec::with_capacity(rows.len());
-        for part in parts {
-            pictures.extend(part?);
-        }
+        let pictures = in_order(data.len(), threads, one, &mut |_| {})?;
         Ok(Self {
             pictures,
             labels,

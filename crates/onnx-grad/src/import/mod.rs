@@ -15,7 +15,8 @@ mod tensors;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Read,
+    fs::{File, Metadata, OpenOptions},
+    io::{self, Read},
     path::Path,
 };
 
@@ -95,27 +96,54 @@ pub fn load_with(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     parse_with(&read(path)?, folder_of(path), options)
 }
 
-/// The bytes of a model file.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+/// The bytes of a model file, for [`parse_with`] and [`seal_bytes`].
+///
+/// # Errors
+/// As [`load`]; what is no regular file, or larger than the format allows, is refused before it is read.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
     let io = |message: String| Error::Io {
         path: path.display().to_string(),
         message,
     };
-    let file = std::fs::File::open(path).map_err(|error| io(error.to_string()))?;
-    let mut bytes = Vec::new();
+    let too_large = || io("is larger than 2 GiB, the limit of the ONNX format".into());
+    let (file, length) = open(path).map_err(io)?;
+    if length > MAX_FILE_BYTES {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(length as usize);
+    // It may grow meanwhile.
     file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| io(error.to_string()))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io(
-            "is larger than 2 GiB, the limit of the ONNX format".into()
-        ));
+    match bytes.len() as u64 > MAX_FILE_BYTES {
+        true => Err(too_large()),
+        false => Ok(bytes),
     }
-    Ok(bytes)
+}
+
+/// A regular file and its length. What may have no end, as pipes and devices, is refused without waiting for it.
+fn open(path: &Path) -> Result<(File, u64), String> {
+    let regular = |metadata: io::Result<Metadata>| {
+        let metadata = metadata.map_err(|error| error.to_string())?;
+        match (metadata.is_file(), metadata.is_dir()) {
+            (true, _) => Ok(metadata.len()),
+            (false, true) => Err("is a folder, not a file".to_owned()),
+            (false, false) => Err("is a pipe, a device or a socket, not a file".to_owned()),
+        }
+    };
+    regular(path.metadata())?;
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path).map_err(|error| error.to_string())?;
+    // It may have been exchanged since.
+    let length = regular(file.metadata())?;
+    Ok((file, length))
 }
 
 /// The folder that a model's files of weights are in.
-pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
+pub fn folder_of(path: &Path) -> Option<&Path> {
     path.parent()
         .map(|folder| match folder.as_os_str().is_empty() {
             true => Path::new("."),

@@ -1,13 +1,13 @@
 //! `TensorProto` to [`Tensor`]: element types, data fields, weights in other files.
 
 use std::{
-    fs::File,
     io::{Read, Seek, SeekFrom},
     path::{Component, Path},
 };
 
 use half::{bf16, f16};
 
+use super::open;
 use crate::{
     Error, Result,
     proto::{DataLocation, DataType, StringStringEntryProto, TensorProto},
@@ -293,20 +293,10 @@ pub(super) fn external(
             "initialiser {name:?} needs {wanted} bytes, its length says otherwise"
         )));
     }
-    // Before it is opened: opening a pipe waits for whoever writes into it.
-    let metadata = path.metadata().map_err(|error| io(error.to_string()))?;
-    if !metadata.is_file() {
-        return Err(io("is not a file".into()));
-    }
-    let mut file = File::open(&path).map_err(|error| io(error.to_string()))?;
-    let metadata = file.metadata().map_err(|error| io(error.to_string()))?;
-    if offset
-        .checked_add(wanted)
-        .is_none_or(|end| end > metadata.len())
-    {
+    let (mut file, length) = open(&path).map_err(io)?;
+    if offset.checked_add(wanted).is_none_or(|end| end > length) {
         return Err(io(format!(
-            "has {} bytes, needs {wanted} from byte {offset} on",
-            metadata.len()
+            "has {length} bytes, needs {wanted} from byte {offset} on"
         )));
     }
     let mut raw = vec![0; bytes];

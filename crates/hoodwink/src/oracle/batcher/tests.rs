@@ -107,6 +107,42 @@ fn free_slots_are_refilled_before_the_next_execution() {
 }
 
 #[test]
+fn a_crew_beyond_reason_is_no_larger_than_its_jobs() {
+    const HUGE: Crew = Crew {
+        threads: usize::MAX,
+        batch: usize::MAX,
+    };
+    assert_eq!(
+        HUGE.within(3),
+        Crew {
+            threads: 3,
+            batch: 3
+        }
+    );
+    let least = Crew {
+        threads: 0,
+        batch: 0,
+    };
+    assert_eq!(least.within(0), least.within(9));
+    let most = HUGE.within(usize::MAX);
+    assert!(most.threads < 10_000 && most.batch < 1_000, "{most:?}");
+    let mut done = 0;
+    drive(
+        &Line::default(),
+        HUGE,
+        0..20,
+        &NEVER,
+        |_, handle| Box::pin(async move { handle.label(&pixel(0.0)).await }),
+        |_| {
+            done += 1;
+            Ok(())
+        },
+    )
+    .unwrap();
+    assert_eq!(done, 20);
+}
+
+#[test]
 fn access_and_budget_are_enforced_by_the_handle() {
     drive(
         &Line::default(),

@@ -307,6 +307,7 @@ fn pictures_and_timing_come_back() {
         seconds: 1.5,
         threads: 2,
         batch: 8,
+        library: Some("/usr/lib/libonnxruntime.so".to_owned()),
         by_attack: [("pgd".to_owned(), 2.5)].into(),
     };
     folder.write_timing(&timing).unwrap();
