@@ -5,11 +5,12 @@ use std::io::{BufReader, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::MAX_CLASSES;
 use super::npy::{Element, Header, Kind};
-use super::rows::{Rows, read_part};
+use super::rows::Rows;
+use super::{MAX_CLASSES, same_number};
 use crate::counted;
 use crate::error::{Error, Result};
+use crate::files::{self, read_part};
 use crate::image::{MAX_PIXELS, Picture};
 
 /// How far from an 8-bit level a float may lie, in levels, before it is worth a notice. Division by
@@ -23,7 +24,7 @@ pub(super) struct Layout {
     /// Number of pictures.
     pub(super) count: usize,
     /// Channels, height, width.
-    shape: [usize; 3],
+    pub(super) shape: [usize; 3],
     /// Whether the channels lie apart (`[N,C,H,W]`) or interleaved (`[N,H,W,C]`).
     planar: bool,
 }
@@ -220,7 +221,7 @@ impl Rows for PictureArray {
 
 /// The header of a `.npy` file, and the file at its first value.
 fn open(path: &Path, file: &str) -> Result<(Header, BufReader<File>)> {
-    let source = File::open(path).map_err(Error::io(path))?;
+    let source = files::open(path)?;
     let length = source.metadata().map_err(Error::io(path))?.len();
     let mut source = BufReader::new(source);
     let header = Header::read(&mut source, file)?;
@@ -228,14 +229,19 @@ fn open(path: &Path, file: &str) -> Result<(Header, BufReader<File>)> {
     Ok((header, source))
 }
 
-/// All labels of a `.npy` file.
-pub(super) fn read_labels(path: &Path, file: &str) -> Result<Vec<usize>> {
+/// All labels of a `.npy` file, for the data called `of.0` with `of.1` pictures.
+pub(super) fn read_labels(path: &Path, file: &str, of: (&str, usize)) -> Result<Vec<usize>> {
     let (header, mut source) = open(path, file)?;
-    labels(&header, &mut source, file)
+    labels(&header, &mut source, file, of)
 }
 
-/// The labels that follow a header: integers of any type, `[N]` or `[N,1]`.
-pub(super) fn labels(header: &Header, source: &mut impl Read, file: &str) -> Result<Vec<usize>> {
+/// The labels that follow a header: integers of any type, `[N]` or `[N,1]`. They are counted before they are read.
+pub(super) fn labels(
+    header: &Header,
+    source: &mut impl Read,
+    file: &str,
+    (name, pictures): (&str, usize),
+) -> Result<Vec<usize>> {
     let count = match header.shape[..] {
         [count] | [count, 1] => count,
         _ => {
@@ -250,6 +256,7 @@ pub(super) fn labels(header: &Header, source: &mut impl Read, file: &str) -> Res
             "{file} holds floats; labels are integers, the number of the class"
         )));
     }
+    same_number(count, file, name, pictures)?;
     let mut value = vec![0; header.element.width];
     let mut labels = Vec::new();
     for row in 0..count {

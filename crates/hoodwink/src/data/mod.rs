@@ -26,6 +26,8 @@ mod stores;
 mod survey;
 mod tables;
 mod transform;
+#[cfg(test)]
+mod untrusted;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -49,6 +51,9 @@ use crate::image::Picture;
 
 /// One more than the largest label that is believed: beyond it a label is taken for a mistake.
 pub const MAX_CLASSES: usize = 1_000_000;
+
+/// The most pictures that are taken at once; each costs memory, be it only for its label.
+const MAX_PICTURES: usize = 100_000_000;
 
 /// One picture, prepared for the model, with what is known about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,8 +102,31 @@ impl DataOptions {
                 }
             }));
         }
+        if end - start > MAX_PICTURES {
+            return Err(Error::unsupported(format!(
+                "{name} holds {}, and at most {MAX_PICTURES} are taken at once: set a limit",
+                counted::pictures(total)
+            )));
+        }
         Ok(start..end)
     }
+}
+
+/// Refuses labels that are not as many as the pictures they are for, and more of them than memory is taken for.
+fn same_number(labels: usize, file: &str, name: &str, pictures: usize) -> Result<()> {
+    if labels != pictures {
+        return Err(Error::invalid(format!(
+            "{file} has {}, but {name} has {}",
+            counted(labels, "label", "labels"),
+            counted::pictures(pictures)
+        )));
+    }
+    if labels > MAX_PICTURES {
+        return Err(Error::unsupported(format!(
+            "{file} has {labels} labels, and at most {MAX_PICTURES} are read: divide the data into parts"
+        )));
+    }
+    Ok(())
 }
 
 /// Pictures in a fixed order.
@@ -153,7 +181,11 @@ impl Dataset {
             notices,
         } = source::open(path, &name, options)?;
         Ok(Self {
-            labels: labels.map(|labels| labels[rows.clone()].to_vec()),
+            labels: labels.map(|mut labels| {
+                labels.truncate(rows.end);
+                labels.drain(..rows.start);
+                labels
+            }),
             name,
             source,
             rows,

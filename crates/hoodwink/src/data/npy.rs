@@ -10,6 +10,12 @@ use crate::error::{Error, Result};
 /// The longest header that is read; NumPy itself stops at 10,000 bytes.
 const MAX_HEADER_BYTES: usize = 1 << 16;
 
+/// The most axes that an array has; more are refused before they are shown. NumPy itself allows 64.
+const MAX_AXES: usize = 8;
+
+/// As much of the name of an unknown type is shown.
+const MAX_TYPE_CHARACTERS: usize = 30;
+
 /// What a `.npy` header says.
 #[derive(Debug)]
 pub(super) struct Header {
@@ -83,9 +89,17 @@ impl Header {
                     .split(',')
                     .map(str::trim)
                     .filter(|size| !size.is_empty());
-                sizes.map(|size| size.parse().ok()).collect()
+                sizes
+                    .map(|size| size.parse().ok())
+                    .collect::<Option<Vec<usize>>>()
             })
             .ok_or_else(|| broken("its header has no shape"))?;
+        if shape.len() > MAX_AXES {
+            return Err(Error::invalid(format!(
+                "{file} has {} axes; pictures have 3 or 4, labels one",
+                shape.len()
+            )));
+        }
         let descr = field("descr").ok_or_else(|| broken("its header has no descr"))?;
         Ok(Self {
             element: Element::parse(descr, file)?,
@@ -140,6 +154,7 @@ impl Element {
             "f4" => (Kind::Float, 4, name.starts_with('>')),
             "f8" => (Kind::Float, 8, name.starts_with('>')),
             _ => {
+                let name: String = name.chars().take(MAX_TYPE_CHARACTERS).collect();
                 return Err(Error::unsupported(format!(
                     "{file} has values of type {name}: save pictures as uint8, labels as int64"
                 )));

@@ -1,111 +1,290 @@
 //! Archives of NumPy arrays (`.npz`).
+//!
+//! An archive's directory is gone through once and only the arrays that are needed are remembered. What an entry says of
+//! itself is checked against what could be behind it before memory is taken, and its checksum at its end.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
+use std::fmt::Display;
+use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::path::Path;
 
-use npyz::npz::NpzArchive;
+use flate2::bufread::DeflateDecoder;
+use rawzip::{
+    CompressionMethod, FileReader, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ZipArchive,
+    ZipArchiveEntryWayfinder,
+};
 
 use super::arrays::{Layout, Rounding, labels};
 use super::npy::Header;
+use super::rows::Rows;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::image::Picture;
 
 /// The most bytes of pictures or labels taken from an archive, which has to be unpacked in memory.
 const MAX_UNPACKED_BYTES: u64 = 2 << 30;
 
+/// The most entries that are looked through for the arrays.
+const MAX_ENTRIES: usize = 10_000;
+
+/// Names of other arrays that a message gives, and characters of each.
+const NAMED: usize = 5;
+const NAMED_CHARACTERS: usize = 30;
+
+const PICTURES: [&str; 2] = ["x", "images"];
+const LABELS: [&str; 2] = ["y", "labels"];
+
+/// What deflate makes of one byte at most.
+pub(super) const MAX_DEFLATED: u64 = 1032;
+
 /// A `.npz` archive: pictures under the name `x` or `images`, labels under `y` or `labels`.
 pub(super) struct Archive {
-    archive: NpzArchive<BufReader<File>>,
+    archive: ZipArchive<FileReader>,
     file: String,
-    /// Names of the arrays, sorted.
-    names: Vec<String>,
+    /// The arrays with known names.
+    arrays: Vec<(&'static str, Packed)>,
+    /// The first few other names, and how many there are.
+    others: Vec<String>,
+    count: usize,
+}
+
+/// How an array is packed.
+#[derive(Clone, Copy)]
+struct Packed {
+    place: ZipArchiveEntryWayfinder,
+    method: CompressionMethod,
+    encrypted: bool,
 }
 
 impl Archive {
     /// Opens an archive; `file` names it in errors.
     pub(super) fn open(path: &Path, file: &str) -> Result<Self> {
-        let archive = NpzArchive::open(path).map_err(Error::io(path))?;
-        let mut names: Vec<String> = archive.array_names().map(str::to_owned).collect();
-        names.sort_unstable();
+        let broken = |error: rawzip::Error| {
+            Error::invalid(format!(
+                "{file} cannot be read as an archive of arrays: {error}"
+            ))
+        };
+        let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
+        let archive = ZipArchive::from_file(files::open(path)?, &mut buffer).map_err(broken)?;
+        let (mut arrays, mut others) = (Vec::new(), Vec::new());
+        let mut count = 0;
+        let mut entries = archive.entries(&mut buffer);
+        while let Some(entry) = entries.next_entry().map_err(broken)? {
+            count += 1;
+            if count > MAX_ENTRIES {
+                return Err(Error::unsupported(format!(
+                    "{file} has more than {MAX_ENTRIES} entries: save the pictures as one array named x"
+                )));
+            }
+            let path = entry.file_path();
+            let Some(name) = path.as_ref().strip_suffix(b".npy") else {
+                continue;
+            };
+            let mut known = PICTURES.into_iter().chain(LABELS);
+            let Some(known) = known.find(|known| known.as_bytes() == name) else {
+                let name = String::from_utf8_lossy(name);
+                others.push(name.chars().take(NAMED_CHARACTERS).collect());
+                continue;
+            };
+            if arrays.iter().any(|(other, _)| *other == known) {
+                return Err(Error::invalid(format!(
+                    "{file} has two arrays named {known}: save it again with one"
+                )));
+            }
+            let packed = Packed {
+                place: entry.wayfinder(),
+                method: entry.compression_method(),
+                encrypted: entry.flags().is_encrypted(),
+            };
+            arrays.push((known, packed));
+        }
+        others.sort_unstable();
+        let count = others.len();
+        others.truncate(NAMED);
         Ok(Self {
             archive,
             file: file.to_owned(),
-            names,
+            arrays,
+            others,
+            count,
         })
     }
 
     /// Which of these names the archive has, the first first.
-    fn find(&self, names: [&'static str; 2]) -> Option<&'static str> {
-        names
-            .into_iter()
-            .find(|name| self.names.iter().any(|have| have == name))
+    fn find(&self, names: [&'static str; 2]) -> Option<(&'static str, Packed)> {
+        let array = |name| self.arrays.iter().find(|(own, _)| *own == name).copied();
+        names.into_iter().find_map(array)
     }
 
-    /// Reads one array: checks its header and size, then hands both to `read`.
-    fn array<T>(
-        &mut self,
-        name: &str,
-        read: impl FnOnce(&Header, &mut dyn Read, &str) -> Result<T>,
-    ) -> Result<T> {
+    /// The header of an array, and its values behind it.
+    fn array(&self, (name, packed): (&str, Packed)) -> Result<Array<'_>> {
         let array = format!("{}[{name:?}]", self.file);
-        let mut entry = self
-            .archive
-            .zip_archive()
-            .by_name(&npyz::npz::file_name_from_array_name(name))
-            .map_err(|error| Error::invalid(format!("{array} cannot be read: {error}")))?;
-        let length = entry.size();
-        let header = Header::read(&mut entry, &array)?;
-        header.check_length(length, &array)?;
+        let broken =
+            |error: &dyn Display| Error::invalid(format!("{array} cannot be read: {error}"));
+        if packed.encrypted {
+            return Err(Error::unsupported(format!(
+                "{array} is encrypted: save it without a password"
+            )));
+        }
+        let entry = self.archive.get_entry(packed.place);
+        let entry = entry.map_err(|error| broken(&error))?;
+        let length = packed.place.uncompressed_size_hint();
+        let stored = packed.place.compressed_size_hint();
         if length > MAX_UNPACKED_BYTES {
             return Err(Error::unsupported(format!(
                 "{array} unpacks to {length} bytes, more than the {MAX_UNPACKED_BYTES} an archive \
                  may take in memory: save it as .npy, which is read row by row"
             )));
         }
-        read(&header, &mut entry, &array)
+        let source = BufReader::new(entry.reader());
+        let (source, most): (Box<dyn Read>, _) = match packed.method {
+            CompressionMethod::STORE => (Box::new(source), stored),
+            CompressionMethod::DEFLATE => (
+                Box::new(DeflateDecoder::new(source)),
+                stored.saturating_mul(MAX_DEFLATED),
+            ),
+            method => {
+                return Err(Error::unsupported(format!(
+                    "{array} is compressed in another way ({method}) than numpy.savez_compressed does"
+                )));
+            }
+        };
+        if length > most {
+            return Err(broken(&format!(
+                "it has {stored} bytes, which cannot be unpacked to the {length} that its archive says"
+            )));
+        }
+        // One byte more than it should have is enough to find it out.
+        let source = entry.verifying_reader(source.take(length.saturating_add(1)));
+        let mut source = Box::new(source);
+        let header = Header::read(&mut source, &array)?;
+        header.check_length(length, &array)?;
+        Ok(Array {
+            name: array,
+            header,
+            values: source,
+        })
     }
 
-    /// The labels, if the archive has any.
-    pub(super) fn labels(&mut self) -> Result<Option<Vec<usize>>> {
-        self.find(["y", "labels"])
-            .map(|name| {
-                self.array(name, |header, mut source, file| {
-                    labels(header, &mut source, file)
-                })
-            })
-            .transpose()
-    }
-
-    /// Calls `rows` with the number of pictures for those to take, and reads them; with a notice if
-    /// values were rounded.
-    pub(super) fn pictures(
-        &mut self,
-        rows: impl FnOnce(usize) -> Result<Range<usize>>,
-    ) -> Result<(Vec<Picture>, Option<String>)> {
-        let name = self.find(["x", "images"]).ok_or_else(|| {
+    fn array_of_pictures(&self) -> Result<Array<'_>> {
+        let found = self.find(PICTURES).ok_or_else(|| {
+            let more = match self.count - self.others.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let names = match self.others.is_empty() {
+                true => "no other".to_owned(),
+                false => self.others.join(", "),
+            };
             Error::invalid(format!(
-                "{} has no array named x or images; it has {}",
-                self.file,
-                self.names.join(", ")
+                "{} has no array named x or images; it has {names}{more}",
+                self.file
             ))
         })?;
-        self.array(name, |header, source, file| {
-            let layout = Layout::of(header, file)?;
-            let rows = rows(layout.count)?;
-            let mut values = vec![0; layout.row_bytes()];
-            let mut rounding = Rounding::default();
-            let mut pictures = Vec::new();
-            for row in 0..rows.end {
-                source.read_exact(&mut values).map_err(Error::io(file))?;
-                if row >= rows.start {
-                    let (picture, distance) = layout.picture(&values, &format!("{file}[{row}]"))?;
-                    rounding.add(distance);
-                    pictures.push(picture);
-                }
+        self.array(found)
+    }
+
+    /// Number of pictures.
+    pub(super) fn count(&self) -> Result<usize> {
+        let array = self.array_of_pictures()?;
+        Ok(Layout::of(&array.header, &array.name)?.count)
+    }
+
+    /// The labels of that many pictures, if the archive has any.
+    pub(super) fn labels(&self, count: usize) -> Result<Option<Vec<usize>>> {
+        let Some(found) = self.find(LABELS) else {
+            return Ok(None);
+        };
+        let mut array = self.array(found)?;
+        let of = (self.file.as_str(), count);
+        let labels = labels(&array.header, &mut array.values, &array.name, of)?;
+        array.end()?;
+        Ok(Some(labels))
+    }
+
+    /// Some rows of the pictures, with a notice if values were rounded.
+    pub(super) fn pictures(&self, rows: Range<usize>) -> Result<(Unpacked, Option<String>)> {
+        let mut array = self.array_of_pictures()?;
+        let layout = Layout::of(&array.header, &array.name)?;
+        let mut levels = Vec::new();
+        let all = rows.len() * layout.shape.iter().product::<usize>();
+        levels.try_reserve_exact(all).map_err(|_| {
+            Error::unsupported(format!(
+                "{} takes {all} bytes, and there is no memory for it: save it as .npy, which is read row by row",
+                array.name
+            ))
+        })?;
+        let mut values = vec![0; layout.row_bytes()];
+        let mut rounding = Rounding::default();
+        for row in 0..rows.end {
+            array
+                .values
+                .read_exact(&mut values)
+                .map_err(|error| array.damaged(&error))?;
+            if row >= rows.start {
+                let name = format!("{}[{row}]", array.name);
+                let (picture, distance) = layout.picture(&values, &name)?;
+                rounding.add(distance);
+                levels.extend_from_slice(picture.bytes());
             }
-            Ok((pictures, rounding.notice(file)))
-        })
+        }
+        array.end()?;
+        let unpacked = Unpacked {
+            levels,
+            shape: layout.shape,
+            first: rows.start,
+        };
+        Ok((unpacked, rounding.notice(&array.name)))
+    }
+}
+
+/// An array of an archive as far as it is read.
+struct Array<'a> {
+    /// What it is called in errors.
+    name: String,
+    header: Header,
+    values: Box<dyn Read + 'a>,
+}
+
+impl Array<'_> {
+    /// Reads what is left, at whose end the checksum is compared.
+    fn end(&mut self) -> Result<()> {
+        let rest = io::copy(&mut self.values, &mut io::sink());
+        rest.map_err(|error| self.damaged(&error))?;
+        Ok(())
+    }
+
+    fn damaged(&self, error: &dyn Display) -> Error {
+        Error::invalid(format!(
+            "{} is damaged ({error}): copy or save it again",
+            self.name
+        ))
+    }
+}
+
+/// Pictures of one shape in memory; the first of them has the row `first`.
+#[derive(Debug)]
+pub(super) struct Unpacked {
+    levels: Vec<u8>,
+    /// Channels, height, width.
+    shape: [usize; 3],
+    first: usize,
+}
+
+impl Rows for Unpacked {
+    fn kind(&self) -> &'static str {
+        "pictures in memory"
+    }
+
+    fn picture(&self, row: usize, _: &str) -> Result<Picture> {
+        let [channels, height, width] = self.shape;
+        let length = self.shape.iter().product::<usize>();
+        let levels = &self.levels[(row - self.first) * length..][..length];
+        Picture::new(channels, height, width, levels.to_vec())
+    }
+
+    fn stored(&self, row: usize) -> Result<Vec<u8>> {
+        let picture = self.picture(row, "")?;
+        Ok([&super::shape_bytes(&picture), picture.bytes()].concat())
     }
 }

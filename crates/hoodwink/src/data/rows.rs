@@ -1,12 +1,11 @@
 //! Pictures by row: what a data set is made of, whatever it is stored in.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::shape_bytes;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::files;
 use crate::image::Picture;
 
 /// The largest picture file that is read.
@@ -99,28 +98,7 @@ impl Rows for Memory {
     }
 }
 
-/// A whole file of bounded size.
+/// A whole file of the size that a picture may have.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(Error::io(path))?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Error::unsupported(format!(
-            "{} is larger than {MAX_FILE_BYTES} bytes, too large for a picture",
-            path.display()
-        )));
-    }
-    Ok(bytes)
-}
-
-/// Some bytes of a file.
-pub(super) fn read_part(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    file.seek(SeekFrom::Start(offset))
-        .and_then(|_| file.read_exact(&mut bytes))
-        .map_err(Error::io(path))?;
-    Ok(bytes)
+    files::read(path, MAX_FILE_BYTES)
 }

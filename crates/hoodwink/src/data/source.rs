@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 use super::arrays::{PictureArray, read_labels};
 use super::lists::{self, Listed};
 use super::npz::Archive;
-use super::packed::{self, cifar_names, is_idx, open_cifar, open_idx};
+use super::packed::{
+    MAX_NAMES_BYTES, MAX_UNPACKED_BYTES, Packed, cifar_count, cifar_in_memory, cifar_names, is_idx,
+    open_cifar, open_idx,
+};
 use super::pickle;
-use super::rows::{Files, Memory, Rows, read_file};
+use super::rows::{Files, Rows, read_file};
 use super::scenes::set::{SceneSet, class_names};
 use super::shards::Shards;
 use super::tables::Tables;
-use super::{DataOptions, folder};
-use crate::counted;
+use super::{DataOptions, MAX_CLASSES, folder, same_number};
 use crate::error::{Error, Result};
+use crate::files;
 
 /// What was found at a path.
 pub(super) struct Opened {
@@ -101,7 +104,7 @@ impl Kept {
             "tar" => Some(Self::Tar),
             "bin" if batch => Some(Self::CifarBinary),
             "" if batch && path.is_file() => {
-                let head = super::rows::read_part(path, 0, 2).ok()?;
+                let head = files::read_part(path, 0, 2).ok()?;
                 pickle::is_pickle(&head).then_some(Self::CifarPickle)
             }
             _ => None,
@@ -214,41 +217,49 @@ fn open_files(
 fn open_pickles(
     files: &[PathBuf],
     name: &str,
-) -> Result<(packed::Packed, Vec<usize>, Option<Vec<String>>)> {
+) -> Result<(Packed, Vec<usize>, Option<Vec<String>>)> {
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for path in files {
         let file = path.display().to_string();
-        let batch = pickle::read(&read_file(path)?, &file)?;
-        let Some(pickle::Value::Array(bytes)) = batch.get("data") else {
-            return Err(Error::invalid(format!(
-                "{file} holds no pixels under \"data\""
+        let bytes = read_file(path)?;
+        let batch = pickle::read(&bytes, &file)?;
+        let data = batch.get("data").and_then(|data| batch.elements(data));
+        let data = data.ok_or_else(|| {
+            Error::invalid(format!(
+                "{file} holds no pixels under \"data\", an array of bytes"
+            ))
+        })?;
+        if (pixels.len() + data.len()) as u64 > MAX_UNPACKED_BYTES {
+            return Err(Error::unsupported(format!(
+                "{name} has more than the {MAX_UNPACKED_BYTES} bytes of pixels that are taken in memory: name fewer batches"
             )));
-        };
-        pixels.extend_from_slice(bytes);
-        let own = batch.get("fine_labels").or_else(|| batch.get("labels"));
-        let own = own.and_then(pickle::Value::integers).unwrap_or_default();
-        for label in own {
-            let label = usize::try_from(label)
-                .ok()
-                .filter(|&label| label < super::MAX_CLASSES);
-            labels.push(
-                label.ok_or_else(|| Error::invalid(format!("{file} holds a label below 0")))?,
-            );
         }
+        let own = batch.get("fine_labels").or_else(|| batch.get("labels"));
+        let own = own.and_then(|own| batch.integers(own)).unwrap_or_default();
+        same_number(own.len(), &file, &file, cifar_count(data.len(), &file)?)?;
+        for label in own {
+            let known = usize::try_from(label)
+                .ok()
+                .filter(|&label| label < MAX_CLASSES);
+            labels.push(known.ok_or_else(|| {
+                Error::invalid(format!("{file} holds the label {label}, which is no class"))
+            })?);
+        }
+        pixels.extend_from_slice(&data);
     }
-    let packed = packed::cifar_in_memory(pixels, name)?;
-    let labels = same_length(labels, name, name, packed.count())?;
+    let packed = cifar_in_memory(pixels, name)?;
     Ok((packed, labels, pickled_names(&files[0])))
 }
 
 fn pickled_names(batch: &Path) -> Option<Vec<String>> {
     let beside = ["batches.meta", "meta"].map(|name| batch.with_file_name(name));
     let path = beside.into_iter().find(|path| path.is_file())?;
-    let meta = pickle::read(&read_file(&path).ok()?, "meta").ok()?;
+    let bytes = files::read(&path, MAX_NAMES_BYTES).ok()?;
+    let meta = pickle::read(&bytes, "meta").ok()?;
     let names = meta
         .get("label_names")
         .or_else(|| meta.get("fine_label_names"))?;
-    names.texts()
+    meta.texts(names, MAX_NAMES_BYTES as usize)
 }
 
 /// What a pattern or a list names: files of one format, or pictures.
@@ -336,21 +347,17 @@ fn open_array(path: &Path, name: &str, options: &DataOptions) -> Result<Opened> 
 }
 
 fn open_archive(path: &Path, name: &str, options: &DataOptions) -> Result<Opened> {
-    let mut archive = Archive::open(path, name)?;
-    let own_labels = archive.labels()?;
-    let mut count = 0;
-    let (pictures, notice) = archive.pictures(|total| {
-        count = total;
-        options.window(total, name)
-    })?;
-    let labels = match (labels_beside(options, name, count)?, own_labels) {
-        (None, Some(own)) => Some(same_length(own, name, name, count)?),
-        (given, _) => given,
+    let archive = Archive::open(path, name)?;
+    let count = archive.count()?;
+    let rows = options.window(count, name)?;
+    let labels = match labels_beside(options, name, count)? {
+        None => archive.labels(count)?,
+        given => given,
     };
-    let first = options.skip;
+    let (pictures, notice) = archive.pictures(rows.clone())?;
     Ok(Opened {
-        rows: first..first + pictures.len(),
-        source: Box::new(Memory { pictures, first }),
+        rows,
+        source: Box::new(pictures),
         labels,
         class_names: None,
         by_position: false,
@@ -385,20 +392,6 @@ fn labels_beside(options: &DataOptions, name: &str, count: usize) -> Result<Opti
     options
         .labels
         .as_deref()
-        .map(|path| {
-            let file = path.display().to_string();
-            same_length(read_labels(path, &file)?, &file, name, count)
-        })
+        .map(|path| read_labels(path, &path.display().to_string(), (name, count)))
         .transpose()
-}
-
-fn same_length(labels: Vec<usize>, file: &str, name: &str, count: usize) -> Result<Vec<usize>> {
-    if labels.len() == count {
-        return Ok(labels);
-    }
-    Err(Error::invalid(format!(
-        "{file} has {}, but {name} has {}",
-        counted(labels.len(), "label", "labels"),
-        counted(count, "picture", "pictures")
-    )))
 }

@@ -31,7 +31,7 @@ fn unpacked(base64: &str) -> Vec<u8> {
     bytes
 }
 
-fn folder(files: &[(&str, Vec<u8>)]) -> TempDir {
+pub(super) fn folder(files: &[(&str, Vec<u8>)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in files {
         let path = folder.path().join(name);
@@ -49,14 +49,14 @@ fn labels(data: &Dataset) -> Vec<usize> {
     data.labels().unwrap().to_vec()
 }
 
-fn gzipped(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn gzipped(bytes: &[u8]) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
     packer.write_all(bytes).unwrap();
     packer.finish().unwrap()
 }
 
 /// An IDX file of bytes.
-fn idx(sides: &[u32], elements: &[u8]) -> Vec<u8> {
+pub(super) fn idx(sides: &[u32], elements: &[u8]) -> Vec<u8> {
     let mut file = vec![0, 0, 8, sides.len() as u8];
     file.extend(sides.iter().flat_map(|side| side.to_be_bytes()));
     file.extend(elements);

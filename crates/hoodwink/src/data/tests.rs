@@ -28,7 +28,7 @@ fn folder(files: &[(&str, Vec<u8>)]) -> TempDir {
 }
 
 /// A `.npy` file.
-fn npy(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
+pub(super) fn npy(descr: &str, shape: &str, values: &[u8]) -> Vec<u8> {
     let mut header =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}").into_bytes();
     header.resize(117, b' ');
@@ -44,7 +44,7 @@ fn floats(values: &[f32]) -> Vec<u8> {
 }
 
 /// A `.npz` archive of these arrays.
-fn npz(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn npz(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
     let mut file = std::io::Cursor::new(Vec::new());
     let mut writer = npyz::npz::NpzWriter::new(&mut file);
     for (name, content) in arrays {
