@@ -180,10 +180,10 @@ pub(crate) struct ConfigArgs {
 /// How much runs at once.
 #[derive(Args)]
 pub(crate) struct CrewArgs {
-    /// Worker threads [default: one per core]
+    /// Worker threads, at most four per core [default: one per core]
     #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
-    /// Pictures that each worker has in hand at once; no result depends on it
+    /// Pictures that each worker has in hand at once, at most 64; no result depends on it
     #[arg(long, value_name = "N", default_value = "8", value_parser = count)]
     batch: NonZeroUsize,
     /// No progress on stderr

@@ -4,6 +4,7 @@ mod attack;
 mod conventions;
 mod data;
 mod demo;
+mod engine;
 mod errors;
 mod grad;
 mod inspect;

@@ -235,7 +235,7 @@ fn a_full_disk_loses_nothing() {
     let args = attack_mnist(70, &full, &OPTIONS);
     let hoodwink = command(&borrowed(&args));
     let mut limited = Command::new("sh");
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 24; exec \"$0\" \"$@\""]);
+    limited.args(["-c", "ulimit -f 24; exec \"$0\" \"$@\""]);
     let output = limited
         .arg(hoodwink.get_program())
         .args(hoodwink.get_args())
@@ -255,6 +255,44 @@ fn a_full_disk_loses_nothing() {
     succeed(&borrowed(&args));
     succeed(&borrowed(&attack_mnist(70, &free, &OPTIONS)));
     assert_same_files(&full, &free);
+}
+
+#[test]
+fn a_crew_beyond_reason_is_as_large_as_its_work() {
+    let parent = tempfile::tempdir().unwrap();
+    let at = |name: &str| parent.path().join(name);
+    const HUGE: [&str; 2] = ["--threads=1000000000", "--batch=1000000000"];
+    let few = ["--eps", "0.1", "--steps", "2"];
+    succeed(&borrowed(&attack_mnist(9, &at("usual"), &few)));
+    let huge = [&few[..], &HUGE, &["--max-memory=8GiB"]].concat();
+    succeed(&borrowed(&attack_mnist(9, &at("huge"), &huge)));
+    assert_same_files(&at("usual"), &at("huge"));
+    let timing = RunFolder::open(&at("huge"))
+        .unwrap()
+        .timing()
+        .unwrap()
+        .unwrap();
+    assert!(timing.threads <= 9 && timing.batch <= 9, "{timing:?}");
+
+    // Options of a run folder, which a stranger may have written.
+    let toml = at("usual/run.toml");
+    let settings = fs::read_to_string(&toml).unwrap();
+    let changed = settings.replace(
+        "[options]\n",
+        "[options]\nthreads = 1000000000\nbatch = 1000000000\n",
+    );
+    assert_ne!(settings, changed);
+    fs::write(&toml, changed).unwrap();
+    let (usual, again, net) = (at("usual"), at("again"), at("net.onnx"));
+    let output = hoodwink(&["rerun", text(&usual), "--out", text(&again)]);
+    assert!(matches!(output.status.code(), Some(0 | 2)), "{output:?}");
+
+    let (model, pictures, labels) = (model(), pictures(), labels());
+    succeed(&[&["predict", &*model, &pictures, "--limit=9"], &HUGE[..]].concat());
+    succeed(&["data", &pictures, "--labels", &labels, "--limit=9", HUGE[0]]);
+    let train = ["train", "scenes:count=20,side=16", "--preset", "tutorial"];
+    let rest = ["--epochs=1", "--engine", "rten", "-o", text(&net)];
+    succeed(&[&train[..], &rest, &HUGE].concat());
 }
 
 #[test]

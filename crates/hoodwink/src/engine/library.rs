@@ -16,8 +16,10 @@ use std::{
 
 pub(super) use headers::check;
 
+use crate::files;
+
 /// The setting that names the library.
-const SETTING: &str = "ORT_DYLIB_PATH";
+pub(super) const SETTING: &str = "ORT_DYLIB_PATH";
 
 /// A library that was found.
 pub(super) struct Library {
@@ -122,7 +124,7 @@ fn prefixes_of(programs: &Path, version: Option<&OsStr>) -> Vec<PathBuf> {
 /// The installed versions of a manager of versions, the one that is set for the user first. What a `.python-version` in the
 /// working folder says is not asked.
 fn chosen(root: &Path, version: Option<&OsStr>) -> Vec<PathBuf> {
-    let said = || fs::read_to_string(root.join("version")).ok();
+    let said = || files::read_text(&root.join("version"), 1 << 12).ok();
     let version = version.and_then(OsStr::to_str).map(str::to_owned);
     let version = version.or_else(said).unwrap_or_default();
     let mut all = [
@@ -130,7 +132,8 @@ fn chosen(root: &Path, version: Option<&OsStr>) -> Vec<PathBuf> {
         versions(&root.join("installs/python"), ""),
     ]
     .concat();
-    all.sort_by_key(|path| !path.ends_with(version.trim()));
+    let first = version.lines().next().unwrap_or_default().trim();
+    all.sort_by_key(|path| !path.ends_with(first));
     all
 }
 

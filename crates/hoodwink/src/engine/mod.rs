@@ -76,17 +76,19 @@ pub fn open(choice: Choice) -> Result<Arc<dyn Engine>> {
     };
     match ort::OnnxRuntime::load(found.path) {
         Ok(engine) => Ok(Arc::new(engine)),
-        Err(error) if choice == Choice::Auto && !found.is_named => {
-            Ok(Arc::new(rten::Rten::instead_of(&error)))
-        }
-        Err(error) => Err(error),
+        Err(error) if found.is_named => Err(failure(ort::NAME)(format!(
+            "{error}; it is named by {}",
+            library::SETTING
+        ))),
+        Err(error) if choice == Choice::Auto => Ok(Arc::new(rten::Rten::instead_of(&error))),
+        Err(error) => Err(failure(ort::NAME)(error)),
     }
 }
 
 const NOT_FOUND: &str = "ONNX Runtime was not found; `pip install onnxruntime`, or set ORT_DYLIB_PATH to its shared \
                          library, or use `--engine rten`";
 
-/// For `map_err`: an error of the engine called `engine`.
+/// For `map_err` and sentences: an error of the engine called `engine`.
 fn failure<E: std::fmt::Display>(engine: &'static str) -> impl Fn(E) -> Error {
     move |error| Error::Engine {
         engine,

@@ -29,7 +29,7 @@ pub(super) struct OnnxRuntime {
 
 impl OnnxRuntime {
     /// Loads the library, after a look at its headers.
-    pub(super) fn load(library: PathBuf) -> Result<Self> {
+    pub(super) fn load(library: PathBuf) -> Result<Self, String> {
         static LOADED: OnceLock<Result<(Environment, PathBuf), String>> = OnceLock::new();
         let loaded = LOADED.get_or_init(|| {
             check(&library)?;
@@ -44,7 +44,7 @@ impl OnnxRuntime {
                 environment,
                 library,
             }),
-            Err(message) => Err(failure(NAME)(message)),
+            Err(message) => Err(message.clone()),
         }
     }
 }

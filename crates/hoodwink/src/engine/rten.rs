@@ -10,7 +10,7 @@ use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
 use rten_tensor::{AsView, Layout, TensorView};
 
 use super::{Engine, Executable, bytes, failure};
-use crate::{Error, Result};
+use crate::Result;
 
 const NAME: &str = "rten";
 
@@ -21,10 +21,10 @@ pub(super) struct Rten {
 }
 
 impl Rten {
-    /// In place of an engine that cannot be used.
-    pub(super) fn instead_of(error: &Error) -> Self {
+    /// In place of ONNX Runtime, which was found but cannot be used.
+    pub(super) fn instead_of(error: &str) -> Self {
         Self {
-            notices: vec![format!("{error}; so rten runs the model")],
+            notices: vec![format!("{error}; so the engine is rten")],
         }
     }
 }

@@ -85,7 +85,7 @@ fn weights_beside_the_model_stay_in_its_folder() {
         ("gone.bin", "0", "gone.bin"),
         ("../secret.bin", "0", "outside"),
         ("/etc/passwd", "0", "outside"),
-        ("", "0", "is not a file"),
+        ("", "0", "is a folder, not a file"),
         ("weights.bin", "x", "has the offset \"x\""),
         ("weights.bin", "-4", "has the offset \"-4\""),
     ] {
@@ -104,6 +104,38 @@ fn weights_beside_the_model_stay_in_its_folder() {
     assert!(matches!(nowhere, Err(Error::Invalid(_))));
 }
 
+/// Neither is read: a pipe would be waited for, and the length of the large one is known beforehand.
+#[cfg(unix)]
+#[test]
+fn what_cannot_be_a_model_is_refused_before_it_is_read() {
+    let folder = Folder::new("models");
+    let home = folder.home();
+    let made = std::process::Command::new("mkfifo")
+        .arg(home.join("pipe.onnx"))
+        .status();
+    assert!(made.unwrap().success());
+    let large = std::fs::File::create(home.join("large.onnx")).unwrap();
+    large.set_len(1 << 40).unwrap();
+    for (path, says) in [
+        (home.join("pipe.onnx"), "is a pipe"),
+        ("/dev/zero".into(), "a device"),
+        (home.clone(), "is a folder, not a file"),
+        (home.join("large.onnx"), "larger than 2 GiB"),
+        (home.join("gone.onnx"), "No such file"),
+    ] {
+        let options = LoadOptions::default();
+        let errors = [
+            crate::load(&path).err(),
+            crate::seal(&path, &options).err(),
+            crate::inspect::inspect(&path, &options).err(),
+        ];
+        for error in errors {
+            let error = error.unwrap().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn links_folders_and_pipes_are_no_files_of_weights() {
@@ -118,9 +150,9 @@ fn links_folders_and_pipes_are_no_files_of_weights() {
     assert!(made.unwrap().success());
     for (location, says) in [
         ("link", "outside"),
-        ("folder", "is not a file"),
+        ("folder", "is a folder, not a file"),
         // Opening it would wait for ever.
-        ("pipe", "is not a file"),
+        ("pipe", "is a pipe"),
     ] {
         let weight = elsewhere("w", &[2], &[("location", location)]);
         let error = refused(read(Some(&home), vec![weight]));
