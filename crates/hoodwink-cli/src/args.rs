@@ -1,7 +1,7 @@
 //! Flags that several sub-commands share, and the `MODEL.toml` beside a model.
 
 use std::{
-    fmt, fs,
+    fmt,
     io::ErrorKind,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -12,8 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use clap::{ArgAction, Args, ValueEnum};
 use hoodwink::{
+    Error,
     data::{DataOptions, Dataset, Interpolation, Resize, Transform, read_class_names},
     engine::{self, Engine},
+    files,
     model::Classifier,
     oracle::{Access, batcher::Crew},
     preprocessing::{Channels, Described, InputRange, Layout, Preprocessing},
@@ -21,6 +23,9 @@ use hoodwink::{
 use onnx_grad::LoadOptions;
 use serde::Deserialize;
 use toml::{Table, Value};
+
+/// The largest file of settings that is read.
+pub(crate) const SETTINGS_BYTES: u64 = 1 << 20;
 
 /// How a model file is read, where it leaves that open.
 #[derive(Args)]
@@ -321,10 +326,12 @@ impl ModelArgs {
     /// Joins the flags with `MODEL.toml`.
     pub(crate) fn resolve(&self) -> Result<Prepared> {
         let beside = self.model.with_extension("toml");
-        let file = match fs::read_to_string(&beside) {
+        let file = match files::read_text(&beside, SETTINGS_BYTES) {
             Ok(contents) => toml::from_str(&contents).with_context(|| text(&beside))?,
-            Err(error) if error.kind() == ErrorKind::NotFound => ModelToml::default(),
-            Err(error) => return Err(error).with_context(|| text(&beside)),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                ModelToml::default()
+            }
+            Err(error) => return Err(error.into()),
         };
         // Beneath the flags, above the file beside the model.
         let described = self.preprocessing.as_deref().map(Described::read);

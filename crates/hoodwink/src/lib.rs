@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod files;
 pub mod image;
 pub mod judge;
+pub mod legible;
 pub mod lint;
 pub mod model;
 pub mod nearest;
@@ -21,6 +22,7 @@ pub mod run;
 pub mod stats;
 #[cfg(test)]
 mod testing;
+
 pub mod threat;
 pub mod train;
 

@@ -1,10 +1,9 @@
 //! Names of classes, from a file.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::{files, legible};
 
 /// The largest file of names that is read: a thousand bytes for each of 4,000 classes.
 const MAX_BYTES: u64 = 4 << 20;
@@ -16,15 +15,7 @@ const MAX_BYTES: u64 = 4 << 20;
 /// for every class in order. A file that names another number of classes belongs to another model and is refused.
 pub fn read_class_names(path: &Path, classes: usize) -> Result<Vec<String>> {
     let invalid = |what: String| Error::invalid(format!("{}: {what}", path.display()));
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
-        .map_err(Error::io(path))?;
-    if text.len() as u64 > MAX_BYTES {
-        return Err(invalid(format!(
-            "more than {MAX_BYTES} bytes is too large for a file of class names"
-        )));
-    }
+    let text = files::read_text(path, MAX_BYTES)?;
     let is_table = path
         .extension()
         .is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
@@ -66,7 +57,7 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
     let name_column = column("name").ok_or_else(|| {
         format!(
             "a column name is needed, and index if the classes are not in order; the table has {}",
-            header.iter().collect::<Vec<_>>().join(", ")
+            legible::names(&header)
         )
     })?;
     let index_column = column("index");
@@ -92,7 +83,8 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
             }
             Some(Some(name)) => {
                 return Err(format!(
-                    "line {line}: class {class} is already called {name:?}"
+                    "line {line}: class {class} is already called {:?}",
+                    legible::name(name)
                 ));
             }
             Some(free) => *free = Some(record[name_column].to_owned()),

@@ -17,6 +17,7 @@ use super::folder::is_picture;
 use super::rows::{Rows, read_part};
 use crate::error::{Error, Result};
 use crate::image::Picture;
+use crate::legible;
 
 /// The largest picture inside another file.
 const MAX_PICTURE_BYTES: u64 = 1 << 28;
@@ -224,15 +225,11 @@ impl Tables {
                 known.map(|name| (*name).to_owned())
             };
             let pictures = of(&["image", "img", "picture"]).ok_or_else(|| {
-                let columns: Vec<&str> = schema
-                    .fields()
-                    .iter()
-                    .map(|field| field.name().as_str())
-                    .collect();
+                let columns = schema.fields().iter().map(|field| field.name());
                 Error::invalid(format!(
                     "{} has no column image or img; it has {}",
                     path.display(),
-                    columns.join(", ")
+                    legible::names(columns)
                 ))
             })?;
             let label = of(&["label", "labels", "fine_label"]);

@@ -7,6 +7,7 @@ use std::path::{Component, Path};
 use super::MAX_CLASSES;
 use crate::counted;
 use crate::error::{Error, Result};
+use crate::legible;
 
 /// The table of labels a folder may hold.
 pub(super) const LABELS_FILE: &str = "labels.csv";
@@ -154,7 +155,7 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
     let (Some(file_column), Some(label_column)) = (column("file"), column("label")) else {
         return Err(invalid(format!(
             "the columns file and label are needed, the table has {}",
-            header.iter().collect::<Vec<_>>().join(", ")
+            legible::names(&header)
         )));
     };
     let name_column = column("name");

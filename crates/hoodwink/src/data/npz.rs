@@ -11,6 +11,7 @@ use super::arrays::{Layout, Rounding, labels};
 use super::npy::Header;
 use crate::error::{Error, Result};
 use crate::image::Picture;
+use crate::legible;
 
 /// The most bytes of pictures or labels taken from an archive, which has to be unpacked in memory.
 const MAX_UNPACKED_BYTES: u64 = 2 << 30;
@@ -88,7 +89,7 @@ impl Archive {
             Error::invalid(format!(
                 "{} has no array named x or images; it has {}",
                 self.file,
-                self.names.join(", ")
+                legible::names(&self.names)
             ))
         })?;
         self.array(name, |header, source, file| {

@@ -1,6 +1,6 @@
 //! Preprocessing as others describe it: files of timm and Hugging Face, and presets by name.
 
-use std::{fs::File, io::Read as _, path::Path};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -8,6 +8,7 @@ use super::{InputRange, Preprocessing};
 use crate::{
     Error, Result,
     data::{Interpolation, Resize},
+    files,
     nearest::did_you_mean,
 };
 
@@ -93,10 +94,7 @@ impl Described {
                 names.join(", ")
             )));
         }
-        let mut text = String::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
-            .map_err(Error::io(path))?;
+        let text = files::read_text(path, MAX_BYTES)?;
         Self::parse(&text).map_err(|what| Error::invalid(format!("{source}: {what}")))
     }
 

@@ -1,10 +1,10 @@
 //! What a network is made of, as a user may write it down.
 
-use std::{fmt, fs::File, io::Read, path::Path, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, nearest::unknown};
+use crate::{Error, Result, files, legible, nearest::unknown};
 
 /// The largest file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -136,11 +136,7 @@ impl Layer {
 impl Architecture {
     /// Reads a file of TOML.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
-        let mut text = String::new();
-        file.take(MAX_FILE_BYTES)
-            .read_to_string(&mut text)
-            .map_err(Error::io(path))?;
+        let text = files::read_text(path, MAX_FILE_BYTES)?;
         text.parse()
             .map_err(|error| Error::invalid(format!("{}: {error}", path.display())))
     }
@@ -169,8 +165,9 @@ impl FromStr for Architecture {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let network: Self = toml::from_str(text)
-            .map_err(|error| Error::invalid(format!("this is no network\n{error}")))?;
+        let network: Self = toml::from_str(text).map_err(|error| {
+            Error::invalid(format!("this is no network: {}", legible::of_toml(&error)))
+        })?;
         network.check()?;
         Ok(network)
     }
