@@ -10,6 +10,7 @@ use std::{
 use onnx_grad::{DType, Elements, Graph, Lowering, Sealed, Tensor};
 use ort::{
     environment::Environment,
+    logging::LogLevel,
     session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
     value::{DynValue, Tensor as OrtTensor},
 };
@@ -34,10 +35,13 @@ impl OnnxRuntime {
         let loaded = LOADED.get_or_init(|| {
             let path = find_library()?;
             let unloadable = |error| format!("cannot load {}: {error}", path.display());
-            ort::init_from(&path)
+            let environment = ort::init_from(&path)
                 .map_err(|error| unloadable(error.to_string()))?
                 .build()
-                .map_err(|error| unloadable(error.to_string()))
+                .map_err(|error| unloadable(error.to_string()))?;
+            // It would write names from the file to stderr as they are; what goes wrong is returned as well.
+            environment.set_log_level(LogLevel::Fatal);
+            Ok(environment)
         });
         match loaded {
             Ok(environment) => Ok(Self { environment }),
