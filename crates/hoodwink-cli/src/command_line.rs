@@ -292,6 +292,7 @@ mod tests {
                 .arg(option("norm").default_value("linf"))
                 .arg(option("steps").value_parser(clap::value_parser!(u32)))
                 .arg(option("mean").allow_hyphen_values(true))
+                .arg(option("labels"))
                 .arg(option("out"))
                 .arg(option("threads"))
                 .arg(option("config"))
@@ -364,6 +365,99 @@ mod tests {
             let again: Vec<&str> = again.iter().map(String::as_str).collect();
             assert_eq!(self::typed(&again).options, typed.options);
         }
+    }
+
+    /// What a POSIX shell makes of a line, word by word.
+    #[cfg(unix)]
+    fn words(line: &str) -> Vec<String> {
+        let script = format!("hoodwink() {{ printf '%s\\0' \"$@\"; }}; {line}");
+        let mut shell = std::process::Command::new("sh");
+        let output = shell.args(["-c", &script]).output().unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{line}"
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        let words = text.split_terminator('\0').map(str::to_owned);
+        ["hoodwink".to_owned()].into_iter().chain(words).collect()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_shell_makes_of_the_line_what_was_typed() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        let run = format!(
+            "$(touch {0})`touch {0}`;touch {0}\n#'\"\\ !x",
+            victim.display()
+        );
+        for (model, data, labels) in [
+            ("--m.onnx", "x.npy", "y.npy"),
+            ("m.onnx", "-x.npy", "-y.npy"),
+            ("--out=victim", "--help", "--out=victim"),
+            ("m.onnx", "-", "--"),
+            ("--", "--", ""),
+            (&run, &run, &run),
+            ("~/m.onnx", "shards/{00..09}.tar", "*.npy"),
+            ("", "a\nb\tc\u{1b}", "犬 \u{202e}"),
+        ] {
+            let labels = format!("--labels={labels}");
+            let line = [
+                "hoodwink",
+                "attack",
+                &labels,
+                "--eps=0.1",
+                "--mean=-1",
+                "--",
+                model,
+                data,
+            ];
+            let before = typed(&line);
+            let words = words(&before.again);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            assert_eq!(typed(&words).options, before.options, "{}", before.again);
+            assert_eq!(before.options["model"].as_str(), Some(model));
+            let matches = command().get_matches_from(words);
+            let attack = matches.subcommand_matches("attack").unwrap();
+            assert_eq!(attack.get_one::<String>("out").unwrap(), "again");
+        }
+        assert!(!victim.exists());
+    }
+
+    #[test]
+    fn a_word_from_a_file_is_no_option() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("options.toml");
+        let config = format!("--config={}", path.display());
+        let text = "model = '--out=victim'\ndata = '--help'\nlabels = '--out=victim'\neps = '1 --out=victim'\n";
+        fs::write(&path, text).unwrap();
+        for (rest, model, data) in [
+            (&[][..], "--out=victim", "--help"),
+            (&["--quiet"], "--out=victim", "--help"),
+            (&["b.onnx"], "b.onnx", "--help"),
+            (&["--", "b.onnx"], "b.onnx", "--help"),
+            (&["--", "-b.onnx", "c"], "-b.onnx", "c"),
+        ] {
+            let line = [&["hoodwink", "attack", &config], rest].concat();
+            let line = line.iter().map(OsString::from).collect();
+            let all = with_config(&command(), line).unwrap();
+            let matches = command().try_get_matches_from(&all).unwrap();
+            let attack = matches.subcommand_matches("attack").unwrap();
+            let value = |id| attack.get_one::<String>(id).map(String::as_str);
+            let found = ["model", "data", "labels", "out"].map(value);
+            let expected = [Some(model), Some(data), Some("--out=victim"), None];
+            assert_eq!(found, expected, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_says_nothing_about_where_the_next_one_goes() {
+        let text = "out = 'a'\nthreads = 4\nquiet = true\nconfig = 'b'\neps = '1'\nnonsense = 1\n";
+        let command = command();
+        let attack = command.find_subcommand("attack").unwrap();
+        let left = with_effect(attack, &text.parse().unwrap());
+        let left: Vec<&str> = left.keys().map(String::as_str).collect();
+        assert_eq!(left, ["eps", "nonsense"]);
     }
 
     #[test]

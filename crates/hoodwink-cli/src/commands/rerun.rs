@@ -165,9 +165,12 @@ fn words(args: &Args, before: &RunFolder) -> Result<Vec<String>> {
         }
     }
     if !args.crew.quiet {
-        let read = ["model", "data", "labels", "class-names"].into_iter();
-        let read = read.filter_map(|name| Some(format!("{name} {}", options.get(name)?)));
-        let read: Vec<String> = read.collect();
+        let named = |name| Some((name, options.get(name)?.as_str()?));
+        let read: Vec<String> = ["model", "data", "labels", "class-names"]
+            .into_iter()
+            .filter_map(named)
+            .map(|(name, path)| format!("{name} {}", legible::name(path)))
+            .collect();
         complain(&format!("repeating it with {}", read.join(", ")));
     }
     let arguments = command_line::arguments(&command, &options)

@@ -13,4 +13,5 @@ mod resume;
 mod runs;
 mod setup;
 mod shell;
+mod terminal;
 mod train;
