@@ -210,7 +210,7 @@ impl CrewArgs {
 }
 
 /// `MODEL.toml`: the preprocessing flags under the same names, and the names of the classes, which a model needs no less
-/// than its mean. Its paths are relative to its own folder.
+/// than its mean. Its paths are relative to its own folder, and do not leave it.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct ModelToml {
@@ -222,7 +222,7 @@ struct ModelToml {
     resize: Option<Size>,
     interpolation: Option<Interpolation>,
     crop: Option<usize>,
-    class_names: Option<PathBuf>,
+    class_names: Option<String>,
 }
 
 /// A size in `MODEL.toml`: `256` or `"224x320"`.
@@ -333,6 +333,14 @@ impl ModelArgs {
             }
             Err(error) => return Err(error.into()),
         };
+        // Its names come into reports: a stranger's file may not choose them from all of the disk.
+        let named = file.class_names.as_deref();
+        if let Some(named) = named {
+            let folder = beside.parent().filter(|folder| *folder != Path::new(""));
+            let folder = folder.unwrap_or(Path::new("."));
+            files::inside(folder, named)
+                .with_context(|| format!("{}: class-names", text(&beside)))?;
+        }
         // Beneath the flags, above the file beside the model.
         let described = self.preprocessing.as_deref().map(Described::read);
         let described = described.transpose()?;
@@ -370,7 +378,7 @@ impl ModelArgs {
             class_names: self
                 .class_names
                 .clone()
-                .or_else(|| Some(beside.with_file_name(file.class_names?))),
+                .or_else(|| Some(beside.with_file_name(named?))),
         })
     }
 

@@ -302,7 +302,7 @@ mod tests {
     }
 
     fn typed(line: &[&str]) -> Typed {
-        let matches = command().get_matches_from(line);
+        let matches = command().try_get_matches_from(line).unwrap();
         let command = command();
         let attack = command.find_subcommand("attack").unwrap();
         Typed::of(
@@ -417,7 +417,7 @@ mod tests {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             assert_eq!(typed(&words).options, before.options, "{}", before.again);
             assert_eq!(before.options["model"].as_str(), Some(model));
-            let matches = command().get_matches_from(words);
+            let matches = command().try_get_matches_from(words).unwrap();
             let attack = matches.subcommand_matches("attack").unwrap();
             assert_eq!(attack.get_one::<String>("out").unwrap(), "again");
         }

@@ -46,14 +46,19 @@ pub(crate) fn complain_lines(lines: &str) {
 
 /// Notes, a line for each; of very many the first.
 pub(crate) fn note(notes: impl IntoIterator<Item: Display>) {
+    first_of(notes).iter().for_each(|note| complain(note));
+}
+
+fn first_of(notes: impl IntoIterator<Item: Display>) -> Vec<String> {
     let mut notes = notes.into_iter();
-    for note in notes.by_ref().take(NOTES) {
-        complain(&format!("note: {note}"));
-    }
+    let first = notes.by_ref().take(NOTES);
+    let mut lines: Vec<String> = first.map(|note| format!("note: {note}")).collect();
     match notes.count() {
         0 => {}
-        more => complain(&format!("note: and {more} more notes")),
+        1 => lines.push("note: and 1 more note".to_owned()),
+        more => lines.push(format!("note: and {more} more notes")),
     }
+    lines
 }
 
 /// Whether somebody watches stderr.
@@ -144,6 +149,19 @@ mod tests {
             out.write_all(part).unwrap();
         }
         String::from_utf8(out.to).unwrap()
+    }
+
+    #[test]
+    fn of_many_notes_the_first_are_told() {
+        for (count, lines, last) in [
+            (1, 1, "note: 0"),
+            (20, 20, "note: 19"),
+            (21, 21, "note: and 1 more note"),
+            (20_000, 21, "note: and 19980 more notes"),
+        ] {
+            let told = first_of(0..count);
+            assert_eq!((told.len(), told.last().unwrap().as_str()), (lines, last));
+        }
     }
 
     #[test]

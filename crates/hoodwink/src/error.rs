@@ -56,10 +56,13 @@ pub enum Error {
 /// The most lines of an error about several things.
 const LINES: usize = 20;
 
+/// The most characters of each.
+const LINE: usize = 400;
+
 fn list(said: &str, each: &[String]) -> String {
     let mut all = legible::line(said) + ":";
     for one in each.iter().take(LINES) {
-        all += &format!("\n  {}", legible::line(one));
+        all += &format!("\n  {}", legible::within(one, LINE));
     }
     if let Some(more @ 1..) = each.len().checked_sub(LINES) {
         all += &format!("\n  and {more} more");

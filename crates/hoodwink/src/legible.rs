@@ -21,7 +21,7 @@ pub fn name(text: &str) -> String {
 
 /// A sentence with whatever names are in it, likewise, but of more characters.
 pub fn line(text: &str) -> String {
-    within(text, LINE)
+    within(text.trim_end_matches('\n'), LINE)
 }
 
 /// Names, parted by commas; of a long list the first few, and how many more there are.
@@ -81,8 +81,8 @@ fn is_shown(c: char) -> bool {
         )
 }
 
-fn within(text: &str, most: usize) -> String {
-    let text = text.trim_end_matches('\n');
+/// A text of at most so many characters, and a count where it is cut.
+pub(crate) fn within(text: &str, most: usize) -> String {
     let mut safe = String::new();
     // A character has four bytes at most; most texts are short and are not counted.
     let count = match text.len() <= most {
@@ -135,11 +135,11 @@ mod tests {
             ("a\u{202e}gnp.exe\u{2066}", "a\\u202egnp.exe\\u2066"),
             ("\u{e0041}", "\\udb40\\udc41"),
             ("a\r\nerror: b\tc", "a\\r\\nerror: b\\tc"),
-            ("ends\n", "ends"),
         ] {
             assert_eq!(line(text), in_a_line);
             assert_eq!(name(text), in_a_line);
         }
+        assert_eq!((line("a\n"), name("a\n")), ("a".into(), "a\\n".into()));
         assert_eq!(escaped("a\r\nb\tc"), "a\\r\nb\tc");
         assert!(matches!(escaped("a\nb"), Cow::Borrowed(_)));
     }

@@ -136,6 +136,65 @@ fn names_in_models_are_printed_harmlessly() {
 }
 
 #[test]
+fn long_names_and_lists_are_cut_in_the_table_and_whole_in_json() {
+    let stranger = Stranger::new();
+    let long = EVIL.repeat(50_000);
+    let output = |at| field(12, field(1, format!("{at}{long}")));
+    let node = [field(1, EVIL), field(2, "z"), field(4, &long)].concat();
+    let graph = [field(1, node), (0..3).flat_map(output).collect()].concat();
+    stranger.write(
+        "long.onnx",
+        [model(), field(2, &long), field(7, graph)].concat(),
+    );
+    let output = |at| field(12, field(1, format!("{EVIL}{at}")));
+    let graph: Vec<u8> = (0..3_000).flat_map(output).collect();
+    stranger.write("many.onnx", [model(), field(7, graph)].concat());
+    for (model, outputs) in [("long.onnx", 4), ("many.onnx", 3_001)] {
+        let inspect = ["inspect", model, "--engine=rten"];
+        let said = stranger.run(&[2], &inspect);
+        let length = said.stdout.len() + said.stderr.len();
+        assert!(length < 30_000, "{model}: {length} bytes");
+        let page = stranger.json(&[2], &inspect);
+        assert_eq!(page["file"]["outputs"].as_array().unwrap().len(), outputs);
+        if model == "long.onnx" {
+            assert!(
+                page["file"]["producer"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with(&long)
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_beside_a_model_names_no_file_outside_of_its_folder() {
+    let stranger = Stranger::new();
+    stranger.write("theirs/m.onnx", model());
+    stranger.write("theirs/x.npy", npy("|u1", &[1, 4, 4], &[7; 16]));
+    stranger.write("theirs/names.txt", "cat\ndog\n");
+    stranger.write("secret", "SECRET\nKEY\n");
+    let secret = stranger.0.path().join("secret");
+    let predict = ["predict", "theirs/m.onnx", "theirs/x.npy", "--engine=rten"];
+    for (path, status) in [
+        ("names.txt", 0),
+        ("../secret", 2),
+        (secret.to_str().unwrap(), 2),
+    ] {
+        stranger.write("theirs/m.toml", format!("class-names = '{path}'"));
+        let output = stranger.run(&[status], &predict);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.contains("cat"), status == 0, "{text}");
+        assert!(!text.contains("SECRET"), "{text}");
+        assert!(
+            status == 0 || text.contains("m.toml: class-names: "),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn an_engine_that_fails_tells_it_through_the_command() {
     let stranger = Stranger::new();
     let opaque = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hoodwink/tests/opaque");
