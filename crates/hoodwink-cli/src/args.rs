@@ -1,7 +1,7 @@
 //! Flags that several sub-commands share, and the `MODEL.toml` beside a model.
 
 use std::{
-    fmt, fs,
+    fmt,
     io::ErrorKind,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -12,8 +12,10 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use clap::{ArgAction, Args, ValueEnum};
 use hoodwink::{
+    Error,
     data::{DataOptions, Dataset, Interpolation, Resize, Transform, read_class_names},
     engine::{self, Engine},
+    files,
     model::Classifier,
     oracle::{Access, batcher::Crew},
     preprocessing::{Channels, Described, InputRange, Layout, Preprocessing},
@@ -22,7 +24,10 @@ use onnx_grad::LoadOptions;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::progress::complain;
+use crate::terminal::complain;
+
+/// The largest file of settings that is read.
+pub(crate) const SETTINGS_BYTES: u64 = 1 << 20;
 
 /// How a model file is read, where it leaves that open.
 #[derive(Args)]
@@ -211,7 +216,7 @@ impl CrewArgs {
 }
 
 /// `MODEL.toml`: the preprocessing flags under the same names, and the names of the classes, which a model needs no less
-/// than its mean. Its paths are relative to its own folder.
+/// than its mean. Its paths are relative to its own folder, and do not leave it.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct ModelToml {
@@ -223,7 +228,7 @@ struct ModelToml {
     resize: Option<Size>,
     interpolation: Option<Interpolation>,
     crop: Option<usize>,
-    class_names: Option<PathBuf>,
+    class_names: Option<String>,
 }
 
 /// A size in `MODEL.toml`: `256` or `"224x320"`.
@@ -327,11 +332,21 @@ impl ModelArgs {
     /// Joins the flags with `MODEL.toml`.
     pub(crate) fn resolve(&self) -> Result<Prepared> {
         let beside = self.model.with_extension("toml");
-        let file = match fs::read_to_string(&beside) {
+        let file = match files::read_text(&beside, SETTINGS_BYTES) {
             Ok(contents) => toml::from_str(&contents).with_context(|| text(&beside))?,
-            Err(error) if error.kind() == ErrorKind::NotFound => ModelToml::default(),
-            Err(error) => return Err(error).with_context(|| text(&beside)),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                ModelToml::default()
+            }
+            Err(error) => return Err(error.into()),
         };
+        // Its names come into reports: a stranger's file may not choose them from all of the disk.
+        let named = file.class_names.as_deref();
+        if let Some(named) = named {
+            let folder = beside.parent().filter(|folder| *folder != Path::new(""));
+            let folder = folder.unwrap_or(Path::new("."));
+            files::inside(folder, named)
+                .with_context(|| format!("{}: class-names", text(&beside)))?;
+        }
         // Beneath the flags, above the file beside the model.
         let described = self.preprocessing.as_deref().map(Described::read);
         let described = described.transpose()?;
@@ -369,7 +384,7 @@ impl ModelArgs {
             class_names: self
                 .class_names
                 .clone()
-                .or_else(|| Some(beside.with_file_name(file.class_names?))),
+                .or_else(|| Some(beside.with_file_name(named?))),
         })
     }
 

@@ -1,11 +1,13 @@
 //! The command line as data: the line that repeats a run, options as a table, and a table as options.
 
-use std::{ffi::OsString, fs, path::Path};
+use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
-use hoodwink::nearest::did_you_mean;
+use hoodwink::{files, legible, nearest::did_you_mean};
 use toml::{Table, Value};
+
+use crate::args::SETTINGS_BYTES;
 
 /// Arguments that decide nothing about the results.
 const WITHOUT_EFFECT: [&str; 11] = [
@@ -43,22 +45,39 @@ impl Typed {
     /// Paths stay as typed. Arguments without effect on the results are left out, so that the same run is repeated by the
     /// same line wherever it went and however much it did at once.
     pub(crate) fn of(command: &Command, name: &str, typed: &ArgMatches) -> Self {
-        let mut words = vec!["hoodwink".to_owned(), name.to_owned()];
+        let mut positional = Vec::new();
+        let mut words = Vec::new();
         let mut options = Table::new();
         for argument in command.get_arguments() {
             let id = argument.get_id().as_str();
             if !is_typed(typed, id) || WITHOUT_EFFECT.contains(&id) {
                 continue;
             }
-            words.extend(argument.get_long().map(|long| format!("--{long}")));
             let values = values(argument, typed);
-            words.extend(values.as_ref().map(|values| quoted(&values.join(","))));
+            let word = values.as_ref().map(|values| values.join(","));
+            match (argument.get_long(), word) {
+                (Some(long), None) => words.push(format!("--{long}")),
+                // What begins like an option is none behind the equal sign.
+                (Some(long), Some(word)) if word.starts_with('-') || word.is_empty() => {
+                    words.push(format!("--{long}={}", quoted(&word)));
+                }
+                (Some(long), Some(word)) => words.push(format!("--{long} {}", quoted(&word))),
+                (None, word) => positional.extend(word),
+            }
             let value = values.map_or(Value::Boolean(true), |values| value_of(&values));
             options.insert(key(argument).to_owned(), value);
         }
         words.push("--out again".to_owned());
+        let quoted = positional.iter().map(|word| quoted(word));
+        let like_an_option = |word: &String| word.starts_with('-') && word != "-";
+        let behind = positional.iter().any(like_an_option);
+        let at = if behind { words.len() } else { 0 };
+        words.splice(at..at, quoted);
+        if behind {
+            words.insert(at, "--".to_owned());
+        }
         Self {
-            again: words.join(" "),
+            again: format!("hoodwink {name} {}", words.join(" ")),
             options,
         }
     }
@@ -118,7 +137,7 @@ pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec
     let Some(path) = values.next_back().map(Path::new) else {
         return Ok(typed);
     };
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = files::read_text(path, SETTINGS_BYTES)?;
     let mut options: Table = text.parse().with_context(|| path.display().to_string())?;
     options.retain(|key, _| {
         let argument = command.get_arguments().find(|one| self::key(one) == key);
@@ -127,10 +146,13 @@ pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec
         argument.is_none_or(|argument| !is_typed(matches, argument.get_id().as_str()))
     });
     let arguments = arguments(command, &options).with_context(|| path.display().to_string())?;
-    // Behind the name of the sub-command; positional arguments stand behind those that were typed.
-    let at = typed.iter().position(|word| word == name);
+    // Behind the name of the sub-command; positional arguments stand behind those that were typed, where none is an option.
+    let at = typed.iter().skip(1).position(|word| word == name);
     let mut all = typed;
-    let behind = at.map_or(all.len(), |at| at + 1);
+    let behind = at.map_or(all.len(), |at| at + 2);
+    if !arguments.positional.is_empty() && !all.iter().any(|word| word == "--") {
+        all.push("--".into());
+    }
     all.splice(
         behind..behind,
         arguments.options.into_iter().map(OsString::from),
@@ -147,6 +169,16 @@ pub(crate) struct Arguments {
     pub(crate) positional: Vec<String>,
 }
 
+/// The options of a table that decide something about the results: all that a run folder may say.
+pub(crate) fn with_effect(command: &Command, options: &Table) -> Table {
+    let mut options = options.clone();
+    options.retain(|name, _| {
+        let argument = command.get_arguments().find(|one| key(one) == name);
+        argument.is_none_or(|argument| !WITHOUT_EFFECT.contains(&argument.get_id().as_str()))
+    });
+    options
+}
+
 /// A table of options as words for `command`; an option that it does not have is refused.
 pub(crate) fn arguments(command: &Command, options: &Table) -> Result<Arguments> {
     let mut words = Arguments {
@@ -158,7 +190,8 @@ pub(crate) fn arguments(command: &Command, options: &Table) -> Result<Arguments>
             let known = command.get_arguments().map(key);
             let known: Vec<&str> = known.filter(|key| *key != CONFIG).collect();
             bail!(
-                "there is no option {name:?}{} (there are {})",
+                "there is no option {:?}{} (there are {})",
+                legible::name(name),
                 did_you_mean(name, known.iter().copied()),
                 known.join(", ")
             );
@@ -245,6 +278,8 @@ pub(crate) fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn command() -> Command {
@@ -257,6 +292,7 @@ mod tests {
                 .arg(option("norm").default_value("linf"))
                 .arg(option("steps").value_parser(clap::value_parser!(u32)))
                 .arg(option("mean").allow_hyphen_values(true))
+                .arg(option("labels"))
                 .arg(option("out"))
                 .arg(option("threads"))
                 .arg(option("config"))
@@ -266,7 +302,7 @@ mod tests {
     }
 
     fn typed(line: &[&str]) -> Typed {
-        let matches = command().get_matches_from(line);
+        let matches = command().try_get_matches_from(line).unwrap();
         let command = command();
         let attack = command.find_subcommand("attack").unwrap();
         Typed::of(
@@ -312,7 +348,7 @@ mod tests {
             let typed = typed(line);
             assert_eq!(
                 typed.again,
-                "hoodwink attack \"it's a model.onnx\" x.npy --eps 2/255,8/255 --steps 40 --mean -1 --keep-softmax \
+                "hoodwink attack \"it's a model.onnx\" x.npy --eps 2/255,8/255 --steps 40 --mean=-1 --keep-softmax \
                  --out again"
             );
             assert_eq!(shlex::split(&typed.again).unwrap()[2], "it's a model.onnx");
@@ -331,6 +367,99 @@ mod tests {
         }
     }
 
+    /// What a POSIX shell makes of a line, word by word.
+    #[cfg(unix)]
+    fn words(line: &str) -> Vec<String> {
+        let script = format!("hoodwink() {{ printf '%s\\0' \"$@\"; }}; {line}");
+        let mut shell = std::process::Command::new("sh");
+        let output = shell.args(["-c", &script]).output().unwrap();
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{line}"
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        let words = text.split_terminator('\0').map(str::to_owned);
+        ["hoodwink".to_owned()].into_iter().chain(words).collect()
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_shell_makes_of_the_line_what_was_typed() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        let run = format!(
+            "$(touch {0})`touch {0}`;touch {0}\n#'\"\\ !x",
+            victim.display()
+        );
+        for (model, data, labels) in [
+            ("--m.onnx", "x.npy", "y.npy"),
+            ("m.onnx", "-x.npy", "-y.npy"),
+            ("--out=victim", "--help", "--out=victim"),
+            ("m.onnx", "-", "--"),
+            ("--", "--", ""),
+            (&run, &run, &run),
+            ("~/m.onnx", "shards/{00..09}.tar", "*.npy"),
+            ("", "a\nb\tc\u{1b}", "犬 \u{202e}"),
+        ] {
+            let labels = format!("--labels={labels}");
+            let line = [
+                "hoodwink",
+                "attack",
+                &labels,
+                "--eps=0.1",
+                "--mean=-1",
+                "--",
+                model,
+                data,
+            ];
+            let before = typed(&line);
+            let words = words(&before.again);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            assert_eq!(typed(&words).options, before.options, "{}", before.again);
+            assert_eq!(before.options["model"].as_str(), Some(model));
+            let matches = command().try_get_matches_from(words).unwrap();
+            let attack = matches.subcommand_matches("attack").unwrap();
+            assert_eq!(attack.get_one::<String>("out").unwrap(), "again");
+        }
+        assert!(!victim.exists());
+    }
+
+    #[test]
+    fn a_word_from_a_file_is_no_option() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("options.toml");
+        let config = format!("--config={}", path.display());
+        let text = "model = '--out=victim'\ndata = '--help'\nlabels = '--out=victim'\neps = '1 --out=victim'\n";
+        fs::write(&path, text).unwrap();
+        for (rest, model, data) in [
+            (&[][..], "--out=victim", "--help"),
+            (&["--quiet"], "--out=victim", "--help"),
+            (&["b.onnx"], "b.onnx", "--help"),
+            (&["--", "b.onnx"], "b.onnx", "--help"),
+            (&["--", "-b.onnx", "c"], "-b.onnx", "c"),
+        ] {
+            let line = [&["hoodwink", "attack", &config], rest].concat();
+            let line = line.iter().map(OsString::from).collect();
+            let all = with_config(&command(), line).unwrap();
+            let matches = command().try_get_matches_from(&all).unwrap();
+            let attack = matches.subcommand_matches("attack").unwrap();
+            let value = |id| attack.get_one::<String>(id).map(String::as_str);
+            let found = ["model", "data", "labels", "out"].map(value);
+            let expected = [Some(model), Some(data), Some("--out=victim"), None];
+            assert_eq!(found, expected, "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_says_nothing_about_where_the_next_one_goes() {
+        let text = "out = 'a'\nthreads = 4\nquiet = true\nconfig = 'b'\neps = '1'\nnonsense = 1\n";
+        let command = command();
+        let attack = command.find_subcommand("attack").unwrap();
+        let left = with_effect(attack, &text.parse().unwrap());
+        let left: Vec<&str> = left.keys().map(String::as_str).collect();
+        assert_eq!(left, ["eps", "nonsense"]);
+    }
+
     #[test]
     fn a_file_of_options_fills_in_what_was_not_typed() {
         let folder = tempfile::tempdir().unwrap();
@@ -347,15 +476,15 @@ mod tests {
         for (line, expected) in [
             (
                 &[][..],
-                "hoodwink attack a.onnx x.npy --eps 0.1,8/255 --steps 7 --mean -1.5,2 --out again",
+                "hoodwink attack a.onnx x.npy --eps 0.1,8/255 --steps 7 --mean=-1.5,2 --out again",
             ),
             (
                 &["b.onnx", "--steps", "9", "--eps=1/255"],
-                "hoodwink attack b.onnx x.npy --eps 1/255 --steps 9 --mean -1.5,2 --out again",
+                "hoodwink attack b.onnx x.npy --eps 1/255 --steps 9 --mean=-1.5,2 --out again",
             ),
             (
                 &["b.onnx", "y.npy", "-q"],
-                "hoodwink attack b.onnx y.npy --eps 0.1,8/255 --steps 7 --mean -1.5,2 --out again",
+                "hoodwink attack b.onnx y.npy --eps 0.1,8/255 --steps 7 --mean=-1.5,2 --out again",
             ),
         ] {
             let words = all(line).unwrap();

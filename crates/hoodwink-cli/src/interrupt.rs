@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result};
 use hoodwink::oracle::Halt;
 
-use crate::progress::complain;
+use crate::terminal::complain;
 
 /// Asked to finish by the first Ctrl-C after this was first called; the second one ends the process.
 pub(crate) fn halt() -> Result<&'static Halt> {

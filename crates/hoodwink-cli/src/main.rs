@@ -8,6 +8,7 @@ mod missing;
 mod progress;
 mod settings;
 mod shown;
+mod terminal;
 
 #[cfg(unix)]
 use std::sync::atomic::AtomicBool;
@@ -15,6 +16,7 @@ use std::{io::Write as _, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use command_line::Typed;
+use hoodwink::legible;
 
 /// Finds what fools a trained vision model, measures how much, and shows why.
 ///
@@ -51,19 +53,23 @@ pub(crate) enum Status {
     GateFailed,
     /// It was interrupted and can be taken up again.
     Interrupted,
+    /// What was typed makes no sense, which has been said.
+    Refused,
 }
 
 fn main() -> ExitCode {
     #[cfg(unix)]
     fail_beyond_the_largest_file();
+    terminal::tell_panics();
     match run() {
         Ok(Status::Done) => ExitCode::SUCCESS,
         Ok(Status::GateFailed) => ExitCode::FAILURE,
-        Ok(Status::Interrupted) => ExitCode::from(2),
+        Ok(Status::Interrupted | Status::Refused) => ExitCode::from(2),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let hint = missing::hint(&error);
-            progress::complain(&format!("error: {}{hint}", sentence(&error)));
+            let hint = legible::line(&hint);
+            terminal::complain_lines(&format!("error: {}{hint}", sentence(&error)));
             ExitCode::from(2)
         }
     }
@@ -80,20 +86,33 @@ fn fail_beyond_the_largest_file() {
 fn run() -> anyhow::Result<Status> {
     let command = Cli::command();
     let line = command_line::with_config(&command, std::env::args_os().collect())?;
-    let matches = command.clone().get_matches_from(line);
+    let refused = |answer: &clap::Error| {
+        terminal::tell(answer, &command, &line);
+        match answer.use_stderr() {
+            true => Status::Refused,
+            false => Status::Done,
+        }
+    };
+    let matches = match command.clone().try_get_matches_from(&line) {
+        Ok(matches) => matches,
+        Err(answer) => return Ok(refused(&answer)),
+    };
     if let Some((name, typed)) = matches.subcommand()
         && let Some(command) = command.find_subcommand(name)
         && settings::are_asked_for(name, typed)
     {
         let settings = settings::of(command, name, typed)?;
-        write!(std::io::stdout(), "{}", toml::to_string(&settings)?)?;
+        write!(terminal::out(), "{}", settings::to_toml(&settings)?)?;
         return Ok(Status::Done);
     }
     let typed = matches.subcommand().and_then(|(name, typed)| {
         let command = command.find_subcommand(name)?;
         Some(Typed::of(command, name, typed))
     });
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(answer) => return Ok(refused(&answer)),
+    };
     match cli.command {
         Command::Attack(args) => commands::attack::run(&args, &typed.unwrap_or_default()),
         Command::Completions(args) => commands::shell::completions(&args, command),
@@ -110,18 +129,40 @@ fn run() -> anyhow::Result<Status> {
     }
 }
 
-/// The error with its causes, outermost first. Libraries disagree on whether an error tells its cause: what was said
-/// already is left out.
+/// The error with its causes, outermost first, in a line; several things of one kind have a line each. Libraries disagree
+/// on whether an error tells its cause: what was said already is left out.
 fn sentence(error: &anyhow::Error) -> String {
     let mut said = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    let mut list = String::new();
+    for cause in error.chain() {
+        let cause = if let Some(error) = cause.downcast_ref::<toml::de::Error>() {
+            legible::of_toml(error)
+        } else if let Some(error) = cause.downcast_ref::<clap::Error>() {
+            of_clap(error)
+        } else if let Some(hoodwink::Error::Several { .. }) = cause.downcast_ref() {
+            let told = cause.to_string();
+            let (first, rest) = told.split_once('\n').unwrap_or((&told, ""));
+            list = format!("\n{rest}");
+            first.to_owned()
+        } else {
+            cause.to_string()
+        };
         if said.is_empty() || cause.starts_with(&said) {
             said = cause;
         } else if !said.ends_with(&cause) {
             said = format!("{said}: {cause}");
         }
     }
-    said
+    legible::line(&said) + &list
+}
+
+/// What was wrong with words that nobody typed.
+fn of_clap(error: &clap::Error) -> String {
+    let told = error.to_string();
+    let told = told.split("\n\nUsage:").next().unwrap_or_default();
+    let told = told.split("\n\nFor more").next().unwrap_or_default();
+    let told = told.strip_prefix("error: ").unwrap_or(told);
+    told.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whoever read our output has seen enough.
@@ -157,5 +198,31 @@ mod tests {
         ] {
             assert_eq!(sentence(&error), said);
         }
+    }
+
+    #[test]
+    fn an_error_is_one_line_but_for_lists() {
+        let toml = "a\nb".parse::<toml::Table>().unwrap_err();
+        let listed = hoodwink::Error::several("all differ", vec!["a\nb".into(), "c".into()]);
+        let unknown = Cli::command().try_get_matches_from(["hoodwink", "attack", "a", "b"]);
+        for (error, said) in [
+            (anyhow!("a\nerror: b\u{1b}"), "a\\nerror: b\\u001b"),
+            (
+                anyhow::Error::new(toml).context("x\ny.toml"),
+                "x\\ny.toml: line 1, column 2: key with no value, expected `=`",
+            ),
+            (
+                anyhow::Error::new(listed).context("a\nb"),
+                "a\\nb: all differ:\n  a\\nb\n  c",
+            ),
+            (
+                anyhow::Error::new(unknown.unwrap_err()).context("run.toml"),
+                "run.toml: the following required arguments were not provided: --eps <EPS> --out <RUN>",
+            ),
+        ] {
+            assert_eq!(sentence(&error), said);
+        }
+        let long = sentence(&anyhow!("a".repeat(3 << 20)));
+        assert!(long.ends_with(" (3145728 characters)") && long.len() < 3_000);
     }
 }

@@ -8,6 +8,9 @@ use std::{
 
 use strsim::levenshtein;
 
+/// The most names that are compared with what was typed.
+const COMPARED: usize = 10_000;
+
 /// What to say behind an error about a file that is not there: the nearest name that is, or the folder that is missing.
 pub(crate) fn hint(error: &anyhow::Error) -> String {
     let Some(file) = file(error).filter(|file| !file.as_os_str().is_empty() && !file.exists())
@@ -71,10 +74,15 @@ fn nearest(missing: &Path) -> Option<PathBuf> {
     let names = fs::read_dir(read)
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let distances = names.map(|name| (levenshtein(&name, typed), name));
+    let length = typed.chars().count();
+    let most = 1 + length / 6;
+    let distances = names
+        .filter(|name| name.chars().count().abs_diff(length) <= most)
+        .take(COMPARED)
+        .map(|name| (levenshtein(&name, typed), name));
     // Of equals the first in alphabetical order, whatever order the system lists them in.
     let (distance, name) = distances.min()?;
-    (distance <= 1 + typed.chars().count() / 6).then(|| folder.join(name))
+    (distance <= most).then(|| folder.join(name))
 }
 
 #[cfg(test)]

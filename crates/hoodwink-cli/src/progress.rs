@@ -1,11 +1,11 @@
 //! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 
-use std::{
-    io::{IsTerminal as _, Write as _},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use hoodwink::legible;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::terminal::{self, complain};
 
 /// Time between two plain lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ impl Progress {
         if quiet {
             return Self::Quiet;
         }
-        if !std::io::stderr().is_terminal() {
+        if !terminal::is_watched() {
             let now = Instant::now();
             return Self::Lines {
                 what,
@@ -41,7 +41,7 @@ impl Progress {
                 last: now,
             };
         }
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+        let bar = terminal::bar();
         let style = ProgressStyle::with_template(
             "{prefix} {bar:30} {pos}/{len}  {msg}  {elapsed} (left {eta})",
         );
@@ -56,7 +56,7 @@ impl Progress {
             Self::Quiet => {}
             Self::Bar(bar) => {
                 bar.set_length(all as u64);
-                bar.set_message(message.to_owned());
+                bar.set_message(legible::line(message));
                 bar.set_position(done as u64);
             }
             Self::Lines { what, begun, last } => {
@@ -80,9 +80,4 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
-}
-
-/// A line on stderr. Nothing can be done about a closed stderr.
-pub(crate) fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

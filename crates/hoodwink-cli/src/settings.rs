@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use clap::{ArgMatches, Command, FromArgMatches as _};
-use toml::Table;
+use hoodwink::legible;
+use serde::Serialize;
+use toml::{Table, Value};
 
 use crate::{
     args::ModelArgs,
@@ -44,4 +46,75 @@ pub(crate) fn of(command: &Command, name: &str, typed: &ArgMatches) -> Result<Ta
         settings.extend(model.resolve()?.options()?);
     }
     Ok(settings)
+}
+
+/// Settings as they are printed. Strings that would not be legible are spelled in the escapes of TOML: what the terminal's
+/// own would make of them depends on the quotes around.
+pub(crate) fn to_toml(settings: &impl Serialize) -> Result<String> {
+    let text = toml::to_string(settings)?;
+    if legible::escaped(&text) == text {
+        return Ok(text);
+    }
+    let mut settings = Value::try_from(settings)?;
+    let mut taken = Vec::new();
+    take(&mut settings, &text, &mut taken);
+    let mut text = toml::to_string(&settings)?;
+    for (place, string) in taken {
+        text = text.replacen(&format!("\"{place}\""), &basic(&string), 1);
+    }
+    Ok(text)
+}
+
+/// Takes strings that are not legible out of a value; in their places names that `text` does not hold.
+fn take(value: &mut Value, text: &str, taken: &mut Vec<(String, String)>) {
+    match value {
+        Value::String(string) if legible::escaped(string) != *string => {
+            let mut place = format!("string-{}-", taken.len());
+            while text.contains(&place) {
+                place.push('-');
+            }
+            taken.push((place.clone(), std::mem::replace(string, place)));
+        }
+        Value::Array(values) => values.iter_mut().for_each(|one| take(one, text, taken)),
+        Value::Table(table) => (table.iter_mut()).for_each(|(_, one)| take(one, text, taken)),
+        _ => {}
+    }
+}
+
+/// A basic string of TOML in ASCII.
+fn basic(string: &str) -> String {
+    let mut text = String::from("\"");
+    for c in string.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            ' '..='~' => text.push(c),
+            c => text.push_str(&format!("\\U{:08x}", u32::from(c))),
+        }
+    }
+    text + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_means_the_same() {
+        for string in [
+            "plain \\ \"犬\"",
+            "\u{1b}[31m",
+            "a\u{202e}b",
+            "\\u202e\u{202e}\"",
+            "'\u{e0041}'\n犬\n",
+            "string-0-\u{9b}",
+        ] {
+            let mut settings = Table::new();
+            settings.insert("model".to_owned(), string.into());
+            settings.insert("eps".to_owned(), vec![string, "b"].into());
+            settings.insert("data".to_owned(), settings.clone().into());
+            let text = to_toml(&settings).unwrap();
+            assert_eq!(legible::escaped(&text), text);
+            assert_eq!(text.parse::<Table>().unwrap(), settings);
+        }
+    }
 }

@@ -1,12 +1,12 @@
 //! `--show-preprocessing`: the pictures as the model is fed them.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use hoodwink::{Error, data::Dataset, model::Classifier, preprocessing::Shown};
+use hoodwink::{data::Dataset, files, model::Classifier, preprocessing::Shown};
 
-use crate::{args::Prepared, progress::complain};
+use crate::{args::Prepared, terminal::complain};
 
 /// The most pictures that are shown.
 const PICTURES: usize = 8;
@@ -38,7 +38,7 @@ impl ShowArgs {
             return Ok(());
         };
         let shown = Shown::of(&prepared.preprocessing, model.engine(), data, PICTURES)?;
-        fs::write(path, shown.sheet.encode_png()).map_err(Error::io(path))?;
+        files::write(path, &shown.sheet.encode_png())?;
         complain(&format!(
             "what the model is fed for the first {} of {} pictures is shown in {}:",
             shown.pictures,

@@ -9,6 +9,7 @@ pub mod evaluate;
 pub mod files;
 pub mod image;
 pub mod judge;
+pub mod legible;
 pub mod lint;
 pub mod model;
 pub mod nearest;
@@ -18,10 +19,10 @@ pub mod preprocessing;
 pub mod report;
 pub mod results;
 pub mod run;
-mod shortened;
 pub mod stats;
 #[cfg(test)]
 mod testing;
+
 pub mod threat;
 pub mod train;
 

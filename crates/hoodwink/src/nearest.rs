@@ -2,12 +2,18 @@
 
 use strsim::levenshtein;
 
-use crate::error::Error;
+use crate::{error::Error, legible};
+
+/// The most bytes of what may be mistyped: the time of a comparison grows with it, and no name here is as long.
+const LONGEST: usize = 100;
 
 /// The known name nearest to what was typed, if there is one that it may stand for.
 ///
 /// Of a long name the beginning will do: people shorten names.
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if typed.len() > LONGEST {
+        return None;
+    }
     let typed = typed.to_lowercase();
     let length = typed.chars().count();
     let distance = |known: &str| {
@@ -31,7 +37,10 @@ pub(crate) fn unknown(what: &str, typed: &str, known: &[&str]) -> Error {
         _ => known.concat(),
     };
     let meant = did_you_mean(typed, known.iter().copied());
-    Error::invalid(format!("{what} {typed:?} is not {words}{meant}"))
+    Error::invalid(format!(
+        "{what} {:?} is not {words}{meant}",
+        legible::name(typed)
+    ))
 }
 
 #[cfg(test)]
@@ -48,6 +57,7 @@ mod tests {
             ("twoterm", Some("two-term")),
             ("torchvison-inc", Some("torchvision-inception")),
             ("hinge", None),
+            (&"margin".repeat(1 << 20), None),
         ] {
             assert_eq!(nearest(typed, known), expected, "{typed}");
         }

@@ -28,7 +28,8 @@ use crate::{
     Status,
     args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs},
     command_line::Typed,
-    progress::complain,
+    settings,
+    terminal::{self, complain},
 };
 
 /// Attack a model on a data set, and write a run folder with its report.
@@ -148,7 +149,7 @@ pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
     let limits = args.limits();
     let plan = Plan::new(args, typed)?;
     if args.config.show_settings {
-        write!(std::io::stdout(), "{}", toml::to_string(plan.record())?)?;
+        write!(terminal::out(), "{}", settings::to_toml(plan.record())?)?;
         return Ok(Status::Done);
     }
     let (folder, ended) = plan.run(args, limits)?;

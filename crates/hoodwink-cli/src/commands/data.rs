@@ -4,14 +4,18 @@ use std::{io::Write, num::NonZeroUsize, path::PathBuf, thread};
 
 use anyhow::Result;
 use clap::Parser;
-use hoodwink::data::{Dataset, Entry, SMALLEST_SIDE, Survey, Transform};
+use hoodwink::{
+    data::{Dataset, Entry, SMALLEST_SIDE, Survey, Transform},
+    legible,
+};
 use serde::Serialize;
 
 use super::{Format, inspect::grouped};
 use crate::{
     Status,
     args::{ConfigArgs, DataArgs, count, text},
-    progress::{Progress, complain},
+    progress::Progress,
+    terminal,
 };
 
 /// Groups, leaks, classes and sizes that the table shows; JSON holds all.
@@ -125,12 +129,8 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     let other = args.other.clone().map(|path| DataArgs::of(path, None));
     let other = other.map(|other| other.open_with(Transform::default()));
     let other = other.transpose()?;
-    for notice in [Some(&data), other.as_ref()]
-        .into_iter()
-        .flatten()
-        .flat_map(Dataset::notices)
-    {
-        complain(&format!("note: {notice}"));
+    for data in [Some(&data), other.as_ref()].into_iter().flatten() {
+        terminal::note(data.notices());
     }
     let (survey, digest) = args.survey(&data, "looking at pictures", other.is_some())?;
     let other = match (&other, &args.other) {
@@ -148,7 +148,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         duplicates: groups(&survey),
         other,
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::out();
     match args.format {
         Format::Json => {
             serde_json::to_writer(&mut out, &page)?;
@@ -245,7 +245,7 @@ fn groups(survey: &Survey) -> Vec<Group> {
 
 /// Writes what follows a name in the first column.
 fn line(out: &mut impl Write, name: &str, text: &str) -> Result<()> {
-    Ok(writeln!(out, "{name:12}{text}")?)
+    Ok(writeln!(out, "{name:12}{}", legible::line(text))?)
 }
 
 fn print(out: &mut impl Write, page: &Page) -> Result<()> {
@@ -315,7 +315,12 @@ fn print_classes(out: &mut impl Write, page: &Page) -> Result<()> {
     }
     line(out, "labels", &said)?;
     let called = |class: &Class| match &class.name {
-        Some(name) => format!("{} ({name}): {}", class.label, number(class.pictures)),
+        Some(name) => format!(
+            "{} ({}): {}",
+            class.label,
+            legible::name(name),
+            number(class.pictures)
+        ),
         None => format!("{}: {}", class.label, number(class.pictures)),
     };
     if page.classes.len() <= CLASSES_SHOWN {
@@ -350,8 +355,10 @@ fn print_duplicates(out: &mut impl Write, groups: &[Group]) -> Result<()> {
     let (worse, better): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.contradictory);
     for group in worse.into_iter().chain(better).take(SHOWN) {
         let file = |(file, label): (&String, &Option<usize>)| match label {
-            Some(label) if group.contradictory => format!("{file} (label {label})"),
-            _ => file.clone(),
+            Some(label) if group.contradictory => {
+                format!("{} (label {label})", legible::name(file))
+            }
+            _ => legible::name(file),
         };
         let files = group.files.iter().zip(&group.labels);
         let named: Vec<String> = files.take(FILES_SHOWN).map(file).collect();
@@ -384,7 +391,8 @@ fn print_other(out: &mut impl Write, other: &Other) -> Result<()> {
     line(out, "in both", &said)?;
     for leak in other.leaks.iter().take(SHOWN) {
         let relation = if leak.exact { "=" } else { "≈" };
-        line(out, "", &format!("{} {relation} {}", leak.file, leak.other))?;
+        let (file, other) = (legible::name(&leak.file), legible::name(&leak.other));
+        line(out, "", &format!("{file} {relation} {other}"))?;
     }
     rest(out, other.leaks.len())?;
     if other.incomparable > 0 {

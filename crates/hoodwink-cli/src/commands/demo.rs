@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use hoodwink::{
     data::scenes::CLASSES,
-    report,
+    files, legible, report,
     results::{Outcome, Row, RunFolder, Seen, Summary},
     run::Ended,
     stats::Interval,
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     Status,
     args::{ConfigArgs, count, text},
-    progress::complain,
+    terminal::{self, complain},
 };
 
 /// The models, trained by `hoodwink train` as `demo/README.md` of this crate says.
@@ -83,7 +83,7 @@ struct Page<'a> {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
-    let mut out = std::io::stdout();
+    let mut out = terminal::out();
     let is_told = args.format == Format::Table;
     let introduction = format!(
         "Two networks of the same shape learned to name ten things in drawn pictures: {}.\n\
@@ -130,7 +130,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
 fn attack_model(args: &Args, name: &str, model: &[u8]) -> Result<Option<RunFolder>> {
     let path = args.out.join(format!("{name}.onnx"));
     fs::create_dir_all(&args.out).with_context(|| text(&args.out))?;
-    fs::write(&path, model).with_context(|| text(&path))?;
+    files::write(&path, model)?;
     let pictures = format!(
         "scenes:count={},side=64,seed={PICTURES_SEED}",
         args.pictures
@@ -225,7 +225,7 @@ impl Story {
         }
         text.push_str(&format!(
             "\nThe report, with pictures: {}\nYour own model: hoodwink attack MODEL.onnx PICTURES --eps 8/255 --out RUN\n",
-            page.display()
+            legible::line(&page.display().to_string())
         ));
         text
     }

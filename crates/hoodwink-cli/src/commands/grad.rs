@@ -1,10 +1,10 @@
 //! `hoodwink grad`: the gradient of a model as a plain ONNX file.
 
-use std::{fs, io::Write as _, path::PathBuf};
+use std::{io::Write as _, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use hoodwink::attacks::LossName;
+use hoodwink::{attacks::LossName, files, legible};
 use onnx_grad::{Dim, Lowering, fold, gradient_graph, load_with, logits, scores, to_onnx};
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use super::{Format, print_json};
 use crate::{
     Status,
     args::{ConfigArgs, ReadArgs, text},
-    progress::complain,
+    terminal,
 };
 
 /// Write the gradient of a model as a plain ONNX file.
@@ -64,9 +64,7 @@ struct Written {
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let loaded = load_with(&args.model, &args.read.options()).with_context(|| text(&args.model))?;
     let notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
-    for notice in &notices {
-        complain(&format!("note: {notice}"));
-    }
+    terminal::note(&notices);
     let mut model = loaded.graph;
     let scores = scores(&model).with_context(|| text(&args.model))?;
     let scores = logits(&mut model, scores)?;
@@ -78,8 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     };
     let gradient = gradient_graph(&model, args.loss.resolve(args.targeted, classes)?)?;
     let gradient = fold(&gradient)?;
-    fs::write(&args.output, to_onnx(&gradient, Lowering::Portable)?)
-        .with_context(|| text(&args.output))?;
+    files::write(&args.output, &to_onnx(&gradient, Lowering::Portable)?)?;
     let written = Written {
         file: text(&args.output),
         nodes: model.nodes().len(),
@@ -89,9 +86,9 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     match args.format {
         Format::Json => print_json(&written)?,
         Format::Table => writeln!(
-            std::io::stdout(),
+            terminal::out(),
             "{}: {} nodes forward, {} with the gradient",
-            written.file,
+            legible::line(&written.file),
             written.nodes,
             written.nodes_with_gradient
         )?,

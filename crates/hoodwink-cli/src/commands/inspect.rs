@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use hoodwink::{
+    legible,
     lint::{self, Depth, Finding},
     oracle::Access,
 };
@@ -22,12 +23,16 @@ use super::{Format, warning};
 use crate::{
     Status,
     args::{ConfigArgs, DataArgs, ModelArgs, Prepared, text},
-    progress::{Progress, complain},
+    progress::Progress,
     shown::ShowArgs,
+    terminal::{self, complain},
 };
 
 /// Pictures that are enough for all but the search for other preprocessing.
 const ENOUGH: usize = 300;
+
+/// Inputs, outputs, unsupported operators, steps and obstacles that the table shows, and sides of a shape; JSON holds all.
+const SHOWN: usize = 50;
 
 /// Multiply-adds of the search for other preprocessing: half a minute of two cores.
 const EFFORT: u64 = 1_000_000_000_000;
@@ -114,7 +119,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         (Some(data), true) => Some(lint(args, &prepared, data)?),
         _ => None,
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::out();
     match args.format {
         Format::Json => {
             let page = Page {
@@ -132,9 +137,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             }
         }
     }
-    for notice in &inspection.notices {
-        complain(&format!("note: {notice}"));
-    }
+    terminal::note(&inspection.notices);
     let findings = findings.unwrap_or_default();
     for finding in &findings {
         complain(&warning(finding));
@@ -191,9 +194,7 @@ fn as_it_is(
 fn lint(args: &Args, prepared: &Prepared, data: &Path) -> Result<Vec<Finding>> {
     let model = args.model.open(prepared, Access::Scores)?;
     let data = DataArgs::of(data.to_owned(), args.labels.clone()).open(prepared, &model)?;
-    for notice in data.notices() {
-        complain(&format!("note: {notice}"));
-    }
+    terminal::note(data.notices());
     args.show.write(prepared, &model, &data)?;
     let depth = Depth {
         pictures: args.pictures.unwrap_or(ENOUGH),
@@ -235,54 +236,70 @@ struct Lines(String);
 
 impl Lines {
     fn line(&mut self, name: &str, text: impl Display) -> std::fmt::Result {
-        writeln!(self.0, "{name:16}{text}")
+        writeln!(self.0, "{name:16}{}", legible::line(&text.to_string()))
+    }
+
+    /// A line for each; of very many the first.
+    fn lines<T>(&mut self, name: &str, all: &[T], text: impl Fn(&T) -> String) -> std::fmt::Result {
+        for one in all.iter().take(SHOWN) {
+            self.line(name, text(one))?;
+        }
+        match all.len().checked_sub(SHOWN) {
+            None | Some(0) => Ok(()),
+            Some(more) => self.line("", format!("… and {} more", grouped(more as u64))),
+        }
     }
 }
 
 fn file(lines: &mut Lines, file: &File) -> std::fmt::Result {
     if !file.producer.is_empty() {
-        lines.line("producer", &file.producer)?;
+        lines.line("producer", legible::name(&file.producer))?;
     }
     if let Some(opset) = file.opset {
         lines.line("opset", opset)?;
     }
     for (name, signatures) in [("input", &file.inputs), ("output", &file.outputs)] {
-        for signature in signatures {
-            lines.line(name, signed(signature))?;
-        }
+        lines.lines(name, signatures, signed)?;
     }
     lines.line("parameters", grouped(file.parameters))?;
     lines.line("operators", counted(&file.operators))?;
-    for unsupported in &file.unsupported {
+    lines.lines("unsupported", &file.unsupported, |unsupported| {
         let (nodes, plural) = (
             unsupported.nodes,
             if unsupported.nodes == 1 { "" } else { "s" },
         );
-        let text = format!(
-            "{}, {nodes} node{plural}, the first {:?}: {}",
-            unsupported.operator, unsupported.first, unsupported.reason
-        );
-        lines.line("unsupported", text)?;
-    }
-    Ok(())
+        format!(
+            "{}, {nodes} node{plural}, the first {}: {}",
+            legible::name(&unsupported.operator),
+            node(&unsupported.first),
+            unsupported.reason
+        )
+    })
+}
+
+/// The name of a node in quotes.
+fn node(name: &str) -> String {
+    format!("\"{}\"", legible::name(name))
 }
 
 fn signed(signature: &Signature) -> String {
     let side = |side: &Side| match side {
         Side::Fixed(side) => side.to_string(),
-        Side::Named(name) => name.clone(),
+        Side::Named(name) => legible::name(name),
         Side::Unknown => "?".to_owned(),
     };
     let shape = signature.shape.as_ref().map_or_else(
         || "of unknown shape".to_owned(),
         |shape| {
-            format!(
-                "[{}]",
-                shape.iter().map(side).collect::<Vec<_>>().join(", ")
-            )
+            let mut sides: Vec<String> = shape.iter().take(SHOWN).map(side).collect();
+            if shape.len() > SHOWN {
+                sides.push("…".to_owned());
+            }
+            format!("[{}]", sides.join(", "))
         },
     );
-    format!("{} {} {shape}", signature.name, signature.r#type)
+    let name = legible::name(&signature.name);
+    format!("{name} {} {shape}", signature.r#type)
 }
 
 fn classifier(lines: &mut Lines, model: &Classifier) -> std::fmt::Result {
@@ -301,7 +318,8 @@ fn classifier(lines: &mut Lines, model: &Classifier) -> std::fmt::Result {
         Some(size) => lines.line("batch", format!("always {size}"))?,
     }
     if let Some(softmax) = &model.softmax {
-        let text = format!("{softmax:?} at the end is looked through (--keep-softmax takes it in)");
+        let softmax = node(softmax);
+        let text = format!("{softmax} at the end is looked through (--keep-softmax takes it in)");
         lines.line("softmax", text)?;
     }
     let of = match model.batch {
@@ -322,25 +340,18 @@ fn classifier(lines: &mut Lines, model: &Classifier) -> std::fmt::Result {
             lines.line(name, text)?;
         }
     }
-    for step in &model.preprocessing {
-        lines.line(
-            "preprocessing",
-            format!("{} ({} {:?})", step.does, step.operator, step.node),
-        )?;
-    }
-    for obstacle in &model.obstacles {
+    lines.lines("preprocessing", &model.preprocessing, |step| {
+        format!("{} ({} {})", step.does, step.operator, node(&step.node))
+    })?;
+    lines.lines("obstacle", &model.obstacles, |obstacle| {
         let effect = match obstacle.effect {
             inspect::Effect::Stops => "gradients stop",
             inspect::Effect::Zero => "gradients vanish",
             inspect::Effect::Steep => "gradients hardly pass",
         };
-        let text = format!(
-            "{effect} ({} {:?}): {}",
-            obstacle.operator, obstacle.node, obstacle.reason
-        );
-        lines.line("obstacle", text)?;
-    }
-    Ok(())
+        let (operator, reason) = (&obstacle.operator, &obstacle.reason);
+        format!("{effect} ({operator} {}): {reason}", node(&obstacle.node))
+    })
 }
 
 fn access(lines: &mut Lines, access: &inspect::Access) -> std::fmt::Result {
@@ -363,11 +374,14 @@ fn access(lines: &mut Lines, access: &inspect::Access) -> std::fmt::Result {
 fn counted(operators: &std::collections::BTreeMap<String, usize>) -> String {
     let mut all: Vec<(&String, &usize)> = operators.iter().collect();
     all.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
-    let all: Vec<String> = all
-        .into_iter()
-        .map(|(name, count)| format!("{name} {count}"))
+    let shown = all.iter().take(SHOWN);
+    let mut shown: Vec<String> = shown
+        .map(|(name, count)| format!("{} {count}", legible::name(name)))
         .collect();
-    all.join(", ")
+    if all.len() > SHOWN {
+        shown.push(format!("… and {} more", all.len() - SHOWN));
+    }
+    shown.join(", ")
 }
 
 /// `1234567` as `1,234,567`.

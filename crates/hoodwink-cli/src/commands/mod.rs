@@ -17,14 +17,14 @@ use std::{io::Write as _, path::Path};
 use anyhow::Result;
 use clap::ValueEnum;
 use hoodwink::{
-    counted,
+    counted, legible,
     lint::Finding,
     results::{Summary, text},
     stats::Interval,
 };
 use serde::Serialize;
 
-use crate::progress::complain;
+use crate::terminal::{self, complain};
 
 /// How results are printed on stdout.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -37,7 +37,7 @@ pub(crate) enum Format {
 
 /// One object on one line of stdout.
 fn print_json(object: &impl Serialize) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::out();
     serde_json::to_writer(&mut out, object)?;
     writeln!(out)?;
     Ok(())
@@ -48,9 +48,13 @@ fn print_summary(summary: &Summary, report: &Path, format: Format) -> Result<()>
     match format {
         Format::Json => print_json(summary)?,
         Format::Table => {
-            let mut out = std::io::stdout().lock();
+            let mut out = terminal::out();
             write!(out, "{}", text::plain(summary))?;
-            writeln!(out, "report: {}", report.display())?;
+            writeln!(
+                out,
+                "report: {}",
+                legible::line(&report.display().to_string())
+            )?;
         }
     }
     Ok(())

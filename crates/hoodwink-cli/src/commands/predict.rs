@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Parser;
 use hoodwink::{
     data::{Sample, short_name},
+    legible,
     model::Classifier,
     oracle::{Access, Halt, Scores as _, argmax, batcher::drive, confidence},
     stats::{CONFIDENCE, Interval, clopper_pearson},
@@ -16,8 +17,9 @@ use super::{Format, warn_of_guessing};
 use crate::{
     Status,
     args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs, text},
-    progress::{Progress, complain},
+    progress::Progress,
     shown::ShowArgs,
+    terminal,
 };
 
 /// Show what a model says about pictures, and its accuracy if they have labels.
@@ -88,9 +90,8 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     let prepared = args.model.resolve()?;
     let model = args.model.open(&prepared, Access::Scores)?;
     let data = args.data.open(&prepared, &model)?;
-    for notice in model.notices().iter().chain(data.notices()) {
-        complain(&format!("note: {notice}"));
-    }
+    terminal::note(model.notices());
+    terminal::note(data.notices());
     args.show.write(&prepared, &model, &data)?;
     let names = prepared.class_names(&model, &data)?;
     let k = args.top.clamp(1, model.classes());
@@ -201,38 +202,31 @@ fn most_likely(logits: &[f32], k: usize) -> Vec<Class> {
 }
 
 fn print(answer: &Answer, all: usize, names: &[String], args: &Args) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::out();
     if args.format == Format::Json {
         serde_json::to_writer(&mut out, answer)?;
         writeln!(out)?;
         return Ok(());
     }
-    let width = answer
-        .pictures
-        .iter()
-        .map(|predicted| predicted.file.len())
-        .max()
-        .unwrap_or(0);
-    for predicted in &answer.pictures {
+    let files = answer.pictures.iter();
+    let files: Vec<String> = files
+        .map(|predicted| legible::name(&predicted.file))
+        .collect();
+    let widths = files.iter().map(|file| file.chars().count());
+    let width = widths.max().unwrap_or(0);
+    let short_name = |class| legible::name(&short_name(names, class));
+    for (predicted, file) in answer.pictures.iter().zip(&files) {
         let (verdict, truth) = match (predicted.label, predicted.top.first()) {
             (None, _) => ("", String::new()),
             (Some(label), Some(first)) if label == first.class => ("right  ", String::new()),
-            (Some(label), _) => (
-                "WRONG  ",
-                format!("  (it is: {})", short_name(names, label)),
-            ),
+            (Some(label), _) => ("WRONG  ", format!("  (it is: {})", short_name(label))),
         };
         let percent = |class: &Class| {
-            let name = short_name(names, class.class);
+            let name = short_name(class.class);
             format!("{name} {:.1}%", 100.0 * class.confidence)
         };
         let classes: Vec<String> = predicted.top.iter().map(percent).collect();
-        writeln!(
-            out,
-            "{:width$}  {verdict}{}{truth}",
-            predicted.file,
-            classes.join(", ")
-        )?;
+        writeln!(out, "{file:width$}  {verdict}{}{truth}", classes.join(", "))?;
     }
     if all > answer.pictures.len() {
         writeln!(out, "… and {} more", all - answer.pictures.len())?;

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Parser;
 use hoodwink::{
-    report,
+    legible, report,
     results::{RunFolder, Summary, text::plain},
 };
 use serde::Serialize;
@@ -17,6 +17,7 @@ use super::{Format, print_json, print_summary};
 use crate::{
     Status,
     args::{ConfigArgs, text},
+    terminal,
 };
 
 /// Write the report of a run folder anew, or compare several runs on the same pictures.
@@ -89,7 +90,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             path
         }
     };
-    writeln!(std::io::stdout(), "{}", text(&path))?;
+    writeln!(terminal::out(), "{}", legible::line(&text(&path)))?;
     Ok(Status::Done)
 }
 
@@ -113,12 +114,12 @@ fn print(runs: &[(String, RunFolder)], report: String, format: Format) -> Result
     if format == Format::Json {
         return print_json(&comparison);
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::out();
     for run in &comparison.runs {
-        writeln!(out, "{}", run.name)?;
+        writeln!(out, "{}", legible::name(&run.name))?;
         writeln!(out, "{}", plain(&run.summary))?;
     }
-    writeln!(out, "report: {}", comparison.report)?;
+    writeln!(out, "report: {}", legible::line(&comparison.report))?;
     Ok(())
 }
 

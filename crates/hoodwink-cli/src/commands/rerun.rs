@@ -5,7 +5,7 @@ use std::{io::Write as _, path::PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::{CommandFactory as _, Parser};
 use hoodwink::{
-    report,
+    Error, legible, report,
     results::{RunFolder, repeats},
     run::Ended,
 };
@@ -20,7 +20,7 @@ use crate::{
     Status,
     args::{ConfigArgs, CrewArgs, text},
     command_line,
-    progress::complain,
+    terminal::{self, complain},
 };
 
 /// Repeat a run from its run.toml alone, and say whether it came out the same.
@@ -82,13 +82,18 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     record.data.path.clone_from(&before.run().data.path);
     let differences = record.differences_from(before.run())?;
     if !differences.is_empty() {
-        let differences = differences.join("\n  ");
         match args.anyway {
-            true => complain(&format!("note: this is another run:\n  {differences}")),
-            false => bail!(
-                "{} cannot be repeated as it was (--anyway runs it as it is now):\n  {differences}",
-                text(&args.run)
-            ),
+            true => {
+                let note = Error::several("note: this is another run", differences);
+                terminal::complain_lines(&note.to_string());
+            }
+            false => {
+                let said = format!(
+                    "{} cannot be repeated as it was (--anyway runs it as it is now)",
+                    text(&args.run)
+                );
+                return Err(Error::several(said, differences).into());
+            }
         }
     }
     let (folder, ended) = plan.run(&again, again.limits())?;
@@ -112,7 +117,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             false => Status::GateFailed,
         });
     }
-    let mut out = std::io::stdout().lock();
+    let mut out = terminal::out();
     if repetition.differences.is_empty() {
         let rows = repetition.rows;
         writeln!(
@@ -122,7 +127,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
                 1 => "the only row and its pictures are".to_owned(),
                 _ => format!("all {rows} rows and their pictures are"),
             },
-            text(&args.run)
+            legible::line(&text(&args.run))
         )?;
         return Ok(Status::Done);
     }
@@ -131,17 +136,19 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         "{} of {} rows differ from those in {}:",
         repetition.differences.len(),
         repetition.rows,
-        text(&args.run)
+        legible::line(&text(&args.run))
     )?;
     for difference in repetition.differences.iter().take(10) {
-        writeln!(out, "  {difference}")?;
+        writeln!(out, "  {}", legible::line(difference))?;
     }
     Ok(Status::GateFailed)
 }
 
 /// The words of the command that gave the run, with what is said otherwise now.
 fn words(args: &Args, before: &RunFolder) -> Result<Vec<String>> {
-    let mut options = before.run().options.clone();
+    let command = attack::Args::command();
+    // Where the new run goes and how much it takes is not for the old one to say.
+    let mut options = command_line::with_effect(&command, &before.run().options);
     if options.is_empty() {
         bail!(
             "{}/run.toml does not hold the options of the run; its command.txt holds the command",
@@ -157,7 +164,15 @@ fn words(args: &Args, before: &RunFolder) -> Result<Vec<String>> {
             options.insert(name.to_owned(), text(path).into());
         }
     }
-    let command = attack::Args::command();
+    if !args.crew.quiet {
+        let named = |name| Some((name, options.get(name)?.as_str()?));
+        let read: Vec<String> = ["model", "data", "labels", "class-names"]
+            .into_iter()
+            .filter_map(named)
+            .map(|(name, path)| format!("{name} {}", legible::name(path)))
+            .collect();
+        complain(&format!("repeating it with {}", read.join(", ")));
+    }
     let arguments = command_line::arguments(&command, &options)
         .with_context(|| format!("{}/run.toml", text(&args.run)))?;
     let mut words = vec!["attack".to_owned(), format!("--out={}", text(&args.out))];

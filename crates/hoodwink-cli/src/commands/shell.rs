@@ -7,7 +7,7 @@ use clap::{Command, Parser};
 use clap_complete::Shell;
 use hoodwink::nearest::did_you_mean;
 
-use crate::Status;
+use crate::{Status, terminal};
 
 /// Print completions for a shell.
 #[derive(Parser)]
@@ -32,7 +32,7 @@ pub(crate) struct ManArgs {
 pub(crate) fn completions(args: &CompletionsArgs, mut command: Command) -> Result<Status> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "hoodwink", &mut script);
-    std::io::stdout().lock().write_all(&script)?;
+    terminal::out().write_all(&script)?;
     Ok(Status::Done)
 }
 
@@ -54,6 +54,6 @@ pub(crate) fn man(args: &ManArgs, command: Command) -> Result<Status> {
     };
     let mut text = Vec::new();
     clap_mangen::Man::new(page).render(&mut text)?;
-    std::io::stdout().lock().write_all(&text)?;
+    terminal::out().write_all(&text)?;
     Ok(Status::Done)
 }

@@ -12,7 +12,7 @@ use clap::Parser;
 use hoodwink::{
     Error,
     data::{DataOptions, Dataset, Interpolation, Resize, Transform},
-    report,
+    files, legible, report,
     threat::{Ball, Eps, Norm},
     train::{
         self, Adversarial, Architecture, Augment, Checkpoint, Epoch, Optimiser, Preset, Schedule,
@@ -27,7 +27,8 @@ use crate::{
     Status,
     args::{ConfigArgs, CrewArgs, DataArgs, EngineArg, text},
     interrupt,
-    progress::{Progress, complain},
+    progress::Progress,
+    terminal::{self, complain},
 };
 
 /// Time between two checkpoints.
@@ -197,12 +198,8 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             Dataset::open(path, &options)
         })
         .transpose()?;
-    for notice in [Some(&data), held_out.as_ref()]
-        .into_iter()
-        .flatten()
-        .flat_map(Dataset::notices)
-    {
-        complain(&format!("note: {notice}"));
+    for data in [Some(&data), held_out.as_ref()].into_iter().flatten() {
+        terminal::note(data.notices());
     }
     let engine = args.engine.open()?;
     let checkpoint = Checkpoint {
@@ -256,7 +253,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         }
         trained => trained?,
     };
-    fs::write(&args.output, trained.to_onnx()?).with_context(|| text(&args.output))?;
+    files::write(&args.output, &trained.to_onnx()?)?;
     // Whatever stopped an earlier call, its last epoch is in there.
     write_history(&args.output, &settings, &trained.history)?;
     // Not before the model is written: until then the training can be taken up.
@@ -266,7 +263,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             model: text(&args.output),
             history: trained.history,
         })?,
-        Format::Table => writeln!(std::io::stdout(), "{}", text(&args.output))?,
+        Format::Table => writeln!(terminal::out(), "{}", legible::line(&text(&args.output)))?,
     }
     Ok(Status::Done)
 }
@@ -282,7 +279,7 @@ fn write_history(model: &Path, settings: &Settings, history: &[Epoch]) -> hoodwi
         ),
     ] {
         let path = model.with_extension(ending);
-        fs::write(&path, contents).map_err(Error::io(&path))?;
+        files::write(&path, contents.as_bytes())?;
     }
     Ok(())
 }

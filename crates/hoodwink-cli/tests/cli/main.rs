@@ -14,4 +14,5 @@ mod resume;
 mod runs;
 mod setup;
 mod shell;
+mod terminal;
 mod train;

@@ -43,12 +43,12 @@ impl Dataset {
             lines.truncate(NAMED);
             lines.push(format!("and {more} more"));
         }
-        Err(Error::invalid(format!(
-            "{} of {} pictures cannot be used; mend them or take them out:\n  {}",
+        let said = format!(
+            "{} of {} pictures cannot be used; mend them or take them out",
             broken.len(),
-            self.len(),
-            lines.join("\n  ")
-        )))
+            self.len()
+        );
+        Err(Error::several(said, lines))
     }
 
     fn fits(&self, index: usize, shape: [usize; 3]) -> Result<()> {

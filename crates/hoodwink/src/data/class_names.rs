@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::files;
-use crate::shortened::{first_few, shortened};
+use crate::{files, legible};
 
 /// The largest file of names that is read: a thousand bytes for each of 4,000 classes.
 const MAX_BYTES: u64 = 4 << 20;
@@ -41,7 +40,7 @@ pub(super) fn is_too_long(name: &str) -> bool {
 pub(super) fn too_long(name: &str) -> String {
     format!(
         "the name {:?} of a class has more than {MAX_NAME_CHARS} characters",
-        shortened(name)
+        legible::name(name)
     )
 }
 
@@ -76,7 +75,7 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
     let name_column = column("name").ok_or_else(|| {
         format!(
             "a column name is needed, and index if the classes are not in order; the table has {}",
-            first_few(&header)
+            legible::names(&header)
         )
     })?;
     let index_column = column("index");
@@ -89,7 +88,7 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
             Some(column) => record[column].parse().map_err(|_| {
                 format!(
                     "line {line}: {:?} is no index; classes are counted from 0",
-                    shortened(&record[column])
+                    legible::name(&record[column])
                 )
             })?,
         };
@@ -103,7 +102,7 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
             Some(Some(name)) => {
                 return Err(format!(
                     "line {line}: class {class} is already called {:?}",
-                    shortened(name)
+                    legible::name(name)
                 ));
             }
             Some(free) => *free = Some(record[name_column].to_owned()),

@@ -11,7 +11,7 @@ use super::class_names::{is_too_long, too_long};
 use crate::counted;
 use crate::error::{Error, Result};
 use crate::files::{self, Bounded};
-use crate::shortened::{first_few, shortened};
+use crate::legible;
 
 /// The table of labels a folder may hold.
 pub(super) const LABELS_FILE: &str = "labels.csv";
@@ -64,7 +64,7 @@ impl Entries {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
                 return Err(Error::unsupported(format!(
                     "{}: the name is not UTF-8; rename it",
-                    shortened(&path.display().to_string())
+                    legible::name(&path.display().to_string())
                 )));
             };
             let kind = if name.starts_with('.') {
@@ -136,7 +136,7 @@ fn from_tree(folder: &Path) -> Result<Listing> {
         match empty[..] {
             [] => {}
             [class] => {
-                let class = shortened(class);
+                let class = legible::name(class);
                 listing
                     .notices
                     .push(format!("Class {class} has no pictures."));
@@ -144,7 +144,7 @@ fn from_tree(folder: &Path) -> Result<Listing> {
             _ => listing.notices.push(format!(
                 "{} have no pictures ({}).",
                 counted(empty.len(), "class", "classes"),
-                first_few(empty.iter().copied())
+                legible::names(empty.iter().copied())
             )),
         }
         listing.labels = Some(labels);
@@ -181,7 +181,7 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
     let (Some(file_column), Some(label_column)) = (column("file"), column("label")) else {
         return Err(invalid(format!(
             "the columns file and label are needed, the table has {}",
-            first_few(&header)
+            legible::names(&header)
         )));
     };
     let name_column = column("name");
@@ -195,7 +195,7 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
         if !is_inside(file) || !folder.join(file).is_file() {
             return Err(invalid(format!(
                 "line {line}: there is no file {:?} in {}",
-                shortened(file),
+                legible::name(file),
                 folder.display()
             )));
         }
@@ -204,7 +204,7 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
             _ => {
                 return Err(invalid(format!(
                     "line {line}: {:?} is no label; labels are the numbers of classes, from 0",
-                    shortened(label)
+                    legible::name(label)
                 )));
             }
         };
@@ -217,8 +217,8 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
             if *known != name {
                 return Err(invalid(format!(
                     "line {line}: label {label} is called {:?} here and {:?} before",
-                    shortened(&name),
-                    shortened(known)
+                    legible::name(&name),
+                    legible::name(known)
                 )));
             }
         }
@@ -274,7 +274,7 @@ impl<R: Read> Read for Records<'_, R> {
 
 /// What to tell of an error in a table; what its kind holds is as long as the record.
 fn csv_error(error: &csv::Error) -> String {
-    shortened(&error.to_string())
+    legible::name(&error.to_string())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::shortened::shortened;
+use crate::legible;
 
 /// ImageNet's 1,000 classes by WordNet id, in the order of their numbers (which is that of the ids).
 const IMAGENET: &str = include_str!("imagenet_wordnet_ids.txt");
@@ -52,8 +52,8 @@ pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) ->
                 format!(
                     "No folder is called like one of the model's classes ({}, ...), so the folders were taken for the \
                      classes in sorted order, {} for class 0.",
-                    shortened(&names[0]),
-                    shortened(&folders[0])
+                    legible::name(&names[0]),
+                    legible::name(&folders[0])
                 )
             }),
         });
@@ -63,7 +63,7 @@ pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) ->
          cannot be told. Call the folders by the classes' numbers or WordNet ids, or by the names in --class-names FILE, or \
          put a labels.csv with the columns file and label beside them",
         folders.len(),
-        shortened(&folders[0])
+        legible::name(&folders[0])
     )))
 }
 
@@ -125,7 +125,7 @@ fn by_name(folders: &[String], names: &[String]) -> Result<Option<Vec<usize>>> {
     if let Some(at) = found.iter().position(Option::is_none) {
         return Err(Error::invalid(format!(
             "the folder {} is called like none of the model's classes, others are",
-            shortened(&folders[at])
+            legible::name(&folders[at])
         )));
     }
     let classes: Vec<usize> = found.into_iter().flatten().collect();
@@ -134,9 +134,9 @@ fn by_name(folders: &[String], names: &[String]) -> Result<Option<Vec<usize>>> {
         if let Some(other) = earlier.insert(class, at) {
             return Err(Error::invalid(format!(
                 "the folders {} and {} are both called like the class {:?}",
-                shortened(&folders[other]),
-                shortened(&folders[at]),
-                shortened(&names[class])
+                legible::name(&folders[other]),
+                legible::name(&folders[at]),
+                legible::name(&names[class])
             )));
         }
     }

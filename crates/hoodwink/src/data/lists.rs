@@ -9,7 +9,7 @@ use glob::{MatchOptions, Pattern};
 use super::MAX_CLASSES;
 use crate::error::{Error, Result};
 use crate::files::{self, Bounded};
-use crate::shortened::shortened;
+use crate::legible;
 
 /// Most files that a pattern or a list may name.
 const MAX_FILES: usize = 1 << 24;
@@ -46,15 +46,15 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
     if is_list && path.exists() && !path.is_dir() {
         let file = files::open(path)?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        return list(file, folder, &shortened(text)).map(Some);
+        return list(file, folder, &legible::name(text)).map(Some);
     }
     let is_pattern = text.contains(['*', '?', '[', '{']) && !path.exists();
     if !is_pattern {
         return Ok(None);
     }
-    let called = shortened(text);
+    let called = legible::name(text);
     let invalid = |what: &dyn std::fmt::Display| {
-        Error::invalid(format!("{called}: {}", shortened(&what.to_string())))
+        Error::invalid(format!("{called}: {}", legible::name(&what.to_string())))
     };
     let mut files = Vec::new();
     for pattern in expanded(text).map_err(|what| invalid(&what))? {
@@ -86,8 +86,8 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
 /// The files that fit a pattern without braces, in order.
 fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
     let invalid = |error: &dyn std::fmt::Display| {
-        let what = shortened(&error.to_string());
-        Error::invalid(format!("{}: {what}", shortened(pattern)))
+        let what = legible::name(&error.to_string());
+        Error::invalid(format!("{}: {what}", legible::name(pattern)))
     };
     let listed = |pattern: &str| -> Result<Vec<PathBuf>> {
         let paths = glob::glob(pattern).map_err(|error| invalid(&error))?;
@@ -186,7 +186,10 @@ fn list(source: impl Read, folder: PathBuf, name: &str) -> Result<Listed> {
             None => (line, None),
         };
         if !folder.join(file).is_file() {
-            return Err(invalid(format!("there is no file {:?}", shortened(file))));
+            return Err(invalid(format!(
+                "there is no file {:?}",
+                legible::name(file)
+            )));
         }
         if let Some(label) = label {
             let label = label
@@ -263,7 +266,7 @@ fn choices(inner: &str) -> std::result::Result<Vec<String>, String> {
         return Ok(inner.split(',').map(str::to_owned).collect());
     };
     match to.checked_sub(from) {
-        None => Err(format!("{{{}}} counts down", shortened(inner))),
+        None => Err(format!("{{{}}} counts down", legible::name(inner))),
         Some(steps) if steps >= MAX_PATTERNS || (steps + 1) * width > MAX_PATTERNS_BYTES => {
             Err(too_many())
         }

@@ -20,6 +20,7 @@ use super::rows::Rows;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::image::Picture;
+use crate::legible;
 
 /// The most bytes of pictures or labels taken from an archive, which has to be unpacked in memory.
 const MAX_UNPACKED_BYTES: u64 = 2 << 30;
@@ -174,7 +175,7 @@ impl Archive {
             };
             let names = match self.others.is_empty() {
                 true => "no other".to_owned(),
-                false => self.others.join(", "),
+                false => legible::names(&self.others),
             };
             Error::invalid(format!(
                 "{} has no array named x or images; it has {names}{more}",

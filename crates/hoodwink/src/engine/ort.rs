@@ -9,6 +9,7 @@ use onnx_grad::{DType, Elements, Graph, Lowering, Sealed, Tensor};
 use ort::{
     LoadDynamicError,
     environment::Environment,
+    logging::LogLevel,
     session::{Session, SessionInputValue, builder::GraphOptimizationLevel},
     value::{DynValue, Tensor as OrtTensor, TensorRef},
 };
@@ -37,6 +38,8 @@ impl OnnxRuntime {
                 .map_err(|error| unloadable(&library, &error))?
                 .build()
                 .map_err(|error| format!("cannot load {}: {error}", library.display()))?;
+            // It would write names from the file to stderr as they are; what goes wrong is returned as well.
+            environment.set_log_level(LogLevel::Fatal);
             Ok((environment, library))
         });
         match loaded {

@@ -10,7 +10,7 @@ use image::{
 
 use super::{MAX_PIXELS, Picture, jpeg};
 use crate::error::{Error, Result};
-use crate::shortened::shortened;
+use crate::legible;
 
 /// Bytes that a decoder may take besides its pixels: for colour profiles, frames that are not shown, tables.
 const SPARE_BYTES: u64 = 1 << 25;
@@ -27,7 +27,7 @@ impl Picture {
     /// dropped), CMYK in a TIFF, and more than [`MAX_PIXELS`] pixels, which is checked before memory is taken.
     pub fn decode(bytes: &[u8], file: &str) -> Result<Self> {
         let broken = |error: &dyn std::fmt::Display| {
-            let what = shortened(&error.to_string());
+            let what = legible::name(&error.to_string());
             Error::invalid(format!("{file} cannot be read as a picture: {what}"))
         };
         let mut reader = ImageReader::new(Cursor::new(bytes))

@@ -8,7 +8,7 @@ use libjpeg_turbo_rs::{ComponentInfo, DecodeLimits, Decoder, PixelFormat};
 
 use super::{MAX_PIXELS, Picture};
 use crate::error::{Error, Result};
-use crate::shortened::shortened;
+use crate::legible;
 
 /// The most scans of a progressive file. Encoders write some ten, and each costs a pass over the whole picture.
 const MAX_SCANS: usize = 256;
@@ -23,7 +23,7 @@ const FREE_SCANS: usize = 24;
 /// make this one panic.
 pub(super) fn decode(bytes: &[u8], file: &str) -> Result<Option<Picture>> {
     let broken = |error: &dyn std::fmt::Display| {
-        let what = shortened(&error.to_string());
+        let what = legible::name(&error.to_string());
         Error::invalid(format!("{file} cannot be read as a picture: {what}"))
     };
     let scans = scans(bytes).ok_or_else(|| broken(&"the file is truncated"))?;

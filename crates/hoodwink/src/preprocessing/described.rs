@@ -8,9 +8,8 @@ use super::{InputRange, Preprocessing};
 use crate::{
     Error, Result,
     data::{Interpolation, Resize},
-    files,
+    files, legible,
     nearest::did_you_mean,
-    shortened::shortened,
 };
 
 /// The largest description that is read.
@@ -97,7 +96,8 @@ impl Described {
         }
         let text = files::read_text(path, MAX_BYTES)?;
         // What is wrong may be as long as the file.
-        Self::parse(&text).map_err(|what| Error::invalid(format!("{source}: {}", shortened(&what))))
+        Self::parse(&text)
+            .map_err(|what| Error::invalid(format!("{source}: {}", legible::name(&what))))
     }
 
     /// From the text of a file; errors are sentences without a subject.

@@ -28,6 +28,7 @@ use super::{Row, Run, Timing, table};
 use crate::error::{Error, Result};
 use crate::files::{self, UNFINISHED};
 use crate::image::Picture;
+use crate::legible;
 
 /// Part `k` holds the samples whose index is in `k * SAMPLES_PER_PART..(k + 1) * SAMPLES_PER_PART`.
 pub const SAMPLES_PER_PART: u64 = 64;
@@ -84,11 +85,11 @@ impl RunFolder {
                 .collect::<Result<Vec<_>>>()?
                 .contains(&true)
             {
-                return Err(Error::invalid(format!(
-                    "{} holds a run with other settings; name another folder or use the same settings:\n  {}",
-                    path.display(),
-                    differences.join("\n  ")
-                )));
+                let said = format!(
+                    "{} holds a run with other settings; name another folder or use the same settings",
+                    path.display()
+                );
+                return Err(Error::several(said, differences));
             }
         } else if !is_empty(path)? {
             return Err(Error::invalid(format!(
@@ -117,7 +118,7 @@ impl RunFolder {
             text => text?,
         };
         let run: Run = toml::from_str(&text)
-            .map_err(|e| Error::invalid(format!("{}: {e}", file.display())))?;
+            .map_err(|e| Error::invalid(format!("{}: {}", file.display(), legible::of_toml(&e))))?;
         if run.schema != table::SCHEMA {
             return Err(Error::unsupported(format!(
                 "{} has schema version {}, this program reads version {}; use hoodwink {}",

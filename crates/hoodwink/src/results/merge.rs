@@ -80,12 +80,12 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
         };
         let differences = whole(shard).differences_from(&run)?;
         if !differences.is_empty() {
-            return Err(Error::invalid(format!(
-                "{} and {} are not parts of one run:\n  {}",
+            let said = format!(
+                "{} and {} are not parts of one run",
                 name(first),
-                name(shard),
-                differences.join("\n  ")
-            )));
+                name(shard)
+            );
+            return Err(Error::several(said, differences));
         }
         if first.run().partition.map(|of| of.count()) != Some(partition.count()) {
             return Err(Error::invalid(format!(

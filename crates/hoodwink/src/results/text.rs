@@ -1,7 +1,7 @@
 //! The summary as a plain-text table for the terminal, and as Markdown.
 
 use super::summary::Summary;
-use crate::stats::Interval;
+use crate::{legible, stats::Interval};
 
 const HEAD: [&str; 10] = [
     "attack",
@@ -101,8 +101,8 @@ fn rows(summary: &Summary) -> Vec<[String; HEAD.len()]> {
             let size = attack.norms.map(|norms| norms.in_norm(norm).median);
             let mean = |mean: Option<f64>| mean.map_or_else(dash, |mean| format!("{mean:.1}"));
             [
-                attack.name.clone(),
-                attack.eps.clone(),
+                legible::name(&attack.name),
+                legible::name(&attack.eps),
                 attack.clean_accuracy.percent(),
                 attack.robust_accuracy.percent(),
                 attack.robust_accuracy.ends(),
@@ -119,7 +119,7 @@ fn rows(summary: &Summary) -> Vec<[String; HEAD.len()]> {
         rows.extend(summary.worst_case.iter().map(|worst| {
             [
                 "worst of all".to_owned(),
-                worst.eps.clone(),
+                legible::name(&worst.eps),
                 dash(),
                 worst.robust_accuracy.percent(),
                 worst.robust_accuracy.ends(),

@@ -4,7 +4,7 @@ use std::{fmt, path::Path, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, files, nearest::unknown, shortened::shortened};
+use crate::{Error, Result, files, legible, nearest::unknown};
 
 /// The largest file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -166,10 +166,7 @@ impl FromStr for Architecture {
 
     fn from_str(text: &str) -> Result<Self> {
         let network: Self = toml::from_str(text).map_err(|error| {
-            // It quotes a line, which may be as long as the file.
-            let error = error.to_string();
-            let lines: Vec<String> = error.lines().take(8).map(shortened).collect();
-            Error::invalid(format!("this is no network\n{}", lines.join("\n")))
+            Error::invalid(format!("this is no network: {}", legible::of_toml(&error)))
         })?;
         network.check()?;
         Ok(network)

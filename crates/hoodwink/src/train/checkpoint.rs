@@ -150,17 +150,17 @@ impl<'a> Keeper<'a> {
             .into_iter()
             .map(|key| (key, value(there, key), value(&self.record, key)))
             .filter(|(_, old, new)| old != new)
-            .map(|(key, old, new)| format!("\n  {key}: {old} there, {new} now"))
+            .map(|(key, old, new)| format!("{key}: {old} there, {new} now"))
             .collect();
         if differences.is_empty() {
             return Ok(());
         }
-        Err(Error::invalid(format!(
+        let said = format!(
             "{} belongs to a training with other settings; use the same settings, name another checkpoint, or delete it to \
-             begin anew:{}",
-            self.checkpoint.path.display(),
-            differences.concat()
-        )))
+             begin anew",
+            self.checkpoint.path.display()
+        );
+        Err(Error::several(said, differences))
     }
 
     /// Writes a checkpoint if it is time.

@@ -30,7 +30,8 @@ use crate::{
     command_line::Typed,
     commands::warning,
     interrupt,
-    progress::{Progress, complain},
+    progress::Progress,
+    terminal::{self, complain},
 };
 
 /// Pictures that the model is asked about before a run; `hoodwink inspect` takes more.
@@ -63,9 +64,8 @@ impl Plan {
         let trials = args.trials(model.classes())?;
         let data = args.data.open(&prepared, &model)?;
         data.labels()?;
-        for notice in model.notices().iter().chain(data.notices()) {
-            complain(&format!("note: {notice}"));
-        }
+        terminal::note(model.notices());
+        terminal::note(data.notices());
         let evaluation = Arc::new(Evaluation {
             threat: Threat {
                 norm: args.norm,

@@ -15,7 +15,7 @@ use super::compact::{Compact, LIST, STRUCT};
 use super::pages::{Pages, Shape};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::shortened::shortened;
+use crate::legible;
 
 /// The longest footer that is read.
 const MAX_FOOTER_BYTES: u64 = 1 << 24;
@@ -43,7 +43,7 @@ pub(super) fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::invalid(format!(
         "{} cannot be read as a Parquet file: {}",
         path.display(),
-        shortened(&error.to_string())
+        legible::name(&error.to_string())
     ))
 }
 

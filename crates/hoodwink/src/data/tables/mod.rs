@@ -25,7 +25,7 @@ use footer::{Table, broken, unpanicked};
 use super::rows::Rows;
 use crate::error::{Error, Result};
 use crate::image::Picture;
-use crate::shortened::first_few;
+use crate::legible;
 
 /// Rows read last that are kept: several workers are never far apart.
 const KEPT_ROWS: usize = 128;
@@ -254,7 +254,7 @@ fn picture_column(table: &Table) -> Result<usize> {
         columns.dedup();
         Error::invalid(format!(
             "{path} has no column image or img; it has {}",
-            first_few(columns)
+            legible::names(columns)
         ))
     })?;
     let is_value = |leaf: &ColumnDescriptor| {

@@ -1,0 +1,185 @@
+//! The only way to stdout and stderr: nothing that stands in a file reaches a terminal as it is.
+//!
+//! Two guards lie behind each other. Whatever is written is escaped, so that no character commands the terminal, turns the
+//! direction of writing or hides; JSON and TOML mean the same after it. And whatever is told on stderr is one line of
+//! bounded length, so that no name makes lines of its own.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "elsewhere these would go around the escaping"
+)]
+
+use std::{
+    backtrace::{Backtrace, BacktraceStatus},
+    ffi::OsString,
+    fmt::Display,
+    io::{self, IsTerminal as _, StdoutLock, Write},
+    mem, panic,
+};
+
+use clap::Command;
+use hoodwink::legible;
+use indicatif::{ProgressBar, ProgressDrawTarget};
+
+/// The most notes that are told one by one.
+const NOTES: usize = 20;
+
+/// Standard output.
+pub(crate) fn out() -> Escaping<StdoutLock<'static>> {
+    Escaping {
+        to: io::stdout().lock(),
+        begun: Vec::new(),
+    }
+}
+
+/// A line on stderr. Nothing can be done about a closed stderr.
+pub(crate) fn complain(line: &str) {
+    complain_lines(&legible::line(line));
+}
+
+/// Lines on stderr, of which each is legible already.
+pub(crate) fn complain_lines(lines: &str) {
+    // At once, so that threads do not write into each other's lines.
+    let lines = format!("{}\n", legible::escaped(lines));
+    let _ = io::stderr().write_all(lines.as_bytes());
+}
+
+/// Notes, a line for each; of very many the first.
+pub(crate) fn note(notes: impl IntoIterator<Item: Display>) {
+    first_of(notes).iter().for_each(|note| complain(note));
+}
+
+fn first_of(notes: impl IntoIterator<Item: Display>) -> Vec<String> {
+    let mut notes = notes.into_iter();
+    let first = notes.by_ref().take(NOTES);
+    let mut lines: Vec<String> = first.map(|note| format!("note: {note}")).collect();
+    match notes.count() {
+        0 => {}
+        1 => lines.push("note: and 1 more note".to_owned()),
+        more => lines.push(format!("note: and {more} more notes")),
+    }
+    lines
+}
+
+/// Whether somebody watches stderr.
+pub(crate) fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// A bar on stderr; what is set as its prefix and messages must be legible.
+pub(crate) fn bar() -> ProgressBar {
+    ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
+}
+
+/// Tells what `command` answers to the words of a line: help, or what is wrong with them, which quotes them.
+pub(crate) fn tell(answer: &clap::Error, command: &Command, line: &[OsString]) {
+    let words = line.iter().map(|word| word.to_string_lossy());
+    let legible: Vec<String> = words.clone().map(|word| legible::name(&word)).collect();
+    // Nothing can be done about a closed stream.
+    let printed = |answer: &clap::Error| {
+        let _ = answer.print();
+    };
+    if words.eq(legible.iter().map(String::as_str)) {
+        return printed(answer);
+    }
+    // The same line in legible words is answered alike.
+    match command.clone().try_get_matches_from(&legible) {
+        Err(same) if same.kind() == answer.kind() => printed(&same),
+        _ if answer.use_stderr() => complain(&answer.to_string()),
+        _ => {
+            let _ = write!(out(), "{answer}");
+        }
+    }
+}
+
+/// Lets a panic, which is a mistake of this program, tell no more than a line either.
+pub(crate) fn tell_panics() {
+    panic::set_hook(Box::new(|panicked| {
+        complain(&panicked.to_string());
+        let trace = Backtrace::capture();
+        if trace.status() == BacktraceStatus::Captured {
+            complain_lines(&trace.to_string());
+        }
+    }));
+}
+
+/// Escapes what is written to another writer.
+pub(crate) struct Escaping<W> {
+    to: W,
+    /// The beginning of a character whose end is not written yet.
+    begun: Vec<u8>,
+}
+
+impl<W: Write> Write for Escaping<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut all = mem::take(&mut self.begun);
+        all.extend_from_slice(bytes);
+        let mut chunks = all.utf8_chunks().peekable();
+        while let Some(chunk) = chunks.next() {
+            self.to
+                .write_all(legible::escaped(chunk.valid()).as_bytes())?;
+            let is_unfinished =
+                |bytes| str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none());
+            match chunk.invalid() {
+                [] => {}
+                rest if chunks.peek().is_none() && is_unfinished(rest) => {
+                    self.begun = rest.to_vec()
+                }
+                _ => write!(self.to, "{}", char::REPLACEMENT_CHARACTER)?,
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(parts: &[&[u8]]) -> String {
+        let mut out = Escaping {
+            to: Vec::new(),
+            begun: Vec::new(),
+        };
+        for part in parts {
+            out.write_all(part).unwrap();
+        }
+        String::from_utf8(out.to).unwrap()
+    }
+
+    #[test]
+    fn of_many_notes_the_first_are_told() {
+        for (count, lines, last) in [
+            (1, 1, "note: 0"),
+            (20, 20, "note: 19"),
+            (21, 21, "note: and 1 more note"),
+            (20_000, 21, "note: and 19980 more notes"),
+        ] {
+            let told = first_of(0..count);
+            assert_eq!((told.len(), told.last().unwrap().as_str()), (lines, last));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_escaped_however_it_is_cut() {
+        let bytes = "a\u{1b}[31m\n\tß\u{202e}犬\u{e0041}".as_bytes();
+        let expected = "a\\u001b[31m\n\tß\\u202e犬\\udb40\\udc41";
+        for at in 0..=bytes.len() {
+            let (head, tail) = bytes.split_at(at);
+            assert_eq!(written(&[head, tail]), expected, "{at}");
+        }
+        let bytes: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(written(&bytes), expected);
+        for (bytes, expected) in [
+            (&b"a\xffb\xc3"[..], "a\u{fffd}b"),
+            (b"\xe2\x80x", "\u{fffd}x"),
+            (b"\x9b31m", "\u{fffd}31m"),
+        ] {
+            assert_eq!(written(&[bytes]), expected);
+        }
+    }
+}
