@@ -267,7 +267,7 @@ fn a_crew_beyond_reason_is_as_large_as_its_work() {
     let huge = [&few[..], &HUGE, &["--max-memory=8GiB"]].concat();
     succeed(&borrowed(&attack_mnist(9, &at("huge"), &huge)));
     assert_same_files(&at("usual"), &at("huge"));
-    let timing = RunFolder::open(&at("huge"))
+    let timing = RunFolder::open(at("huge"))
         .unwrap()
         .timing()
         .unwrap()

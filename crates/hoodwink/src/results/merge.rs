@@ -110,14 +110,18 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
         }
         count = partition.count();
     }
-    let missing: Vec<String> = (1..=count)
-        .filter(|number| !numbers.contains(number))
-        .map(|number| format!("{number}/{count}"))
-        .collect();
-    if !missing.is_empty() {
+    let missing = count - numbers.len();
+    if missing > 0 {
+        // There may be more of them than anyone could list.
+        let first = (1..=count).filter(|number| !numbers.contains(number));
+        let first: Vec<String> = first.take(10).map(|it| format!("{it}/{count}")).collect();
+        let more = match missing - first.len() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
         return Err(Error::invalid(format!(
-            "partitions are missing: {}",
-            missing.join(", ")
+            "partitions are missing: {}{more}",
+            first.join(", ")
         )));
     }
     Ok(run)
@@ -208,6 +212,10 @@ mod tests {
         for (shards, says) in [
             (vec![], "nothing to merge"),
             (vec![first.clone()], "partitions are missing: 2/2"),
+            (
+                vec![at("g", Some("1/18446744073709551615"), 0)],
+                " and 18446744073709551604 more",
+            ),
             (vec![first.clone(), first.clone()], "named twice"),
             (
                 vec![first.clone(), unfinished],

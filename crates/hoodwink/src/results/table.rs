@@ -473,6 +473,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::results::example::fooled;
 
     fn seen() -> impl Strategy<Value = Seen> {
         (any::<u32>(), 0.0f32..=1.0).prop_map(|(label, confidence)| Seen { label, confidence })
@@ -592,7 +593,27 @@ mod tests {
             _ => Some(field),
         });
         assert!(message(wider).contains("the column 'label' holds UInt64, not UInt32"));
+        let optional = table(Some("1"), |field| match field.name().as_str() {
+            "file" => Some(Field::new("file", DataType::Utf8, true)),
+            _ => Some(field),
+        });
+        assert!(message(optional).contains("values of the column 'file' may be missing"));
         assert!(message(b"no Parquet at all".to_vec()).contains("Parquet"));
+    }
+
+    #[test]
+    fn tables_are_no_larger_than_their_rows() {
+        let said = |rows: &[Row]| {
+            let read = read_bytes(&encode(rows).unwrap());
+            read.map(|rows| rows.len()).unwrap_err().to_string()
+        };
+        let row = fooled(0, "pgd", "8/255");
+        assert!(said(&vec![row.clone(); 21]).contains("it says that it has 21 rows"));
+        let long = Row {
+            file: "a".repeat(MAX_TEXT_BYTES + 1),
+            ..row
+        };
+        assert!(said(&vec![long; 20]).contains("its 'file' has 65537 bytes"));
     }
 
     #[test]
