@@ -154,11 +154,11 @@ mod pickles {
             (b"\x80\x02Nr\xFF\xFF\xFF\xFF.".to_vec(), "no pixels"),
             (
                 [b"\x80\x02", &b"(".repeat(3_000_000)[..]].concat(),
-                "2097152 instructions",
+                "1048576 instructions",
             ),
             (
                 [b"\x80\x02", &b"]".repeat(3_000_000)[..]].concat(),
-                "2097152 instructions",
+                "1048576 instructions",
             ),
             (b"\x80\x02K\x01K\x02s.".to_vec(), "is no pickle of"),
         ] {
