@@ -252,6 +252,28 @@ mod archives {
     }
 
     #[test]
+    fn arrays_that_are_mostly_a_hole_are_not_gone_through() {
+        let count: u64 = 1 << 40;
+        let [x, y] = [format!("({count}, 1, 1)"), format!("({count},)")];
+        let (x, y) = (npy("|u1", &x, &[]), npy("|u1", &y, &[]));
+        let folder = folder(&[("x.npy", x.clone()), ("y.npy", y)]);
+        for name in ["x.npy", "y.npy"] {
+            let file = File::options().write(true).open(folder.path().join(name));
+            file.unwrap().set_len(x.len() as u64 + count).unwrap();
+        }
+        refused_in(folder.path(), "x.npy", "set a limit");
+        let mut options = DataOptions {
+            limit: Some(3),
+            ..DataOptions::default()
+        };
+        let path = folder.path().join("x.npy");
+        assert_eq!(Dataset::open(&path, &options).unwrap().len(), 3);
+        options.labels = Some(folder.path().join("y.npy"));
+        let error = Dataset::open(&path, &options).unwrap_err().to_string();
+        assert!(error.contains("divide the data into parts"), "{error}");
+    }
+
+    #[test]
     fn a_damaged_byte_is_found_by_the_checksum() {
         let shape = "(200, 1, 1)";
         let whole = npz(&[
