@@ -19,7 +19,7 @@ fn batch() -> Vec<u8> {
 fuzz_target!(|bytes: &[u8]| {
     match data::split(bytes, &["test_batch", "batches.meta"]) {
         Some(("batches.meta", names)) => data::explore(
-            &[("test_batch", &batch()), ("batches.meta", names)],
+            &[("test_batch", &batch()[..]), ("batches.meta", names)],
             "test_batch",
         ),
         Some((name, bytes)) => data::explore(&[(name, bytes)], name),

@@ -16,7 +16,7 @@ use crate::image::{MAX_PIXELS, Picture};
 pub(super) const MAX_UNPACKED_BYTES: u64 = 1 << 31;
 
 /// The largest binary batch of CIFAR, which is gone through for its labels; the real ones have 150 MB.
-const MAX_BATCH_BYTES: u64 = 1 << 31;
+const MAX_BATCH_BYTES: u64 = 1 << 29;
 
 /// The most bytes of the names of classes.
 pub(super) const MAX_NAMES_BYTES: u64 = 1 << 20;

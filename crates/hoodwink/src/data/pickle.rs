@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use crate::error::{Error, Result};
 
 /// The most instructions that are carried out. A batch has a few for each picture, and a file holds at most 90,000 pictures.
-const MAX_STEPS: usize = 1 << 21;
+const MAX_STEPS: usize = 1 << 20;
 
 /// A value of a pickle.
 #[derive(Clone, Copy, Debug)]
