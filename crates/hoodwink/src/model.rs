@@ -509,10 +509,10 @@ fn gradients(
     {
         inputs.push(classes(questions, |o| o.target)?);
     }
-    let [logits, losses, gradient] = executable
-        .run(&inputs)?
-        .try_into()
-        .map_err(|_| unexpected())?;
+    let answered = executable.run(&inputs)?;
+    // What follows copies as much again.
+    drop(inputs);
+    let [logits, losses, gradient] = answered.try_into().map_err(|_| unexpected())?;
     let logits = rows(&logits, count)?;
     let losses = rows(&losses, count)?;
     let gradients = rows(&gradient, count)?;

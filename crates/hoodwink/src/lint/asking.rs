@@ -18,7 +18,7 @@ use crate::{
     preprocessing::Preprocessing,
 };
 
-/// Pictures that a worker takes at once.
+/// The most pictures that a worker takes at once.
 const BLOCK: usize = 8;
 
 /// Multiply-adds that are assumed of a file that is run as it is.
@@ -29,6 +29,8 @@ const UNCOUNTED: u64 = 1 << 30;
 pub(super) struct Asking<'a> {
     crew: Crew<'a>,
     threads: usize,
+    /// Pictures that a worker takes at once: no more than are asked about at once, as large ones take much memory.
+    block: usize,
     order: Vec<usize>,
     seen: Vec<(String, String)>,
     /// Told how many pictures of a round were shown, and how many there are.
@@ -62,6 +64,7 @@ impl<'a> Asking<'a> {
                 idle: Mutex::default(),
             },
             threads,
+            block: BLOCK.min(model.at_once()),
             order,
             seen: Vec::new(),
             tell,
@@ -106,12 +109,13 @@ impl<'a> Asking<'a> {
         let mut places: Vec<usize> = pictures.clone().collect();
         places.sort_by_key(|&place| self.order[place]);
         let blocks: Vec<Vec<usize>> = places
-            .chunks(BLOCK)
+            .chunks(self.block)
             .map(|block| block.iter().map(|&place| self.order[place]).collect())
             .collect();
         let crew = &self.crew;
         let block = |at: usize| crew.ask(said, shown, &blocks[at]);
-        let mut tell = |done: usize| (self.tell)((done * BLOCK).min(places.len()), places.len());
+        let size = self.block;
+        let mut tell = |done: usize| (self.tell)((done * size).min(places.len()), places.len());
         let answered = in_order(blocks.len(), self.threads, block, &mut tell)?;
         let mut seen: Vec<(String, String)> = vec![Default::default(); places.len()];
         let mut all = vec![vec![Vec::new(); places.len()]; shown.len()];
