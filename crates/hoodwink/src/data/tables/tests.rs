@@ -276,7 +276,9 @@ fn counted(path: &Path, count: u64, times: usize) {
     let mut rest = &bytes[footer..bytes.len() - 8];
     let (mut changed, mut left) = (Vec::new(), times);
     while !rest.is_empty() {
-        match rest.strip_prefix(&old[..]).filter(|_| left > 0) {
+        // Behind the head of a field that is a list, these bytes are its own head.
+        let is_list = changed.last().is_some_and(|byte| byte & 15 == 9);
+        match rest.strip_prefix(&old[..]).filter(|_| left > 0 && !is_list) {
             Some(after) => {
                 changed.extend(&new);
                 (rest, left) = (after, left - 1);
