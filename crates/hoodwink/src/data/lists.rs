@@ -132,22 +132,28 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
 /// Everything below some folders. Links are followed, but each folder is looked into once: links may lead in circles.
 fn below(mut folders: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     let (mut found, mut known) = (Vec::new(), HashSet::new());
-    while let Some(folder) = folders.pop() {
+    // They come last, so that what can be named without a link is.
+    let mut links = Vec::new();
+    while let Some(folder) = folders.pop().or_else(|| links.pop()) {
         if !folder.is_dir() || !known.insert(folder.canonicalize().map_err(Error::io(&folder))?) {
             continue;
         }
-        for entry in std::fs::read_dir(&folder).map_err(Error::io(&folder))? {
-            let path = entry.map_err(Error::io(&folder))?.path();
-            if path.is_dir() {
-                folders.push(path.clone());
-            }
-            found.push(path);
-            if found.len() > MAX_FILES {
-                return Err(Error::invalid(format!(
-                    "{} holds more than {MAX_FILES} files; name a folder inside it",
-                    folder.display()
-                )));
-            }
+        let entries = std::fs::read_dir(&folder).map_err(Error::io(&folder))?;
+        let mut paths = entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<std::io::Result<Vec<_>>>()
+            .map_err(Error::io(&folder))?;
+        paths.sort_unstable();
+        let inner = paths.iter().filter(|path| path.is_dir()).cloned();
+        let (linked, plain): (Vec<_>, Vec<_>) = inner.partition(|path| path.is_symlink());
+        links.extend(linked);
+        folders.extend(plain);
+        found.extend(paths);
+        if found.len() > MAX_FILES {
+            return Err(Error::invalid(format!(
+                "{} holds more than {MAX_FILES} files; name a folder inside it",
+                folder.display()
+            )));
         }
     }
     Ok(found)
@@ -341,8 +347,10 @@ mod tests {
                 }
             };
             assert!(refusal.contains(says), "{refusal}");
-            let whole = named(Path::new(&pattern)).unwrap_err().to_string();
-            assert!(whole.len() < 400, "{whole}");
+            if pattern.contains('{') {
+                let whole = named(Path::new(&pattern)).unwrap_err().to_string();
+                assert!(whole.len() < 400, "{whole}");
+            }
         }
         assert_eq!(
             expanded(&"{a}".repeat(20_000)).unwrap(),
@@ -361,7 +369,7 @@ mod tests {
         // In circles, twice at each level.
         #[cfg(unix)]
         for name in ["a/b/up", "a/b/up2"] {
-            std::os::unix::fs::symlink(folder.path(), path(name)).unwrap();
+            std::os::unix::fs::symlink(path("a"), path(name)).unwrap();
         }
         for (pattern, expected) in [
             ("**/*.png", &["0.png", "a/1.png", "a/b/2.png"][..]),

@@ -40,7 +40,7 @@ pub(super) fn decode(bytes: &[u8], file: &str) -> Result<Option<Picture>> {
             "{file} has {height}x{width} pixels; the limit is {MAX_PIXELS} in all"
         )));
     }
-    if scans > FREE_SCANS.max(MAX_SCANS.min(MAX_PASSED / (height * width).max(1))) {
+    if scans > most_scans(height * width) {
         return Err(Error::unsupported(format!(
             "{file} has {height}x{width} pixels in {scans} scans, more than any encoder writes; save it again"
         )));
@@ -66,6 +66,10 @@ pub(super) fn decode(bytes: &[u8], file: &str) -> Result<Option<Picture>> {
     let decoded = decoded.ok_or_else(|| broken(&"its pixels do not fill it"))?;
     let orientation = orientation.unwrap_or(Orientation::NoTransforms);
     Picture::upright(decoded, orientation, file).map(Some)
+}
+
+fn most_scans(pixels: usize) -> usize {
+    (MAX_PASSED / pixels.max(1)).clamp(FREE_SCANS, MAX_SCANS)
 }
 
 /// Whether the components are sampled as in nearly all files: grey, 4:4:4, 4:2:2, 4:4:0, 4:2:0 and whole CMYK.
@@ -156,7 +160,11 @@ mod tests {
         let many = [start, &scan.repeat(1000), end].concat();
         assert_eq!(scans(&many), Some(1010));
         let error = decode(&many, "a.jpg").unwrap_err().to_string();
-        assert!(error.contains("in 1010 scans"), "{error}");
+        assert!(error.contains("scan count"), "{error}");
+        assert_eq!(
+            [1, 1 << 20, 1 << 22, 1 << 26].map(most_scans),
+            [256, 256, 64, 24]
+        );
     }
 
     #[test]

@@ -40,10 +40,12 @@ pub(super) struct Table {
 
 /// What to tell of an error in a file, which is damaged.
 pub(super) fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
+    let what = error.to_string();
+    let what = what.strip_prefix("Parquet error: ").unwrap_or(&what);
     Error::invalid(format!(
         "{} cannot be read as a Parquet file: {}",
         path.display(),
-        legible::name(&error.to_string())
+        legible::name(what)
     ))
 }
 

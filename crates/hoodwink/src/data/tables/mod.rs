@@ -13,7 +13,7 @@ mod pages;
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -32,6 +32,9 @@ const KEPT_ROWS: usize = 128;
 
 /// Bytes of them, beyond the last two.
 const KEPT_BYTES: usize = 1 << 25;
+
+/// The largest picture in a table.
+const MAX_PICTURE_BYTES: usize = 1 << 28;
 
 /// A table of encoded pictures in Parquet files: a column `image` (or `img`) of binary values or of structures with
 /// `bytes`.
@@ -64,6 +67,8 @@ pub(super) struct Labels {
 /// A group as far as it was read.
 struct Cursor {
     group: usize,
+    /// The file that it lies in, whose footer is long where there are many groups.
+    table: Arc<Table>,
     reader: ColumnReaderImpl<ByteArrayType>,
     /// The row that is read next.
     next: usize,
@@ -110,7 +115,11 @@ impl Cursor {
             let (read, value) = unpanicked(path, || {
                 let levels = Some(&mut levels);
                 let (read, _, _) = self.reader.read_records(1, levels, None, &mut values)?;
-                Ok((read, values.first().map(|value| value.data().to_vec())))
+                let value = values.first().map(|value| value.data());
+                if value.is_some_and(|value| value.len() > MAX_PICTURE_BYTES) {
+                    return Err(compact::broken("a picture is larger than 256 MiB"));
+                }
+                Ok((read, value.map(<[u8]>::to_vec)))
             })?;
             if read == 0 {
                 return Err(fewer_rows(path));
@@ -193,12 +202,13 @@ impl Tables {
         let path = &self.groups[group].path;
         let mut kept = self.cursor.lock().map_err(poisoned)?;
         // What is broken is not read on.
-        let known = kept
-            .take()
-            .filter(|cursor| cursor.group == group && cursor.reaches(row));
-        let mut cursor = match known {
-            Some(cursor) => cursor,
-            None => self.cursor_at(group, row)?,
+        let last = kept.take();
+        let mut cursor = match last {
+            Some(cursor) if cursor.group == group && cursor.reaches(row) => cursor,
+            Some(cursor) if cursor.table.path == *path => {
+                self.cursor_at(group, row, cursor.table)?
+            }
+            _ => self.cursor_at(group, row, Arc::new(Table::open(path)?))?,
         };
         let value = cursor.row(path, row)?;
         *kept = Some(cursor);
@@ -206,21 +216,20 @@ impl Tables {
     }
 
     /// A group from a little before one of its rows on.
-    fn cursor_at(&self, group: usize, row: usize) -> Result<Cursor> {
+    fn cursor_at(&self, group: usize, row: usize, table: Arc<Table>) -> Result<Cursor> {
         let Group {
             path, number, rows, ..
         } = &self.groups[group];
-        let table = Table::open(path)?;
-        let leaf = picture_column(&table)?;
         if *number >= table.groups() || table.rows(*number) != *rows {
             return Err(broken(path, &"it has changed since it was opened"));
         }
-        table.check_rows(leaf)?;
-        let ColumnReader::ByteArrayColumnReader(reader) = table.column(*number, leaf)? else {
+        let column = table.column(*number, picture_column(&table)?)?;
+        let ColumnReader::ByteArrayColumnReader(reader) = column else {
             return Err(broken(path, &"its pictures are not binary"));
         };
         let mut cursor = Cursor {
             group,
+            table,
             reader,
             next: 0,
             kept: VecDeque::new(),

@@ -14,7 +14,7 @@ use super::compact::{Compact, STRUCT, broken};
 const FREE_BYTES: u64 = 1 << 26;
 
 /// How much larger than on disk a page beyond that may be. Pictures are packed already.
-const MAX_RATIO: u64 = 32;
+const MAX_RATIO: u64 = 8;
 
 /// The pages of one column of a row group.
 pub(super) struct Pages {

@@ -276,7 +276,9 @@ fn counted(path: &Path, count: u64, times: usize) {
     let mut rest = &bytes[footer..bytes.len() - 8];
     let (mut changed, mut left) = (Vec::new(), times);
     while !rest.is_empty() {
-        match rest.strip_prefix(&old[..]).filter(|_| left > 0) {
+        // Behind the head of a field that is a list, these bytes are its own head.
+        let is_list = changed.last().is_some_and(|byte| byte & 15 == 9);
+        match rest.strip_prefix(&old[..]).filter(|_| left > 0 && !is_list) {
             Some(after) => {
                 changed.extend(&new);
                 (rest, left) = (after, left - 1);
@@ -334,17 +336,20 @@ fn pages_that_unpack_to_much_more_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     let blank: ArrayRef = Arc::new(BinaryArray::from_iter_values([vec![0; 80 << 20]]));
-    for codec in [Compression::SNAPPY, Compression::ZSTD(ZstdLevel::default())] {
+    for codec in [
+        Compression::SNAPPY,
+        Compression::ZSTD(ZstdLevel::default()),
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4,
+    ] {
         let properties = WriterProperties::builder()
             .set_compression(codec)
             .set_dictionary_enabled(false);
         write(&path, vec![("image", blank.clone())], properties);
         let (tables, _) = open(&path).unwrap();
-        match codec {
-            // It packs nothing to less than a twentieth.
-            Compression::SNAPPY => assert_eq!(tables.stored(0).unwrap().len(), 80 << 20),
-            _ => assert!(said(tables.stored(0)).contains("32 times as much")),
-        }
+        let refusal = said(tables.stored(0));
+        assert!(refusal.contains("8 times as much"), "{refusal}");
     }
 }
 
