@@ -47,7 +47,7 @@ pub(super) fn unpack(codec: Compression, packed: &[u8], length: usize) -> Result
 
 /// What a decoder gives, as far as one byte beyond the end.
 fn all(decoder: impl Read, length: usize) -> Result<Vec<u8>> {
-    let mut unpacked = Vec::new();
+    let mut unpacked = Vec::with_capacity(length + 1);
     decoder.take(length as u64 + 1).read_to_end(&mut unpacked)?;
     Ok(unpacked)
 }

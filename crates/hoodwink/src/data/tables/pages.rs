@@ -11,7 +11,7 @@ use super::codecs::unpack;
 use super::compact::{Compact, STRUCT, broken};
 
 /// The largest page that is believed without looking at how well it is packed.
-const FREE_BYTES: u64 = 1 << 26;
+const FREE_BYTES: u64 = 1 << 25;
 
 /// How much larger than on disk a page beyond that may be. Pictures are packed already.
 const MAX_RATIO: u64 = 8;
