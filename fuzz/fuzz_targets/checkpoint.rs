@@ -7,7 +7,7 @@ mod data;
 
 use std::fs;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hoodwink::data::Dataset;
@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// Trains on two pictures from a checkpoint, if it is there, and stops before this step.
 fn go_on(path: &Path, stop: usize) -> Result<()> {
-    static ENGINE: OnceLock<Box<dyn Engine>> = OnceLock::new();
+    static ENGINE: OnceLock<Arc<dyn Engine>> = OnceLock::new();
     let engine = ENGINE.get_or_init(|| open(Choice::Rten).expect("it is built in"));
     let settings = Settings {
         network: r#"layers = ["global-average"]"#.parse()?,
