@@ -18,7 +18,7 @@ use std::{
 };
 
 use clap::Command;
-use hoodwink::legible;
+use hoodwink::{legible, panics};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 /// The most notes that are told one by one.
@@ -95,6 +95,9 @@ pub(crate) fn tell(answer: &clap::Error, command: &Command, line: &[OsString]) {
 /// Lets a panic, which is a mistake of this program, tell no more than a line either.
 pub(crate) fn tell_panics() {
     panic::set_hook(Box::new(|panicked| {
+        if panics::are_caught() {
+            return;
+        }
         complain(&panicked.to_string());
         let trace = Backtrace::capture();
         if trace.status() == BacktraceStatus::Captured {

@@ -7,9 +7,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::{env, fs, process};
+use std::{env, fs, panic, process};
 
 use hoodwink::data::{DataOptions, Dataset};
+use hoodwink::panics;
 
 /// Pictures that are read of a data set, from both its ends.
 const PICTURES: usize = 3;
@@ -65,6 +66,13 @@ pub(crate) fn splice(sound: &[u8], bytes: &[u8]) -> Vec<u8> {
 pub(crate) fn empty_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
+        // A panic that the library takes as an error is no finding.
+        let tell = panic::take_hook();
+        panic::set_hook(Box::new(move |panicked| {
+            if !panics::are_caught() {
+                tell(panicked);
+            }
+        }));
         // Thousands of files a second are better kept in memory.
         let memory = PathBuf::from("/dev/shm");
         let parent = if memory.is_dir() {

@@ -1,16 +1,13 @@
 //! rten: pure Rust, built in.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use onnx_grad::{DType, Elements, Graph, Lowering, Sealed, Tensor};
 use rten::{Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView};
 use rten_tensor::{AsView, Layout, TensorView};
 
 use super::{Engine, Executable, bytes, failure};
-use crate::Result;
+use crate::{Result, panics::caught};
 
 const NAME: &str = "rten";
 
@@ -111,12 +108,9 @@ impl Executable for Program {
 
 /// What rten answers, or an error where it panics: on some valid graphs it does, and a model must not end the program.
 fn unpanicked<T>(ask: impl FnOnce() -> T) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(ask)).map_err(|panic| {
-        let said = panic.downcast_ref::<String>().map(String::as_str);
-        let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+    caught(ask).map_err(|said| {
         failure(NAME)(format!(
-            "panicked ({}); another --engine may run this model",
-            said.unwrap_or("without a message")
+            "panicked ({said}); another --engine may run this model"
         ))
     })
 }

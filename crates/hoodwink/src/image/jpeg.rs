@@ -1,7 +1,5 @@
 //! JPEG, decoded as libjpeg-turbo does, and so as training scripts do: to the same bytes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
 use libjpeg_turbo_rs::{ComponentInfo, DecodeLimits, Decoder, PixelFormat};
@@ -9,6 +7,7 @@ use libjpeg_turbo_rs::{ComponentInfo, DecodeLimits, Decoder, PixelFormat};
 use super::{MAX_PIXELS, Picture};
 use crate::error::{Error, Result};
 use crate::legible;
+use crate::panics::caught;
 
 /// The most scans of a progressive file. Encoders write some ten, and each costs a pass over the whole picture.
 const MAX_SCANS: usize = 256;
@@ -54,7 +53,7 @@ pub(super) fn decode(bytes: &[u8], file: &str) -> Result<Option<Picture>> {
         false => PixelFormat::Rgb,
     });
     // Fuzzing found no panic here, but the decoder is young and files come from strangers.
-    let image = catch_unwind(AssertUnwindSafe(|| decoder.decode_image()))
+    let image = caught(|| decoder.decode_image())
         .map_err(|_| broken(&"the decoder failed"))?
         .map_err(|error| broken(&error))?;
     let orientation = image.exif_orientation().and_then(Orientation::from_exif);

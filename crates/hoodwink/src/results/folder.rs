@@ -255,7 +255,7 @@ impl RunFolder {
         let consistency = Consistency::of(&self.run).map_err(|why| invalid(&why))?;
         let trials = self.run.attacks.len() * self.run.threat.eps.len();
         let expected = samples.clone().count() * trials;
-        let rows = table::read(files::open_within(&path, MAX_FILE_BYTES)?, &path, expected)?;
+        let rows = table::read(&path, expected)?;
         for (number, row) in rows.iter().enumerate() {
             let why = match samples.contains(&row.index) {
                 true => consistency.of_row(row),

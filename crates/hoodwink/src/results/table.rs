@@ -3,8 +3,6 @@
 //! Nested values are flat columns with a prefix (`float_label`, `saved_linf`), which pandas, DuckDB and
 //! the like read without further ado. The same rows always give the same bytes.
 
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,13 +15,14 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use super::{Norms, Outcome, Row, Seen, Verdict};
 use crate::error::{Error, Result};
+use crate::panics::caught;
+use crate::parquet_file::Table;
 
 /// Version of the schema below, kept in the metadata of every table and in `run.toml`. It rises when
 /// a column changes its name, type or meaning.
@@ -141,54 +140,24 @@ pub fn encode(rows: &[Row]) -> Result<Vec<u8>> {
 /// The longest text in a table, in bytes. Rows may share one, so a small file can hold many.
 const MAX_TEXT_BYTES: usize = 1 << 16;
 
-/// The most that the columns of a row group may unpack to.
-const MAX_GROUP_BYTES: i64 = 1 << 29;
-
-/// Rows that are decoded at once.
-const ROWS_AT_ONCE: usize = 64;
-
-/// The rows of a Parquet file, at most `most` of them; `path` names it in errors.
+/// The rows of a Parquet file, at most `most` of them.
 ///
 /// A table of another schema version is [`Error::Unsupported`]; one that lacks columns, or whose values
 /// contradict each other, is [`Error::Invalid`].
-pub fn read(file: File, path: &Path, most: usize) -> Result<Vec<Row>> {
-    // Its authors do not promise that the decoder never panics.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode(file, path, most)));
-    decoded.unwrap_or_else(|_| Err(Error::invalid(format!("{}: it is broken", path.display()))))
-}
-
-fn decode(file: File, path: &Path, most: usize) -> Result<Vec<Row>> {
+pub fn read(path: &Path, most: usize) -> Result<Vec<Row>> {
     let invalid = |e: &dyn std::fmt::Display| Error::invalid(format!("{}: {e}", path.display()));
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| invalid(&e))?;
-    let metadata = reader.metadata().file_metadata().key_value_metadata();
-    let version = metadata
-        .into_iter()
-        .flatten()
-        .find(|pair| pair.key == SCHEMA_KEY)
-        .and_then(|pair| pair.value.clone());
-    check_version(version.as_deref()).map_err(|e| match e {
+    let table = Table::open(path)?;
+    check_version(table.note(SCHEMA_KEY)).map_err(|e| match e {
         Error::Unsupported(why) => Error::unsupported(format!("{}: {why}", path.display())),
         other => invalid(&other),
     })?;
-    check_columns(reader.schema()).map_err(|e| invalid(&e))?;
-    for group in reader.metadata().row_groups() {
-        let columns = group.columns().iter();
-        let sizes = columns.map(|column| column.uncompressed_size().max(0));
-        if !(0..=most as i64).contains(&group.num_rows()) || sizes.sum::<i64>() > MAX_GROUP_BYTES {
-            return Err(invalid(&format_args!(
-                "it says that it has {} rows, and at most {most} belong there",
-                group.num_rows()
-            )));
-        }
-    }
+    let batches = table.batches(most)?;
+    check_columns(&batches.schema()?).map_err(|e| invalid(&e))?;
     let mut rows = Vec::new();
-    let batches = reader.with_batch_size(ROWS_AT_ONCE).build();
-    for batch in batches.map_err(|e| invalid(&e))? {
+    let mut batches = batches.read()?;
+    while let Some(batch) = caught(|| batches.next()).map_err(|_| invalid(&"it is damaged"))? {
         let batch = batch.map_err(|e| invalid(&e))?;
         for at in 0..batch.num_rows() {
-            if rows.len() == most {
-                return Err(invalid(&format_args!("it has more than {most} rows")));
-            }
             let row =
                 row(&batch, at).map_err(|e| invalid(&format_args!("row {}: {e}", rows.len())))?;
             rows.push(row);
@@ -468,8 +437,6 @@ impl Cells<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -536,9 +503,9 @@ mod tests {
     }
 
     fn read_bytes(bytes: &[u8]) -> Result<Vec<Row>> {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(bytes).unwrap();
-        read(file, Path::new("rows.parquet"), 20)
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        read(file.path(), 20)
     }
 
     proptest! {

@@ -5,10 +5,10 @@ use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{DataType, Int32Type, Int64Type};
 use parquet::schema::types::ColumnDescriptor;
 
-use super::footer::{Table, broken, unpanicked};
 use crate::data::MAX_CLASSES;
 use crate::data::class_names::MAX_NAME_CHARS;
 use crate::error::{Error, Result};
+use crate::parquet_file::{Table, broken, unpanicked};
 
 /// Labels that are read at once.
 const AT_ONCE: usize = 4096;

@@ -1,14 +1,8 @@
 //! Tables of encoded pictures, as Hugging Face keeps image data sets.
 //!
-//! A Parquet file is a program of sorts: a few bytes may say many rows, large dictionaries and pages that unpack to
-//! gigabytes. So the counts of its footer are compared with each other and with its size ([`footer`]), and its pages are
-//! measured before they are unpacked ([`pages`], [`codecs`]); what is inside a page the crate `parquet` reads.
+//! They are Parquet files, which are read as a stranger's ([`crate::parquet_file`]).
 
-mod codecs;
-mod compact;
-mod footer;
 mod labels;
-mod pages;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,12 +14,11 @@ use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::ByteArrayType;
 use parquet::schema::types::ColumnDescriptor;
 
-use footer::{Table, broken, unpanicked};
-
 use super::rows::Rows;
 use crate::error::{Error, Result};
 use crate::image::Picture;
 use crate::legible;
+use crate::parquet_file::{Table, broken, damaged, unpanicked};
 
 /// Rows read last that are kept: several workers are never far apart.
 const KEPT_ROWS: usize = 128;
@@ -117,7 +110,7 @@ impl Cursor {
                 let (read, _, _) = self.reader.read_records(1, levels, None, &mut values)?;
                 let value = values.first().map(|value| value.data());
                 if value.is_some_and(|value| value.len() > MAX_PICTURE_BYTES) {
-                    return Err(compact::broken("a picture is larger than 256 MiB"));
+                    return Err(damaged("a picture is larger than 256 MiB"));
                 }
                 Ok((read, value.map(<[u8]>::to_vec)))
             })?;

@@ -1,6 +1,5 @@
 //! What a Parquet file says about itself, compared with what can be known.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use parquet::basic::Type;
@@ -11,11 +10,13 @@ use parquet::file::metadata::{
 };
 use parquet::schema::types::ColumnDescriptor;
 
+use super::batches::Batches;
 use super::compact::{Compact, LIST, STRUCT};
 use super::pages::{Pages, Shape};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::legible;
+use crate::panics::caught;
 
 /// The longest footer that is read.
 const MAX_FOOTER_BYTES: u64 = 1 << 24;
@@ -32,14 +33,14 @@ const FREE_ROWS: u64 = 1 << 18;
 const MIN_ROW_BYTES: u64 = 16;
 
 /// A Parquet file whose footer is read.
-pub(super) struct Table {
-    pub(super) path: PathBuf,
+pub(crate) struct Table {
+    pub(crate) path: PathBuf,
     length: u64,
     metadata: ParquetMetaData,
 }
 
 /// What to tell of an error in a file, which is damaged.
-pub(super) fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
+pub(crate) fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
     let what = error.to_string();
     let what = what.strip_prefix("Parquet error: ").unwrap_or(&what);
     Error::invalid(format!(
@@ -50,17 +51,17 @@ pub(super) fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
 }
 
 /// Keeps what the decoder of a damaged file does from ending the program.
-pub(super) fn unpanicked<T>(
+pub(crate) fn unpanicked<T>(
     path: &Path,
     read: impl FnOnce() -> std::result::Result<T, ParquetError>,
 ) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read))
+    caught(read)
         .map_err(|_| broken(path, &"it is damaged"))?
         .map_err(|error| broken(path, &error))
 }
 
 impl Table {
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = files::open(path)?;
         let length = file.metadata().map_err(Error::io(path))?.len();
         let says = |what: String| broken(path, &what);
@@ -102,29 +103,29 @@ impl Table {
     }
 
     /// The leaves of the table: the columns that hold values.
-    pub(super) fn leaves(&self) -> impl Iterator<Item = (usize, &ColumnDescriptor)> {
+    pub(crate) fn leaves(&self) -> impl Iterator<Item = (usize, &ColumnDescriptor)> {
         let schema = self.metadata.file_metadata().schema_descr();
         schema.columns().iter().map(|leaf| &**leaf).enumerate()
     }
 
-    pub(super) fn groups(&self) -> usize {
+    pub(crate) fn groups(&self) -> usize {
         self.metadata.num_row_groups()
     }
 
     /// The rows of a group.
-    pub(super) fn rows(&self, group: usize) -> usize {
+    pub(crate) fn rows(&self, group: usize) -> usize {
         usize::try_from(self.metadata.row_group(group).num_rows()).unwrap_or(0)
     }
 
     /// Text that a writer put beside the columns.
-    pub(super) fn note(&self, key: &str) -> Option<&str> {
+    pub(crate) fn note(&self, key: &str) -> Option<&str> {
         let notes = self.metadata.file_metadata().key_value_metadata()?;
         let note = notes.iter().find(|note| note.key == key)?;
         note.value.as_deref()
     }
 
     /// Refuses numbers of rows that contradict each other, or the bytes of the column that holds the pictures.
-    pub(super) fn check_rows(&self, leaf: usize) -> Result<()> {
+    pub(crate) fn check_rows(&self, leaf: usize) -> Result<()> {
         let (mut rows, mut bytes) = (0_u64, 0_u64);
         let says = |what: String| broken(&self.path, &what);
         for (number, group) in self.metadata.row_groups().iter().enumerate() {
@@ -180,27 +181,54 @@ impl Table {
         }
     }
 
-    /// A reader of one column of a group.
-    pub(super) fn column(&self, group: usize, leaf: usize) -> Result<ColumnReader> {
+    /// Values of a column of a group, missing ones among them.
+    pub(super) fn values(&self, group: usize, leaf: usize) -> u64 {
+        let values = self.metadata.row_group(group).column(leaf).num_values();
+        u64::try_from(values).unwrap_or(0)
+    }
+
+    pub(super) fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+
+    /// The pages of one column of a group, none of which is to unpack to more than `most` bytes.
+    pub(super) fn pages(&self, group: usize, leaf: usize, most: u64) -> Result<Pages> {
         let column = self.metadata.row_group(group).column(leaf);
-        let descriptor = column.column_descr_ptr();
+        let descriptor = column.column_descr();
         let shape = Shape {
-            values: self.rows(group) as u64,
+            values: match descriptor.max_rep_level() > 0 {
+                true => self.values(group, leaf),
+                false => self.rows(group) as u64,
+            },
             width: match descriptor.physical_type() {
-                Type::INT64 => 8,
+                Type::INT64 | Type::DOUBLE => 8,
                 _ => 4,
             },
             is_nullable: descriptor.max_def_level() > 0,
+            is_repeated: descriptor.max_rep_level() > 0,
+            page_bytes: most,
         };
-        let pages = Pages::new(
-            files::open(&self.path)?,
-            self.range(group, leaf)?,
-            column.compression(),
-            shape,
-        );
+        let range = self.range(group, leaf)?;
+        let file = files::open(&self.path)?;
+        Ok(Pages::new(file, range, column.compression(), shape))
+    }
+
+    /// A reader of one column of a group.
+    pub(crate) fn column(&self, group: usize, leaf: usize) -> Result<ColumnReader> {
+        let descriptor = self
+            .metadata
+            .row_group(group)
+            .column(leaf)
+            .column_descr_ptr();
+        let pages = self.pages(group, leaf, u64::MAX)?;
         unpanicked(&self.path, || {
             Ok(get_column_reader(descriptor, Box::new(pages)))
         })
+    }
+
+    /// All columns at once, of at most so many rows.
+    pub(crate) fn batches(&self, most: usize) -> Result<Batches<'_>> {
+        Batches::of(self, most)
     }
 }
 

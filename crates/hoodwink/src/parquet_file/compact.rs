@@ -142,7 +142,7 @@ impl<R: Read> Compact<R> {
     }
 }
 
-pub(super) fn broken(what: impl Into<String>) -> ParquetError {
+pub(crate) fn broken(what: impl Into<String>) -> ParquetError {
     ParquetError::General(what.into())
 }
 

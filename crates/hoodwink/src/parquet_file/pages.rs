@@ -36,6 +36,10 @@ pub(super) struct Shape {
     /// Bytes that a value takes at least.
     pub(super) width: u64,
     pub(super) is_nullable: bool,
+    /// Whether a row has a list of values.
+    pub(super) is_repeated: bool,
+    /// The most that a page may unpack to.
+    pub(super) page_bytes: u64,
 }
 
 impl Pages {
@@ -86,6 +90,12 @@ impl Pages {
             return Err(broken(format!(
                 "a page of {} bytes unpacks to {}, more than {MAX_RATIO} times as much",
                 header.packed, header.unpacked
+            )));
+        }
+        if header.unpacked > self.shape.page_bytes {
+            return Err(broken(format!(
+                "a page unpacks to {} bytes, more than {}",
+                header.unpacked, self.shape.page_bytes
             )));
         }
         let levels = u64::from(header.definitions) + u64::from(header.repetitions);
@@ -174,6 +184,11 @@ impl Pages {
         if !is_delta || header.kind == PageType::DICTIONARY_PAGE {
             return Ok(());
         }
+        if self.shape.is_repeated {
+            return Err(broken(
+                "its lists are written in an encoding that is not read",
+            ));
+        }
         // Before the values of the first version stand the levels, with their length.
         let levels = match (
             header.kind,
@@ -223,10 +238,11 @@ impl PageReader for Pages {
         self.peeked = self.header()?;
         Ok(self.peeked.as_ref().map(|header| {
             let is_dict = header.kind == PageType::DICTIONARY_PAGE;
-            let rows = (!is_dict).then_some(header.values as usize);
+            let values = (!is_dict).then_some(header.values as usize);
             PageMetadata {
-                num_rows: rows,
-                num_levels: rows,
+                // A page of lists may begin within a row.
+                num_rows: values.filter(|_| !self.shape.is_repeated),
+                num_levels: values,
                 is_dict,
             }
         }))
