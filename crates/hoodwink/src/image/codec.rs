@@ -73,6 +73,13 @@ impl Picture {
                 "{file} has {height}x{width} pixels; the limit is {MAX_PIXELS} in all"
             )));
         }
+        let most = most_pixels(format, bytes.len() as u64);
+        if u64::from(width) * u64::from(height) > most {
+            return Err(broken(&format!(
+                "its {} bytes cannot hold {height}x{width} pixels",
+                bytes.len()
+            )));
+        }
         if format == Some(ImageFormat::Tiff)
             && decoder.original_color_type() == ExtendedColorType::Cmyk8
         {
@@ -119,6 +126,16 @@ impl Picture {
             .write_image(&self.bytes, side(self.width), side(self.height), color)
             .expect("8-bit grey and RGB are PNG types, and writing to memory cannot fail");
         file
+    }
+}
+
+/// The most pixels that so many bytes can stand for. Deflate packs 1,032 bytes into one, and a byte of a PNG may hold eight
+/// pixels; a code of a GIF has 12 bits and stands for fewer than 4,096. Other formats pack equal pixels without a bound.
+fn most_pixels(format: Option<ImageFormat>, bytes: u64) -> u64 {
+    match format {
+        Some(ImageFormat::Png) => bytes.saturating_mul(8 * 1032),
+        Some(ImageFormat::Gif) => bytes.saturating_mul(4096 * 8 / 12),
+        _ => u64::MAX,
     }
 }
 
@@ -314,6 +331,22 @@ mod tests {
         ] {
             let error = Picture::decode(&content, file).unwrap_err().to_string();
             assert!(error.starts_with(file) && error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_are_as_large_as_their_pixels_need() {
+        let plain = Picture::new(1, 3000, 4000, vec![0; 12_000_000]).unwrap();
+        assert_eq!(Picture::decode(&plain.encode_png(), "a").unwrap(), plain);
+        let (_, gif, _) = FILES.iter().find(|(name, ..)| *name == "rgb.gif").unwrap();
+        let mut gif = bytes(gif);
+        let mut png = plain.encode_png()[..60].to_vec();
+        for (file, at) in [(&mut gif, 6), (&mut png, 60)] {
+            if let Some(size) = file.get_mut(at..at + 4) {
+                size.copy_from_slice(&[0x40, 0x1F, 0x40, 0x1F]);
+            }
+            let error = Picture::decode(file, "a").unwrap_err().to_string();
+            assert!(error.contains("bytes cannot hold"), "{error}");
         }
     }
 
