@@ -25,6 +25,10 @@ const MAX_PATTERN_BYTES: usize = 1 << 16;
 const MAX_PATTERNS: usize = 1 << 18;
 const MAX_PATTERNS_BYTES: usize = 1 << 24;
 
+/// Most of them that look through folders, and through all that lies below some.
+const MAX_SEARCHES: usize = 1 << 14;
+const MAX_DEEP_SEARCHES: usize = 1 << 8;
+
 /// Files, in order.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Listed {
@@ -56,8 +60,21 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
     let invalid = |what: &dyn std::fmt::Display| {
         Error::invalid(format!("{called}: {}", legible::name(&what.to_string())))
     };
+    let patterns = expanded(text).map_err(|what| invalid(&what))?;
+    let most = match (text.contains("**"), text.contains(['*', '?', '['])) {
+        (true, _) => MAX_DEEP_SEARCHES,
+        (_, true) => MAX_SEARCHES,
+        _ => MAX_PATTERNS,
+    };
+    if patterns.len() > most {
+        let what = format!(
+            "it stands for {} patterns, and each of them looks through folders; name fewer than {most}",
+            patterns.len()
+        );
+        return Err(invalid(&what));
+    }
     let mut files = Vec::new();
-    for pattern in expanded(text).map_err(|what| invalid(&what))? {
+    for pattern in patterns {
         let found = matching(&pattern)?;
         // A pattern without * names one file, which must be there.
         if found.is_empty() && !pattern.contains(['*', '?', '[']) {
@@ -351,6 +368,10 @@ mod tests {
                 let whole = named(Path::new(&pattern)).unwrap_err().to_string();
                 assert!(whole.len() < 400, "{whole}");
             }
+        }
+        for pattern in ["no/{0..20000}/*.png", "no/{0..300}/**"] {
+            let refusal = named(Path::new(pattern)).unwrap_err().to_string();
+            assert!(refusal.contains("each of them looks through"), "{refusal}");
         }
         assert_eq!(
             expanded(&"{a}".repeat(20_000)).unwrap(),
