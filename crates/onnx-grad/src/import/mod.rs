@@ -127,8 +127,8 @@ fn open(path: &Path) -> Result<(File, u64), String> {
         let metadata = metadata.map_err(|error| error.to_string())?;
         match (metadata.is_file(), metadata.is_dir()) {
             (true, _) => Ok(metadata.len()),
-            (false, true) => Err("is a folder, not a file".to_owned()),
-            (false, false) => Err("is a pipe, a device or a socket, not a file".to_owned()),
+            (false, true) => Err("it is a folder, not a file".to_owned()),
+            (false, false) => Err("it is a pipe, a device or a socket, not a file".to_owned()),
         }
     };
     regular(path.metadata())?;
