@@ -144,6 +144,14 @@ pub fn inside(folder: &Path, relative: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// A path that lies in a folder which a stranger may have filled, unless it is a link.
+pub fn unlinked(path: &Path) -> Result<&Path> {
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.is_symlink() => Err(linked(path)),
+        _ => Ok(path),
+    }
+}
+
 /// Makes the folders between `folder`, which must be there, and a path from [`inside`].
 pub fn create_parents(folder: &Path, path: &Path) -> Result<()> {
     let between = path

@@ -131,6 +131,9 @@ mod links_and_pipes {
             let refusal = said(inside(&theirs, relative));
             assert!(refusal.contains("is a link"), "{refusal}");
         }
+        assert!(said(unlinked(&theirs.join("dangling"))).contains("is a link"));
+        unlinked(&theirs).unwrap();
+        unlinked(&theirs.join("gone")).unwrap();
         // The folder itself is what the user named.
         symlink(&theirs, parent.path().join("short")).unwrap();
         inside(&parent.path().join("short"), "run.toml").unwrap();

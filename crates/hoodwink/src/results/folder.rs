@@ -172,30 +172,32 @@ impl RunFolder {
 
     /// The parts that are there.
     fn present(&self) -> Result<BTreeSet<u64>> {
-        let all = self.parts();
         let number = |name: &str| {
             name.strip_prefix("part-")?
                 .strip_suffix(TABLE)?
                 .parse()
                 .ok()
         };
-        let mut found = self.numbered(SAMPLES, number)?;
-        found.retain(|k| all.contains(k));
-        Ok(found)
+        self.numbered(SAMPLES, self.parts(), number)
     }
 
     /// The samples that are kept although their part is not there.
     fn waiting(&self) -> Result<BTreeSet<u64>> {
-        let (present, samples) = (self.present()?, self.samples());
-        let mut found = self.numbered(KEPT, |name| name.strip_suffix(TABLE)?.parse().ok())?;
-        found.retain(|k| samples.contains(k) && !present.contains(&(k / SAMPLES_PER_PART)));
+        let number = |name: &str| name.strip_suffix(TABLE)?.parse().ok();
+        let (present, mut found) = (
+            self.present()?,
+            self.numbered(KEPT, self.samples(), number)?,
+        );
+        found.retain(|sample| !present.contains(&(sample / SAMPLES_PER_PART)));
         Ok(found)
     }
 
-    /// The numbers of the files in a sub-folder, which need not be there. What is called otherwise is not looked at.
+    /// The numbers of the files in a sub-folder, which need not be there. What is called otherwise is not looked at; a
+    /// number that is none of `all` is refused.
     fn numbered(
         &self,
         folder: &str,
+        all: Range<u64>,
         number: impl Fn(&str) -> Option<u64>,
     ) -> Result<BTreeSet<u64>> {
         let path = files::inside(&self.path, folder)?;
@@ -206,7 +208,17 @@ impl RunFolder {
         let mut found = BTreeSet::new();
         for entry in entries {
             let name = entry.map_err(Error::io(&path))?.file_name();
-            found.extend(name.to_str().and_then(&number));
+            let Some(number) = name.to_str().and_then(&number) else {
+                continue;
+            };
+            if !all.contains(&number) {
+                return Err(Error::invalid(format!(
+                    "{} does not belong to this run, whose samples are {:?}",
+                    path.join(name).display(),
+                    self.samples()
+                )));
+            }
+            found.insert(number);
         }
         Ok(found)
     }

@@ -104,7 +104,8 @@ impl<'a> Keeper<'a> {
         let broken = |why: &str| self.broken(why);
         let values: usize = weights.sizes().iter().sum();
         let most = MAX_HEADER_BYTES + 3 * 4 * values as u64;
-        let bytes = match files::read(&self.checkpoint.path, most) {
+        let path = files::unlinked(&self.checkpoint.path)?;
+        let bytes = match files::read(path, most) {
             Err(error) if is_missing(&error) => return Ok(None),
             Err(Error::Unsupported(_)) => return Err(broken("it is too large")),
             bytes => bytes?,

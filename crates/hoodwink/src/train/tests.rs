@@ -464,6 +464,15 @@ fn a_checkpoint_of_something_else_is_refused() {
         let error = refused(&ours, &data);
         assert!(error.contains("delete it to begin anew"), "{error}");
     }
+    #[cfg(unix)]
+    {
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, &whole).unwrap();
+        std::fs::remove_file(&checkpoint.path).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &checkpoint.path).unwrap();
+        let error = refused(&ours, &data);
+        assert!(error.contains("c is a link"), "{error}");
+    }
     let missing = Checkpoint {
         path: folder.path().join("no/folder/c"),
         every: Duration::MAX,

@@ -173,6 +173,11 @@ fn a_run_that_cannot_be_is_refused() {
             "data.samples is 4611686018427387904",
         ),
         (
+            "[model]",
+            "partition = \"7/18446744073709551615\"\n[model]",
+            "part-00000.parquet does not belong to this run",
+        ),
+        (
             "samples = 12",
             "samples = 1000000000",
             "data.samples is 1000000000",
