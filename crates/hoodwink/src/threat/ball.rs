@@ -43,8 +43,12 @@ impl Ball {
     /// Whether `x` lies in the ball, up to [`Ball::TOLERANCE`].
     pub fn contains(&self, original: &Image, x: &Image) -> bool {
         let inside = x.pixels().iter().all(|pixel| (0.0..=1.0).contains(pixel));
-        let distance = self.norm.of(&distances(original, x));
-        inside && distance <= self.eps * (1.0 + Self::TOLERANCE) + 1e-9
+        inside && self.holds(&distances(original, x))
+    }
+
+    /// Whether these distances from the original are within the radius, up to [`Ball::TOLERANCE`].
+    pub(crate) fn holds(&self, norms: &Norms) -> bool {
+        self.norm.of(norms) <= self.eps * (1.0 + Self::TOLERANCE) + 1e-9
     }
 
     /// What `x` is saved as: the nearest 8-bit picture, if it is in the ball; else each value is rounded towards the
