@@ -9,6 +9,7 @@ use image::{
 };
 
 use super::{MAX_PIXELS, Picture, jpeg};
+use crate::counted;
 use crate::error::{Error, Result};
 use crate::legible;
 
@@ -92,6 +93,28 @@ impl Picture {
         let orientation = decoder.orientation().map_err(|error| broken(&error))?;
         let decoded = DynamicImage::from_decoder(decoder).map_err(|error| broken(&error))?;
         Self::upright(decoded, orientation, file)
+    }
+
+    /// The picture in a PNG file of this shape, `[channels, height, width]`; `file` names it in errors. Another format or size
+    /// is refused before anything is unpacked.
+    pub fn decode_png(bytes: &[u8], file: &str, shape: [usize; 3]) -> Result<Self> {
+        let [channels, height, width] = shape;
+        // The header is the first chunk.
+        let side = |at: usize| {
+            let side = bytes.get(at..)?.first_chunk::<4>()?;
+            Some(u32::from_be_bytes(*side) as usize)
+        };
+        let begins = bytes.starts_with(b"\x89PNG\r\n\x1a\n");
+        if begins && (side(20), side(16)) == (Some(height), Some(width)) {
+            let picture = Self::decode(bytes, file)?;
+            if [picture.channels, picture.height, picture.width] == shape {
+                return Ok(picture);
+            }
+        }
+        Err(Error::invalid(format!(
+            "{file} is not a PNG of {height}x{width} pixels with {}",
+            counted::channels(channels)
+        )))
     }
 
     /// The picture of decoded pixels, turned as the file says.
@@ -331,6 +354,26 @@ mod tests {
         ] {
             let error = Picture::decode(&content, file).unwrap_err().to_string();
             assert!(error.starts_with(file) && error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_png_of_another_shape_is_refused() {
+        let picture = Picture::new(3, 2, 3, RGB.to_vec()).unwrap();
+        let png = picture.encode_png();
+        assert_eq!(Picture::decode_png(&png, "a", [3, 2, 3]).unwrap(), picture);
+        let (_, bmp, _) = FILES.iter().find(|(name, ..)| *name == "rgb.bmp").unwrap();
+        for (file, shape) in [
+            (&png, [3, 3, 2]),
+            (&png, [1, 2, 3]),
+            (&png[..20].to_vec(), [3, 2, 3]),
+            (&bytes(bmp), [3, 2, 3]),
+        ] {
+            let error = Picture::decode_png(file, "a", shape).unwrap_err();
+            assert!(
+                error.to_string().starts_with("a is not a PNG of"),
+                "{error}"
+            );
         }
     }
 

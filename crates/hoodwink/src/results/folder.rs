@@ -365,18 +365,10 @@ impl RunFolder {
         self.picture_of(relative, &self.read(relative)?)
     }
 
-    /// The picture in the bytes of a file at a path relative to the folder, which must have the run's size.
+    /// The picture in the bytes of a file at a path relative to the folder, which must be a PNG of the run's size.
     pub(super) fn picture_of(&self, relative: &str, bytes: &[u8]) -> Result<Picture> {
         let name = self.path.join(relative).display().to_string();
-        let picture = Picture::decode(bytes, &name)?;
-        let shape = [picture.channels(), picture.height(), picture.width()];
-        match shape == self.run.model.input {
-            true => Ok(picture),
-            false => Err(Error::invalid(format!(
-                "{name} has the shape {shape:?}, and the pictures of the run have {:?}",
-                self.run.model.input
-            ))),
-        }
+        Picture::decode_png(bytes, &name, self.run.model.input)
     }
 
     /// Whether something lies at a path relative to the folder.

@@ -250,7 +250,7 @@ mod tests {
             (b"SECRETKEY".to_vec(), "3.png is not a PNG"),
             (
                 Picture::new(1, 1, 1, vec![0]).unwrap().encode_png(),
-                "3.png has the shape [1, 1, 1]",
+                "3.png is not a PNG of 8x8",
             ),
         ] {
             shard.write(&named, &bytes).unwrap();
