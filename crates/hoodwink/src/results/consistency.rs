@@ -14,8 +14,8 @@ use crate::threat::{Ball, Eps, Norm, TargetChoice};
 /// The most samples that a run may have.
 pub(super) const MAX_SAMPLES: usize = 1 << 26;
 
-/// The most attacks, and the most radii, that a run may have.
-const MAX_TRIALS: usize = 1 << 10;
+/// The most attacks times radii that a run may have: a few bytes can stand for a part's rows of all of them.
+const MAX_TRIALS: usize = 1 << 12;
 
 /// The most forward passes or gradients that a row may have spent: their sums do not wrap.
 const MAX_SPENT: u64 = 1 << 36;
@@ -43,8 +43,8 @@ impl<'a> Consistency<'a> {
         };
         between("data.samples", run.data.samples, MAX_SAMPLES)?;
         between("model.classes", run.model.classes, MAX_CLASSES)?;
-        between("the number of attacks", run.attacks.len(), MAX_TRIALS)?;
-        between("the number of radii", run.threat.eps.len(), MAX_TRIALS)?;
+        let trials = run.attacks.len().saturating_mul(run.threat.eps.len());
+        between("the number of attacks times radii", trials, MAX_TRIALS)?;
         let [channels, height, width] = run.model.input;
         let pixels = height.saturating_mul(width);
         if !matches!(channels, 1 | 3) || !(1..=MAX_PIXELS).contains(&pixels) {

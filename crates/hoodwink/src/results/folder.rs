@@ -44,7 +44,7 @@ const KEPT: &str = "unfinished";
 /// The largest `run.toml`, `timing.json` and `command.txt`.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
-/// The largest picture or table.
+/// The largest picture.
 const MAX_FILE_BYTES: u64 = 1 << 28;
 
 /// An open run folder.

@@ -140,6 +140,9 @@ pub fn encode(rows: &[Row]) -> Result<Vec<u8>> {
 /// The longest text in a table, in bytes. Rows may share one, so a small file can hold many.
 const MAX_TEXT_BYTES: usize = 1 << 16;
 
+/// The most bytes of all texts of a table, for the same reason.
+const MAX_TEXTS_BYTES: usize = 1 << 27;
+
 /// The rows of a Parquet file, at most `most` of them.
 ///
 /// A table of another schema version is [`Error::Unsupported`]; one that lacks columns, or whose values
@@ -153,17 +156,32 @@ pub fn read(path: &Path, most: usize) -> Result<Vec<Row>> {
     })?;
     let batches = table.batches(most)?;
     check_columns(&batches.schema()?).map_err(|e| invalid(&e))?;
-    let mut rows = Vec::new();
+    let (mut rows, mut texts) = (Vec::new(), 0);
     let mut batches = batches.read()?;
     while let Some(batch) = caught(|| batches.next()).map_err(|_| invalid(&"it is damaged"))? {
         let batch = batch.map_err(|e| invalid(&e))?;
         for at in 0..batch.num_rows() {
             let row =
                 row(&batch, at).map_err(|e| invalid(&format_args!("row {}: {e}", rows.len())))?;
+            texts += text_bytes(&row);
+            if texts > MAX_TEXTS_BYTES {
+                return Err(invalid(&format_args!(
+                    "its texts have more than {MAX_TEXTS_BYTES} bytes"
+                )));
+            }
             rows.push(row);
         }
     }
     Ok(rows)
+}
+
+fn text_bytes(row: &Row) -> usize {
+    let picture = row.picture.as_ref().map_or(0, String::len);
+    [&row.sample, &row.file, &row.attack, &row.eps_text]
+        .map(String::len)
+        .iter()
+        .sum::<usize>()
+        + picture
 }
 
 fn schema() -> Schema {
@@ -581,6 +599,16 @@ mod tests {
             ..row
         };
         assert!(said(&vec![long; 20]).contains("its 'file' has 65537 bytes"));
+        let shared = Row {
+            file: "a".repeat(MAX_TEXT_BYTES),
+            ..fooled(0, "pgd", "8/255")
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let bytes = encode(&vec![shared; MAX_TEXTS_BYTES / MAX_TEXT_BYTES]).unwrap();
+        assert!(bytes.len() < 1 << 20);
+        std::fs::write(file.path(), bytes).unwrap();
+        let error = read(file.path(), 1 << 20).unwrap_err().to_string();
+        assert!(error.contains("its texts have more than"), "{error}");
     }
 
     #[test]

@@ -183,6 +183,11 @@ fn a_run_that_cannot_be_is_refused() {
             "data.samples is 1000000000",
         ),
         ("samples = 12", "samples = 0", "data.samples is 0"),
+        (
+            "\"8/255\"",
+            &"\"1\", ".repeat(4096),
+            "attacks times radii is",
+        ),
         ("samples = 12", "samples = 5", "at most 20 belong there"),
         (
             "samples = 12",
