@@ -1,5 +1,5 @@
 //! Step rules: how a gradient becomes a move of the image. Each climbs the loss; the projection follows in
-//! [`Descent`](super::Descent).
+//! [`Descent`](super::descent::Descent).
 //!
 //! The rules named after optimisers are those of `torch.optim` with its default constants, on the perturbation as the
 //! variable. Their state belongs to one restart of one image.
@@ -47,6 +47,9 @@ impl StepRule {
         Self::Adagrad,
     ];
 
+    /// The words of all rules.
+    pub const WORDS: [&'static str; 6] = ["steepest", "sign", "sgd", "adam", "rmsprop", "adagrad"];
+
     /// The word used in settings.
     pub fn word(self) -> &'static str {
         match self {
@@ -88,7 +91,7 @@ impl FromStr for StepRule {
         Self::ALL
             .into_iter()
             .find(|rule| rule.word() == text)
-            .ok_or_else(|| unknown("step rule", text, &Self::ALL.map(Self::word)))
+            .ok_or_else(|| unknown("step rule", text, &Self::WORDS))
     }
 }
 
@@ -292,6 +295,7 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
+        assert_eq!(StepRule::ALL.map(StepRule::word), StepRule::WORDS);
         for rule in StepRule::ALL {
             assert_eq!(rule.word().parse::<StepRule>().unwrap(), rule);
             assert!(rule.to_string().starts_with(rule.word()));

@@ -16,30 +16,48 @@
 //! Goodfellow, Shlens and Szegedy, *Explaining and Harnessing Adversarial Examples*, arXiv 1412.6572, section 4; with a
 //! target: Kurakin, Goodfellow and Bengio, *Adversarial Machine Learning at Scale*, arXiv 1611.01236, section 2.
 
-use super::{Attack, AttackOptions, Descent, Entry, StepRule};
-use crate::{Result, oracle::Access, threat::Norm};
-
-pub(super) const ENTRY: Entry = Entry {
-    name: "fgsm",
-    summary: "one step of length eps along the gradient (Goodfellow et al. 2014)",
-    norms: &Norm::ALL,
-    access: Access::Gradients,
-    source: include_str!("fgsm.rs"),
-    make,
+use crate::{
+    Result,
+    attacks::{
+        Best, Case, Values,
+        parameters::{Kind, Parameter},
+        parts::{descent::Descent, step::StepRule},
+        registry::{Aim, Entry, Family, Search, any_values},
+    },
+    oracle::Gradients,
+    threat::Norm,
 };
 
-fn make(options: &mut AttackOptions) -> Result<Box<dyn Attack>> {
-    let ball = options.ball()?;
-    Ok(Box::new(Descent {
-        name: ENTRY.name,
-        ball,
-        loss: options.take_loss()?,
+pub(in crate::attacks) const ENTRY: Entry = Entry {
+    name: "fgsm",
+    summary: "one step of length eps along the gradient (Goodfellow et al. 2014)",
+    family: Family::Gradient,
+    aim: Aim::Radius,
+    norms: &Norm::ALL,
+    targeted: true,
+    parameters: &[Parameter {
+        name: "loss",
+        kind: Kind::LOSS,
+        default: "ce",
+        meaning: "what is climbed",
+        origin: "the paper's",
+    }],
+    cost: "1 gradient and 1 forward pass, and 1 more where a point reaches the goal",
+    source: include_str!("fgsm.rs"),
+    check: any_values,
+    search: Search::Gradients(|model, case, p, best| Box::pin(fgsm(model, case, p, best))),
+};
+
+async fn fgsm(model: Gradients<'_>, case: &Case, p: &Values, best: &mut Best) -> Result<()> {
+    let step = Descent {
+        loss: p.loss()?,
         rule: StepRule::Steepest,
-        step_size: ball.eps,
+        step_size: case.eps(),
         steps: 1,
         restarts: 1,
         random_start: false,
-    }))
+    };
+    step.run(model, case, best).await
 }
 
 #[cfg(test)]
@@ -47,26 +65,17 @@ mod tests {
     use super::*;
     use crate::{
         attacks::{
-            Candidate, LossName, find,
+            Attack, Candidate,
             toys::{Setup, Toy, ramp, ramp_job, run},
         },
         oracle::Spent,
-        threat::{Ball, Goal, distances},
+        threat::{Goal, distances},
     };
 
     fn attack(norm: Norm, eps: f64, goal: Goal) -> (Candidate, Spent) {
-        let mut options = AttackOptions::new(norm, eps, goal.target().is_some(), 2);
-        options.loss = Some(LossName::Margin);
-        let attack = find("fgsm").unwrap().build(&options).unwrap();
-        let ball = Ball { norm, eps };
-        run(
-            &Toy::ramp(),
-            attack,
-            ball,
-            &[ramp_job(goal)],
-            Setup::default(),
-        )
-        .remove(0)
+        let attack = Attack::parse("fgsm(loss=margin)").unwrap();
+        let setup = Setup::within(norm, eps);
+        run(&Toy::ramp(), &attack, &[ramp_job(goal)], &setup).remove(0)
     }
 
     const AWAY: Goal = Goal::Untargeted { label: 0 };

@@ -1,0 +1,3 @@
+//! Attacks that see no more than the most likely class.
+
+pub(super) mod noise;

@@ -1,0 +1,4 @@
+//! What several attacks share.
+
+pub mod descent;
+pub mod step;
