@@ -4,6 +4,7 @@ use crate::{
     Error, Result,
     graph::{Graph, Node, ValueId},
     rules::{Site, vjp},
+    shape::display,
     tape::{Expr, Tape},
     tensor::{DType, Tensor},
 };
@@ -25,12 +26,38 @@ pub(crate) enum Cotangent<'t> {
 /// Fails with [`Error::NoGradient`] where an operator on the path has no derivative; the graph then keeps
 /// what was appended so far.
 pub fn gradient(graph: &mut Graph, of: ValueId, wrt: &[ValueId]) -> Result<Vec<ValueId>> {
+    let ones = Tape::record(graph, |tape| {
+        let one = tape.constant(Tensor::scalar(1.0));
+        Ok(one.expand(tape.value(of).shape()).id)
+    })?;
+    pullback(graph, of, ones, wrt)
+}
+
+/// Appends the product of `cotangent` with the Jacobian of `of` (a vector-Jacobian product) with respect to each of
+/// `wrt`: the gradient of the sum of `cotangent * of`, where `cotangent` counts as constant even if it was computed
+/// from `of`. Otherwise as [`gradient`].
+///
+/// Fails too if `cotangent` is not of the shape of `of`.
+pub fn pullback(
+    graph: &mut Graph,
+    of: ValueId,
+    cotangent: ValueId,
+    wrt: &[ValueId],
+) -> Result<Vec<ValueId>> {
     if let Some(&id) = [of]
         .iter()
         .chain(wrt)
+        .chain([&cotangent])
         .find(|&&id| graph.node(id).dtype != DType::F32)
     {
         return Err(no_gradient(graph.node(id), "only floats have gradients"));
+    }
+    if graph.shape(of) != graph.shape(cotangent) {
+        return Err(Error::misuse(format!(
+            "a value of shape {} cannot have a cotangent of shape {}",
+            display(graph.shape(of)),
+            display(graph.shape(cotangent))
+        )));
     }
     let nodes: Vec<(ValueId, Node)> = graph.ids().zip(graph.nodes().to_vec()).collect();
     let nodes = &nodes[..=of.index()];
@@ -41,13 +68,12 @@ pub fn gradient(graph: &mut Graph, of: ValueId, wrt: &[ValueId]) -> Result<Vec<V
     }
 
     Tape::record(graph, |tape| {
-        let one = || tape.constant(Tensor::scalar(1.0));
         let zeros = |id| {
             tape.constant(Tensor::scalar(0.0))
                 .expand(tape.value(id).shape())
         };
         let mut cotangents: Vec<Option<Expr<'_>>> = vec![None; nodes.len()];
-        cotangents[of.index()] = Some(one().expand(tape.value(of).shape()));
+        cotangents[of.index()] = Some(tape.value(cotangent));
 
         for (id, node) in nodes.iter().rev() {
             let (true, Some(g)) = (on_path[id.index()], cotangents[id.index()]) else {

@@ -11,6 +11,7 @@ pub mod inspect;
 mod logits;
 mod loss;
 mod lower;
+mod objective;
 mod op;
 mod proto;
 mod rules;
@@ -24,7 +25,7 @@ pub use derive::{gradient_graph, training_graph};
 pub use error::{Error, Result};
 pub use export::to_onnx;
 pub use fold::fold;
-pub use grad::gradient;
+pub use grad::{gradient, pullback};
 pub use graph::{Dim, Graph, Node, ValueId};
 pub use import::{
     LoadOptions, Loaded, Sealed, folder_of, load, load_with, parse, parse_with, read, seal,
@@ -33,5 +34,6 @@ pub use import::{
 pub use logits::{logits, scores};
 pub use loss::Loss;
 pub use lower::Lowering;
+pub use objective::{objective_graph, ranks};
 pub use op::{Convolution, Op, PadMode, Pool, Reduction};
 pub use tensor::{DType, Elements, Tensor};
