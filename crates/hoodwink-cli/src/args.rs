@@ -17,7 +17,7 @@ use hoodwink::{
     engine::{self, Engine},
     files,
     model::Classifier,
-    oracle::{Access, batcher::Crew},
+    oracle::{Access, pool::Crew},
     preprocessing::{Channels, Described, InputRange, Layout, Preprocessing},
 };
 use onnx_grad::LoadOptions;

@@ -127,7 +127,7 @@ impl Image {
 
     /// The values, for changing in place; copied first if a clone of the image shares them.
     pub fn pixels_mut(&mut self) -> &mut [f32] {
-        Arc::make_mut(&mut self.pixels)
+        Arc::make_mut(&mut self.pixels).as_mut_slice()
     }
 
     /// The nearest picture on the 8-bit lattice: values clamped to \[0, 1\] and rounded to 1/255.

@@ -17,6 +17,7 @@ pub mod oracle;
 pub mod panics;
 mod parallel;
 mod parquet_file;
+pub mod plan;
 pub mod preprocessing;
 pub mod report;
 pub mod results;

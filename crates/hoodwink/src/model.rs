@@ -131,11 +131,9 @@ impl Classifier {
             notices: file.notices(&reason, preprocessing, engine.as_ref()),
             forward: Forward::File(file),
             engine,
-            gradients: Mutex::default(),
-            companies: Mutex::default(),
-            at_once: AtOnce::of(0, 0),
+            at_once: AtOnce::of(0, 0, false),
             threads: 1,
-            spares: Mutex::default(),
+            programs: Programs::default(),
         })
     }
 
@@ -256,7 +254,11 @@ impl Classifier {
 
     /// How the engine's answers depend on what is asked at once, for what was asked so far.
     pub fn batch_safety(&self) -> Result<BTreeMap<Asked, BatchSafety>> {
-        self.programs.batch_safety()
+        match self.at_once() {
+            // Nothing was found out: a single question is asked at a time in any case.
+            1 => Ok(BTreeMap::new()),
+            _ => self.programs.batch_safety(),
+        }
     }
 
     /// Multiplications of one answer, each followed by an addition; `None` where the file is run as it is.

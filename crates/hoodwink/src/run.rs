@@ -18,7 +18,7 @@ use crate::{
     evaluate::{Attacked, Evaluation},
     oracle::{
         Halt,
-        batcher::{Crew, Model},
+        pool::{Crew, Model},
     },
     results::{Row, RunFolder, SAMPLES_PER_PART, Timing},
 };

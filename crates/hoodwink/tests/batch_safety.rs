@@ -6,23 +6,24 @@ mod assets;
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use hoodwink::{
-    attacks::{self, AttackOptions},
+    attacks::Attack,
     data::{DataOptions, Dataset},
     engine::{self, Choice},
-    evaluate::{Evaluation, Threat, Trial},
+    evaluate::{Evaluation, Trial},
     image::Image,
-    model::{Classifier, Company},
+    model::{Asked, BatchSafety, Classifier},
     oracle::{
-        Access, Halt, Loss, Objective, Seen, Spent,
-        batcher::{Crew, Model as _, Worker},
+        Access, Budget, Differential, Halt, Loss, Objective,
+        pool::{Crew, Model as _, Worker},
     },
+    plan,
     preprocessing::Preprocessing,
     report,
     results::{
-        AttackRecord, DataRecord, ModelRecord, Run, RunFolder, Settings, ThreatRecord, table,
+        DataRecord, ModelRecord, Run, RunFolder, Settings, table,
     },
     run::{Ended, Limits, run},
-    threat::{Eps, Norm},
+    threat::{Eps, Norm, Threat},
 };
 use onnx_grad::{DType, Dim, Graph, Lowering, Op, Reduction};
 use rand::{RngExt as _, SeedableRng as _};
@@ -75,16 +76,16 @@ fn data(pictures: &str, labels: &str, limit: usize) -> Dataset {
 
 #[test]
 fn answers_do_not_depend_on_company_in_rten() {
-    answers_do_not_depend_on_company(Choice::Rten, &[Company::Any, Company::NotAlone]);
+    answers_do_not_depend_on_company(Choice::Rten, &[BatchSafety::Any, BatchSafety::NotAlone]);
 }
 
 #[test]
 fn answers_do_not_depend_on_company_in_onnx_runtime() {
-    answers_do_not_depend_on_company(Choice::Ort, &[Company::Any, Company::NotAlone]);
+    answers_do_not_depend_on_company(Choice::Ort, &[BatchSafety::Any, BatchSafety::NotAlone]);
 }
 
 /// Asks about sixteen pictures in batches of every size up to eight and of sixteen, each picture in several places.
-fn answers_do_not_depend_on_company(choice: Choice, expected: &[Company]) {
+fn answers_do_not_depend_on_company(choice: Choice, expected: &[BatchSafety]) {
     const COUNT: usize = 16;
     for (model, pictures, labels) in MODELS {
         let classifier = open(model, choice);
@@ -108,7 +109,7 @@ fn answers_do_not_depend_on_company(choice: Choice, expected: &[Company]) {
                 }
             }
         }
-        for (loss, company) in classifier.companies().unwrap() {
+        for (loss, company) in classifier.batch_safety().unwrap() {
             assert!(
                 expected.contains(&company),
                 "{model}, {loss:?}: {company:?}"
@@ -160,14 +161,16 @@ fn ask(
         let logits = worker.logits(&asked).unwrap();
         return logits.iter().map(|logits| bits(logits)).collect();
     };
-    let objective = |at: &usize| Objective {
+    let objective = |at: &usize| Objective::Loss {
         loss,
         label: at % 10,
         target: None,
     };
     let objectives: Vec<Objective> = at.iter().map(objective).collect();
-    let all = |seen: &Seen| [&seen.logits, &[seen.loss][..], seen.gradient.pixels()].concat();
-    let seen = worker.gradients(&asked, &objectives).unwrap();
+    let all = |seen: &Differential| [&seen.logits, &[seen.loss][..], seen.gradient.pixels()].concat();
+    let seen = worker
+        .differentials(&asked, &objectives.iter().collect::<Vec<_>>())
+        .unwrap();
     seen.iter().map(|seen| bits(&all(seen))).collect()
 }
 
@@ -217,15 +220,22 @@ fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Crew) 
     } else {
         "2/255".parse().unwrap()
     };
-    let pgd = attacks::find("pgd").unwrap();
-    let pgd = pgd
-        .build(&AttackOptions {
-            steps: Some(3),
-            restarts: Some(2),
-            random_start: Some(true),
-            ..AttackOptions::new(Norm::Linf, eps.value(), false, classifier.classes())
-        })
-        .unwrap();
+    let pgd = Attack::parse("pgd(steps=3, restarts=2)").unwrap();
+    let evaluation = Evaluation {
+        threat: Threat {
+            norm: Norm::Linf,
+            target: None,
+            access: Access::Gradients,
+            budget: Budget::default(),
+        },
+        radii: vec![eps],
+        trials: vec![Trial {
+            attack: pgd,
+            key: "pgd".into(),
+        }],
+        skips_broken: false,
+        seed: 7,
+    };
     let record = Run {
         schema: table::SCHEMA,
         hoodwink: env!("CARGO_PKG_VERSION").into(),
@@ -244,34 +254,13 @@ fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Crew) 
             samples: data.len(),
             class_names: Vec::new(),
         },
-        threat: ThreatRecord {
-            norm: Norm::Linf.to_string(),
-            eps: vec![eps.to_string()],
-            goal: "untargeted".into(),
-            access: Access::Gradients.word().into(),
-            budget: BTreeMap::new(),
-        },
-        attacks: vec![AttackRecord {
-            name: "pgd".into(),
-            recipe: pgd.recipe(),
-        }],
+        threat: plan::threat_record(&evaluation),
+        attacks: plan::attack_records(&evaluation),
         settings: Settings { seed: 7 },
         options: toml::Table::new(),
     };
     let folder = RunFolder::create(path, &record).unwrap();
-    let evaluation = Arc::new(Evaluation {
-        threat: Threat {
-            norm: Norm::Linf,
-            target: None,
-            access: Access::Gradients,
-            budget: Spent {
-                queries: u64::MAX,
-                gradients: u64::MAX,
-            },
-        },
-        trials: vec![Trial { eps, attack: pgd }],
-        seed: 7,
-    });
+    let evaluation = Arc::new(evaluation);
     let (limits, halt) = (Limits::default(), Halt::new());
     let ended = run(
         &folder,
@@ -333,12 +322,14 @@ fn a_model_for_one_picture_at_a_time_answers_several_one_by_one() {
         let mut worker = model.worker().unwrap();
         let logits = worker.logits(&asked).unwrap();
         assert_eq!(logits, [[0.0, 0.5, 1.0, 2.0], [2.0, 1.0, 0.0, 0.0]]);
-        let objective = Objective {
+        let objective = Objective::Loss {
             loss: Loss::Margin,
             label: 3,
             target: None,
         };
-        let seen = worker.gradients(&asked, &[objective; 2]).unwrap();
+        let seen = worker
+            .differentials(&asked, &[&objective; 2])
+            .unwrap();
         // Largest other logit minus that of the label, each twice its pixel.
         assert_eq!(seen[0].gradient.pixels(), [0.0, 0.0, 2.0, -2.0]);
         assert_eq!(seen[1].gradient.pixels(), [2.0, 0.0, 0.0, -2.0]);

@@ -8,7 +8,7 @@ use hoodwink::{
     data::{Sample, short_name},
     legible,
     model::Classifier,
-    oracle::{Access, Halt, Scores as _, argmax, batcher::drive, confidence},
+    oracle::{Access, Halt, Scores, argmax, confidence, pool::drive},
     stats::{CONFIDENCE, Interval, clopper_pearson},
 };
 use serde::Serialize;
@@ -162,14 +162,14 @@ fn predict(
     mut each: impl FnMut(Predicted),
 ) -> hoodwink::Result<()> {
     drive(
-        model,
+        &[model],
         args.crew.resolve(),
         (0..data.len()).map(|index| data.get(index)),
         &Halt::new(),
         |sample: hoodwink::Result<Sample>, handle| {
             Box::pin(async move {
                 let sample = sample?;
-                let logits = handle.logits(&sample.picture.to_image()).await?;
+                let logits = Scores::of(&handle).logits(&sample.picture.to_image()).await?;
                 Ok(Predicted {
                     index: sample.index,
                     file: sample.file,

@@ -224,6 +224,7 @@ mod tests {
         let case = Case {
             region: Region::new(images[0].clone(), Norm::Linf, radius),
             goal: Goal::Untargeted { label: 0 },
+            starts: Vec::new(),
             rng: rand_chacha::ChaCha8Rng::seed_from_u64(0),
         };
         (Best::of(&case), images)

@@ -18,6 +18,9 @@ pub struct Case {
     pub region: Region,
     /// What the attacker wants.
     pub goal: Goal,
+    /// Pictures that an attack may begin at: of the class aimed at, or of other classes than the true one. Whether the model
+    /// sees them as such is not known.
+    pub starts: Vec<Image>,
     /// Randomness keyed by seed, sample and attack (see [`super::random::stream`]); the attack forks it for its restarts.
     pub rng: ChaCha8Rng,
 }

@@ -10,11 +10,13 @@ mod labels;
 #[cfg(test)]
 mod laws;
 mod loss;
+mod minimum;
 pub mod parameters;
 mod parts;
 pub mod random;
 mod recipe;
 mod registry;
+mod scores;
 #[cfg(test)]
 pub(crate) mod toys;
 
@@ -25,4 +27,4 @@ pub use parameters::{Parameter, Values};
 pub use parts::step::StepRule;
 pub(crate) use parts::step::Stepper;
 pub use recipe::Spec;
-pub use registry::{ATTACKS, Aim, Attack, Conditions, Entry, Family, find};
+pub use registry::{ATTACKS, Aim, Attack, Entry, Family, find};

@@ -3,23 +3,32 @@
 use std::fmt;
 
 use super::{
-    Best, Candidate, Case, gradient::{bim, fgsm, pgd}, labels::noise,
+    Best, Candidate, Case, gradient::{apgd, bim, fgsm, pgd},
+    labels::{hopskipjump, noise},
+    minimum::ddn,
     parameters::{Parameter, Values},
     recipe::Spec,
+    scores::square,
 };
 use crate::{
     Error, Result,
     nearest::did_you_mean,
     oracle::{Access, Gradients, Labels, Local, Oracle, Scores},
-    threat::Norm,
+    threat::{Conditions, Norm},
 };
 
 /// All attacks, sorted by name.
 pub const ATTACKS: &[Entry] = &[
+    apgd::CE,
+    apgd::DLR,
+    apgd::T,
     bim::ENTRY,
+    ddn::ENTRY,
     fgsm::ENTRY,
     noise::GAUSSIAN,
+    hopskipjump::ENTRY,
     pgd::ENTRY,
+    square::ENTRY,
     noise::UNIFORM,
 ];
 
@@ -101,17 +110,6 @@ impl Aim {
             Self::Many => "many",
         }
     }
-}
-
-/// What an attack is to work under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conditions {
-    /// How distances are measured.
-    pub norm: Norm,
-    /// Whether a certain class is aimed at.
-    pub targeted: bool,
-    /// How many classes the model tells apart.
-    pub classes: usize,
 }
 
 /// An attack as a function over the front that it needs. It ends with an error on a spent budget; what it has seen is in

@@ -316,6 +316,7 @@ pub(crate) fn try_run(
                 let case = Case {
                     region: setup.region(&job),
                     goal: job.goal,
+                    starts: Vec::new(),
                     rng: stream(setup.seed, &job.name, attack.name(), 0),
                 };
                 let candidate = attack.run(&oracle, &case).await?;

@@ -6,7 +6,7 @@ use super::limits::resident;
 use crate::{
     Error, Result,
     model::Classifier,
-    oracle::{Loss, batcher::Crew},
+    oracle::pool::Crew,
 };
 
 /// Bytes that an execution takes, for each byte of values alive at once: engines copy into other layouts and need
@@ -22,12 +22,12 @@ const COPIES: u64 = 2;
 /// The largest crew, at most `wanted`, whose work is expected to fit into `limit` bytes with what the process holds
 /// already; fewer pictures at once before fewer threads. Refuses a limit that is too small for one thread.
 ///
-/// `loss` is that of the gradients, `None` where only logits are asked for. It is an estimate from the graph;
-/// [`super::Limits`] sees to the rest.
-pub fn fitting(model: &Classifier, loss: Option<Loss>, wanted: Crew, limit: u64) -> Result<Crew> {
-    let need = Need::of(model, loss)?;
+/// `gradients` says whether gradients are asked for besides logits; of which losses makes no difference. It is an estimate
+/// from the graph; [`super::Limits`] sees to the rest.
+pub fn fitting(model: &Classifier, gradients: bool, wanted: Crew, limit: u64) -> Result<Crew> {
+    let need = Need::of(model, gradients)?;
     let base = resident().unwrap_or(0).saturating_add(BESIDES);
-    // The first program is asked in several companies before its first use.
+    // The first program is asked in several batches before its first use.
     let probe = Crew {
         threads: 1,
         batch: model.at_once(),
@@ -35,7 +35,7 @@ pub fn fitting(model: &Classifier, loss: Option<Loss>, wanted: Crew, limit: u64)
     let least = base.saturating_add(need.bytes(probe));
     if least > limit {
         return Err(Error::invalid(format!(
-            "--max-memory of {} is not enough: this model needs about {}",
+            "{} of memory are not enough: this model needs about {}",
             shown(limit),
             shown(least)
         )));
@@ -68,11 +68,11 @@ struct Need {
 }
 
 impl Need {
-    fn of(model: &Classifier, loss: Option<Loss>) -> Result<Self> {
+    fn of(model: &Classifier, gradients: bool) -> Result<Self> {
         // Of a file that is run as it is nothing is known: the limit is watched, and that is all.
         let (mut weights, mut picture) = model.forward_graph().map_or((0, 0), weights_and_picture);
-        if let Some(loss) = loss {
-            let gradient = weights_and_picture(&*model.gradient_graph(loss)?);
+        if gradients {
+            let gradient = weights_and_picture(&*model.gradient_graph()?);
             // The judge asks for logits: both programs stay compiled, and keep the memory of their last execution.
             weights += gradient.0;
             picture = picture.saturating_add(gradient.1);

@@ -48,7 +48,7 @@ impl Ball {
 
     /// Whether these distances from the original are within the radius, up to [`Ball::TOLERANCE`].
     pub(crate) fn holds(&self, norms: &Norms) -> bool {
-        self.norm.of(norms) <= self.eps * (1.0 + Self::TOLERANCE) + 1e-9
+        self.norm.within(norms, self.eps)
     }
 
     /// What `x` is saved as: the nearest 8-bit picture, if it is in the ball; else each value is rounded towards the

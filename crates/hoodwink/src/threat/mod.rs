@@ -5,9 +5,12 @@ mod eps;
 mod goal;
 pub mod norm;
 mod region;
+#[expect(clippy::module_inception, reason = "it is the thing itself")]
+mod threat;
 
 pub use ball::{Ball, distances};
 pub use eps::Eps;
 pub use goal::{Goal, TargetChoice};
 pub use norm::Norm;
 pub use region::Region;
+pub use threat::{Conditions, Threat};

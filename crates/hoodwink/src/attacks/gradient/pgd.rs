@@ -27,10 +27,10 @@ use crate::{
         Best, Case, Values,
         parameters::{Kind, Parameter},
         parts::{descent::Descent, step::StepRule},
-        registry::{Aim, Conditions, Entry, Family, Search, any_values},
+        registry::{Aim, Entry, Family, Search, any_values},
     },
     oracle::Gradients,
-    threat::Norm,
+    threat::{Conditions, Norm},
 };
 
 pub(in crate::attacks) const ENTRY: Entry = Entry {

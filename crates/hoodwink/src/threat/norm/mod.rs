@@ -43,6 +43,11 @@ impl Norm {
         }
     }
 
+    /// Whether these distances are within a radius in this norm, up to [`Ball::TOLERANCE`](super::Ball::TOLERANCE).
+    pub fn within(self, norms: &Norms, eps: f64) -> bool {
+        self.of(norms) <= eps * (1.0 + super::Ball::TOLERANCE) + 1e-9
+    }
+
     /// Moves `x` to the nearest point (in the Euclidean sense) that is within `eps` of `original` *and* in the pixel
     /// box \[0, 1\].
     pub fn project(self, original: &[f32], x: &mut [f32], eps: f64) {
