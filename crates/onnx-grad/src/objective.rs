@@ -1,15 +1,8 @@
 //! One graph for every objective over logits: which one is asked for stands in the inputs, row by row.
 
 use crate::{
-    Error, Result,
-    derive::Classifier,
-    fold::fold,
-    grad::pullback,
-    graph::{Dim, Graph, ValueId},
-    op::Op,
-    shape::display,
-    tape::Tape,
-    tensor::DType,
+    Error, Result, derive::Classifier, dim::Dim, fold::fold, grad::pullback, graph::Graph,
+    node::ValueId, op::Op, shape::display, tape::Tape, tensor::DType,
 };
 
 /// How many of a row's largest logits an objective's divisor is made of, given the number of classes: four, or all.
