@@ -8,6 +8,7 @@ mod fold;
 mod grad;
 mod graph;
 mod import;
+mod inner;
 pub mod inspect;
 mod logits;
 mod loss;
@@ -34,10 +35,11 @@ pub use import::{
     LoadOptions, Loaded, Sealed, folder_of, load, load_with, parse, parse_with, read, seal,
     seal_bytes,
 };
+pub use inner::{inner_values, with_backward};
 pub use logits::{logits, scores};
 pub use loss::Loss;
 pub use lower::Lowering;
 pub use node::{Node, ValueId};
-pub use objective::{objective_graph, ranks};
+pub use objective::{gradient_at, objective_graph, ranks};
 pub use op::{Convolution, Op, PadMode, Pool, Reduction};
 pub use tensor::{DType, Elements, Tensor};
