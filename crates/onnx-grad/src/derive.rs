@@ -4,9 +4,10 @@ use crate::{
     Error, Result,
     fold::fold,
     grad::gradient,
-    graph::{Graph, ValueId},
+    graph::Graph,
     logits::{logits, scores},
     loss::Loss,
+    node::ValueId,
     tensor::DType,
 };
 

@@ -20,10 +20,7 @@ pub enum Error {
     #[error("{0}")]
     Misuse(String),
     /// A gradient was asked through an operator that has none.
-    #[error(
-        "no gradient through node {node:?} ({op}): {reason}. \
-         Attacks that need no gradient still work (`--access scores`)"
-    )]
+    #[error("no gradient through node {node:?} ({op}): {reason}")]
     NoGradient {
         /// Name of the node, as in the ONNX file where it had one.
         node: String,

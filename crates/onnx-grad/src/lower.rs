@@ -2,8 +2,10 @@
 
 use crate::{
     Result,
+    dim::Dim,
     fold::{fold, uses},
-    graph::{Dim, Graph, Node, ValueId},
+    graph::Graph,
+    node::{Node, ValueId},
     op::{Convolution, Op, PadMode, Pool, Reduction},
     rules::pool::{LARGEST_AVERAGE, counts, merge_channels, tiles, window_area},
     shape::fixed_from,

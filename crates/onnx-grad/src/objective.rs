@@ -3,9 +3,12 @@
 use crate::{
     Error, Result,
     derive::Classifier,
+    dim::Dim,
     fold::fold,
     grad::pullback,
-    graph::{Dim, Graph, ValueId},
+    graph::Graph,
+    inner::{depends, find},
+    node::ValueId,
     op::Op,
     shape::display,
     tape::Tape,
@@ -63,20 +66,49 @@ pub fn ranks(classes: usize) -> usize {
 ///
 /// Fails like [`gradient_graph`](crate::gradient_graph).
 pub fn objective_graph(model: &Graph) -> Result<Graph> {
+    gradient_at(model, &[])
+}
+
+/// The graph of [`objective_graph`] with the derivatives inside a model: for each of `names`, further outputs
+/// `value/NAME`, an inner value, and `grad/NAME`, the gradient of the row's objective with respect to it, of its shape.
+///
+/// [`inner_values`](crate::inner_values) lists the names. Values that folding found equal are one, whose gradient is
+/// that of all their uses.
+///
+/// Fails like [`objective_graph`], and if a name is unknown, twice among `names`, or that of a value that the logits do
+/// not depend on.
+pub fn gradient_at(model: &Graph, names: &[&str]) -> Result<Graph> {
     let Classifier {
         mut graph,
         input,
         logits,
     } = Classifier::of(model)?;
+    let mut wanted = vec![input];
+    for (at, name) in names.iter().enumerate() {
+        if names[..at].contains(name) {
+            return Err(Error::misuse(format!("{name:?} is asked for twice")));
+        }
+        let value = find(&graph, name)?;
+        if !depends(&graph, logits, value) {
+            return Err(Error::misuse(format!(
+                "the logits do not depend on {name:?}, so there is no gradient with respect to it"
+            )));
+        }
+        wanted.push(value);
+    }
     let cotangent = cotangent(&mut graph, logits)?;
-    let grad = pullback(&mut graph, logits, cotangent, &[input])?;
+    let gradients = pullback(&mut graph, logits, cotangent, &wanted)?;
     graph.output("logits", logits);
-    graph.output("grad", grad[0]);
+    graph.output("grad", gradients[0]);
+    for ((name, &value), &gradient) in names.iter().zip(&wanted[1..]).zip(&gradients[1..]) {
+        graph.output(format!("value/{name}"), value);
+        graph.output(format!("grad/{name}"), gradient);
+    }
     fold(&graph)
 }
 
 /// Appends the inputs that choose the objective, and the cotangent `[N, C]` of the logits.
-pub(crate) fn cotangent(graph: &mut Graph, logits: ValueId) -> Result<ValueId> {
+fn cotangent(graph: &mut Graph, logits: ValueId) -> Result<ValueId> {
     let &[batch, Dim::Fixed(classes)] = graph.shape(logits) else {
         return Err(Error::unsupported(format!(
             "its output has shape {}, a classifier's is [N, C]",
@@ -117,4 +149,4 @@ pub(crate) fn cotangent(graph: &mut Graph, logits: ValueId) -> Result<ValueId> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

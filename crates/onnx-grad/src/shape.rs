@@ -6,7 +6,8 @@ use windows::{conv, conv_transpose, pooled};
 
 use crate::{
     Error, Result,
-    graph::{Dim, Node},
+    dim::Dim,
+    node::Node,
     op::{Op, PadMode},
     tensor::DType,
 };

@@ -9,7 +9,7 @@ const FEATURES: usize = 6;
 
 /// What one row asks for.
 #[derive(Clone)]
-struct Objective {
+pub(crate) struct Objective {
     linear: Vec<f32>,
     out: Vec<f32>,
     pull: f32,
@@ -19,7 +19,7 @@ struct Objective {
 }
 
 impl Objective {
-    fn of(loss: Loss, classes: usize, y: usize, t: usize) -> Self {
+    pub(crate) fn of(loss: Loss, classes: usize, y: usize, t: usize) -> Self {
         let mut objective = Self::linear(vec![0.0; classes]);
         let (pull, hard) = match loss {
             Loss::CrossEntropy => (1.0, false),
@@ -49,7 +49,7 @@ impl Objective {
         objective
     }
 
-    fn linear(weights: Vec<f32>) -> Self {
+    pub(crate) fn linear(weights: Vec<f32>) -> Self {
         Self {
             out: vec![0.0; weights.len()],
             pull: 0.0,
@@ -80,7 +80,7 @@ impl Objective {
 }
 
 /// The inputs of an objective graph, but for the model's own.
-fn inputs(rows: &[Objective]) -> Vec<Tensor> {
+pub(crate) fn inputs(rows: &[Objective]) -> Vec<Tensor> {
     let floats = |values: &dyn Fn(&Objective) -> Vec<f32>| {
         let values: Vec<f32> = rows.iter().flat_map(values).collect();
         Tensor::f32([rows.len(), values.len() / rows.len()], values).expect("whole rows")

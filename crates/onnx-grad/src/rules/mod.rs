@@ -16,7 +16,7 @@ mod reduce;
 #[cfg(test)]
 mod tests;
 
-use crate::{Result, grad::Cotangent, op::Op, tape::Expr, tensor::DType};
+use crate::{Result, op::Op, tape::Expr, tensor::DType};
 
 /// What a rule sees of a node.
 pub(crate) struct Site<'a, 't> {
@@ -26,6 +26,17 @@ pub(crate) struct Site<'a, 't> {
     pub(crate) y: Expr<'t>,
     /// The cotangent of its output.
     pub(crate) g: Expr<'t>,
+}
+
+/// What flows back into one input of an operator.
+pub(crate) enum Cotangent<'t> {
+    /// Nothing: the output does not change with this input, or only in jumps that the conventions
+    /// count as constant.
+    Zero,
+    /// A value of the output's shape where the operator broadcasts, else of the input's.
+    Value(Expr<'t>),
+    /// There is no derivative, for this reason.
+    NotDifferentiable(&'static str),
 }
 
 /// The cotangent of input number `input` of an operator: one line for each operator and input.
