@@ -32,6 +32,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Attack(Box<commands::attack::Args>),
+    Attacks(commands::attacks::Args),
     Completions(commands::shell::CompletionsArgs),
     Data(commands::data::Args),
     Demo(commands::demo::Args),
@@ -115,6 +116,7 @@ fn run() -> anyhow::Result<Status> {
     };
     match cli.command {
         Command::Attack(args) => commands::attack::run(&args, &typed.unwrap_or_default()),
+        Command::Attacks(args) => commands::attacks::run(&args),
         Command::Completions(args) => commands::shell::completions(&args, command),
         Command::Data(args) => commands::data::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
@@ -217,7 +219,7 @@ mod tests {
             ),
             (
                 anyhow::Error::new(unknown.unwrap_err()).context("run.toml"),
-                "run.toml: the following required arguments were not provided: --eps <EPS> --out <RUN>",
+                "run.toml: the following required arguments were not provided: --out <RUN>",
             ),
         ] {
             assert_eq!(sentence(&error), said);

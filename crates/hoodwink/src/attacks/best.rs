@@ -23,6 +23,19 @@ pub struct Candidate {
     pub budget_spent: bool,
 }
 
+impl Candidate {
+    /// The image as it is: what an attack has before it has seen anything.
+    pub fn unchanged(original: &Image) -> Self {
+        Self {
+            image: original.clone(),
+            reached: false,
+            loss: Vec::new(),
+            zero_gradient: false,
+            budget_spent: false,
+        }
+    }
+}
+
 /// How far a point has got; later is better.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Standing {

@@ -5,6 +5,7 @@
 
 mod best;
 mod case;
+mod edit;
 mod gradient;
 mod labels;
 #[cfg(test)]
@@ -17,11 +18,13 @@ pub mod random;
 mod recipe;
 mod registry;
 mod scores;
+mod shared;
 #[cfg(test)]
 pub(crate) mod toys;
 
 pub use best::{Best, Candidate};
 pub use case::Case;
+pub use edit::{Edit, Fitting};
 pub use loss::LossName;
 pub use parameters::{Parameter, Values};
 pub use parts::step::StepRule;

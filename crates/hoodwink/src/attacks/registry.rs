@@ -3,12 +3,13 @@
 use std::fmt;
 
 use super::{
-    Best, Candidate, Case, gradient::{apgd, bim, fgsm, pgd},
+    Best, Candidate, Case, Edit, Fitting, gradient::{apgd, bim, fgsm, pgd},
     labels::{hopskipjump, noise},
     minimum::ddn,
     parameters::{Parameter, Values},
     recipe::Spec,
     scores::square,
+    shared::universal,
 };
 use crate::{
     Error, Result,
@@ -30,6 +31,7 @@ pub const ATTACKS: &[Entry] = &[
     pgd::ENTRY,
     square::ENTRY,
     noise::UNIFORM,
+    universal::ENTRY,
 ];
 
 /// One attack that can be asked for by name.
@@ -124,6 +126,8 @@ pub(super) enum Search {
     Gradients(
         for<'a> fn(Gradients<'a>, &'a Case, &'a Values, &'a mut Best) -> Local<'a, Result<()>>,
     ),
+    /// Fits one perturbation to many pictures, by gradients.
+    Many(for<'a> fn(Gradients<'a>, &'a Fitting, &'a Values) -> Local<'a, Result<Edit>>),
 }
 
 impl fmt::Debug for Search {
@@ -137,7 +141,7 @@ impl Search {
         match self {
             Self::Labels(_) => Access::Labels,
             Self::Scores(_) => Access::Scores,
-            Self::Gradients(_) => Access::Gradients,
+            Self::Gradients(_) | Self::Many(_) => Access::Gradients,
         }
     }
 }
@@ -258,6 +262,12 @@ impl Attack {
             Search::Labels(run) => run(Labels::of(oracle), case, values, &mut best).await,
             Search::Scores(run) => run(Scores::of(oracle), case, values, &mut best).await,
             Search::Gradients(run) => run(Gradients::of(oracle), case, values, &mut best).await,
+            Search::Many(_) => {
+                return Err(Error::invalid(format!(
+                    "attack {} is fitted to many pictures",
+                    self.name()
+                )));
+            }
         };
         let budget_spent = match ended {
             Ok(()) => false,
@@ -265,6 +275,28 @@ impl Attack {
             Err(error) => return Err(error),
         };
         Ok(best.into_candidate(budget_spent))
+    }
+}
+
+impl Attack {
+    /// Fits a perturbation to many pictures.
+    ///
+    /// # Errors
+    /// Those of the model, and an attack that works on one picture ([`Attack::run`]).
+    pub async fn fit(&self, oracle: &dyn Oracle, fitting: &Fitting) -> Result<Edit> {
+        match self.entry.search {
+            Search::Many(fit) => fit(Gradients::of(oracle), fitting, &self.values).await,
+            _ => Err(Error::invalid(format!(
+                "attack {} works on one picture",
+                self.name()
+            ))),
+        }
+    }
+
+    /// How many pictures a perturbation is fitted to, at most: the parameter `pictures`.
+    pub fn most_pictures(&self) -> Result<usize> {
+        let most = self.values.count("pictures")?;
+        Ok(usize::try_from(most).unwrap_or(usize::MAX))
     }
 }
 

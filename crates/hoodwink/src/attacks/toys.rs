@@ -10,7 +10,7 @@ use crate::{
     Result,
     image::Image,
     oracle::{
-        Budget, Counted, Differential, Halt, Objective, Spent, argmax, cotangent,
+        Budget, Counted, Differential, Halt, Objective, Spent, argmax,
         pool::{Crew, Model, Worker, drive},
     },
     threat::{Goal, Norm, Region},
@@ -148,7 +148,7 @@ impl Toy {
 
     fn differential(&self, x: &Image, objective: &Objective) -> Differential {
         let logits = self.classify(x);
-        let gradient = self.pull(x, &cotangent(objective, &logits));
+        let gradient = self.pull(x, &objective.cotangent(&logits).unwrap());
         let gradient = gradient.into_iter().map(|g| g as f32).collect();
         Differential {
             loss: objective.value(&logits).unwrap(),

@@ -10,12 +10,11 @@ mod halt;
 mod objective;
 pub mod pool;
 mod question;
+pub mod wrap;
 
 use std::{future::Future, pin::Pin, str::FromStr};
 
 pub use access::{Gradients, Labels, Scores};
-#[cfg(test)]
-pub(crate) use objective::cotangent;
 pub use budget::{Budget, Counted, Spent};
 pub use halt::Halt;
 pub use objective::{Head, Linear, Objective, word as loss_word};

@@ -180,6 +180,55 @@ impl Objective {
         }
     }
 
+    /// The gradient with respect to the logits, in double precision: what the program behind a model computes.
+    ///
+    /// # Errors
+    /// Those of [`Objective::head`].
+    pub fn cotangent(&self, logits: &[f32]) -> Result<Vec<f64>> {
+        let head = self.head(logits.len())?;
+        let mut running: Vec<f64> = logits.iter().map(|&z| f64::from(z)).collect();
+        if let Some(out) = head.out {
+            running[out] = f64::NEG_INFINITY;
+        }
+        let largest = running.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let mut p = vec![0.0; logits.len()];
+        if head.hard {
+            // Where nothing is a number there is no largest.
+            if let Some(first) = running.iter().position(|&z| z == largest) {
+                p[first] = 1.0;
+            }
+        } else {
+            let sum: f64 = running.iter().map(|z| (z - largest).exp()).sum();
+            for (p, z) in p.iter_mut().zip(&running) {
+                *p = (z - largest).exp() / sum;
+            }
+        }
+        let mut c: Vec<f64> = p.iter().map(|p| p * f64::from(head.pull)).collect();
+        match head.linear {
+            Linear::At(terms) => {
+                for (class, weight) in terms {
+                    c[class] += f64::from(weight);
+                }
+            }
+            Linear::Times(factor, weights) => {
+                for (c, &w) in c.iter_mut().zip(weights) {
+                    *c += f64::from(factor * w);
+                }
+            }
+        }
+        let mut ranks: Vec<usize> = (0..logits.len()).collect();
+        ranks.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+        let mut d = vec![0.0; logits.len()];
+        for (&class, weight) in ranks.iter().zip(head.spread) {
+            d[class] += f64::from(weight);
+        }
+        let dot = |v: &[f64]| -> f64 { v.iter().zip(logits).map(|(v, &z)| v * f64::from(z)).sum() };
+        let ratio = dot(&c) / (dot(&d) + f64::from(head.floor));
+        let scale = self.scale(logits);
+        let slopes = c.iter().zip(&d);
+        Ok(slopes.map(|(c, d)| (c - ratio * d) * scale).collect())
+    }
+
     /// The value at these logits, in double precision inside.
     ///
     /// # Errors
@@ -313,7 +362,7 @@ mod tests {
             Objective::AwayFrom(q),
         ]);
         for objective in objectives {
-            let slope = cotangent(&objective, &logits);
+            let slope = objective.cotangent(&logits).unwrap();
             for class in 0..logits.len() {
                 let step = 1e-2;
                 let moved = |by: f32| {
@@ -335,7 +384,7 @@ mod tests {
     fn a_sure_answer_has_a_slope_left() {
         let logits = [0.0, 60.0, -50.0];
         let sure = of(Loss::CrossEntropy, 1, None);
-        let slope = cotangent(&sure, &logits);
+        let slope = sure.cotangent(&logits).unwrap();
         assert!(slope[0] > 0.0 && slope[1] < 0.0, "{slope:?}");
         assert!((slope[0] + slope[1]).abs() < 1e-3 * slope[0]);
     }
@@ -355,51 +404,4 @@ mod tests {
             assert!(objective.value(&vec![0.0; classes]).is_err());
         }
     }
-}
-
-/// The gradient with respect to the logits: what the program behind a model computes, in double precision.
-#[cfg(test)]
-pub(crate) fn cotangent(objective: &Objective, logits: &[f32]) -> Vec<f64> {
-    let head = objective.head(logits.len()).unwrap();
-    let mut running: Vec<f64> = logits.iter().map(|&z| f64::from(z)).collect();
-    if let Some(out) = head.out {
-        running[out] = f64::NEG_INFINITY;
-    }
-    let largest = running.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut p = vec![0.0; logits.len()];
-    if head.hard {
-        let first = running.iter().position(|&z| z == largest).unwrap();
-        p[first] = 1.0;
-    } else {
-        let sum: f64 = running.iter().map(|z| (z - largest).exp()).sum();
-        for (p, z) in p.iter_mut().zip(&running) {
-            *p = (z - largest).exp() / sum;
-        }
-    }
-    let mut c: Vec<f64> = p.iter().map(|p| p * f64::from(head.pull)).collect();
-    match head.linear {
-        Linear::At(terms) => {
-            for (class, weight) in terms {
-                c[class] += f64::from(weight);
-            }
-        }
-        Linear::Times(factor, weights) => {
-            for (c, &w) in c.iter_mut().zip(weights) {
-                *c += f64::from(factor * w);
-            }
-        }
-    }
-    let mut ranks: Vec<usize> = (0..logits.len()).collect();
-    ranks.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
-    let mut d = vec![0.0; logits.len()];
-    for (&class, weight) in ranks.iter().zip(head.spread) {
-        d[class] += f64::from(weight);
-    }
-    let dot = |v: &[f64]| -> f64 { v.iter().zip(logits).map(|(v, &z)| v * f64::from(z)).sum() };
-    let ratio = dot(&c) / (dot(&d) + f64::from(head.floor));
-    let scale = objective.scale(logits);
-    c.iter()
-        .zip(&d)
-        .map(|(c, d)| (c - ratio * d) * scale)
-        .collect()
 }
