@@ -11,7 +11,7 @@ use hoodwink::{
     engine::{self, Choice},
     evaluate::{Evaluation, Trial},
     image::Image,
-    model::{Asked, BatchSafety, Classifier},
+    model::{BatchSafety, Classifier},
     oracle::{
         Access, Budget, Differential, Halt, Loss, Objective,
         pool::{Crew, Model as _, Worker},

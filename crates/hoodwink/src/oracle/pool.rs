@@ -120,11 +120,17 @@ pub fn drive<J: Send, T: Send>(
     thread::scope(|scope| {
         for _ in 0..crew.threads {
             let (sent, next, task, shared) = (sender.clone(), &next, &task, &shared);
+            let failed = &failed;
             // It counts before it runs, so that the others wait for it rather than give up.
             let present = shared.enter();
             let spawned = spawn(scope, move || {
                 let _present = present;
-                let give = |result| sent.send(result).is_ok();
+                let give = |result: Result<T>| {
+                    if result.is_err() {
+                        failed.store(true, Ordering::Relaxed);
+                    }
+                    sent.send(result).is_ok()
+                };
                 let crew_member = Member {
                     models,
                     workers: models.iter().map(|_| None).collect(),

@@ -13,7 +13,7 @@ use crate::{
 /// the goal is also asked about as the 8-bit picture it would be saved as. If that reaches the goal too, the walk is
 /// over; if not, the restart goes on from there, and no other is begun.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Descent {
+pub(in crate::attacks) struct Descent {
     /// What is climbed.
     pub loss: LossName,
     /// How a gradient becomes a move.
@@ -30,7 +30,7 @@ pub struct Descent {
 
 impl Descent {
     /// All restarts.
-    pub async fn run(&self, model: Gradients<'_>, case: &Case, best: &mut Best) -> Result<()> {
+    pub(in crate::attacks) async fn run(&self, model: Gradients<'_>, case: &Case, best: &mut Best) -> Result<()> {
         let objective = case.objective(self.loss, model.classes())?;
         for restart in 0..self.restarts {
             self.walk(model, case, &objective, restart, best).await?;

@@ -1,4 +1,4 @@
 //! What several attacks share.
 
-pub mod descent;
-pub mod step;
+pub(super) mod descent;
+pub(super) mod step;
