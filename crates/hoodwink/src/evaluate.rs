@@ -33,6 +33,10 @@ pub struct Threat {
 pub struct Trial {
     /// Radius of the ball.
     pub eps: Eps,
+    /// The attack's recipe in `run.toml`.
+    pub recipe: String,
+    /// What the attack is called in paths ([`crate::results::Run::key_of`]).
+    pub key: String,
     /// The attack, built for this radius.
     pub attack: Box<dyn Attack>,
 }
@@ -130,8 +134,8 @@ impl Evaluation {
                 file: sample.file.clone(),
                 label: label as u32,
                 attack: trial.attack.name().to_owned(),
-                eps_text: trial.eps.to_string(),
-                eps: trial.eps.value(),
+                recipe: trial.recipe.clone(),
+                eps: Some(trial.eps.clone()),
                 target: goal.and_then(Goal::target).map(|target| target as u32),
                 clean,
                 outcome: Outcome::AlreadyWrong,
@@ -145,7 +149,7 @@ impl Evaluation {
             };
             if let Some(goal) = goal {
                 let png = self.attempt(trial, sample, goal, handle, &mut row).await?;
-                let path = RunFolder::adversarial(&row.attack, &row.eps_text, row.index);
+                let path = RunFolder::adversarial(&trial.key, row.eps_text(), row.index);
                 row.picture = Some(path.clone());
                 attacked.files.push((path, png));
             }

@@ -269,7 +269,12 @@ fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Crew) 
                 gradients: u64::MAX,
             },
         },
-        trials: vec![Trial { eps, attack: pgd }],
+        trials: vec![Trial {
+            eps,
+            recipe: pgd.recipe(),
+            key: "pgd".into(),
+            attack: pgd,
+        }],
         seed: 7,
     });
     let (limits, halt) = (Limits::default(), Halt::new());

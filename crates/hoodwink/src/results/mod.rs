@@ -8,6 +8,7 @@ mod consistency;
 pub(crate) mod example;
 mod folder;
 mod merge;
+mod names;
 mod repetition;
 mod row;
 mod run;

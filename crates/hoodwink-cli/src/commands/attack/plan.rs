@@ -226,11 +226,19 @@ impl Args {
             for (trials, attack) in by_attack.iter_mut().zip(built) {
                 trials.push(Trial {
                     eps: eps.clone(),
+                    recipe: String::new(),
+                    key: attack.name().to_owned(),
                     attack,
                 });
             }
         }
-        Ok(by_attack.into_iter().flatten().collect())
+        let mut trials: Vec<Trial> = by_attack.into_iter().flatten().collect();
+        for AttackRecord { name, recipe } in recipes(&self.attack, &trials) {
+            for trial in trials.iter_mut().filter(|trial| trial.key == name) {
+                trial.recipe.clone_from(&recipe);
+            }
+        }
+        Ok(trials)
     }
 
     fn record(
