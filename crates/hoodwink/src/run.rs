@@ -80,7 +80,7 @@ pub fn run(
             folder.write(path, bytes)?;
         }
         for (row, seconds) in attacked.rows.iter().zip(&attacked.seconds) {
-            *timing.by_attack.entry(row.attack.clone()).or_default() += seconds;
+            *timing.by_attack.entry(row.recipe.clone()).or_default() += seconds;
             progress.attempted += usize::from(row.float.is_some());
             progress.fooled += usize::from(row.float.is_some_and(|verdict| verdict.success));
         }

@@ -41,6 +41,9 @@ const PICTURES: &str = "pictures";
 const ADVERSARIAL: &str = "adversarial";
 const KEPT: &str = "unfinished";
 
+/// Stands for eps in paths where there is none.
+const SMALLEST: &str = "smallest";
+
 /// The largest `run.toml`, `timing.json` and `command.txt`.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
@@ -265,7 +268,7 @@ impl RunFolder {
         let invalid =
             |why: &dyn std::fmt::Display| Error::invalid(format!("{}: {why}", path.display()));
         let consistency = Consistency::of(&self.run).map_err(|why| invalid(&why))?;
-        let trials = self.run.attacks.len() * self.run.threat.eps.len();
+        let trials = self.run.attacks.len() * self.run.radii().len();
         let expected = samples.clone().count() * trials;
         let rows = table::read(&path, expected)?;
         for (number, row) in rows.iter().enumerate() {
@@ -280,20 +283,9 @@ impl RunFolder {
             by_sample.entry(row.index).or_default().push(row);
         }
         for (sample, rows) in &by_sample {
-            let trials: BTreeSet<_> = rows
-                .iter()
-                .map(|row| (&row.attack, &row.eps_text))
-                .collect();
-            if trials.len() < rows.len() {
-                return Err(invalid(&format_args!(
-                    "sample {sample} has two rows of one attack"
-                )));
-            }
-            if !consistency::agree(rows) {
-                return Err(invalid(&format_args!(
-                    "the rows of sample {sample} disagree on it"
-                )));
-            }
+            consistency
+                .of_sample(rows)
+                .map_err(|why| invalid(&format_args!("sample {sample} {why}")))?;
         }
         if rows.len() < expected {
             let lacks = |sample: &u64| by_sample.get(sample).map_or(0, Vec::len) < trials;
@@ -339,15 +331,13 @@ impl RunFolder {
         for k in self.present()? {
             rows.extend(self.read_part(k)?);
         }
-        rows.sort_by_cached_key(|row| self.rank(row));
+        // By attack and eps in `run.toml`, and index.
+        let (places, radii) = (self.run.places(), self.run.radii());
+        rows.sort_by_cached_key(|row| {
+            let eps = radii.iter().position(|eps| *eps == row.eps_text());
+            (places.get(&*row.recipe).copied(), eps, row.index)
+        });
         Ok(rows)
-    }
-
-    /// Position of a row: its attack and eps in `run.toml`, its index.
-    fn rank(&self, row: &Row) -> (Option<usize>, Option<usize>, u64) {
-        let attack = self.run.attacks.iter().position(|a| a.name == row.attack);
-        let eps = self.run.threat.eps.iter().position(|e| *e == row.eps_text);
-        (attack, eps, row.index)
     }
 
     /// Writes a picture as PNG at a path relative to the folder.
@@ -382,14 +372,16 @@ impl RunFolder {
     }
 
     /// Where the adversarial picture of a sample under an attack lies, relative to the folder, without characters that a
-    /// file system may refuse.
-    pub fn adversarial(attack: &str, eps: &str, index: u64) -> String {
+    /// file system may refuse. `key` is what the attack is called in paths ([`Run::key_of`]); no `eps` is that of an attack
+    /// that looks for the smallest distance.
+    pub fn adversarial(key: &str, eps: Option<&str>, index: u64) -> String {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '.';
         let eps: String = eps
+            .unwrap_or(SMALLEST)
             .chars()
             .map(|c| if plain(c) { c } else { '-' })
             .collect();
-        format!("{ADVERSARIAL}/{attack}-{eps}/{index:06}.png")
+        format!("{ADVERSARIAL}/{key}-{eps}/{index:06}.png")
     }
 
     /// Writes `timing.json`.

@@ -8,6 +8,7 @@ mod consistency;
 pub(crate) mod example;
 mod folder;
 mod merge;
+mod names;
 mod repetition;
 mod row;
 mod run;
@@ -17,6 +18,7 @@ pub mod text;
 
 pub use folder::{RunFolder, SAMPLES_PER_PART};
 pub use merge::merge;
+pub use names::keys;
 pub use repetition::{Repetition, repeats};
 pub use row::{Norms, Outcome, Row, Seen, Verdict};
 pub use run::{AttackRecord, DataRecord, ModelRecord, Run, Settings, ThreatRecord, Timing};

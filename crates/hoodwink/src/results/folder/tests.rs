@@ -1,5 +1,5 @@
 use super::*;
-use crate::results::example::{all_fooled, fooled, picture, run};
+use crate::results::example::{all_fooled, fooled, picture, recipe, run};
 
 #[test]
 fn a_killed_run_goes_on_with_the_missing_parts() {
@@ -149,7 +149,7 @@ fn rows_that_contradict_the_run_are_refused() {
         (Vec::new(), "it lacks rows"),
         (all_fooled(0..100), "at most 256 belong there"),
         (strange, "row 5, sample 64: it does not belong there"),
-        (other, "the rows of sample 6 disagree on it"),
+        (other, "sample 6 has rows that disagree on it"),
     ] {
         let bytes = table::encode(&rows).unwrap();
         folder.write(&part_name(0), &bytes).unwrap();
@@ -214,7 +214,16 @@ fn a_run_that_cannot_be_is_refused() {
             "name = \"../pgd\"",
             "\"../pgd\" is no name of an attack",
         ),
-        ("name = \"pgd\"", "name = \"fgsm\"", "fgsm is named twice"),
+        (
+            "recipe = \"pgd(loss",
+            "recipe = \"fgsm(loss",
+            "the attack fgsm(loss = cross-entropy) is named twice",
+        ),
+        (
+            "schema = 2",
+            "schema = 1",
+            "schema version 1, this program reads",
+        ),
     ] {
         let changed = text.replacen(old, new, 1);
         assert_ne!(changed, text, "{old}");
@@ -248,7 +257,7 @@ fn links_pipes_and_devices_are_refused() {
     fs::write(&secret, "SECRETKEY").unwrap();
     let folder = RunFolder::create(&path, &run(12)).unwrap();
     folder.write_part(0, &all_fooled(0..12)).unwrap();
-    let adversarial = RunFolder::adversarial("pgd", "8/255", 0);
+    let adversarial = RunFolder::adversarial("pgd", Some("8/255"), 0);
     for name in [&RunFolder::original(0), &adversarial] {
         folder.write_picture(name, &picture(7)).unwrap();
     }
@@ -318,17 +327,17 @@ fn pictures_and_timing_come_back() {
         threads: 2,
         batch: 8,
         library: Some("/usr/lib/libonnxruntime.so".to_owned()),
-        by_attack: [("pgd".to_owned(), 2.5)].into(),
+        by_attack: [(recipe("pgd"), 2.5)].into(),
     };
     folder.write_timing(&timing).unwrap();
     assert_eq!(folder.timing().unwrap(), Some(timing.clone()));
     for (attack, seconds, says) in [
-        ("square", 1.0, "names \"square\""),
-        ("pgd", -1.0, "pgd took -1 seconds"),
-        ("pgd", 1e300, "pgd took"),
+        ("square", 1.0, "names \"square(loss = cross-entropy)\""),
+        ("pgd", -1.0, "pgd(loss = cross-entropy) took -1 seconds"),
+        ("pgd", 1e300, "took"),
     ] {
         let timing = Timing {
-            by_attack: [(attack.to_owned(), seconds)].into(),
+            by_attack: [(recipe(attack), seconds)].into(),
             ..timing.clone()
         };
         folder.write_timing(&timing).unwrap();
