@@ -23,7 +23,7 @@ use crate::{Result, oracle::Access, threat::Norm};
 pub(super) const ENTRY: Entry = Entry {
     name: "bim",
     summary: "small steps along the gradient from the original (Kurakin et al. 2016)",
-    norms: &Norm::ALL,
+    norms: &Norm::CONVEX,
     access: Access::Gradients,
     source: include_str!("bim.rs"),
     make,

@@ -29,6 +29,7 @@ impl Bench {
                     Norm::Linf => 0.04,
                     Norm::L2 => 0.22,
                     Norm::L1 => 1.0,
+                    Norm::L0 => 3.0,
                 };
                 for targeted in [false, true] {
                     let options = AttackOptions::new(norm, eps, targeted, CLASSES);

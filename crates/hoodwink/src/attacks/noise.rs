@@ -29,7 +29,7 @@ use crate::{
 pub(super) const UNIFORM: Entry = Entry {
     name: "uniform-noise",
     summary: "uniform points of the ball, as a control",
-    norms: &Norm::ALL,
+    norms: &Norm::CONVEX,
     access: Access::Labels,
     source: include_str!("noise.rs"),
     make: |options| make(Distribution::Uniform, options),
@@ -38,7 +38,7 @@ pub(super) const UNIFORM: Entry = Entry {
 pub(super) const GAUSSIAN: Entry = Entry {
     name: "gaussian-noise",
     summary: "Gaussian noise scaled to the ball, as a control",
-    norms: &Norm::ALL,
+    norms: &Norm::CONVEX,
     access: Access::Labels,
     source: include_str!("noise.rs"),
     make: |options| make(Distribution::Gaussian, options),

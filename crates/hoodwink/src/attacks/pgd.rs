@@ -27,7 +27,7 @@ use crate::{Error, Result, oracle::Access, threat::Norm};
 pub(super) const ENTRY: Entry = Entry {
     name: "pgd",
     summary: "small steps along the gradient from random points (Madry et al. 2017)",
-    norms: &Norm::ALL,
+    norms: &Norm::CONVEX,
     access: Access::Gradients,
     source: include_str!("pgd.rs"),
     make,
