@@ -182,7 +182,7 @@ fn a_mistyped_word_or_name_is_answered_with_the_nearest() {
         (
             &attack,
             &["--norm", "lin"],
-            "is not linf, l2 or l1; did you mean linf?",
+            "is not linf, l2, l1 or l0; did you mean linf?",
         ),
         (&attack, &["--loss", "marign"], "did you mean margin?"),
         (&attack, &["--step-rule", "adm"], "did you mean adam?"),

@@ -57,7 +57,7 @@ fn attack_refuses_what_makes_no_sense() {
         ),
         (
             &["--eps", "0.1", "--norm", "l3"],
-            "\"l3\" is not linf, l2 or l1",
+            "\"l3\" is not linf, l2, l1 or l0",
         ),
         (&["--eps", "0.1", "--loss", "hinge"], "hinge"),
         (

@@ -29,6 +29,7 @@ fn radius(norm: Norm) -> f64 {
         Norm::Linf => 0.04,
         Norm::L2 => 0.22,
         Norm::L1 => 1.0,
+        Norm::L0 => 4.0,
     }
 }
 

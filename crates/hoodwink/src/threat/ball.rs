@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::Norm;
+use super::{Bounds, Norm};
 use crate::{
     image::{Image, Picture},
     results::Norms,
@@ -28,14 +28,15 @@ impl Ball {
             x.clone_from(original);
             return;
         }
-        self.norm
-            .project(original.pixels(), x.pixels_mut(), self.eps);
+        let (original, x) = (original.pixels(), x.pixels_mut());
+        self.norm.project(original, x, self.eps, &Bounds::PIXELS);
     }
 
     /// A random point of the ball; how it is distributed is the norm's business.
     pub fn random_point(&self, original: &Image, rng: &mut impl Rng) -> Image {
         let mut x = original.clone();
-        self.norm.random_step(x.pixels_mut(), self.eps, rng);
+        self.norm
+            .random_step(x.pixels_mut(), self.eps, &Bounds::PIXELS, rng);
         self.project(original, &mut x);
         x
     }

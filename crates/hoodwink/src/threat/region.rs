@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use rand::Rng;
 
-use super::{Ball, Norm, distances};
+use super::{Ball, Bounds, Norm, distances};
 use crate::{
+    Error, Result,
     image::{Image, Picture},
     results::Norms,
 };
 
-/// The images an attacker may make of one original: those in the pixel box, within a radius of it if there is one, that
-/// differ from it only where a mask allows.
+/// The images an attacker may make of one original: those in the box, within a radius of it if there is one, that differ from
+/// it only where a mask allows. For pictures the box is that of pixels.
 #[derive(Clone, Debug)]
 pub struct Region {
     /// The original.
     pub center: Image,
+    /// The least and the largest value.
+    pub bounds: Bounds,
     /// How distances from it are measured.
     pub norm: Norm,
     /// The largest distance; `None` where the attacker looks for the smallest.
@@ -25,13 +28,27 @@ pub struct Region {
 }
 
 impl Region {
-    /// The images within a radius of the original; all of the box without one.
+    /// The pictures within a radius of the original; all of the pixel box without one.
     pub fn new(center: Image, norm: Norm, radius: Option<f64>) -> Self {
         Self {
             center,
+            bounds: Bounds::PIXELS,
             norm,
             radius,
             mask: None,
+        }
+    }
+
+    /// The same in another box.
+    ///
+    /// # Errors
+    /// A box that is not for so many values, or in which the original does not lie.
+    pub fn bounded(self, bounds: Bounds) -> Result<Self> {
+        match bounds.contains(self.center.pixels()) {
+            true => Ok(Self { bounds, ..self }),
+            false => Err(Error::invalid(
+                "the original does not lie in the box that the attacker may not leave",
+            )),
         }
     }
 
@@ -51,11 +68,6 @@ impl Region {
         }
     }
 
-    fn ball(&self) -> Option<Ball> {
-        let norm = self.norm;
-        self.radius.map(|eps| Ball { norm, eps })
-    }
-
     /// Moves `x` to the point of the region nearest to it in the Euclidean sense, all limits respected at once.
     pub fn project(&self, x: &mut Image) {
         if let Some(mask) = &self.mask {
@@ -65,13 +77,14 @@ impl Region {
                 *x = *center;
             }
         }
-        match self.ball() {
-            Some(ball) => ball.project(&self.center, x),
-            None => {
-                for x in x.pixels_mut() {
-                    *x = x.clamp(0.0, 1.0);
-                }
+        match self.radius {
+            // A ball of one point needs no search for a multiplier.
+            Some(0.0) => x.clone_from(&self.center),
+            Some(eps) => {
+                let (center, x) = (self.center.pixels(), x.pixels_mut());
+                self.norm.project(center, x, eps, &self.bounds);
             }
+            None => self.bounds.clamp(x.pixels_mut()),
         }
     }
 
@@ -80,8 +93,15 @@ impl Region {
         use rand::RngExt as _;
         let mut x = self.center.clone();
         match self.radius {
-            Some(radius) => self.norm.random_step(x.pixels_mut(), radius, rng),
-            None => x.pixels_mut().fill_with(|| rng.random()),
+            Some(radius) => self
+                .norm
+                .random_step(x.pixels_mut(), radius, &self.bounds, rng),
+            None => {
+                for (at, x) in x.pixels_mut().iter_mut().enumerate() {
+                    let (low, high) = self.bounds.at(at);
+                    *x = (low + (high - low) * rng.random::<f64>()) as f32;
+                }
+            }
         }
         self.project(&mut x);
         x
@@ -100,17 +120,19 @@ impl Region {
     /// Whether `x` lies in the region, up to [`Ball::TOLERANCE`].
     pub fn contains(&self, x: &Image) -> bool {
         let is_free = |at: usize| self.mask.as_ref().is_none_or(|mask| mask[at]);
-        let values = x.pixels().iter().zip(self.center.pixels()).enumerate();
-        let mut within =
-            values.map(|(at, (x, center))| (0.0..=1.0).contains(x) && (is_free(at) || x == center));
-        within.all(|within| within) && self.ball().is_none_or(|ball| ball.contains(&self.center, x))
+        let mut values = x.pixels().iter().zip(self.center.pixels()).enumerate();
+        let within = |eps| self.norm.within(&self.distances(x), eps);
+        self.bounds.contains(x.pixels())
+            && values.all(|(at, (x, center))| is_free(at) || x == center)
+            && self.radius.is_none_or(within)
     }
 
     /// What `x` is saved as: the nearest 8-bit picture, if it is in the region; else each value is rounded towards the
     /// original, which lies on the lattice itself.
     pub fn on_lattice(&self, x: &Image) -> Picture {
-        match self.ball() {
-            Some(ball) => ball.on_lattice(&self.center, x),
+        let norm = self.norm;
+        match self.radius {
+            Some(eps) => Ball { norm, eps }.on_lattice(&self.center, x),
             None => x.to_picture(),
         }
     }
@@ -134,7 +156,8 @@ mod tests {
         let mask: Arc<[bool]> = [true, false, true, true, false, true].into();
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         for norm in Norm::ALL {
-            for radius in [None, Some(0.3), Some(2.0)] {
+            let small = if norm == Norm::L0 { 1.0 } else { 0.3 };
+            for radius in [None, Some(small), Some(2.0)] {
                 let region = Region::new(center.clone(), norm, radius).masked(mask.clone());
                 for _ in 0..20 {
                     let x = region.random_point(&mut rng);

@@ -447,7 +447,7 @@ impl Pace {
             return self.step_in_l1(region, x, gradient);
         }
         let mut z = x.clone();
-        let direction = region.norm.steepest(gradient.pixels(), x.pixels());
+        let direction = (region.norm).steepest(gradient.pixels(), x.pixels(), &region.bounds);
         for (z, d) in z.pixels_mut().iter_mut().zip(direction) {
             *z += (self.step * f64::from(d)) as f32;
         }

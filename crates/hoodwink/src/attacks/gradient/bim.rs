@@ -34,7 +34,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
     summary: "small steps along the gradient from the original (Kurakin et al. 2016)",
     family: Family::Gradient,
     aim: Aim::Radius,
-    norms: &Norm::ALL,
+    norms: &Norm::CONVEX,
     targeted: true,
     parameters: &[
         Parameter {

@@ -38,7 +38,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
     summary: "small steps along the gradient from random points (Madry et al. 2017)",
     family: Family::Gradient,
     aim: Aim::Radius,
-    norms: &Norm::ALL,
+    norms: &Norm::CONVEX,
     targeted: true,
     parameters: &[
         Parameter {

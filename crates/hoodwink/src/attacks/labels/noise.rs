@@ -46,7 +46,7 @@ pub(in crate::attacks) const UNIFORM: Entry = Entry {
     summary: "uniform points of the ball, as a control",
     family: Family::Noise,
     aim: Aim::Radius,
-    norms: &Norm::ALL,
+    norms: &Norm::CONVEX,
     targeted: true,
     parameters: PARAMETERS,
     cost: COST,

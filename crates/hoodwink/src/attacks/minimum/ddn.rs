@@ -101,7 +101,7 @@ async fn ddn(model: Gradients<'_>, case: &Case, p: &Values, best: &mut Best) -> 
         let mut at = model.gradient(&x, &objective).await?;
         best.offer(model.as_labels(), &x, at.loss, &at.logits).await?;
         best.look(at.gradient.pixels_mut());
-        let mut direction = Norm::L2.steepest(at.gradient.pixels(), x.pixels());
+        let mut direction = Norm::L2.steepest(at.gradient.pixels(), x.pixels(), &case.region.bounds);
         if direction.iter().all(|&d| d == 0.0) {
             direction.fill_with(|| normal(&mut rng) as f32);
         }

@@ -179,7 +179,7 @@ mod tests {
         let most = |norm| match norm {
             Norm::Linf => ramp().iter().map(|w| w.abs()).sum::<f64>(),
             Norm::L2 => ramp().iter().map(|w| w * w).sum::<f64>().sqrt(),
-            Norm::L1 => ramp().iter().fold(0.0, |most: f64, w| most.max(w.abs())),
+            _ => ramp().iter().fold(0.0, |most: f64, w| most.max(w.abs())),
         };
         for (norm, eps) in [(Norm::Linf, 0.05), (Norm::L2, 0.2), (Norm::L1, 0.2)] {
             let gain = gain_on_ramp("", norm, eps);

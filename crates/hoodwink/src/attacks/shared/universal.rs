@@ -30,7 +30,7 @@ use crate::{
     },
     image::Image,
     oracle::{Gradients, Loss, Objective},
-    threat::{Norm, distances},
+    threat::{Bounds, Norm, distances},
 };
 
 pub(in crate::attacks) const ENTRY: Entry = Entry {
@@ -125,7 +125,7 @@ async fn universal(model: Gradients<'_>, fitting: &Fitting, p: &Values) -> Resul
             }
             // In the middle of the box no direction is barred.
             let middle = vec![0.5; sum.len()];
-            let direction = norm.steepest(&sum, &middle);
+            let direction = norm.steepest(&sum, &middle, &Bounds::PIXELS);
             for (v, d) in v.pixels_mut().iter_mut().zip(direction) {
                 *v = (f64::from(*v) + step * f64::from(d)) as f32;
             }

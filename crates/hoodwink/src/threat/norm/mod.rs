@@ -1,5 +1,6 @@
-//! Norms: how far an image may be moved. One file each: projection, steepest step, random point, distance.
+//! Norms: how far an image may be moved. One file each: projection, steepest step, random point.
 
+mod l0;
 mod l1;
 mod l2;
 mod linf;
@@ -8,6 +9,7 @@ use std::{fmt, str::FromStr};
 
 use rand::Rng;
 
+use super::Bounds;
 use crate::{Error, Result, nearest::unknown, results::Norms};
 
 /// A norm on perturbations in pixel space.
@@ -19,11 +21,16 @@ pub enum Norm {
     L2,
     /// Sum of changes.
     L1,
+    /// Number of values that change, channels counted apart. Not convex, and no norm in the strict sense.
+    L0,
 }
 
 impl Norm {
     /// All norms.
-    pub const ALL: [Self; 3] = [Self::Linf, Self::L2, Self::L1];
+    pub const ALL: [Self; 4] = [Self::Linf, Self::L2, Self::L1, Self::L0];
+
+    /// Those with convex balls, in which gradient ascent with projections is at home.
+    pub const CONVEX: [Self; 3] = [Self::Linf, Self::L2, Self::L1];
 
     /// The word used in settings and tables.
     pub fn word(self) -> &'static str {
@@ -31,6 +38,7 @@ impl Norm {
             Self::Linf => "linf",
             Self::L2 => "l2",
             Self::L1 => "l1",
+            Self::L0 => "l0",
         }
     }
 
@@ -40,6 +48,7 @@ impl Norm {
             Self::Linf => norms.linf,
             Self::L2 => norms.l2,
             Self::L1 => norms.l1,
+            Self::L0 => norms.l0,
         }
     }
 
@@ -48,34 +57,50 @@ impl Norm {
         self.of(norms) <= eps * (1.0 + super::Ball::TOLERANCE) + 1e-9
     }
 
-    /// Moves `x` to the nearest point (in the Euclidean sense) that is within `eps` of `original` *and* in the pixel
-    /// box \[0, 1\].
-    pub fn project(self, original: &[f32], x: &mut [f32], eps: f64) {
+    /// Moves `x` to the nearest point (in the Euclidean sense) that is within `eps` of `original` *and* within the bounds,
+    /// as `original` is itself.
+    pub fn project(self, original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds) {
         match self {
-            Self::Linf => linf::project(original, x, eps),
-            Self::L2 => l2::project(original, x, eps),
-            Self::L1 => l1::project(original, x, eps),
+            Self::Linf => linf::project(original, x, eps, bounds),
+            Self::L2 => l2::project(original, x, eps, bounds),
+            Self::L1 => l1::project(original, x, eps, bounds),
+            Self::L0 => l0::project(original, x, eps, bounds),
         }
     }
 
-    /// The direction of unit norm in which a loss with this gradient grows fastest from `x`, as far as the pixel box
-    /// leaves room; all zero where the gradient is.
-    pub fn steepest(self, gradient: &[f32], x: &[f32]) -> Vec<f32> {
+    /// The direction of unit norm in which a loss with this gradient grows fastest from `x`; all zero where the gradient
+    /// is. In L1 and L0, where few values move, they are those to which the bounds leave room.
+    pub fn steepest(self, gradient: &[f32], x: &[f32], bounds: &Bounds) -> Vec<f32> {
         match self {
             Self::Linf => linf::steepest(gradient),
             Self::L2 => l2::steepest(gradient),
-            Self::L1 => l1::steepest(gradient, x),
+            Self::L1 => l1::steepest(gradient, x, bounds),
+            Self::L0 => l0::steepest(gradient, x, bounds),
         }
     }
 
-    /// Adds a random perturbation, uniform in the ball of radius `eps`. The box is not respected.
-    pub fn random_step(self, x: &mut [f32], eps: f64, rng: &mut impl Rng) {
+    /// Adds a random perturbation, uniform in the ball of radius `eps`. The bounds are not respected, except in L0, whose
+    /// ball has no end without them.
+    pub fn random_step(self, x: &mut [f32], eps: f64, bounds: &Bounds, rng: &mut impl Rng) {
         match self {
             Self::Linf => linf::random_step(x, eps, rng),
             Self::L2 => l2::random_step(x, eps, rng),
             Self::L1 => l1::random_step(x, eps, rng),
+            Self::L0 => l0::random_step(x, eps, bounds, rng),
         }
     }
+}
+
+/// Whether a value that would climb this gradient can move within its bounds.
+fn is_free(gradient: f32, x: f32, (low, high): (f64, f64)) -> bool {
+    let x = f64::from(x);
+    (gradient > 0.0 && x < high) || (gradient < 0.0 && x > low)
+}
+
+/// As `f64::clamp`, without its check of the limits: it would keep the loop from being vectorised.
+fn clip(x: f64, low: f64, high: f64) -> f64 {
+    let raised = if x < low { low } else { x };
+    if raised > high { high } else { raised }
 }
 
 impl fmt::Display for Norm {
