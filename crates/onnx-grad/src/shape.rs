@@ -386,7 +386,7 @@ pub(crate) fn display(shape: &[Dim]) -> String {
 }
 
 /// Number of elements as (factor, power of N).
-fn size(shape: &[Dim]) -> Result<(usize, u32)> {
+pub(crate) fn size(shape: &[Dim]) -> Result<(usize, u32)> {
     let mut product = 1_usize;
     let mut power = 0;
     for dim in shape {

@@ -13,6 +13,7 @@ mod linear;
 mod norm;
 pub(crate) mod pool;
 mod reduce;
+mod slice;
 #[cfg(test)]
 mod tests;
 
@@ -109,7 +110,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
         (ScatterAdd { axis }, 2) => g.with(GatherElements { axis: *axis }, inputs[1]),
         (Sigmoid, _) => g * y * (1.0 - y),
         (Sin, _) => g * x.apply(Cos),
-        (Slice { axes, starts, steps, .. }, _) => linear::slice(axes, starts, steps, &x.shape(), g)?,
+        (Slice { axes, starts, steps, .. }, _) => slice::slice(axes, starts, steps, &x.shape(), g)?,
         (Softmax { axis }, _) => y * (g - (g * y).sum([*axis])),
         (Softplus, _) => g * (x - y).exp(),
         (Sqrt, _) => g / (2.0 * y),
