@@ -5,7 +5,6 @@ mod memory;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Instant,
 };
 
@@ -55,7 +54,7 @@ pub enum Ended {
 #[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
 pub fn run(
     folder: &RunFolder,
-    evaluation: &Arc<Evaluation>,
+    evaluation: &Evaluation,
     model: &dyn Model,
     data: &Dataset,
     crew: Crew,

@@ -3,7 +3,7 @@
 
 mod assets;
 
-use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use hoodwink::{
     attacks::Attack,
@@ -260,7 +260,6 @@ fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Crew) 
         options: toml::Table::new(),
     };
     let folder = RunFolder::create(path, &record).unwrap();
-    let evaluation = Arc::new(evaluation);
     let (limits, halt) = (Limits::default(), Halt::new());
     let ended = run(
         &folder,

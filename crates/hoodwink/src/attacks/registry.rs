@@ -49,6 +49,8 @@ pub struct Entry {
     pub norms: &'static [Norm],
     /// Whether it can aim at a class.
     pub targeted: bool,
+    /// Whether it wants pictures of the class aimed at to begin at ([`Case::starts`]).
+    pub begins_elsewhere: bool,
     /// What may be set about it.
     pub parameters: &'static [Parameter],
     /// What it asks, in words.

@@ -4,7 +4,7 @@
 //! position, and what was fitted to one is applied to the other. It depends on all pictures of the data set, whichever part of
 //! them a run is about.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use rand::seq::SliceRandom as _;
 
@@ -13,6 +13,7 @@ use crate::{
     Error, Result,
     attacks::{Aim, Edit, Fitting, random},
     data::Dataset,
+    image::Image,
     oracle::{
         Budget, Counted, Halt, Scores,
         pool::{Crew, Handle, Model, drive},
@@ -29,7 +30,7 @@ pub(super) struct Fitted(BTreeMap<(String, String, usize), Edit>);
 impl Fitted {
     /// Fits every attack of that kind at every radius. Ends early, with less, where `halt` is asked.
     pub(super) fn to(
-        evaluation: &Arc<Evaluation>,
+        evaluation: &Evaluation,
         model: &dyn Model,
         data: &Dataset,
         crew: Crew,
@@ -48,15 +49,18 @@ impl Fitted {
         for (at, radius, half) in jobs {
             let pictures = pictures(evaluation, &evaluation.trials[at], data, half)?;
             let (trial, eps) = (&evaluation.trials[at], &evaluation.radii[radius]);
-            let task = |pictures: Vec<(crate::image::Image, usize)>, handle: Handle| -> crate::oracle::Local<'static, Result<Edit>> {
-                let evaluation = Arc::clone(evaluation);
-                Box::pin(async move { evaluation.fit(at, radius, half, pictures, &handle).await })
-            };
             let mut found = None;
-            drive(&[model], crew, std::iter::once(pictures), halt, task, |edit| {
-                found = Some(edit);
-                Ok(())
-            })?;
+            drive(
+                &[model],
+                crew,
+                std::iter::once(pictures),
+                halt,
+                |pictures, handle| Box::pin(evaluation.fit(at, radius, half, pictures, handle)),
+                |edit| {
+                    found = Some(edit);
+                    Ok(())
+                },
+            )?;
             let Some(edit) = found else { break };
             fitted.insert((trial.key.clone(), eps.text().to_owned(), half), edit);
         }
@@ -76,7 +80,7 @@ fn pictures(
     trial: &Trial,
     data: &Dataset,
     half: usize,
-) -> Result<Vec<(crate::image::Image, usize)>> {
+) -> Result<Vec<(Image, usize)>> {
     let mut others: Vec<usize> = (0..data.len()).filter(|index| index % HALVES != half).collect();
     if others.is_empty() {
         return Err(Error::invalid(format!(
@@ -105,13 +109,13 @@ impl Evaluation {
         at: usize,
         radius: usize,
         half: usize,
-        pictures: Vec<(crate::image::Image, usize)>,
-        handle: &Handle,
+        pictures: Vec<(Image, usize)>,
+        handle: Handle,
     ) -> Result<Edit> {
         let attack = &self.trials[at].attack;
         let mut rng = random::stream(self.seed, "", attack.name(), (HALVES + half) as u64);
         let images: Vec<_> = pictures.iter().map(|(image, _)| image.clone()).collect();
-        let logits = Scores::of(handle).logits_of(&images).await?;
+        let logits = Scores::of(&handle).logits_of(&images).await?;
         let mut wanted = Vec::new();
         for ((image, label), logits) in pictures.into_iter().zip(logits) {
             if label >= logits.len() {
@@ -130,7 +134,7 @@ impl Evaluation {
             wanted.extend(goal.map(|goal| (image, goal)));
         }
         // Its cost is that of no picture, and the budget is for each.
-        let oracle = Counted::new(handle, attack.access(), Budget::default());
+        let oracle = Counted::new(&handle, attack.access(), Budget::default());
         let fitting = Fitting {
             pictures: wanted,
             norm: self.threat.norm,

@@ -3,7 +3,7 @@
 mod fitted;
 mod sample;
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use fitted::Fitted;
 use sample::UnderAttack;
@@ -14,7 +14,7 @@ use crate::{
     data::{Dataset, Sample},
     judge::seen,
     oracle::{
-        Halt, Local, Scores,
+        Halt, Scores,
         pool::{Crew, Handle, Model, drive},
     },
     results::{Row, RunFolder},
@@ -61,7 +61,7 @@ impl Evaluation {
     ///
     /// The rows of a sample depend on the seed, the sample and the settings alone.
     pub fn run(
-        self: &Arc<Self>,
+        &self,
         model: &dyn Model,
         data: &Dataset,
         indices: impl Iterator<Item = usize> + Send,
@@ -70,16 +70,19 @@ impl Evaluation {
         sink: impl FnMut(Attacked) -> Result<()>,
     ) -> Result<()> {
         self.check(model.classes())?;
-        let fitted = Arc::new(Fitted::to(self, model, data, crew, halt)?);
+        let fitted = Fitted::to(self, model, data, crew, halt)?;
         if halt.is_asked() {
             return Ok(());
         }
         let samples = indices.map(|index| data.get(index));
-        let task = |sample: Result<Sample>, handle: Handle| -> Local<'static, Result<Attacked>> {
-            let (evaluation, fitted) = (Arc::clone(self), Arc::clone(&fitted));
-            Box::pin(async move { evaluation.attack(&sample?, &fitted, &handle).await })
-        };
-        drive(&[model], crew, samples, halt, task, sink)
+        drive(
+            &[model],
+            crew,
+            samples,
+            halt,
+            |sample, handle| Box::pin(self.attack(sample, data, &fitted, handle)),
+            sink,
+        )
     }
 
     /// Refuses attacks that need more than the threat model allows, or do not work under it; [`Evaluation::run`] does so too.
@@ -106,14 +109,21 @@ impl Evaluation {
         Ok(())
     }
 
-    async fn attack(&self, sample: &Sample, fitted: &Fitted, handle: &Handle) -> Result<Attacked> {
+    async fn attack(
+        &self,
+        sample: Result<Sample>,
+        data: &Dataset,
+        fitted: &Fitted,
+        handle: Handle,
+    ) -> Result<Attacked> {
+        let sample = &sample?;
         let label = sample.label.ok_or_else(|| {
             Error::invalid(format!(
                 "{} has no label; an attack needs to know what is true",
                 sample.file
             ))
         })?;
-        let model = Scores::of(handle);
+        let model = Scores::of(&handle);
         let original = sample.picture.to_image();
         let logits = model.logits(&original).await?;
         if label >= logits.len() {
@@ -135,8 +145,9 @@ impl Evaluation {
         let mut under = UnderAttack {
             evaluation: self,
             sample,
+            data,
             fitted,
-            handle,
+            handle: &handle,
             label,
             clean: seen(&logits),
             region: Region::new(original, self.threat.norm, None),

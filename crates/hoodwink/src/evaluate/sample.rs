@@ -1,10 +1,13 @@
 //! One sample under all attacks of an evaluation.
 
+use rand::seq::SliceRandom as _;
+
 use super::{Evaluation, Fitted, Trial};
 use crate::{
     Result,
     attacks::{Aim, Candidate, Case, random},
-    data::Sample,
+    data::{Dataset, Sample},
+    image::Image,
     judge::{Judgement, judge},
     oracle::{Counted, Scores, Spent, pool::Handle},
     results::{Outcome, Row, RunFolder, Seen},
@@ -15,6 +18,8 @@ use crate::{
 pub(super) struct UnderAttack<'a> {
     pub(super) evaluation: &'a Evaluation,
     pub(super) sample: &'a Sample,
+    /// The others, of which some attacks begin at one.
+    pub(super) data: &'a Dataset,
     /// What was fitted to many pictures before.
     pub(super) fitted: &'a Fitted,
     pub(super) handle: &'a Handle,
@@ -25,6 +30,9 @@ pub(super) struct UnderAttack<'a> {
     /// At which radii some attack has broken it, on floats and as a saved picture.
     pub(super) broken: Vec<bool>,
 }
+
+/// Pictures that an attack may begin at, at most.
+const MOST_STARTS: usize = 5;
 
 /// What an attack came to, judged.
 struct Attempt {
@@ -108,7 +116,10 @@ impl UnderAttack<'_> {
         let case = Case {
             region: self.region.within(eps.map(Eps::value)),
             goal,
-            starts: Vec::new(),
+            starts: match trial.attack.entry().begins_elsewhere {
+                true => self.starts(goal)?,
+                false => Vec::new(),
+            },
             rng: random::stream(
                 evaluation.seed,
                 &self.sample.id,
@@ -141,6 +152,22 @@ impl UnderAttack<'_> {
             spent,
             picture,
         })
+    }
+
+    /// Pictures of the class aimed at, always the same for a sample; none without a target.
+    fn starts(&self, goal: Goal) -> Result<Vec<Image>> {
+        let (Some(target), Ok(labels)) = (goal.target(), self.data.labels()) else {
+            return Ok(Vec::new());
+        };
+        let of_target = labels.iter().enumerate().filter(|(_, label)| **label == target);
+        let mut found: Vec<usize> = of_target.map(|(index, _)| index).collect();
+        let seed = self.evaluation.seed;
+        found.shuffle(&mut random::stream(seed, &self.sample.id, "starts", 0));
+        let starts = found.into_iter().take(MOST_STARTS).map(|index| {
+            let picture = self.data.get(index)?.picture;
+            Ok(picture.to_image())
+        });
+        starts.collect()
     }
 
     /// The row of a judged attempt at a radius.

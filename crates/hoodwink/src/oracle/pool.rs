@@ -97,12 +97,12 @@ impl Crew {
 ///
 /// After the first error, from a task or from `sink`, no new job is begun; those in hand are finished as far as their
 /// questions can be answered, and still given to `sink` unless it is what failed. `halt` ends the run without an error.
-pub fn drive<J: Send, T: Send>(
+pub fn drive<'t, J: Send, T: Send>(
     models: &[&dyn Model],
     crew: Crew,
     jobs: impl Iterator<Item = J> + Send,
     halt: &Halt,
-    task: impl Fn(J, Handle) -> Local<'static, Result<T>> + Sync,
+    task: impl Fn(J, Handle) -> Local<'t, Result<T>> + Sync,
     mut sink: impl FnMut(T) -> Result<()>,
 ) -> Result<()> {
     let crew = crew.within(jobs.size_hint().1.unwrap_or(usize::MAX));
@@ -168,8 +168,8 @@ pub fn drive<J: Send, T: Send>(
 }
 
 /// One attack in hand.
-struct Live<T> {
-    future: Local<'static, Result<T>>,
+struct Live<'t, T> {
+    future: Local<'t, Result<T>>,
     ready: Arc<Ready>,
     waker: Waker,
 }
@@ -195,13 +195,13 @@ struct Member<'a> {
 
 impl Member<'_> {
     /// Keeps up to `batch` attacks alive until there are no more, and answers questions, its own attacks' or others'.
-    fn work<J, T>(
+    fn work<'t, J, T>(
         mut self,
         next: &dyn Fn() -> Option<J>,
-        task: &dyn Fn(J, Handle) -> Local<'static, Result<T>>,
+        task: &dyn Fn(J, Handle) -> Local<'t, Result<T>>,
         give: &dyn Fn(Result<T>) -> bool,
     ) -> Result<()> {
-        let mut live: Vec<Live<T>> = Vec::new();
+        let mut live: Vec<Live<'t, T>> = Vec::new();
         let mut broken = false;
         loop {
             while live.len() < self.batch && !broken {

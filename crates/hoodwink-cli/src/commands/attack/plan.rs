@@ -1,6 +1,6 @@
 //! What `hoodwink attack` will do, with everything opened and checked, before anything is written.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 use hoodwink::{
@@ -44,7 +44,7 @@ const LINT_EFFORT: u64 = 50_000_000_000;
 pub(crate) struct Plan {
     model: Classifier,
     data: Dataset,
-    evaluation: Arc<Evaluation>,
+    evaluation: Evaluation,
     crew: Crew,
     record: Run,
     again: String,
@@ -55,7 +55,7 @@ impl Plan {
     pub(crate) fn new(args: &Args, typed: &Typed) -> Result<Self> {
         let prepared = args.model.resolve()?;
         let model = args.model.open(&prepared, args.access)?;
-        let evaluation = Arc::new(args.evaluation(model.classes())?);
+        let evaluation = args.evaluation(model.classes())?;
         let data = args.data.open(&prepared, &model)?;
         data.labels()?;
         terminal::note(model.notices());

@@ -92,6 +92,7 @@ pub(in crate::attacks) const CE: Entry = Entry {
     aim: Aim::Radius,
     norms: &[Norm::Linf, Norm::L2, Norm::L1],
     targeted: true,
+    begins_elsewhere: false,
     parameters: &[STEPS, RESTARTS, RHO, LARGE_EPS],
     cost: "for each restart steps gradients and 1 forward pass, and 1 more for each point that reaches the goal; fewer where \
            that ends it",

@@ -35,6 +35,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
     aim: Aim::Radius,
     norms: &Norm::CONVEX,
     targeted: true,
+    begins_elsewhere: false,
     parameters: &[Parameter {
         name: "loss",
         kind: Kind::LOSS,

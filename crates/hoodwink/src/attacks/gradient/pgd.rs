@@ -40,6 +40,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
     aim: Aim::Radius,
     norms: &Norm::CONVEX,
     targeted: true,
+    begins_elsewhere: false,
     parameters: &[
         Parameter {
             name: "steps",

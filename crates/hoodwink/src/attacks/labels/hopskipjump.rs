@@ -44,6 +44,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
     aim: Aim::Smallest,
     norms: &[Norm::L2, Norm::Linf],
     targeted: true,
+    begins_elsewhere: true,
     parameters: &[
         Parameter {
             name: "iterations",

@@ -48,6 +48,7 @@ pub(in crate::attacks) const UNIFORM: Entry = Entry {
     aim: Aim::Radius,
     norms: &Norm::CONVEX,
     targeted: true,
+    begins_elsewhere: false,
     parameters: PARAMETERS,
     cost: COST,
     source: include_str!("noise.rs"),

@@ -39,6 +39,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
     aim: Aim::Smallest,
     norms: &[Norm::L2],
     targeted: true,
+    begins_elsewhere: false,
     parameters: &[
         Parameter {
             name: "steps",

@@ -46,6 +46,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
     aim: Aim::Radius,
     norms: &[Norm::Linf, Norm::L2],
     targeted: true,
+    begins_elsewhere: false,
     parameters: &[
         Parameter {
             name: "queries",

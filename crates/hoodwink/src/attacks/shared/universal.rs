@@ -40,6 +40,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
     aim: Aim::Many,
     norms: &[Norm::Linf, Norm::L2],
     targeted: true,
+    begins_elsewhere: false,
     parameters: &[
         Parameter {
             name: "epochs",
