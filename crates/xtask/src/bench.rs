@@ -268,8 +268,9 @@ const HEAD: &str = "\
 
 Images a second of loss and input gradient: the median of seven rounds in which the contenders took turns, two threads
 each. The engines have two workers of one thread, PyTorch two threads for one batch; its parameters are frozen. The
-published networks (ResNet-20, the ViT for 32×32, MobileNetV2, SqueezeNet) are there only as ONNX files and run in PyTorch
-operator by operator: what that costs it flatters the engines, the more the smaller the network is.
+published networks are there only as ONNX files. ResNet-20 is a PyTorch module with the weights of its file; the ViT for 32×32,
+MobileNetV2 and SqueezeNet run in PyTorch operator by operator: what that costs it flatters the engines, the more the smaller
+the network is.
 
 Made by `cargo xtask bench peers`.
 

@@ -1,4 +1,4 @@
-//! Whole attacks beside those of torchattacks and Foolbox: from the start of a process to its last figure.
+//! Attacks beside those of torchattacks and Foolbox: a gradient, an attack at equal steps, a process at equal success.
 
 use std::{
     cell::Cell,
@@ -6,31 +6,44 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    thread::sleep,
 };
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::{Setup, machine};
+use super::{Contender, PAUSE, Setup, machine};
 use crate::{cargo, say};
 
 /// How often each contender runs. The rounds alternate, so that a busy moment of the machine falls on all.
 const ROUNDS: usize = 3;
 
+/// Of single gradients, which take less.
+const GRADIENT_ROUNDS: usize = 11;
+
 const PICTURES: &str = "1000";
 const STEPS: &str = "40";
 const RESTARTS: &str = "5";
 
-/// A model under PGD-40 on the first thousand of its pictures.
+/// So small a ball that no picture which was right falls, and no attack ends before its last step.
+const NOTHING: Ball = Ball {
+    eps: "0.01/255",
+    step: "0.001/255",
+};
+
+#[derive(Clone, Copy)]
+struct Ball {
+    eps: &'static str,
+    step: &'static str,
+}
+
+/// A model under PGD-40.
 struct Duel {
     title: &'static str,
     model: &'static str,
     mean: &'static str,
     std: &'static str,
-    eps: &'static str,
-    step: &'static str,
-    /// How many times as fast as either peer the faster engine should be.
-    wanted: f64,
+    ball: Ball,
 }
 
 const DUELS: [Duel; 2] = [
@@ -39,57 +52,103 @@ const DUELS: [Duel; 2] = [
         model: "cifar10/models/resnet20_akamaster.onnx",
         mean: "0.485,0.456,0.406",
         std: "0.229,0.224,0.225",
-        eps: "8/255",
-        step: "2/255",
-        wanted: 5.0,
+        ball: Ball {
+            eps: "8/255",
+            step: "2/255",
+        },
     },
     Duel {
         title: "resnet_2b, trained adversarially, 2/255",
         model: "cifar10/models/resnet_2b_adv2.onnx",
         mean: "0.4914,0.4822,0.4465",
         std: "0.2471,0.2435,0.2616",
-        eps: "2/255",
-        step: "0.5/255",
-        wanted: 1.5,
+        ball: Ball {
+            eps: "2/255",
+            step: "0.5/255",
+        },
     },
 ];
 
 /// Who runs it: its name, and for hoodwink the engine and the number of threads.
 const CONTENDERS: [(&str, Option<(&str, &str)>); 6] = [
     ("torchattacks", None),
-    ("foolbox", None),
-    ("hoodwink, ORT", Some(("ort", "2"))),
+    ("Foolbox", None),
+    ("hoodwink, ORT, two workers", Some(("ort", "2"))),
     ("hoodwink, ORT, one worker", Some(("ort", "1"))),
-    ("hoodwink, rten", Some(("rten", "2"))),
+    ("hoodwink, rten, two workers", Some(("rten", "2"))),
     ("hoodwink, rten, one worker", Some(("rten", "1"))),
 ];
 
 const HEAD: &str = "\
-# Attacks beside torchattacks and Foolbox
+# PGD beside PyTorch, torchattacks and Foolbox
 
-PGD with 40 steps on the first 1,000 pictures of CIFAR-10's training set, whole processes: from their start to the last
-figure, medians of three rounds in which the contenders took turns, two threads each. `hoodwink` reads all pictures first,
-judges every success on floats and on the PNG, and writes the run folder with its report; the peers print two accuracies and
-save nothing. `hoodwink` ends an attack that has succeeded; the peers take all 40 steps with all pictures.
-The models are there only as ONNX files and run in PyTorch operator by operator, which may cost the peers something.
-The same eps, size of step, number of steps and a random start for all. *Peak* is the most memory the process held, in MiB.
+Three comparisons, each in a table of its own; in each the contenders took turns on the same machine, and the medians count.
+The peers' network is a PyTorch module with the weights of the ONNX file, its logits checked against ONNX Runtime's; it is in
+eval mode, its parameters are frozen, and it runs with the threads, the batch and the layout that were fastest for a gradient
+just before. `torch.compile` was not tried.
 
-Made by `cargo xtask bench peers`.
+- *Per gradient*: loss and input gradient of one batch, the same number of pictures for all; nothing else. The engines have the
+  pictures divided among their workers. Medians of eleven rounds.
+- *Per attack at equal steps*: PGD with 40 steps on 1,000 pictures that the network gets right, in a ball so small that none
+  falls, so that nobody ends early. The seconds of the attack itself, without the start of the process; `hoodwink` judges floats
+  and writes its rows in them. Medians of three rounds.
+- *Whole process at equal success*: PGD with 40 steps on the first 1,000 pictures of CIFAR-10's training set, from the start of the
+  process to the last figure. `hoodwink` reads all pictures first, judges every success on floats and on the PNG, and writes the run
+  folder with its report; the peers print two accuracies and save nothing. `hoodwink` ends an attack that has succeeded, the
+  peers take all 40 steps with all pictures: *gradients* are those spent. *Peak* is the most memory the process held, in MiB.
+  Medians of three rounds.
+
+Made by `cargo xtask bench peers attacks`.
 
 ";
 
-/// What one run took.
+/// What PyTorch runs with.
+struct Setting {
+    threads: String,
+    batch: String,
+    layout: String,
+}
+
+impl Setting {
+    fn words(&self) -> [&str; 3] {
+        [&self.threads, &self.batch, &self.layout]
+    }
+}
+
+/// The pictures of an attack, their labels, and the ball around them.
+struct Task {
+    pictures: PathBuf,
+    labels: PathBuf,
+    ball: Ball,
+}
+
+/// What one contender took.
 #[derive(Clone, Default)]
 struct Taken {
+    /// From the start of the process to its end, in each round.
     seconds: Vec<f64>,
+    /// Of the attack itself.
+    attack: Vec<f64>,
     peak: f64,
     clean: f64,
     robust: f64,
+    gradients: f64,
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// Runs everything and answers the page.
 pub(super) fn page(setup: &Setup) -> Result<String> {
-    cargo(&["build", "--release", "--package", "hoodwink-cli"], &[])?;
+    // In one command, so that one set of features is compiled.
+    let programs = ["--bin", "hoodwink", "--example", "gradient_speed"];
+    cargo(
+        &[&["build", "--release", "--workspace"][..], &programs].concat(),
+        &[],
+    )?;
     let bench = Bench {
         setup,
         ours: setup.target.join("release/hoodwink"),
@@ -130,68 +189,193 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn duel(&self, duel: &Duel, page: &mut String) -> Result<()> {
-        let mut taken = vec![Taken::default(); CONTENDERS.len()];
-        for _ in 0..ROUNDS {
-            for ((name, ours), taken) in CONTENDERS.iter().zip(&mut taken) {
-                let mut command = match ours {
-                    Some((engine, threads)) => self.our_command(duel, engine, threads),
-                    None => self.their_command(name, duel),
-                };
-                let answer = self.timed(&mut command)?;
-                taken.seconds.push(number(&answer, "seconds")?);
-                taken.peak = taken.peak.max(number(&answer, "peak")?);
-                if taken.seconds.len() == 1 {
-                    (taken.clean, taken.robust) = match ours {
-                        Some(_) => self.our_accuracies()?,
-                        None => their_accuracies(&answer)?,
-                    };
-                }
-                say(&format!(
-                    "{}: {name}: {:.1?} s\n",
-                    duel.title, taken.seconds
-                ));
+        let _ = writeln!(page, "## {}\n", duel.title);
+        let setting = self.calibrate(duel, page)?;
+        self.gradients(duel, &setting, page)?;
+        self.equal_steps(duel, &setting, page)?;
+        self.equal_success(duel, &setting, page)
+    }
+
+    /// Chooses what PyTorch runs with, and says what else was tried.
+    fn calibrate(&self, duel: &Duel, page: &mut String) -> Result<Setting> {
+        let mut command = self.python("calibrate", duel);
+        command.arg(self.pictures()).args([duel.mean, duel.std]);
+        let answer = answer(&mut command)?;
+        let tried = answer["tried"].as_array().context("nothing was tried")?;
+        let word = |value: &Value| value.to_string().trim_matches('"').to_owned();
+        let named = |one: &Value| {
+            let milliseconds = 1e3 * number(one, "each")?;
+            let [threads, batch, layout] =
+                ["threads", "batch", "layout"].map(|key| word(&one[key]));
+            let threads = if threads == "1" {
+                "one thread".to_owned()
+            } else {
+                format!("{threads} threads")
+            };
+            let layout = layout.replace('_', " ");
+            Ok(format!(
+                "{threads}, batch {batch}, {layout}: {milliseconds:.3} ms"
+            ))
+        };
+        let lines = tried.iter().map(named).collect::<Result<Vec<_>>>()?;
+        let (best, rest) = lines.split_first().context("nothing was tried")?;
+        let line = format!(
+            "PyTorch's best for a gradient: {best}. The others: {}. Its logits are within {:.0e} of ONNX Runtime's.\n",
+            rest.join("; "),
+            number(&answer, "gap")?
+        );
+        say(&line);
+        let _ = writeln!(page, "{line}");
+        let [threads, batch, layout] = ["threads", "batch", "layout"].map(|key| word(&tried[0][key]));
+        Ok(Setting {
+            threads,
+            batch,
+            layout,
+        })
+    }
+
+    fn gradients(&self, duel: &Duel, setting: &Setting, page: &mut String) -> Result<()> {
+        let mut serve = self.python("serve", duel);
+        serve.arg(self.pictures()).args([duel.mean, duel.std]);
+        serve.args(setting.words());
+        let engines = |threads: &str| {
+            let example = self.setup.target.join("release/examples/gradient_speed");
+            let mut command = Command::new(example);
+            command.arg(self.asset(duel.model));
+            command.args([&setting.batch, threads, "ort", "rten"]);
+            command.env("ORT_DYLIB_PATH", &self.setup.library);
+            Contender::start(&mut command, &["ort", "rten"])
+        };
+        let mut contenders = [
+            Contender::start(&mut serve, &["PyTorch"])?,
+            engines("2")?,
+            engines("1")?,
+        ];
+        let rows = [
+            ("PyTorch", 0, "PyTorch"),
+            ("ORT, two workers", 1, "ort"),
+            ("ORT, one worker", 2, "ort"),
+            ("rten, two workers", 1, "rten"),
+            ("rten, one worker", 2, "rten"),
+        ];
+        let mut seconds = vec![Vec::new(); rows.len()];
+        for _ in 0..GRADIENT_ROUNDS {
+            for ((_, at, way), seconds) in rows.iter().zip(&mut seconds) {
+                sleep(PAUSE);
+                seconds.push(contenders[*at].seconds(way)?);
             }
         }
-        let median = |taken: &Taken| {
-            let mut seconds = taken.seconds.clone();
-            seconds.sort_by(f64::total_cmp);
-            seconds[seconds.len() / 2]
-        };
         let _ = writeln!(
             page,
-            "## {}\n\n| | seconds | pictures/s | times torchattacks | times Foolbox | peak | right before | right after |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|",
-            duel.title
+            "### Per gradient\n\n| | ms a picture, in batches of {} | times PyTorch |\n|---|---:|---:|",
+            setting.batch
+        );
+        let batch: f64 = setting.batch.parse()?;
+        for ((name, ..), taken) in rows.iter().zip(&seconds) {
+            let line = format!(
+                "| {name} | {:.3} | {:.2} |\n",
+                1e3 * median(taken) / batch,
+                median(&seconds[0]) / median(taken)
+            );
+            say(&line);
+            page.push_str(&line);
+        }
+        page.push('\n');
+        Ok(())
+    }
+
+    fn equal_steps(&self, duel: &Duel, setting: &Setting, page: &mut String) -> Result<()> {
+        let folder = self.folder().with_extension("right");
+        let mut command = self.python("right", duel);
+        command.arg(self.pictures()).arg(self.labels());
+        command.args([PICTURES, duel.mean, duel.std]).arg(&folder);
+        answer(&mut command)?;
+        let task = Task {
+            pictures: folder.join("x.npy"),
+            labels: folder.join("y.npy"),
+            ball: NOTHING,
+        };
+        let taken = self.contest(duel, &task, setting)?;
+        page.push_str(
+            "### Per attack at equal steps\n\n| | seconds | times torchattacks | times Foolbox | gradients | right after |\n\
+             |---|---:|---:|---:|---:|---:|\n",
         );
         for ((name, _), one) in CONTENDERS.iter().zip(&taken) {
-            let seconds = median(one);
+            let seconds = median(&one.attack);
             let _ = writeln!(
                 page,
-                "| {name} | {seconds:.1} | {:.0} | {:.2} | {:.2} | {:.0} | {:.1}% | {:.1}% |",
-                1000.0 / seconds,
-                median(&taken[0]) / seconds,
-                median(&taken[1]) / seconds,
+                "| {name} | {seconds:.2} | {:.2} | {:.2} | {:.0} | {:.1}% |",
+                median(&taken[0].attack) / seconds,
+                median(&taken[1].attack) / seconds,
+                one.gradients,
+                100.0 * one.robust
+            );
+        }
+        page.push('\n');
+        Ok(())
+    }
+
+    fn equal_success(&self, duel: &Duel, setting: &Setting, page: &mut String) -> Result<()> {
+        let task = Task {
+            pictures: self.pictures(),
+            labels: self.labels(),
+            ball: duel.ball,
+        };
+        let taken = self.contest(duel, &task, setting)?;
+        page.push_str(
+            "### Whole process at equal success\n\n| | seconds | times torchattacks | times Foolbox | gradients | peak | right before | right after |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|\n",
+        );
+        for ((name, _), one) in CONTENDERS.iter().zip(&taken) {
+            let seconds = median(&one.seconds);
+            let _ = writeln!(
+                page,
+                "| {name} | {seconds:.1} | {:.2} | {:.2} | {:.0} | {:.0} | {:.1}% | {:.1}% |",
+                median(&taken[0].seconds) / seconds,
+                median(&taken[1].seconds) / seconds,
+                one.gradients,
                 one.peak,
                 100.0 * one.clean,
                 100.0 * one.robust
             );
         }
-        let _ = writeln!(
-            page,
-            "\nWanted: {} times as fast; a third of the memory (here {:.2} of torchattacks' on ORT, {:.2} on rten). Two workers \
-             took one worker's time divided by {:.2} on ORT, {:.2} on rten.\n",
-            duel.wanted,
-            taken[2].peak / taken[0].peak,
-            taken[4].peak / taken[0].peak,
-            median(&taken[3]) / median(&taken[2]),
-            median(&taken[5]) / median(&taken[4]),
-        );
+        page.push('\n');
         Ok(())
+    }
+
+    /// All contenders in turns.
+    fn contest(&self, duel: &Duel, task: &Task, setting: &Setting) -> Result<Vec<Taken>> {
+        let mut taken = vec![Taken::default(); CONTENDERS.len()];
+        for _ in 0..ROUNDS {
+            for ((name, ours), taken) in CONTENDERS.iter().zip(&mut taken) {
+                let mut command = match ours {
+                    Some((engine, threads)) => self.our_command(duel, task, engine, threads),
+                    None => self.their_command(&name.to_lowercase(), duel, task, setting),
+                };
+                let answer = self.timed(&mut command)?;
+                taken.seconds.push(number(&answer, "seconds")?);
+                taken.peak = taken.peak.max(number(&answer, "peak")?);
+                match ours {
+                    Some(_) => self.note_ours(taken)?,
+                    None => note_theirs(&answer, taken)?,
+                }
+                say(&format!(
+                    "{}, {}: {name}: {:.1?} s, of them {:.1?} s in the attack\n",
+                    duel.title, task.ball.eps, taken.seconds, taken.attack
+                ));
+            }
+        }
+        Ok(taken)
     }
 
     /// Two workers beside one, where starting is no large part of the whole.
     fn workers(&self, page: &mut String) -> Result<()> {
         let duel = &DUELS[1];
+        let task = Task {
+            pictures: self.pictures(),
+            labels: self.labels(),
+            ball: duel.ball,
+        };
         let _ = writeln!(
             page,
             "## Two workers\n\nThe attack on resnet_2b above with {RESTARTS} restarts, whole processes, medians of {ROUNDS} rounds; \
@@ -201,7 +385,7 @@ impl Bench<'_> {
             let mut seconds = [Vec::new(), Vec::new()];
             for _ in 0..ROUNDS {
                 for (threads, seconds) in ["1", "2"].into_iter().zip(&mut seconds) {
-                    let mut command = self.our_command(duel, engine, threads);
+                    let mut command = self.our_command(duel, &task, engine, threads);
                     command.args(["--restarts", RESTARTS]);
                     seconds.push(number(&self.timed(&mut command)?, "seconds")?);
                 }
@@ -218,47 +402,55 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn our_command(&self, duel: &Duel, engine: &str, threads: &str) -> Command {
+    fn our_command(&self, duel: &Duel, task: &Task, engine: &str, threads: &str) -> Command {
         let mut command = Command::new(&self.ours);
         command.arg("attack").arg(self.asset(duel.model));
-        command.arg(self.asset("cifar10/train_0-1999_x_u8_NHWC.npy"));
-        command
-            .arg("--labels")
-            .arg(self.asset("cifar10/train_0-1999_y.npy"));
+        command.arg(&task.pictures).arg("--labels").arg(&task.labels);
         command.args(["--limit", PICTURES, "--mean", duel.mean, "--std", duel.std]);
-        command.args([
-            "--eps",
-            duel.eps,
-            "--step-size",
-            duel.step,
-            "--steps",
-            STEPS,
-        ]);
-        command.args([
-            "--random-start",
-            "true",
-            "--engine",
-            engine,
-            "--threads",
-            threads,
-        ]);
+        command.args(["--eps", task.ball.eps, "--step-size", task.ball.step]);
+        command.args(["--steps", STEPS, "--random-start", "true"]);
+        command.args(["--engine", engine, "--threads", threads]);
         command.args(["--quiet", "--out"]).arg(self.folder());
         command
     }
 
-    fn their_command(&self, library: &str, duel: &Duel) -> Command {
-        let mut command = Command::new(&self.setup.python);
-        command.arg(&self.theirs).arg(library);
-        command.arg(self.asset(duel.model));
-        command.arg(self.asset("cifar10/train_0-1999_x_u8_NHWC.npy"));
-        command.arg(self.asset("cifar10/train_0-1999_y.npy"));
+    fn their_command(
+        &self,
+        library: &str,
+        duel: &Duel,
+        task: &Task,
+        setting: &Setting,
+    ) -> Command {
+        let mut command = self.python(library, duel);
+        command.arg(&task.pictures).arg(&task.labels);
         let value = |text: &str| {
             let of_255: f64 = text.trim_end_matches("/255").parse().unwrap_or(f64::NAN);
             (of_255 / 255.0).to_string()
         };
-        command.args([PICTURES, &value(duel.eps), &value(duel.step), STEPS]);
-        command.args([duel.mean, duel.std]);
+        command.args([
+            PICTURES,
+            &value(task.ball.eps),
+            &value(task.ball.step),
+            STEPS,
+        ]);
+        command.args([duel.mean, duel.std]).args(setting.words());
         command
+    }
+
+    /// The peers' script in one of its modes, with the model.
+    fn python(&self, mode: &str, duel: &Duel) -> Command {
+        let mut command = Command::new(&self.setup.python);
+        command.arg(&self.theirs).arg(mode);
+        command.arg(self.asset(duel.model));
+        command
+    }
+
+    fn pictures(&self) -> PathBuf {
+        self.asset("cifar10/train_0-1999_x_u8_NHWC.npy")
+    }
+
+    fn labels(&self) -> PathBuf {
+        self.asset("cifar10/train_0-1999_y.npy")
     }
 
     /// Of the next run.
@@ -276,19 +468,21 @@ impl Bench<'_> {
         answer(&mut clock)
     }
 
-    fn our_accuracies(&self) -> Result<(f64, f64)> {
-        let report = Command::new(&self.ours)
-            .arg("report")
-            .arg(self.out.join((self.runs.get() - 1).to_string()))
-            .args(["--format", "json"])
-            .output()?;
-        let summary: Value = serde_json::from_slice(&report.stdout)
-            .with_context(|| String::from_utf8_lossy(&report.stderr).into_owned())?;
-        let share = |key: &str| {
-            let value = summary["attacks"][0][key]["value"].as_f64();
-            value.with_context(|| format!("no {key}"))
-        };
-        Ok((share("clean_accuracy")?, share("robust_accuracy")?))
+    /// Reads the run folder of the last run.
+    fn note_ours(&self, taken: &mut Taken) -> Result<()> {
+        let folder = self.out.join((self.runs.get() - 1).to_string());
+        let timing: Value = serde_json::from_slice(&fs::read(folder.join("timing.json"))?)?;
+        taken.attack.push(number(&timing, "seconds")?);
+        let mut report = Command::new(&self.ours);
+        let summary = report.arg("report").arg(folder).args(["--format", "json"]);
+        let output = summary.output()?;
+        let summary: Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        let attack = &summary["attacks"][0];
+        taken.clean = number(&attack["clean_accuracy"], "value")?;
+        taken.robust = number(&attack["robust_accuracy"], "value")?;
+        taken.gradients = number(&attack["gradients"], "total")?;
+        Ok(())
     }
 
     /// From the start of the process to the first adversarial PNG.
@@ -346,10 +540,14 @@ impl Bench<'_> {
     }
 }
 
-/// What a peer printed.
-fn their_accuracies(answer: &Value) -> Result<(f64, f64)> {
+/// Reads what a peer printed.
+fn note_theirs(answer: &Value, taken: &mut Taken) -> Result<()> {
     let said: Value = serde_json::from_str(answer["said"].as_str().unwrap_or_default())?;
-    Ok((number(&said, "clean")?, number(&said, "robust")?))
+    taken.attack.push(number(&said, "attack")?);
+    taken.clean = number(&said, "clean")?;
+    taken.robust = number(&said, "robust")?;
+    taken.gradients = PICTURES.parse::<f64>()? * STEPS.parse::<f64>()?;
+    Ok(())
 }
 
 /// The JSON on a command's last line.
