@@ -3,7 +3,7 @@
     python goldens/attacks.py --assets ASSETS --auto-attack FOLDER --out goldens/attacks [PART ...]
 
 FOLDER is a checkout of github.com/fra31/auto-attack, the authors' own code of APGD and Square; DDN is adv-lib's, HopSkipJump
-foolbox's (`goldens/requirements.txt`). A PART is the beginning of a golden's name, such as `ddn` or `apgd-resnet`; without
+foolbox's. A PART is the beginning of a golden's name, such as `ddn` or `apgd-resnet`; without
 one all are made. README.md says what the files hold.
 """
 
