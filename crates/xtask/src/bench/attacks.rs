@@ -226,7 +226,8 @@ impl Bench<'_> {
         );
         say(&line);
         let _ = writeln!(page, "{line}");
-        let [threads, batch, layout] = ["threads", "batch", "layout"].map(|key| word(&tried[0][key]));
+        let [threads, batch, layout] =
+            ["threads", "batch", "layout"].map(|key| word(&tried[0][key]));
         Ok(Setting {
             threads,
             batch,
@@ -405,7 +406,10 @@ impl Bench<'_> {
     fn our_command(&self, duel: &Duel, task: &Task, engine: &str, threads: &str) -> Command {
         let mut command = Command::new(&self.ours);
         command.arg("attack").arg(self.asset(duel.model));
-        command.arg(&task.pictures).arg("--labels").arg(&task.labels);
+        command
+            .arg(&task.pictures)
+            .arg("--labels")
+            .arg(&task.labels);
         command.args(["--limit", PICTURES, "--mean", duel.mean, "--std", duel.std]);
         command.args(["--eps", task.ball.eps, "--step-size", task.ball.step]);
         command.args(["--steps", STEPS, "--random-start", "true"]);
@@ -414,13 +418,7 @@ impl Bench<'_> {
         command
     }
 
-    fn their_command(
-        &self,
-        library: &str,
-        duel: &Duel,
-        task: &Task,
-        setting: &Setting,
-    ) -> Command {
+    fn their_command(&self, library: &str, duel: &Duel, task: &Task, setting: &Setting) -> Command {
         let mut command = self.python(library, duel);
         command.arg(&task.pictures).arg(&task.labels);
         let value = |text: &str| {
