@@ -289,7 +289,7 @@ PARTS = [
     (square, "resnet_2b_adv2"),
     (hopskipjump, "resnet_2b_adv2"),
     (apgd, "vit_pgd_2_3_16"),
-    *((attack, "resnet20_akamaster") for attack in (ddn, square, hopskipjump, apgd)),
+    *((attack, "resnet20_akamaster") for attack in (ddn, apgd, square, hopskipjump)),
 ]
 
 

@@ -36,6 +36,8 @@ struct Duel {
     mean: &'static str,
     std: &'static str,
     ball: Ball,
+    /// Pictures of the attack that nobody ends early, of which the peers take 40 gradients each: a multiple of their batches.
+    right: &'static str,
 }
 
 const DUELS: [Duel; 2] = [
@@ -48,6 +50,7 @@ const DUELS: [Duel; 2] = [
             eps: "8/255",
             step: "2/255",
         },
+        right: "256",
     },
     Duel {
         title: "resnet_2b, trained adversarially, 2/255",
@@ -58,6 +61,7 @@ const DUELS: [Duel; 2] = [
             eps: "2/255",
             step: "0.5/255",
         },
+        right: "1024",
     },
 ];
 
@@ -71,7 +75,7 @@ just before. `torch.compile` was not tried.
 
 - *Per gradient*: loss and input gradient of one batch, the same number of pictures for all; nothing else. The engines have the
   pictures divided among their workers. Medians of eleven rounds.
-- *Per attack at equal steps*: PGD with 40 steps on 256 pictures that the network gets right, in a ball so small that none
+- *Per attack at equal steps*: PGD with 40 steps on the first pictures that the network gets right, in a ball so small that none
   falls, so that nobody ends early. The seconds of the attack itself, without the start of the process; `hoodwink` judges floats
   and writes its rows in them. Medians of three rounds.
 - *Whole process at equal success*: PGD with 40 steps on the first 1,000 pictures of CIFAR-10's training set, from the start of the

@@ -16,9 +16,6 @@ use crate::{
 /// Of single gradients, which take less.
 const GRADIENT_ROUNDS: usize = 11;
 
-/// Of the attack that nobody ends early, which takes longer: a multiple of the peers' batches.
-const RIGHT_PICTURES: &str = "256";
-
 /// So small a ball that no picture which was right falls, and no attack ends before its last step.
 const NOTHING: Ball = Ball {
     eps: "0.01/255",
@@ -137,19 +134,21 @@ impl Bench<'_> {
         let folder = self.folder().with_extension("right");
         let mut command = self.python("right", duel);
         command.arg(self.pictures()).arg(self.labels());
-        command.args([RIGHT_PICTURES, duel.mean, duel.std]);
+        command.args([duel.right, duel.mean, duel.std]);
         command.arg(&folder);
         answer(&mut command)?;
         let task = Task {
-            count: RIGHT_PICTURES,
+            count: duel.right,
             pictures: folder.join("x.npy"),
             labels: folder.join("y.npy"),
             ball: NOTHING,
         };
         let taken = self.contest(duel, &task, setting)?;
-        page.push_str(
-            "### Per attack at equal steps\n\n| | seconds | times torchattacks | times Foolbox | gradients | right after |\n\
-             |---|---:|---:|---:|---:|---:|\n",
+        let _ = writeln!(
+            page,
+            "### Per attack at equal steps\n\n{} pictures.\n\n\
+             | | seconds | times torchattacks | times Foolbox | gradients | right after |\n|---|---:|---:|---:|---:|---:|",
+            duel.right
         );
         for ((name, _), one) in CONTENDERS.iter().zip(&taken) {
             let seconds = median(&one.attack);
