@@ -27,7 +27,6 @@ ROWS = 128
 STEPS = 100
 # As in AutoAttack's standard version for the L-infinity and L2 norms.
 TARGETS = 9
-SEEDS = (0, 1)
 QUERIES = 5000
 BUDGETS = (1000, 2500, 5000)
 
@@ -129,7 +128,7 @@ def rounded(value):
     return float(f"{value:.6g}")
 
 
-def apgd(case):
+def apgd(case, seeds):
     """APGD with cross-entropy, DLR, and targeted DLR towards the runners-up, one random start, each alone."""
     from autoattack.autopgd_base import APGDAttack, APGDAttack_targeted
     from autoattack.other_utils import Logger
@@ -137,7 +136,7 @@ def apgd(case):
     runs = []
     balls = PLAIN if case.name == "resnet20_akamaster" else ADVERSARIAL
     x, labels = case.attacked()
-    for seed in SEEDS:
+    for seed in seeds:
         for norm, eps in balls:
             # In the L1 norm the radius comes down from three times eps, as in AutoAttack's standard version.
             settings = {"n_iter": STEPS, "norm": norm, "n_restarts": 1, "eps": eps, "seed": seed, "device": "cpu"}
@@ -156,7 +155,7 @@ def apgd(case):
                 yield case.golden("github.com/fra31/auto-attack, a392204", runs, ()), f"{name} {norm} {eps:.4g}: {share(robust)}"
 
 
-def ddn(case):
+def ddn(case, seeds):
     """DDN: a distance for each picture, null where nothing was found."""
     # adv-lib wants it only to draw curves, and it cannot be installed everywhere.
     sys.modules.setdefault("visdom", ModuleType("visdom"))
@@ -165,18 +164,18 @@ def ddn(case):
     runs = []
     x, labels = case.attacked()
     for steps in (100, 1000):
-        torch.manual_seed(SEEDS[0])
+        torch.manual_seed(seeds[0])
         adversarial = attack(case.network, x, labels, steps=steps, init_norm=1.0, γ=0.05, levels=256)
         found = predicted(case.network, adversarial) != labels
         far = distances(adversarial, x, "L2")
         values = [rounded(value) if hit else None for value, hit in zip(far.tolist(), found.tolist(), strict=True)]
         settings = {"attack": "ddn", "norm": "L2", "steps": steps, "init_norm": 1.0, "gamma": 0.05, "levels": 256}
-        runs.append(settings | {"seed": SEEDS[0], "distance": case.spread(values)})
+        runs.append(settings | {"seed": seeds[0], "distance": case.spread(values)})
         said = f"ddn {steps} steps: median {far[found].median():.4f}, not found {(~found).sum()}"
         yield case.golden("adv-lib", runs, ("adv-lib",)), said
 
 
-def square(case):
+def square(case, seeds):
     """Square: who withstands, and the questions asked about each picture until it fell."""
     from autoattack.square import SquareAttack
 
@@ -188,7 +187,7 @@ def square(case):
     runs = []
     case = case.first(64)
     x, labels = case.attacked()
-    for seed in SEEDS:
+    for seed in seeds:
         for norm, eps in SQUARE[case.name]:
             settings = {"n_queries": QUERIES, "eps": eps, "p_init": 0.8, "n_restarts": 1, "seed": seed, "device": "cpu"}
             attack = Counted(case.network, norm=norm, resc_schedule=False, **settings)
@@ -233,7 +232,7 @@ class Asked(nn.Module):
             self.at[self.count] = (self.best, self.current)
 
 
-def hopskipjump(case):
+def hopskipjump(case, seeds):
     """HopSkipJump, picture by picture: distances when so many questions had been asked about it, those of the start, the
     binary searches and the attack's own checks included. `best` is the smallest among all points asked about, `current` that
     of the last point brought back to the boundary, which foolbox would have answered."""
@@ -255,7 +254,7 @@ def hopskipjump(case):
             attack = Watched(constraint=norm.lower(), steps=64, gamma=1.0)
             attack.asked = asked
             model = foolbox.PyTorchModel(asked, bounds=(0, 1), device="cpu")
-            torch.manual_seed(SEEDS[0] + row)
+            torch.manual_seed(seeds[0] + row)
             try:
                 attack.run(model, x, foolbox.criteria.Misclassification(label))
             except SpentError:
@@ -263,7 +262,7 @@ def hopskipjump(case):
             except ValueError as error:
                 print(f"{case.name} row {row}: {error}", file=sys.stderr)
             found.append(asked.at)
-        settings = {"attack": "hopskipjump", "norm": norm, "steps": 64, "gamma": 1.0, "seed": SEEDS[0], "budgets": BUDGETS}
+        settings = {"attack": "hopskipjump", "norm": norm, "steps": 64, "gamma": 1.0, "seed": seeds[0], "budgets": BUDGETS}
         run, said = {}, []
         for at, name in enumerate(("best", "current")):
             columns = [[none_or_rounded(marks.get(budget, (None, None))[at]) for marks in found] for budget in BUDGETS]
@@ -298,6 +297,7 @@ def main():
     parser.add_argument("--assets", type=Path, required=True)
     parser.add_argument("--auto-attack", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("parts", nargs="*", default=[""])
     options = parser.parse_args()
@@ -309,7 +309,7 @@ def main():
         if not name.startswith(tuple(options.parts)):
             continue
         begun = time.perf_counter()
-        for golden, said in attack(Case.load(options.assets, model)):
+        for golden, said in attack(Case.load(options.assets, model), options.seeds):
             text = json.dumps(golden, indent=1, ensure_ascii=False)
             (options.out / f"{name}.json").write_text(compact(text) + "\n", encoding="utf-8")
             print(f"{name}: {said} ({time.perf_counter() - begun:.0f} s)", flush=True)

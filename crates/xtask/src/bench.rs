@@ -182,13 +182,18 @@ impl Setup {
 /// Times everything and writes dated tables into `benches/results`.
 pub(crate) fn peers() -> Result<()> {
     gradients(None)?;
-    attacks()
+    attacks(None)
 }
 
-/// Times whole attacks and writes a dated table.
-pub(crate) fn attacks() -> Result<()> {
+/// Times attacks and writes a dated page; `only` keeps the networks whose title contains it, and prints instead.
+pub(crate) fn attacks(only: Option<&str>) -> Result<()> {
     let setup = Setup::new()?;
-    setup.write("attacks", &attacks::page(&setup)?)
+    let page = attacks::page(&setup, only)?;
+    match only {
+        Some(_) => say(&page),
+        None => setup.write("attacks", &page)?,
+    }
+    Ok(())
 }
 
 /// Times gradients and writes a dated table; `only` keeps the networks whose title contains it, and prints instead.

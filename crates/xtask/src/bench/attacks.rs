@@ -128,8 +128,8 @@ fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Runs everything and answers the page.
-pub(super) fn page(setup: &Setup) -> Result<String> {
+/// Runs everything, or the networks whose title contains `only`, and answers the page.
+pub(super) fn page(setup: &Setup, only: Option<&str>) -> Result<String> {
     // In one command, so that one set of features is compiled.
     let programs = ["--bin", "hoodwink", "--example", "gradient_speed"];
     cargo(
@@ -148,11 +148,14 @@ pub(super) fn page(setup: &Setup) -> Result<String> {
     }
     let mut page = HEAD.to_owned();
     let _ = writeln!(page, "Machine: {}.\n", machine()?);
-    for duel in &DUELS {
+    let wanted = |duel: &&Duel| only.is_none_or(|part| duel.title.contains(part));
+    for duel in DUELS.iter().filter(wanted) {
         bench.duel(duel, &mut page)?;
     }
-    bench.workers(&mut page)?;
-    bench.cold(&mut page)?;
+    if only.is_none() {
+        bench.workers(&mut page)?;
+        bench.cold(&mut page)?;
+    }
     fs::remove_dir_all(&bench.out)?;
     let bytes = fs::metadata(&bench.ours)?.len();
     let _ = writeln!(
