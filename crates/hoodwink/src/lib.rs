@@ -47,6 +47,7 @@ mod testing;
 
 pub mod threat;
 pub mod train;
+pub mod transform;
 
 pub use counted::counted;
 pub use error::{Error, Result};
