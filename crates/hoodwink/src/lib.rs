@@ -47,7 +47,6 @@ mod testing;
 
 pub mod threat;
 pub mod train;
-pub mod transform;
 
 pub use counted::counted;
 pub use error::{Error, Result};

@@ -54,7 +54,7 @@ impl<'a> Eot<'a> {
                 let mut steps = Vec::with_capacity(self.transformations.len());
                 for transformation in &self.transformations {
                     let step = transformation.draw(point.shape(), &mut *self.rng.borrow_mut());
-                    point = step.apply(&point);
+                    point = step.apply(&point)?;
                     steps.push(step);
                 }
                 drawn.push(steps);
@@ -74,8 +74,10 @@ impl<'a> Eot<'a> {
                     (Want::Logits, answer) => mean.logits(&answer.into_logits()),
                     (Want::Gradient(_), answer) => {
                         let found = answer.into_differential()?;
-                        let back = steps.iter().rev();
-                        let gradient = back.fold(found.gradient, |g, step| step.pull_back(&g));
+                        let mut gradient = found.gradient;
+                        for step in steps.iter().rev() {
+                            gradient = step.pull_back(&gradient)?;
+                        }
                         mean.logits(&found.logits);
                         mean.gradient(found.loss, &gradient);
                     }

@@ -5,6 +5,12 @@
 
 mod bpda;
 mod ensemble;
+mod eot;
+#[cfg(test)]
+mod tests;
+pub mod transform;
 
 pub use bpda::Bpda;
 pub use ensemble::{Average, Ensemble};
+pub use eot::Eot;
+pub use transform::Transformation;
