@@ -3,6 +3,7 @@
 
 mod company;
 mod opaque;
+mod remote;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -15,6 +16,7 @@ pub use company::Company;
 use onnx_grad::{Dim, Graph, LoadOptions, Loss, Tensor, inspect::Cost};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+pub use remote::{Remote, RemoteSettings};
 use sha2::{Digest, Sha256};
 
 use opaque::Opaque;
