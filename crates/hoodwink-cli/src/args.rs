@@ -75,7 +75,9 @@ pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
 /// The model, and what its training code did to pictures.
 #[derive(Args)]
 pub(crate) struct ModelArgs {
-    /// The model, an ONNX file; beside net.onnx a net.toml may hold the preprocessing flags and class-names
+    /// The model, an ONNX file; beside net.onnx a net.toml may hold the preprocessing flags and class-names. For attack and
+    /// predict also a model elsewhere, http://HOST/PATH or 'cmd:PROGRAM ARGUMENTS' (also as --model); docs/remote.md says how
+    /// it is asked
     pub(crate) model: PathBuf,
     #[command(flatten)]
     read: ReadArgs,
@@ -253,9 +255,14 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// Whether nothing is done to pixels.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.preprocessing == Preprocessing::default()
+    }
+
     /// What was done to pictures and model, for the record of a run.
-    pub(crate) fn record(&self, model: &Classifier) -> String {
-        match model.runs_as_it_is() {
+    pub(crate) fn record(&self, model: Option<&Classifier>) -> String {
+        match model.is_some_and(Classifier::runs_as_it_is) {
             false => self.to_string(),
             true => format!("run-as-it-is {self}"),
         }
@@ -263,9 +270,9 @@ impl Prepared {
 
     /// The names of the model's classes by number: those given for the model, else those of the data, which may stop
     /// before the last class.
-    pub(crate) fn class_names(&self, model: &Classifier, data: &Dataset) -> Result<Vec<String>> {
+    pub(crate) fn class_names(&self, classes: usize, data: &Dataset) -> Result<Vec<String>> {
         match &self.class_names {
-            Some(path) => Ok(read_class_names(path, model.classes())?),
+            Some(path) => Ok(read_class_names(path, classes)?),
             None => Ok(data.class_names().unwrap_or_default().to_vec()),
         }
     }
@@ -427,19 +434,24 @@ impl DataArgs {
     }
 
     /// The data set, its pictures as the model wants them: grey or in colour as it eats them, resized and cropped.
-    pub(crate) fn open(&self, prepared: &Prepared, model: &Classifier) -> Result<Dataset> {
+    pub(crate) fn open(
+        &self,
+        prepared: &Prepared,
+        input: [usize; 3],
+        classes: usize,
+    ) -> Result<Dataset> {
         let mut data = self.open_with(Transform {
-            channels: Some(model.input()[0]).filter(|channels| matches!(channels, 1 | 3)),
+            channels: Some(input[0]).filter(|channels| matches!(channels, 1 | 3)),
             resize: prepared.resize,
             interpolation: prepared.interpolation,
             crop: prepared.crop,
         })?;
         let names = match &prepared.class_names {
-            Some(path) => read_class_names(path, model.classes())?,
+            Some(path) => read_class_names(path, classes)?,
             None => Vec::new(),
         };
-        data.label_for(&names, model.classes())?;
-        data.check_fits(model.input(), model.classes())?;
+        data.label_for(&names, classes)?;
+        data.check_fits(input, classes)?;
         Ok(data)
     }
 

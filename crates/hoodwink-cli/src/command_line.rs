@@ -119,6 +119,47 @@ fn values(argument: &Arg, typed: &ArgMatches) -> Option<Vec<String>> {
     Some(values.map(|value| value.to_string_lossy().into()).collect())
 }
 
+/// The arguments with `--model X` as the first positional argument, for a sub-command that takes a model there and has no
+/// option of that name.
+pub(crate) fn with_model(command: &Command, typed: Vec<OsString>) -> Vec<OsString> {
+    let is_command = |word: &OsString| {
+        let word = word.to_str()?;
+        command.find_subcommand(word)
+    };
+    let Some((at, command)) = typed
+        .iter()
+        .enumerate()
+        .skip(1)
+        .find_map(|(at, word)| Some((at, is_command(word)?)))
+    else {
+        return typed;
+    };
+    let mut arguments = command.get_arguments();
+    let takes_model = arguments.any(|one| one.is_positional() && one.get_id() == "model");
+    let mut all = typed;
+    let end = all
+        .iter()
+        .position(|word| word == "--")
+        .unwrap_or(all.len());
+    let named = all[..end]
+        .iter()
+        .position(|word| word == "--model" || word.to_string_lossy().starts_with("--model="));
+    let Some(named) = named.filter(|_| takes_model) else {
+        return all;
+    };
+    let model = match all[named]
+        .to_str()
+        .and_then(|word| word.strip_prefix("--model="))
+    {
+        Some(model) => OsString::from(model),
+        None if named + 1 < all.len() => all.remove(named + 1),
+        None => return all,
+    };
+    all.remove(named);
+    all.insert(at + 1, model);
+    all
+}
+
 /// The arguments with those of the file that `--config` names, if it was typed; what was typed wins.
 pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec<OsString>> {
     let lenient = command.clone().ignore_errors(true);

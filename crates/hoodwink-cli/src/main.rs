@@ -8,6 +8,7 @@ mod missing;
 mod progress;
 mod settings;
 mod shown;
+mod subject;
 mod terminal;
 
 #[cfg(unix)]
@@ -86,7 +87,8 @@ fn fail_beyond_the_largest_file() {
 
 fn run() -> anyhow::Result<Status> {
     let command = Cli::command();
-    let line = command_line::with_config(&command, std::env::args_os().collect())?;
+    let line = command_line::with_model(&command, std::env::args_os().collect());
+    let line = command_line::with_config(&command, line)?;
     let refused = |answer: &clap::Error| {
         terminal::tell(answer, &command, &line);
         match answer.use_stderr() {

@@ -72,12 +72,7 @@ pub fn seen(logits: &[f32]) -> Seen {
     }
 }
 
-async fn finding(
-    model: Scores<'_>,
-    region: &Region,
-    goal: Goal,
-    image: &Image,
-) -> Result<Finding> {
+async fn finding(model: Scores<'_>, region: &Region, goal: Goal, image: &Image) -> Result<Finding> {
     let logits = model.logits(image).await?;
     Ok(Finding {
         seen: seen(&logits),

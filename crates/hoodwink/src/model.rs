@@ -4,18 +4,20 @@
 mod batch_safety;
 mod opaque;
 mod programs;
+mod remote;
 mod tensors;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-pub use batch_safety::BatchSafety;
 use batch_safety::AtOnce;
+pub use batch_safety::BatchSafety;
 use onnx_grad::{Dim, Graph, LoadOptions, inspect::Cost};
 use sha2::{Digest, Sha256};
 
 use opaque::Opaque;
 pub use programs::Asked;
 use programs::Programs;
+pub use remote::{Remote, RemoteSettings};
 
 use crate::{
     Error, Result,

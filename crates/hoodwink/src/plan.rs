@@ -93,7 +93,9 @@ pub fn threat_record(evaluation: &Evaluation) -> ThreatRecord {
             |target| format!("targeted: {target}"),
         ),
         access: access.word().to_owned(),
-        budget: limits.map(|(name, limit)| (name.to_owned(), limit)).collect(),
+        budget: limits
+            .map(|(name, limit)| (name.to_owned(), limit))
+            .collect(),
     }
 }
 
@@ -127,7 +129,11 @@ fn by_default(threat: &Threat, smallest: bool) -> Result<&'static Entry> {
     found.ok_or_else(|| {
         Error::unsupported(format!(
             "no attack for {} in {} does with access to {}{}",
-            if smallest { "the smallest norm" } else { "a radius" },
+            if smallest {
+                "the smallest norm"
+            } else {
+                "a radius"
+            },
             threat.norm,
             threat.access.word(),
             if smallest { "; give a radius" } else { "" },
@@ -206,14 +212,20 @@ mod tests {
         let mut targeted = options("fgsm", &["0.1"]);
         targeted.threat.access = Access::Scores;
         for (asked, says) in [
-            (options("fgsm,fgsm(loss=ce)", &["0.1"]), "fgsm(loss=ce) is named twice"),
+            (
+                options("fgsm,fgsm(loss=ce)", &["0.1"]),
+                "fgsm(loss=ce) is named twice",
+            ),
             (options("fgsm", &["0.1", "0.1"]), "eps 0.1 is named twice"),
             (options("fgsm", &["8"]), "8/255"),
             (options("fgsm", &[]), "give eps"),
             (unused, "fgsm, bim would use tries"),
             (targeted, "needs gradients"),
         ] {
-            let error = evaluation(&asked, 10).err().expect("it is refused").to_string();
+            let error = evaluation(&asked, 10)
+                .err()
+                .expect("it is refused")
+                .to_string();
             assert!(error.contains(says), "{error}");
         }
     }

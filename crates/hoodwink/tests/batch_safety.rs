@@ -19,9 +19,7 @@ use hoodwink::{
     plan,
     preprocessing::Preprocessing,
     report,
-    results::{
-        DataRecord, ModelRecord, Run, RunFolder, Settings, table,
-    },
+    results::{DataRecord, ModelRecord, Run, RunFolder, Settings, table},
     run::{Ended, Limits, run},
     threat::{Eps, Norm, Threat},
 };
@@ -167,7 +165,8 @@ fn ask(
         target: None,
     };
     let objectives: Vec<Objective> = at.iter().map(objective).collect();
-    let all = |seen: &Differential| [&seen.logits, &[seen.loss][..], seen.gradient.pixels()].concat();
+    let all =
+        |seen: &Differential| [&seen.logits, &[seen.loss][..], seen.gradient.pixels()].concat();
     let seen = worker
         .differentials(&asked, &objectives.iter().collect::<Vec<_>>())
         .unwrap();
@@ -326,9 +325,7 @@ fn a_model_for_one_picture_at_a_time_answers_several_one_by_one() {
             label: 3,
             target: None,
         };
-        let seen = worker
-            .differentials(&asked, &[&objective; 2])
-            .unwrap();
+        let seen = worker.differentials(&asked, &[&objective; 2]).unwrap();
         // Largest other logit minus that of the label, each twice its pixel.
         assert_eq!(seen[0].gradient.pixels(), [0.0, 0.0, 2.0, -2.0]);
         assert_eq!(seen[1].gradient.pixels(), [2.0, 0.0, 0.0, -2.0]);

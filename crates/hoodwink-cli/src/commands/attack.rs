@@ -29,6 +29,7 @@ use crate::{
     args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs},
     command_line::Typed,
     settings,
+    subject::RemoteArgs,
     terminal::{self, complain},
 };
 
@@ -61,6 +62,9 @@ use crate::{
     hoodwink attack cifar.onnx x.npy --labels y.npy --eps 8/255 --partition 1/3 --out runs/1
     hoodwink merge runs/1 runs/2 runs/3 --out runs/all
 
+  A model behind a URL, by its scores alone:
+    hoodwink attack --model http://localhost:8000/predict pictures/ --attack square --eps 8/255 --out runs/remote
+
   Options from a file: model = 'cifar.onnx', eps = ['2/255', '8/255'] and so on:
     hoodwink attack --config experiment.toml --out runs/a
 
@@ -68,6 +72,8 @@ With --format json one object is printed: model, data, threat, and under attacks
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
     #[command(flatten)]
     data: DataArgs,
     #[arg(
@@ -254,7 +260,10 @@ fn bytes(text: &str) -> Result<u64, String> {
 /// The names of all attacks.
 fn short_list() -> String {
     let names: Vec<&str> = ATTACKS.iter().map(|entry| entry.name).collect();
-    format!("Attacks, in order, parted by commas, perhaps with parameters as in 'pgd(loss=dlr, steps=100), fgsm' [default: pgd with --eps]: {}", names.join(", "))
+    format!(
+        "Attacks, in order, parted by commas, perhaps with parameters as in 'pgd(loss=dlr, steps=100), fgsm' [default: pgd with --eps]: {}",
+        names.join(", ")
+    )
 }
 
 /// All attacks with what they do.

@@ -216,11 +216,7 @@ fn tell(entry: &'static Entry, format: Format) -> Result<()> {
         writeln!(
             out,
             "{} = {}\n    {}\n    takes {}; the default is {}",
-            parameter.name,
-            parameter.default,
-            parameter.meaning,
-            parameter.takes,
-            parameter.origin
+            parameter.name, parameter.default, parameter.meaning, parameter.takes, parameter.origin
         )?;
     }
     Ok(())

@@ -130,7 +130,10 @@ fn recipe(entry: &Entry, set: &[(&str, String)]) -> String {
             set.push((name, (*cheaper).to_owned()));
         }
     }
-    let pairs: Vec<String> = set.iter().map(|(name, text)| format!("{name}={text}")).collect();
+    let pairs: Vec<String> = set
+        .iter()
+        .map(|(name, text)| format!("{name}={text}"))
+        .collect();
     format!("{}({})", entry.name, pairs.join(", "))
 }
 
@@ -287,16 +290,25 @@ fn a_larger_budget_never_fools_less() {
 
 fn no_worse(less: &Bench, less_setup: &Setup, more: &Bench, more_setup: &Setup) {
     let toy = Toy::tanh();
-    let (little, much) = (less.run_with(&toy, less_setup), more.run_with(&toy, more_setup));
+    let (little, much) = (
+        less.run_with(&toy, less_setup),
+        more.run_with(&toy, more_setup),
+    );
     for ((job, (little, _)), (much, _)) in less.jobs(&toy).iter().zip(&little).zip(&much) {
         let name = more.name();
         assert!(much.reached || !little.reached, "{name}");
         let most = |loss: &[f32]| loss.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         if less.entry.aim == Aim::Smallest {
             let distance = |one: &Candidate| less_setup.region(job).distance(&one.image);
-            assert!(!little.reached || distance(much) <= distance(little), "{name}");
+            assert!(
+                !little.reached || distance(much) <= distance(little),
+                "{name}"
+            );
         } else if less.entry.name == more.entry.name && !little.loss.is_empty() {
-            assert!(much.reached || most(&much.loss) >= most(&little.loss), "{name}");
+            assert!(
+                much.reached || most(&much.loss) >= most(&little.loss),
+                "{name}"
+            );
         }
     }
 }

@@ -2,11 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{
-    Error, Result,
-    nearest::unknown,
-    oracle::Loss,
-};
+use crate::{Error, Result, nearest::unknown, oracle::Loss};
 
 /// A loss as people name it; a targeted goal takes its targeted form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

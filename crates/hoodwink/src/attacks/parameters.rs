@@ -74,7 +74,9 @@ impl fmt::Display for Kind {
                 write!(f, "a number, at least {least}")
             }
             Self::Number { least, most } => write!(f, "a number from {least} to {most}"),
-            Self::Length => f.write_str("a length above 0 in pixel units (0.01, 2/255) or of the radius (0.1*eps)"),
+            Self::Length => f.write_str(
+                "a length above 0 in pixel units (0.01, 2/255) or of the radius (0.1*eps)",
+            ),
             Self::Flag => f.write_str("true or false"),
             Self::Word(words) => f.write_str(&words.join(", ")),
         }
@@ -183,9 +185,7 @@ impl Parameter {
     fn read(&self, text: &str) -> Result<Value> {
         let name = self.name;
         let text = text.trim();
-        let out_of_range = || {
-            Error::invalid(format!("{name} is {text}, and takes {}", self.kind))
-        };
+        let out_of_range = || Error::invalid(format!("{name} is {text}, and takes {}", self.kind));
         Ok(match self.kind {
             Kind::Count { least, most } => {
                 let count: u64 = text.parse().map_err(|_| out_of_range())?;
@@ -199,7 +199,11 @@ impl Parameter {
                 let number: Option<f64> = match text.split_once('/') {
                     None => text.parse().ok(),
                     Some((over, under)) => {
-                        let parts = over.trim().parse::<f64>().ok().zip(under.trim().parse::<f64>().ok());
+                        let parts = over
+                            .trim()
+                            .parse::<f64>()
+                            .ok()
+                            .zip(under.trim().parse::<f64>().ok());
                         parts.map(|(over, under)| over / under)
                     }
                 };
@@ -210,9 +214,10 @@ impl Parameter {
                     _ => return Err(out_of_range()),
                 }
             }
-            Kind::Length => Value::Length(text.parse().map_err(|error: Error| {
-                Error::invalid(format!("{name}: {error}"))
-            })?),
+            Kind::Length => Value::Length(
+                text.parse()
+                    .map_err(|error: Error| Error::invalid(format!("{name}: {error}")))?,
+            ),
             Kind::Flag => Value::Flag(text.parse().map_err(|_| out_of_range())?),
             Kind::Word(words) => {
                 let found = words.iter().find(|word| **word == text);
@@ -245,7 +250,10 @@ impl Values {
         let mut values = BTreeMap::new();
         for (name, text) in set {
             let parameter = find(table, name)?;
-            if values.insert(parameter.name, parameter.read(text)?).is_some() {
+            if values
+                .insert(parameter.name, parameter.read(text)?)
+                .is_some()
+            {
                 return Err(Error::invalid(format!("{} is set twice", parameter.name)));
             }
         }
@@ -338,7 +346,9 @@ impl fmt::Display for Values {
 }
 
 fn mistaken(name: &str, found: &Value) -> Error {
-    Error::invalid(format!("the parameter {name} is of another kind than asked for: {found}"))
+    Error::invalid(format!(
+        "the parameter {name} is of another kind than asked for: {found}"
+    ))
 }
 
 /// The parameter of that name, however its words are parted.
@@ -419,7 +429,11 @@ mod tests {
                 "steps=40, step_size=2.5*eps/steps, loss=ce, kappa=0, random=true",
             ),
             (
-                &[("step-size", " 2/255 "), ("loss", "two-term"), ("kappa", "1/4")],
+                &[
+                    ("step-size", " 2/255 "),
+                    ("loss", "two-term"),
+                    ("kappa", "1/4"),
+                ],
                 "steps=40, step_size=2/255, loss=two-term, kappa=0.25, random=true",
             ),
             (

@@ -75,7 +75,10 @@ impl fmt::Display for Spec {
         if self.set.is_empty() {
             return Ok(());
         }
-        let pairs = self.set.iter().map(|(name, value)| format!("{name}={value}"));
+        let pairs = self
+            .set
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
         write!(f, "({})", pairs.collect::<Vec<_>>().join(", "))
     }
 }
@@ -132,15 +135,24 @@ mod tests {
         let texts: Vec<String> = specs.iter().map(Spec::to_string).collect();
         assert_eq!(texts, ["pgd(loss=dlr, steps=100)", "pgd(loss=ce)", "fgsm"]);
         let recipe = specs[0].build().unwrap().recipe();
-        assert!(recipe.contains("steps=100") && recipe.contains("loss=dlr"), "{recipe}");
+        assert!(
+            recipe.contains("steps=100") && recipe.contains("loss=dlr"),
+            "{recipe}"
+        );
     }
 
     #[test]
     fn what_is_set_within_parentheses_wins_over_what_serves_all() {
         let mut specs = Spec::parse_all("pgd(steps=7), pgd, fgsm").unwrap();
-        let taken: Vec<bool> = specs.iter_mut().map(|spec| spec.set_if_free("steps", "3")).collect();
+        let taken: Vec<bool> = specs
+            .iter_mut()
+            .map(|spec| spec.set_if_free("steps", "3"))
+            .collect();
         assert_eq!(taken, [true, true, false]);
-        let recipes: Vec<String> = specs[..2].iter().map(|spec| spec.build().unwrap().recipe()).collect();
+        let recipes: Vec<String> = specs[..2]
+            .iter()
+            .map(|spec| spec.build().unwrap().recipe())
+            .collect();
         assert!(recipes[0].contains("steps=7") && recipes[1].contains("steps=3"));
     }
 

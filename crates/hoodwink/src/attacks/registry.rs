@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    Best, Candidate, Case, Edit, Fitting, gradient::{apgd, bim, fgsm, pgd},
+    Best, Candidate, Case, Edit, Fitting,
+    gradient::{apgd, bim, fgsm, pgd},
     labels::{hopskipjump, noise},
     minimum::ddn,
     parameters::{Parameter, Values},
@@ -247,11 +248,10 @@ impl Attack {
                 "attack {name} cannot aim at a class"
             )));
         }
-        (self.entry.check)(&self.values, conditions)
-            .map_err(|error| match error {
-                Error::Invalid(said) => Error::invalid(format!("attack {name}: {said}")),
-                other => other,
-            })
+        (self.entry.check)(&self.values, conditions).map_err(|error| match error {
+            Error::Invalid(said) => Error::invalid(format!("attack {name}: {said}")),
+            other => other,
+        })
     }
 
     /// Looks for an image in the case's region that reaches its goal.
@@ -318,7 +318,9 @@ pub fn find(name: &str) -> Result<&'static Entry> {
 /// For an attack whose parameters go together in any way; checks that the loss, if there is one, fits.
 pub(super) fn any_values(values: &Values, conditions: &Conditions) -> Result<()> {
     match values.loss() {
-        Ok(loss) => loss.resolve(conditions.targeted, conditions.classes).map(drop),
+        Ok(loss) => loss
+            .resolve(conditions.targeted, conditions.classes)
+            .map(drop),
         Err(_) => Ok(()),
     }
 }
@@ -359,8 +361,14 @@ mod tests {
             assert!(!entry.cost.is_empty() && !entry.norms.is_empty());
             for parameter in entry.parameters {
                 let name = parameter.name;
-                assert!(!parameter.meaning.is_empty() && !parameter.origin.is_empty(), "{name}");
-                assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
+                assert!(
+                    !parameter.meaning.is_empty() && !parameter.origin.is_empty(),
+                    "{name}"
+                );
+                assert!(
+                    name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+                    "{name}"
+                );
             }
         }
     }
@@ -387,6 +395,11 @@ mod tests {
             let error = attack.check(&conditions).unwrap_err().to_string();
             assert!(error.contains(says), "{recipe}: {error}");
         }
-        assert!(Attack::parse("pgd(rule=sgd, step_size=0.1, momentum=0.5)").unwrap().check(&plain).is_ok());
+        assert!(
+            Attack::parse("pgd(rule=sgd, step_size=0.1, momentum=0.5)")
+                .unwrap()
+                .check(&plain)
+                .is_ok()
+        );
     }
 }

@@ -81,14 +81,21 @@ fn pictures(
     data: &Dataset,
     half: usize,
 ) -> Result<Vec<(Image, usize)>> {
-    let mut others: Vec<usize> = (0..data.len()).filter(|index| index % HALVES != half).collect();
+    let mut others: Vec<usize> = (0..data.len())
+        .filter(|index| index % HALVES != half)
+        .collect();
     if others.is_empty() {
         return Err(Error::invalid(format!(
             "attack {} is fitted to one half of the pictures and judged on the other: it needs two pictures or more",
             trial.attack.name()
         )));
     }
-    others.shuffle(&mut random::stream(evaluation.seed, "", trial.attack.name(), half as u64));
+    others.shuffle(&mut random::stream(
+        evaluation.seed,
+        "",
+        trial.attack.name(),
+        half as u64,
+    ));
     others.truncate(trial.attack.most_pictures()?);
     let picture = |index| {
         let sample = data.get(index)?;

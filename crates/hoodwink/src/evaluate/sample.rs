@@ -120,18 +120,9 @@ impl UnderAttack<'_> {
                 true => self.starts(goal)?,
                 false => Vec::new(),
             },
-            rng: random::stream(
-                evaluation.seed,
-                &self.sample.id,
-                trial.attack.name(),
-                0,
-            ),
+            rng: random::stream(evaluation.seed, &self.sample.id, trial.attack.name(), 0),
         };
-        let oracle = Counted::new(
-            self.handle,
-            trial.attack.access(),
-            evaluation.threat.budget,
-        );
+        let oracle = Counted::new(self.handle, trial.attack.access(), evaluation.threat.budget);
         let edit = self.fitted.edit(trial, eps, self.sample.index);
         let mut candidate = match edit {
             Some(edit) => Candidate {
@@ -159,7 +150,10 @@ impl UnderAttack<'_> {
         let (Some(target), Ok(labels)) = (goal.target(), self.data.labels()) else {
             return Ok(Vec::new());
         };
-        let of_target = labels.iter().enumerate().filter(|(_, label)| **label == target);
+        let of_target = labels
+            .iter()
+            .enumerate()
+            .filter(|(_, label)| **label == target);
         let mut found: Vec<usize> = of_target.map(|(index, _)| index).collect();
         let seed = self.evaluation.seed;
         found.shuffle(&mut random::stream(seed, &self.sample.id, "starts", 0));
@@ -219,5 +213,7 @@ impl UnderAttack<'_> {
 /// Whether a row's picture has fooled the model, on floats and as it is saved.
 fn is_broken(row: &Row) -> bool {
     let verdicts = [row.float, row.saved];
-    verdicts.into_iter().all(|verdict| verdict.is_some_and(|verdict| verdict.success))
+    verdicts
+        .into_iter()
+        .all(|verdict| verdict.is_some_and(|verdict| verdict.success))
 }

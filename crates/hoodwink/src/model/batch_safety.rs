@@ -203,11 +203,14 @@ mod tests {
 
     fn probe(most: AtOnce, engine: Engine) -> BatchSafety {
         let executions = most.executions();
-        let answered: Vec<Vec<Vec<u32>>> = executions.iter().map(|execution| {
-            let questions: Vec<u32> = execution.iter().map(|&at| at as u32).collect();
-            let answers = engine(&questions).unwrap();
-            answers.into_iter().map(|answer| vec![answer]).collect()
-        }).collect();
+        let answered: Vec<Vec<Vec<u32>>> = executions
+            .iter()
+            .map(|execution| {
+                let questions: Vec<u32> = execution.iter().map(|&at| at as u32).collect();
+                let answers = engine(&questions).unwrap();
+                answers.into_iter().map(|answer| vec![answer]).collect()
+            })
+            .collect();
         BatchSafety::of(executions, &answered)
     }
 

@@ -135,8 +135,7 @@ impl Classifier {
             return Ok(answers.iter().map(|answer| bits(&[answer])).collect());
         }
         let objectives: Vec<Objective> = execution.iter().map(|&at| self.probing(at)).collect();
-        let questions: Vec<(&Image, &Objective)> =
-            pictures.into_iter().zip(&objectives).collect();
+        let questions: Vec<(&Image, &Objective)> = pictures.into_iter().zip(&objectives).collect();
         let answers = tensors::differentials(executable, self.input, self.classes, &questions)?;
         let all = answers
             .iter()
@@ -151,7 +150,10 @@ impl Classifier {
             .filter(|loss| loss.least_classes() <= self.classes);
         let losses: Vec<Loss> = possible.collect();
         Objective::Loss {
-            loss: losses.get(at % losses.len().max(1)).copied().unwrap_or(Loss::CrossEntropy),
+            loss: losses
+                .get(at % losses.len().max(1))
+                .copied()
+                .unwrap_or(Loss::CrossEntropy),
             label: at % self.classes,
             target: Some((at + 1) % self.classes),
         }

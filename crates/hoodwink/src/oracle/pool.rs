@@ -227,7 +227,11 @@ impl Member<'_> {
                     at += 1;
                     continue;
                 }
-                match one.future.as_mut().poll(&mut Context::from_waker(&one.waker)) {
+                match one
+                    .future
+                    .as_mut()
+                    .poll(&mut Context::from_waker(&one.waker))
+                {
                     Poll::Pending => at += 1,
                     Poll::Ready(result) => {
                         live.swap_remove(at);
@@ -276,10 +280,12 @@ impl Member<'_> {
         let images: Vec<&Image> = questions.iter().map(|question| &question.point).collect();
         let worker = self.worker(chunk.kind().model)?;
         let answers: Vec<Answer> = if chunk.kind().for_gradients {
-            let objectives = questions.iter().filter_map(|question| match &question.want {
-                Want::Gradient(objective) => Some(objective),
-                Want::Logits => None,
-            });
+            let objectives = questions
+                .iter()
+                .filter_map(|question| match &question.want {
+                    Want::Gradient(objective) => Some(objective),
+                    Want::Logits => None,
+                });
             let objectives: Vec<&Objective> = objectives.collect();
             let answers = worker.differentials(&images, &objectives)?;
             answers.into_iter().map(Answer::Gradient).collect()

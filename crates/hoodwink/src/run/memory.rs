@@ -3,11 +3,7 @@
 use onnx_grad::{Dim, Graph, Op, inspect::Cost};
 
 use super::limits::resident;
-use crate::{
-    Error, Result,
-    model::Classifier,
-    oracle::pool::Crew,
-};
+use crate::{Error, Result, model::Classifier, oracle::pool::Crew};
 
 /// Bytes that an execution takes, for each byte of values alive at once: engines copy into other layouts and need
 /// workspaces, and allocators keep what they were given. Measured on seven networks with both engines: 1.9 to 2.9.

@@ -9,7 +9,7 @@ use hoodwink::{
     data::Dataset,
     evaluate::Evaluation,
     lint,
-    model::{BatchSafety, Classifier},
+    model::BatchSafety,
     oracle::{Budget, pool::Crew},
     plan,
     results::{DataRecord, ModelRecord, Run, RunFolder, Settings, table::SCHEMA},
@@ -25,6 +25,7 @@ use crate::{
     commands::warning,
     interrupt,
     progress::Progress,
+    subject::Subject,
     terminal::{self, complain},
 };
 
@@ -42,7 +43,7 @@ const LINT_EFFORT: u64 = 50_000_000_000;
 
 /// A run that is ready to begin.
 pub(crate) struct Plan {
-    model: Classifier,
+    model: Subject,
     data: Dataset,
     evaluation: Evaluation,
     crew: Crew,
@@ -54,9 +55,9 @@ impl Plan {
     /// Opens and checks what the arguments name.
     pub(crate) fn new(args: &Args, typed: &Typed) -> Result<Self> {
         let prepared = args.model.resolve()?;
-        let model = args.model.open(&prepared, args.access)?;
-        let evaluation = args.evaluation(model.classes())?;
-        let data = args.data.open(&prepared, &model)?;
+        let model = Subject::open(&args.model, &args.remote, &prepared, args.access)?;
+        let evaluation = args.evaluation(&model)?;
+        let data = args.data.open(&prepared, model.input(), model.classes())?;
         data.labels()?;
         terminal::note(model.notices());
         terminal::note(data.notices());
@@ -69,7 +70,9 @@ impl Plan {
             evaluation,
         };
         plan.fit(args)?;
-        plan.model.set_threads(plan.crew.threads);
+        if let Subject::File(file) = &mut plan.model {
+            file.set_threads(plan.crew.threads);
+        }
         if !args.no_lint {
             plan.check(args, &prepared)?;
         }
@@ -83,11 +86,12 @@ impl Plan {
 
     /// Lets so much run at once as fits into the memory allowed.
     fn fit(&mut self, args: &Args) -> Result<()> {
-        let Some(limit) = args.max_memory else {
+        // Of a model elsewhere no memory is taken here.
+        let (Some(limit), Some(model)) = (args.max_memory, self.model.file()) else {
             return Ok(());
         };
         let gradients = plan::asks_for_gradients(&self.evaluation);
-        let crew = run::fitting(&self.model, gradients, self.crew, limit)?;
+        let crew = run::fitting(model, gradients, self.crew, limit)?;
         if crew != self.crew {
             complain(&format!(
                 "note: --max-memory leaves room for {} with {} each",
@@ -106,7 +110,11 @@ impl Plan {
         let checked = self.data.check(self.model.input(), self.crew.threads, tell);
         progress.finish();
         checked?;
-        let answer = self.model.multiply_adds().unwrap_or(0);
+        // Each question to a model elsewhere may cost money.
+        let Some(model) = self.model.file() else {
+            return Ok(());
+        };
+        let answer = model.multiply_adds().unwrap_or(0);
         let depth = lint::Depth {
             pictures: LINTED_PICTURES,
             searched: SEARCHED_PICTURES,
@@ -117,7 +125,7 @@ impl Plan {
         let mut progress = Progress::new("asking", args.crew.quiet);
         let tell = |done, all| progress.show(done, all, "");
         let said = &prepared.preprocessing;
-        let findings = lint::lint(&self.model, said, &self.data, depth, tell);
+        let findings = lint::lint(model, said, &self.data, depth, tell);
         progress.finish();
         for finding in findings? {
             complain(&warning(&finding));
@@ -133,7 +141,7 @@ impl Plan {
         let ended = run::run(
             &folder,
             &self.evaluation,
-            &self.model,
+            self.model.model(),
             &self.data,
             self.crew,
             limits,
@@ -150,13 +158,14 @@ impl Plan {
         );
         progress.finish();
         let ended = ended?;
-        let is_alone = |safety| safety == BatchSafety::Alone;
-        let safety = self.model.batch_safety()?;
-        if !self.model.runs_as_it_is() && safety.into_values().any(is_alone) {
-            complain(
-                "note: what the engine answers about a picture depends on the others in the batch, so each was asked \
-                 about alone; another --engine may be faster",
-            );
+        if let Some(model) = self.model.file() {
+            let mut safety = model.batch_safety()?.into_values();
+            if !model.runs_as_it_is() && safety.any(|safety| safety == BatchSafety::Alone) {
+                complain(
+                    "note: what the engine answers about a picture depends on the others in the batch, so each was asked \
+                     about alone; another --engine may be faster",
+                );
+            }
         }
         Ok((folder, ended))
     }
@@ -164,7 +173,8 @@ impl Plan {
 
 impl Args {
     /// What is asked for, understood.
-    fn evaluation(&self, classes: usize) -> Result<Evaluation> {
+    fn evaluation(&self, model: &Subject) -> Result<Evaluation> {
+        let classes = model.classes();
         if let Some(TargetChoice::Class(class)) = self.target
             && class >= classes
         {
@@ -176,11 +186,20 @@ impl Args {
         let shared = [
             ("steps", self.steps.map(|steps| steps.to_string())),
             ("step_size", self.step_size.clone()),
-            ("restarts", self.restarts.map(|restarts| restarts.to_string())),
+            (
+                "restarts",
+                self.restarts.map(|restarts| restarts.to_string()),
+            ),
             ("loss", self.loss.map(|loss| loss.to_string())),
             ("rule", self.step_rule.map(|rule| rule.word().to_owned())),
-            ("random_start", self.random_start.map(|start| start.to_string())),
-            ("momentum", self.momentum.map(|momentum| momentum.to_string())),
+            (
+                "random_start",
+                self.random_start.map(|start| start.to_string()),
+            ),
+            (
+                "momentum",
+                self.momentum.map(|momentum| momentum.to_string()),
+            ),
             ("tries", self.tries.map(|tries| tries.to_string())),
         ];
         let shared = shared
@@ -192,7 +211,8 @@ impl Args {
             threat: Threat {
                 norm: self.norm,
                 target: self.target,
-                access: self.access,
+                // Gradients are the default, and no model elsewhere has them.
+                access: self.access.min(model.gives()),
                 budget: Budget {
                     queries: self.max_queries.unwrap_or(u64::MAX),
                     gradients: self.max_gradients.unwrap_or(u64::MAX),
@@ -208,7 +228,7 @@ impl Args {
     fn record(
         &self,
         prepared: &Prepared,
-        model: &Classifier,
+        model: &Subject,
         data: &Dataset,
         typed: &Typed,
         evaluation: &Evaluation,
@@ -216,20 +236,20 @@ impl Args {
         Ok(Run {
             schema: SCHEMA,
             hoodwink: env!("CARGO_PKG_VERSION").to_owned(),
-            engine: model.engine().version(),
+            engine: model.engine(),
             partition: self.partition,
             model: ModelRecord {
                 path: args::text(&self.model.model),
                 sha256: model.sha256().to_owned(),
                 input: model.input(),
                 classes: model.classes(),
-                preprocessing: prepared.record(model),
+                preprocessing: prepared.record(model.file()),
             },
             data: DataRecord {
                 path: args::text(&self.data.data),
                 digest: data.digest()?,
                 samples: data.len(),
-                class_names: prepared.class_names(model, data)?,
+                class_names: prepared.class_names(model.classes(), data)?,
             },
             threat: plan::threat_record(evaluation),
             attacks: plan::attack_records(evaluation),

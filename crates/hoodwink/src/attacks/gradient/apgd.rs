@@ -125,7 +125,9 @@ pub(in crate::attacks) const T: Entry = Entry {
     parameters: &[STEPS, RESTARTS, TARGETS, RHO, LARGE_EPS],
     cost: "1 forward pass, and for each of the targets and restarts steps gradients and 1 forward pass; fewer where a point fools",
     check: |_, conditions| LossName::Dlr.resolve(true, conditions.classes).map(drop),
-    search: Search::Gradients(|model, case, p, best| Box::pin(towards_rivals(model, case, p, best))),
+    search: Search::Gradients(|model, case, p, best| {
+        Box::pin(towards_rivals(model, case, p, best))
+    }),
     ..CE
 };
 
@@ -210,8 +212,16 @@ impl Apgd {
             self.walk(model, region, objective, self.steps, start, true, best)
                 .await?;
         } else {
-            let part = self.steps.saturating_mul(3).div_ceil(10).min(self.steps / 3 + 1);
-            let stages = [(3.0, part), (2.0, part), (1.0, self.steps.saturating_sub(2 * part).max(1))];
+            let part = self
+                .steps
+                .saturating_mul(3)
+                .div_ceil(10)
+                .min(self.steps / 3 + 1);
+            let stages = [
+                (3.0, part),
+                (2.0, part),
+                (1.0, self.steps.saturating_sub(2 * part).max(1)),
+            ];
             let mut x = noisy(region, rng);
             for (times, steps) in stages {
                 let stage = region.within(Some(times * case.eps()));
@@ -443,7 +453,14 @@ impl Pace {
     }
 
     /// The next point.
-    fn step(&self, region: &Region, x: &Image, before: &Image, gradient: &Image, share: f32) -> Image {
+    fn step(
+        &self,
+        region: &Region,
+        x: &Image,
+        before: &Image,
+        gradient: &Image,
+        share: f32,
+    ) -> Image {
         if region.norm == Norm::L1 {
             return self.step_in_l1(region, x, gradient);
         }
@@ -473,7 +490,11 @@ impl Pace {
                 .then(a.cmp(&b))
         };
         order.select_nth_unstable_by(moved - 1, steeper);
-        let moved: Vec<usize> = order[..moved].iter().copied().filter(|&at| gradient[at] != 0.0).collect();
+        let moved: Vec<usize> = order[..moved]
+            .iter()
+            .copied()
+            .filter(|&at| gradient[at] != 0.0)
+            .collect();
         let size = (self.step / moved.len().max(1) as f64) as f32;
         let mut next = x.clone();
         let pixels = next.pixels_mut();
@@ -581,7 +602,10 @@ mod tests {
             };
             let [pgd, ce, rivals] =
                 ["pgd(steps=100)", "apgd-ce", "apgd-t"].map(|recipe| fooled(recipe));
-            assert!(ce + 1 >= pgd && rivals >= pgd, "{norm}: {pgd} {ce} {rivals}");
+            assert!(
+                ce + 1 >= pgd && rivals >= pgd,
+                "{norm}: {pgd} {ce} {rivals}"
+            );
             assert!(pgd > 3 && pgd < 30, "{norm}: {pgd}");
         }
     }

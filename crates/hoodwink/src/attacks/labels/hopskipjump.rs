@@ -9,8 +9,8 @@
 //! `delta = sqrt(d) theta * distance`, in L-inf `theta = gamma d^(-2)` of the distance and `delta = d theta * distance`; 0.1 at
 //! first. All labels of a direction are asked for at once.
 //!
-//! The search begins at a uniformly random image that reaches the goal, or with a target at a picture that does: of those of the
-//! target's class, if there are any. The nearest point that was seen to reach the goal is the answer.
+//! The search begins at the first of 50 blends of the original with a uniformly random image that reaches the goal, or with a target
+//! at a picture of the target's class, if there are any. The nearest point that was seen to reach the goal is the answer.
 //!
 //! # Defaults
 //!
@@ -134,11 +134,40 @@ async fn begin(
         image.pixels_mut().fill_with(|| rng.random());
         case.region.project(&mut image);
         if case.goal.reached_by(model.label(&image).await?) {
-            return Ok(Some(image));
+            return blended(model, case, image).await.map(Some);
         }
     }
     Ok(None)
 }
+
+/// The first of the images on the way from the original to `far`, step by step, that reaches the goal: there may be such before
+/// the boundary that bisection would find.
+async fn blended(model: Labels<'_>, case: &Case, far: Image) -> Result<Image> {
+    let mut shares = (1..BLENDS).map(|step| f64::from(step) / f64::from(BLENDS));
+    loop {
+        let blend = |share: f64| {
+            let mut image = far.clone();
+            let center = case.original().pixels();
+            for (x, &center) in image.pixels_mut().iter_mut().zip(center) {
+                *x = ((1.0 - share) * f64::from(center) + share * f64::from(*x)) as f32;
+            }
+            image
+        };
+        let images: Vec<Image> = shares.by_ref().take(BLENDS_AT_ONCE).map(blend).collect();
+        if images.is_empty() {
+            return Ok(far);
+        }
+        let labels = model.labels(&images).await?;
+        let mut asked = images.into_iter().zip(labels);
+        if let Some((image, _)) = asked.find(|(_, label)| case.goal.reached_by(*label)) {
+            return Ok(image);
+        }
+    }
+}
+
+/// Steps from the original to a random image, and how many of them are asked about at once.
+const BLENDS: u32 = 50;
+const BLENDS_AT_ONCE: usize = 7;
 
 struct Walk<'a> {
     model: Labels<'a>,
@@ -245,7 +274,13 @@ impl Walk<'_> {
         let labels = self.model.labels(&images).await?;
         let signs: Vec<f64> = labels
             .iter()
-            .map(|&label| if self.case.goal.reached_by(label) { 1.0 } else { -1.0 })
+            .map(|&label| {
+                if self.case.goal.reached_by(label) {
+                    1.0
+                } else {
+                    -1.0
+                }
+            })
             .collect();
         let mean = signs.iter().sum::<f64>() / signs.len() as f64;
         // Where all agree there is nothing to compare them with.
@@ -320,7 +355,10 @@ mod tests {
             let nearest = |job: &Job| {
                 let (label, logits) = (job.goal.label(), toy.classify(&job.original));
                 let distance = |rival: usize| {
-                    let slope = weights[label].iter().zip(&weights[rival]).map(|(a, b)| a - b);
+                    let slope = weights[label]
+                        .iter()
+                        .zip(&weights[rival])
+                        .map(|(a, b)| a - b);
                     let dual = match norm {
                         Norm::Linf => slope.map(f64::abs).sum::<f64>(),
                         _ => slope.map(|d| d * d).sum::<f64>().sqrt(),

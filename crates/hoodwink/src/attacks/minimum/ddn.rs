@@ -100,9 +100,11 @@ async fn ddn(model: Gradients<'_>, case: &Case, p: &Values, best: &mut Best) -> 
     let mut x = case.original().clone();
     for step in 0..steps {
         let mut at = model.gradient(&x, &objective).await?;
-        best.offer(model.as_labels(), &x, at.loss, &at.logits).await?;
+        best.offer(model.as_labels(), &x, at.loss, &at.logits)
+            .await?;
         best.look(at.gradient.pixels_mut());
-        let mut direction = Norm::L2.steepest(at.gradient.pixels(), x.pixels(), &case.region.bounds);
+        let mut direction =
+            Norm::L2.steepest(at.gradient.pixels(), x.pixels(), &case.region.bounds);
         if direction.iter().all(|&d| d == 0.0) {
             direction.fill_with(|| normal(&mut rng) as f32);
         }
@@ -111,7 +113,10 @@ async fn ddn(model: Gradients<'_>, case: &Case, p: &Values, best: &mut Best) -> 
             f64::from(x) - f64::from(center[at]) + length * f64::from(direction[at])
         };
         let pixels = x.pixels().iter().enumerate();
-        let distance = pixels.map(|(at, &x)| moved(at, x).powi(2)).sum::<f64>().sqrt();
+        let distance = pixels
+            .map(|(at, &x)| moved(at, x).powi(2))
+            .sum::<f64>()
+            .sqrt();
         let fooled = case.goal.reached(&at.logits);
         eps *= if fooled { 1.0 - gamma } else { 1.0 + gamma };
         eps = eps.min(farthest);

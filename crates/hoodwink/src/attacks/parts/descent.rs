@@ -30,7 +30,12 @@ pub(in crate::attacks) struct Descent {
 
 impl Descent {
     /// All restarts.
-    pub(in crate::attacks) async fn run(&self, model: Gradients<'_>, case: &Case, best: &mut Best) -> Result<()> {
+    pub(in crate::attacks) async fn run(
+        &self,
+        model: Gradients<'_>,
+        case: &Case,
+        best: &mut Best,
+    ) -> Result<()> {
         let objective = case.objective(self.loss, model.classes())?;
         for restart in 0..self.restarts {
             self.walk(model, case, &objective, restart, best).await?;
@@ -59,7 +64,10 @@ impl Descent {
         let mut stepper = Stepper::new(self.rule, norm, self.step_size, values);
         for _ in 0..self.steps {
             let mut at = model.gradient(&x, objective).await?;
-            if best.offer(model.as_labels(), &x, at.loss, &at.logits).await? {
+            if best
+                .offer(model.as_labels(), &x, at.loss, &at.logits)
+                .await?
+            {
                 return Ok(());
             }
             best.look(at.gradient.pixels_mut());
@@ -97,7 +105,12 @@ mod tests {
     }
 
     fn found(toy: &Toy, attack: &Attack, norm: Norm, eps: f64) -> Vec<(Candidate, Spent)> {
-        run(toy, attack, &jobs(toy, false, 10), &Setup::within(norm, eps))
+        run(
+            toy,
+            attack,
+            &jobs(toy, false, 10),
+            &Setup::within(norm, eps),
+        )
     }
 
     #[test]

@@ -194,7 +194,11 @@ impl Window {
     fn places(&self, [height, width]: [usize; 2]) -> impl Iterator<Item = usize> {
         let (rows, columns) = (self.rows.clone(), self.columns.clone());
         let plane = self.channel * height * width;
-        rows.flat_map(move |row| columns.clone().map(move |column| plane + row * width + column))
+        rows.flat_map(move |row| {
+            columns
+                .clone()
+                .map(move |column| plane + row * width + column)
+        })
     }
 }
 
@@ -291,7 +295,11 @@ fn propose(region: &Region, x: &Image, share: f64, rng: &mut impl Rng) -> Image 
     for channel in 0..channels {
         (window.channel, source.channel) = (channel, channel);
         let places: Vec<usize> = window.places([height, width]).collect();
-        let length = places.iter().map(|&at| delta[at] * delta[at]).sum::<f64>().sqrt();
+        let length = places
+            .iter()
+            .map(|&at| delta[at] * delta[at])
+            .sum::<f64>()
+            .sqrt();
         let sign = sign(rng);
         let patch: Vec<f64> = places
             .iter()
@@ -383,7 +391,12 @@ mod tests {
     fn it_asks_as_often_as_it_may_and_no_more() {
         let toy = Toy::tanh();
         let attack = Attack::parse("square(queries=60, restarts=2)").unwrap();
-        for (candidate, spent) in run(&toy, &attack, &jobs(&toy, false, 8), &Setup::within(Norm::L2, 0.01)) {
+        for (candidate, spent) in run(
+            &toy,
+            &attack,
+            &jobs(&toy, false, 8),
+            &Setup::within(Norm::L2, 0.01),
+        ) {
             assert!(!candidate.reached);
             assert_eq!((spent.queries, spent.gradients), (120, 0));
             assert!(candidate.loss.windows(2).all(|pair| pair[1] > pair[0]));

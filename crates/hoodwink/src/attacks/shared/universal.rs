@@ -98,7 +98,9 @@ async fn universal(model: Gradients<'_>, fitting: &Fitting, p: &Values) -> Resul
     let beta = p.number("beta")? as f32;
     let batch = usize::try_from(p.count("batch")?).unwrap_or(usize::MAX);
     let mut rng = fitting.rng.clone();
-    let shape = pictures.first().map_or([1, 1, 1], |(image, _)| image.shape());
+    let shape = pictures
+        .first()
+        .map_or([1, 1, 1], |(image, _)| image.shape());
     let mut v = Image::zeros(shape);
     let mut order: Vec<usize> = (0..pictures.len()).collect();
     for _ in 0..p.count("epochs")? {
@@ -172,13 +174,17 @@ mod tests {
         let all = jobs(&toy, false, 400);
         let of_class = |class| {
             let jobs = all.iter().filter(move |job| job.goal.label() == class);
-            jobs.map(|job| (job.original.clone(), job.goal)).collect::<Vec<_>>()
+            jobs.map(|job| (job.original.clone(), job.goal))
+                .collect::<Vec<_>>()
         };
         let pictures = (0..5).map(of_class).max_by_key(Vec::len).unwrap();
         let (seen, unseen) = pictures.split_at(pictures.len() / 2);
         for (norm, eps) in [(Norm::Linf, 0.12), (Norm::L2, 0.6)] {
             let mut edits = Vec::new();
-            for recipe in ["universal(epochs=5, batch=8)", "universal(epochs=1, batch=100000, step_size=1e-9)"] {
+            for recipe in [
+                "universal(epochs=5, batch=8)",
+                "universal(epochs=1, batch=100000, step_size=1e-9)",
+            ] {
                 let attack = Attack::parse(recipe).unwrap();
                 let fitting = Fitting {
                     pictures: seen.to_vec(),
@@ -215,7 +221,10 @@ mod tests {
             let size = norm.of(&distances(&Image::zeros(v.shape()), v));
             assert!(size <= eps * 1.00001, "{norm}: {size}");
             let (fitted, unfitted) = (rate(&edits[0]), rate(&edits[1]));
-            assert!(fitted > 0.5 && fitted > unfitted + 0.3, "{norm}: {fitted} {unfitted}");
+            assert!(
+                fitted > 0.5 && fitted > unfitted + 0.3,
+                "{norm}: {fitted} {unfitted}"
+            );
         }
     }
 }

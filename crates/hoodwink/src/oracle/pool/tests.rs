@@ -8,7 +8,9 @@ use std::{
 };
 
 use super::*;
-use crate::oracle::{Access, Budget, Counted, Gradients, Labels, Loss, Oracle, Question, Scores, Spent};
+use crate::oracle::{
+    Access, Budget, Counted, Gradients, Labels, Loss, Oracle, Question, Scores, Spent,
+};
 
 /// Logits `[x, -x]`; remembers how many images each execution had, and who answered.
 #[derive(Default)]
@@ -351,7 +353,9 @@ fn access_and_budget_are_enforced_and_counted() {
                 assert_eq!(counted.spent(), spent);
 
                 let counted = Counted::new(&handle, Access::Gradients, budget);
-                let found = Gradients::of(&counted).gradient(&pixel(3.0), &away()).await?;
+                let found = Gradients::of(&counted)
+                    .gradient(&pixel(3.0), &away())
+                    .await?;
                 assert_eq!((found.loss, found.logits), (3.0, vec![3.0, -3.0]));
                 assert_eq!(counted.spent().gradients, 1);
                 let second = Gradients::of(&counted).gradient(&pixel(3.0), &away()).await;

@@ -43,7 +43,10 @@ impl<'a> Ensemble<'a> {
     /// What each member answers to the same questions; all are asked at once where members share a pool.
     async fn ask_each(&self, questions: Vec<Vec<Question>>) -> Result<Vec<Vec<Answer>>> {
         let asked = self.members.iter().zip(questions);
-        all(asked.map(|(member, questions)| member.ask(questions)).collect()).await
+        all(asked
+            .map(|(member, questions)| member.ask(questions))
+            .collect())
+        .await
     }
 
     async fn answer(&self, questions: Vec<Question>) -> Result<Vec<Answer>> {
@@ -137,7 +140,9 @@ fn mean<'v>(lists: impl Iterator<Item = &'v [f32]>) -> Vec<f32> {
         }
         count += 1;
     }
-    sums.into_iter().map(|sum| (sum / f64::from(count)) as f32).collect()
+    sums.into_iter()
+        .map(|sum| (sum / f64::from(count)) as f32)
+        .collect()
 }
 
 /// What all futures come to, polled together.
@@ -148,7 +153,9 @@ async fn all<T>(mut futures: Vec<Local<'_, Result<T>>>) -> Result<Vec<T>> {
             if found.is_none() {
                 match future.as_mut().poll(context) {
                     std::task::Poll::Ready(Ok(value)) => *found = Some(value),
-                    std::task::Poll::Ready(Err(error)) => return std::task::Poll::Ready(Err(error)),
+                    std::task::Poll::Ready(Err(error)) => {
+                        return std::task::Poll::Ready(Err(error));
+                    }
                     std::task::Poll::Pending => {}
                 }
             }

@@ -15,7 +15,10 @@ use crate::{
 };
 
 /// What a task makes of handles to these models.
-fn with<T: Send>(models: &[&dyn Model], task: impl Fn(Handle) -> Local<'static, Result<T>> + Sync) -> T {
+fn with<T: Send>(
+    models: &[&dyn Model],
+    task: impl Fn(Handle) -> Local<'static, Result<T>> + Sync,
+) -> T {
     let mut found = Vec::new();
     let crew = Crew {
         threads: 2,
@@ -79,9 +82,13 @@ fn an_ensemble_of_linear_models_is_the_linear_model_of_their_mean() {
                 .iter()
                 .map(|handle| Counted::new(handle, Access::Gradients, Budget::default()))
                 .collect();
-            let members = counted.iter().map(|one| Box::new(Shared(one)) as Box<dyn Oracle>);
+            let members = counted
+                .iter()
+                .map(|one| Box::new(Shared(one)) as Box<dyn Oracle>);
             let ensemble = Ensemble::new(members.collect(), average)?;
-            let found = Gradients::of(&ensemble).gradient(&point(), &margin()).await?;
+            let found = Gradients::of(&ensemble)
+                .gradient(&point(), &margin())
+                .await?;
             let logits = Scores::of(&ensemble).logits(&point()).await?;
             assert_eq!(logits, found.logits);
             let spent: Vec<Spent> = counted.iter().map(Counted::spent).collect();
@@ -103,7 +110,11 @@ fn an_ensemble_of_linear_models_is_the_linear_model_of_their_mean() {
     let (found, spent) = with(&[&first, &other], |handle| ask(handle, 2, Average::Losses));
     let each = [&first, &other].map(|toy| with(&[toy], |handle| ask(handle, 1, Average::Losses)).0);
     assert!((found.loss - (each[0].loss + each[1].loss) / 2.0).abs() < 1e-5);
-    let gradients = each[0].gradient.pixels().iter().zip(each[1].gradient.pixels());
+    let gradients = each[0]
+        .gradient
+        .pixels()
+        .iter()
+        .zip(each[1].gradient.pixels());
     let mean: Vec<f32> = gradients.map(|(a, b)| (a + b) / 2.0).collect();
     close(found.gradient.pixels(), &mean);
     assert_eq!((spent[0].queries, spent[0].gradients), (1, 1));
@@ -227,7 +238,9 @@ fn a_defence_is_taken_for_the_identity_on_the_way_back() {
     let (behind, of_rounded) = with(&[&toy], move |handle| {
         Box::pin(async move {
             let defended = Bpda::new(&handle, rounded);
-            let behind = Gradients::of(&defended).gradient(&point(), &margin()).await?;
+            let behind = Gradients::of(&defended)
+                .gradient(&point(), &margin())
+                .await?;
             let plain = Gradients::of(&handle);
             let of_rounded = plain.gradient(&rounded(&point()), &margin()).await?;
             assert_eq!(defended.classes(), 5);
