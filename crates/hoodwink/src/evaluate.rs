@@ -6,12 +6,11 @@ use crate::{
     Error, Result,
     attacks::{Attack, Case, random},
     data::{Dataset, Sample},
-    judge::{judge, see, seen},
+    judge::{judge, seen},
     oracle::{
         Access, Halt, Handle, Scores, Spent,
         batcher::{Crew, Model, drive},
     },
-    report::sign_map,
     results::{Outcome, Row, RunFolder},
     threat::{Ball, Eps, Goal, Norm, TargetChoice},
 };
@@ -204,7 +203,6 @@ impl Evaluation {
         drop(original);
         let spent = oracle.spent();
         let judgement = judge(handle, &sample.picture, &ball, goal, candidate.image).await?;
-        let noise = sign_map(&sample.picture, &judgement.picture)?;
         row.outcome = match () {
             () if judgement.float.success => Outcome::Fooled,
             () if candidate.zero_gradient => Outcome::ZeroGradient,
@@ -213,7 +211,6 @@ impl Evaluation {
         };
         row.float = Some(judgement.float);
         row.saved = Some(judgement.saved);
-        row.noise = Some(see(handle, &noise.to_image()).await?);
         row.queries = spent.queries;
         row.gradients = spent.gradients;
         row.loss = candidate.loss;
