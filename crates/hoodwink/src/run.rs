@@ -2,6 +2,7 @@
 
 mod limits;
 mod memory;
+mod noise;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -107,6 +108,7 @@ pub fn run(
         return Ok(reached.unwrap_or(Ended::Halted));
     }
     folder.clear_kept()?;
+    noise::ask(folder, model)?;
     Ok(Ended::Complete)
 }
 

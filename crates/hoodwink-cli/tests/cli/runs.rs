@@ -56,6 +56,14 @@ fn partitions_merge_to_the_bytes_of_one_run() {
     let refusal = failure(&borrowed(&merge[..4]), 2);
     assert!(refusal.contains("partitions are missing: 2/3"), "{refusal}");
     succeed(&borrowed(&merge));
+    // There is no model to ask about the noise that the report of the whole shows.
+    for folder in [at("whole"), at("merged")] {
+        let noise = RunFolder::open(&folder).unwrap().noise().unwrap();
+        assert!(!noise.unwrap().is_empty());
+        for file in ["shown.json", "report.html"] {
+            fs::remove_file(folder.join(file)).unwrap();
+        }
+    }
     assert_same_files(&at("whole"), &at("merged"));
 }
 
@@ -243,14 +251,13 @@ fn a_full_disk_loses_nothing() {
         .unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{errors}");
-    // Rows of one sample fit, those of sixty-four do not.
+    // Rows of some samples fit, those of all do not.
     assert!(
-        errors.contains("part-00000.parquet: File too large"),
+        errors.contains("unfinished.journal: File too large"),
         "{errors}"
     );
-    assert!(fs::read_dir(full.join("unfinished")).unwrap().count() >= 60);
     let run = RunFolder::open(&full).unwrap();
-    assert!(run.missing_samples().unwrap() < 10);
+    assert!((1..67).contains(&run.missing_samples().unwrap()));
 
     succeed(&borrowed(&args));
     succeed(&borrowed(&attack_mnist(70, &free, &OPTIONS)));

@@ -117,6 +117,24 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Adds to the end of a file, which is made if it is not there. A failure leaves the file as it was; a process that is killed
+/// may leave a part of what was to be added.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Ok(there) = fs::symlink_metadata(path) {
+        refuse_special(path, &there)?;
+    }
+    let mut options = without_waiting();
+    let file = options.append(true).create(true).open(path);
+    let mut file = file.map_err(Error::io(path))?;
+    let there = file.metadata().map_err(Error::io(path))?;
+    refuse_special(path, &there)?;
+    file.write_all(bytes).map_err(|error| {
+        // The first error is the one to tell.
+        let _ = file.set_len(there.len());
+        Error::io(path)(error)
+    })
+}
+
 /// The path of something in a folder that a stranger may have filled, which need not be there.
 ///
 /// Refuses a relative path that leaves the folder, and one on which a link lies.

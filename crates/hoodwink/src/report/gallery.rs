@@ -7,7 +7,7 @@ use super::page::{Names, confidence};
 use super::pictures::{Shown, difference, is_one_step, sign_map};
 use crate::error::Result;
 use crate::results::text::{distance, symbol};
-use crate::results::{Outcome, Row, Run, RunFolder, Seen, Verdict};
+use crate::results::{NoiseSeen, Outcome, Row, Run, RunFolder, Seen, Verdict};
 use crate::threat::Eps;
 
 /// Examples in the report, at most.
@@ -42,7 +42,7 @@ pub(super) struct Example {
     pub(super) queries: u64,
 }
 
-/// A picture with the model's answer to it.
+/// A picture with the model's answer to it; without words where it was not asked.
 pub(super) struct Term {
     pub(super) picture: Shown,
     pub(super) label: String,
@@ -89,14 +89,22 @@ pub(super) fn choose<'a>(rows: &'a [Row], eps: Option<&str>, recipe: Option<&str
 }
 
 /// The examples of these rows, as many as keep the page small.
-pub(super) fn examples(folder: &RunFolder, names: &Names, rows: &[&Row]) -> Result<Vec<Example>> {
+/// `noise` is what the model sees in the noise alone, of as many of them as are known.
+pub(super) fn examples(
+    folder: &RunFolder,
+    names: &Names,
+    rows: &[&Row],
+    noise: &[NoiseSeen],
+) -> Result<Vec<Example>> {
     let mut bytes = 0;
     let mut examples = Vec::new();
     for row in rows {
         let (Some(path), Some(saved)) = (&row.picture, row.saved) else {
             continue;
         };
-        let example = example(folder, names, row, path, saved)?;
+        let answer = noise.iter().find(|answer| answer.is_of(row));
+        let noise = answer.map(NoiseSeen::seen).or(row.noise);
+        let example = example(folder, names, row, path, saved, noise)?;
         let shown = [
             &example.original.picture,
             &example.noise.picture,
@@ -121,6 +129,7 @@ fn example(
     row: &Row,
     path: &str,
     saved: Verdict,
+    noise: Option<Seen>,
 ) -> Result<Example> {
     let index = row.index;
     let original = folder.read_picture(&RunFolder::original(index))?;
@@ -132,8 +141,12 @@ fn example(
     let is_exact = |eps: &Eps| is_one_step(&original, &adversarial, 255.0 * eps.value());
     let exact = levels.is_some_and(is_exact);
     let term = |picture, what: &str, seen: Option<Seen>| {
-        let label = seen.map_or("not asked".to_owned(), |seen| names.of(seen.label));
-        let alt = format!("{what} of sample {index}; the model sees: {label}");
+        let label = seen.map_or(String::new(), |seen| names.of(seen.label));
+        let answer = match seen {
+            Some(_) => format!("; the model sees: {label}"),
+            None => String::new(),
+        };
+        let alt = format!("{what} of sample {index}{answer}");
         Term {
             picture: Shown::new(picture, alt),
             label,
@@ -150,7 +163,7 @@ fn example(
         eps: row.eps_text().map(str::to_owned),
         original: term(&original, "Original picture", Some(row.clean)),
         factor: levels.map_or("δ".to_owned(), |eps| format!("{eps} ×")),
-        noise: term(&map, "Sign map of the perturbation", row.noise),
+        noise: term(&map, "Sign map of the perturbation", noise),
         equals: if exact { "=" } else { "≈" },
         adversarial: term(&adversarial, "Adversarial picture", Some(saved.seen)),
         difference: Shown::new(

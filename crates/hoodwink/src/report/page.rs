@@ -86,14 +86,9 @@ impl Page {
         let rows = folder.rows()?;
         let summary = Summary::of(run, &rows, folder.timing()?.as_ref());
         let headline = Headline::of(&summary);
-        let eps = match &headline {
-            Some(headline) => headline.eps.as_deref(),
-            None => run.threat.eps.last().map(String::as_str),
-        };
-        let attack = headline
-            .as_ref()
-            .and_then(|headline| headline.attack.as_deref());
+        let (eps, attack) = at(run, headline.as_ref());
         let chosen = gallery::choose(&rows, eps, attack);
+        let noise = folder.noise()?.unwrap_or_default();
         let shown = run.shown();
         let attacks = || run.attacks.iter().zip(&shown).enumerate();
         let loss = |(n, (attack, shown)): (usize, (&AttackRecord, &String))| {
@@ -110,7 +105,7 @@ impl Page {
             curves: curves(run, &rows, &summary),
             smallest: run.threat.eps.is_empty(),
             gallery_note: gallery::explanation(run, eps),
-            examples: gallery::examples(folder, &names, &chosen)?,
+            examples: gallery::examples(folder, &names, &chosen, &noise)?,
             losses: attacks().filter_map(loss).collect(),
             recipes: attacks()
                 .map(|(_, (attack, shown))| (shown.clone(), attack.recipe.clone()))
@@ -122,6 +117,29 @@ impl Page {
             run: run.clone(),
         })
     }
+}
+
+impl Page {
+    /// Whether the model was asked about the noise alone.
+    fn knows_noise(&self) -> bool {
+        let mut examples = self.examples.iter();
+        examples.any(|example| !example.noise.label.is_empty())
+    }
+}
+
+/// Eps and recipe that the headline is about; of no headline the last eps.
+fn at<'a>(run: &'a Run, headline: Option<&'a Headline>) -> (Option<&'a str>, Option<&'a str>) {
+    match headline {
+        Some(headline) => (headline.eps.as_deref(), headline.attack.as_deref()),
+        None => (run.threat.eps.last().map(String::as_str), None),
+    }
+}
+
+/// The rows whose pictures the page shows.
+pub(super) fn chosen<'a>(run: &Run, rows: &'a [Row]) -> Vec<&'a Row> {
+    let headline = Headline::of(&Summary::of(run, rows, None));
+    let (eps, attack) = at(run, headline.as_ref());
+    gallery::choose(rows, eps, attack)
 }
 
 impl Headline {
@@ -195,11 +213,14 @@ impl Headline {
         let found = self.distance.as_ref()?;
         let at = |value| distance(&found.norm, value);
         Some(format!(
-            "A tenth is fooled within {}, nine tenths within {}; {} of {} withstood. ",
+            "A tenth is fooled within {}, nine tenths within {}; {} of {} withstood. Accuracy is {} before the attack and {} \
+             where any distance is allowed.",
             at(found.q10),
             at(found.q90),
             found.count_unbroken(),
-            found.n
+            found.n,
+            self.clean.percent(),
+            self.robust.percent()
         ))
     }
 

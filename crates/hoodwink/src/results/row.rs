@@ -1,9 +1,11 @@
 //! One row: a sample under one attack at one eps, or at none.
 
+use serde::{Deserialize, Serialize};
+
 use crate::threat::Eps;
 
 /// What the model says about one picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     /// The most likely class.
     pub label: u32,
@@ -12,7 +14,7 @@ pub struct Seen {
 }
 
 /// The judge's verdict on one candidate.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// What the model says about it.
     pub seen: Seen,
@@ -23,7 +25,7 @@ pub struct Verdict {
 }
 
 /// Distances between two images in pixel space (values in \[0, 1\]).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Norms {
     /// Number of pixels' channel values that differ.
     pub l0: f64,
@@ -48,7 +50,7 @@ impl Norms {
 }
 
 /// How the attack on one sample ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The model was wrong before any attack; nothing was attempted.
     AlreadyWrong,
@@ -94,7 +96,7 @@ impl Outcome {
 }
 
 /// A sample under one attack, which is told from others by its recipe, at one eps. A row without a judge's verdict is not a result.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Position of the sample in its data set.
     pub index: u64,
@@ -109,6 +111,7 @@ pub struct Row {
     /// Its full recipe, as in `run.toml`.
     pub recipe: String,
     /// Radius of the ball in pixel space; `None` where the attack looked for the smallest distance and none was given.
+    #[serde(with = "as_typed")]
     pub eps: Option<Eps>,
     /// The class aimed at, for targeted attacks.
     pub target: Option<u32>,
@@ -137,5 +140,21 @@ impl Row {
     /// The radius as typed, such as `8/255`.
     pub fn eps_text(&self) -> Option<&str> {
         self.eps.as_ref().map(Eps::text)
+    }
+}
+
+/// A radius as the text that was typed.
+mod as_typed {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    use crate::threat::Eps;
+
+    pub(super) fn serialize<S: Serializer>(eps: &Option<Eps>, to: S) -> Result<S::Ok, S::Error> {
+        eps.as_ref().map(Eps::text).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Eps>, D::Error> {
+        let text = Option::<&str>::deserialize(from)?;
+        text.map(str::parse).transpose().map_err(D::Error::custom)
     }
 }
