@@ -116,7 +116,7 @@ pub struct DataRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThreatRecord {
-    /// `linf`, `l2` or `l1`.
+    /// `linf`, `l2`, `l1` or `l0`.
     pub norm: String,
     /// Radii of the ball in pixel space, as typed.
     pub eps: Vec<String>,
