@@ -217,6 +217,7 @@ pub(super) fn explanation(run: &Run, eps: Option<&str>) -> String {
              that is {} of 255 levels.",
             tidy(255.0 * radius)
         ),
+        "l0" => format!("At most {eps} channel values of a picture may change, by any amount."),
         norm => format!(
             "All changes together may have a length of at most {eps} ({}), on a scale where black is 0 and \
              white is 1.",

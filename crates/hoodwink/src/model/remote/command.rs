@@ -99,11 +99,16 @@ struct Program {
 impl Program {
     fn start(words: &[String]) -> Result<Self, String> {
         let (first, rest) = words.split_first().ok_or("has no program")?;
-        let mut child = Command::new(first)
+        let mut command = Command::new(first);
+        command
             .args(rest)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(Stdio::piped());
+        // Who presses Ctrl-C means us: the program still answers what is in hand, and is ended by us.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command
             .spawn()
             .map_err(|error| format!("cannot be started: {error}"))?;
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());

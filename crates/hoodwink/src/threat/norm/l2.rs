@@ -38,6 +38,7 @@ pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds
         *x = clip(center + step, low, high) as f32;
     }
 }
+
 pub(super) fn steepest(gradient: &[f32]) -> Vec<f32> {
     // The largest value is divided out first: squares of tiny gradients vanish in any float.
     let largest = gradient.iter().fold(0.0_f32, |most, g| most.max(g.abs()));
