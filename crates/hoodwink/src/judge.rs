@@ -8,8 +8,8 @@ use crate::{
     Result,
     image::{Image, Picture},
     oracle::{Scores, argmax, confidence},
-    results::{Norms, Seen, Verdict},
-    threat::{Goal, Norm, Region},
+    results::{Seen, Verdict},
+    threat::{Distances, Goal, Norm, Region},
 };
 
 /// What was found about a candidate, and the picture that it is saved as.
@@ -31,7 +31,7 @@ pub struct Finding {
     /// Whether that reaches the goal, and the image keeps to the pixel box and the mask.
     pub reached: bool,
     /// Its measured distances from the original.
-    pub norms: Norms,
+    pub norms: Distances,
 }
 
 impl Finding {

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use hoodwink::image::Picture;
 use hoodwink::results::{
-    AttackRecord, DataRecord, ModelRecord, Norms, Outcome, Row, Run, RunFolder, Seen, Settings,
+    AttackRecord, DataRecord, ModelRecord, Distances, Outcome, Row, Run, RunFolder, Seen, Settings,
     Summary, ThreatRecord, Timing, Verdict, merge, table,
 };
 use hoodwink::{data::Partition, report};
@@ -129,7 +129,7 @@ fn row(index: u64) -> Row {
             confidence: 0.75,
         },
         success: true,
-        norms: Norms {
+        norms: Distances {
             l0: 48.0,
             l1: 48.0 * eps,
             l2: 48f64.sqrt() * eps,

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Norms, Outcome, Row, Run, RunFolder, Seen, Timing, Verdict};
+use super::{Outcome, Row, Run, RunFolder, Seen, Timing, Verdict};
 use crate::data::MAX_CLASSES;
 use crate::error::{Error, Result};
 use crate::image::MAX_PIXELS;
-use crate::threat::{Ball, Eps, Norm, TargetChoice};
+use crate::threat::{Ball, Distances, Eps, Norm, TargetChoice};
 
 /// The most samples that a run may have.
 pub(super) const MAX_SAMPLES: usize = 1 << 26;
@@ -246,7 +246,7 @@ impl<'a> Consistency<'a> {
     }
 
     fn of_verdict(&self, row: &Row, verdict: &Verdict, is_number: bool) -> Result<(), String> {
-        let Norms { l0, l1, l2, linf } = verdict.norms;
+        let Distances { l0, l1, l2, linf } = verdict.norms;
         let reached = match row.target {
             None => verdict.seen.label != row.label,
             Some(target) => verdict.seen.label == target,
@@ -343,7 +343,7 @@ pub(super) fn of_timing(run: &Run, timing: &Timing) -> Result<(), String> {
 /// The bits of what was measured on a row's picture, whatever eps it is judged at.
 fn measured(row: &Row) -> [Option<(u32, u32, [u64; 4])>; 2] {
     let bits = |verdict: Verdict| {
-        let Norms { l0, l1, l2, linf } = verdict.norms;
+        let Distances { l0, l1, l2, linf } = verdict.norms;
         let Seen { label, confidence } = verdict.seen;
         let norms = [l0, l1, l2, linf].map(f64::to_bits);
         (label, confidence.to_bits(), norms)
@@ -400,10 +400,10 @@ mod tests {
         let no_number = Verdict {
             seen: nan,
             success: false,
-            norms: Norms {
+            norms: Distances {
                 l1: f64::NAN,
                 l2: f64::NAN,
-                ..Norms::default()
+                ..Distances::default()
             },
         };
         let beyond = |verdict: Option<Verdict>| {
@@ -413,7 +413,7 @@ mod tests {
             })
         };
         let far = Verdict {
-            norms: Norms {
+            norms: Distances {
                 l0: 3.0,
                 l1: 3.0,
                 l2: 2.0,
@@ -574,7 +574,7 @@ mod tests {
             (
                 |row| {
                     float(row).seen.label = 1;
-                    float(row).norms = Norms::default();
+                    float(row).norms = Distances::default();
                 },
                 "it reaches its goal within eps and is said not to",
             ),

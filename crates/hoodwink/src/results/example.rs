@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AttackRecord, DataRecord, ModelRecord, Norms, Outcome, Row, Run, RunFolder, Seen, Settings,
+    AttackRecord, DataRecord, Distances, ModelRecord, Outcome, Row, Run, RunFolder, Seen, Settings,
     ThreatRecord, Verdict, table,
 };
 use crate::image::Picture;
@@ -65,7 +65,7 @@ pub(crate) fn smallest_run(samples: usize) -> Run {
 /// A sample of [`smallest_run`] that is fooled at this L2 distance, spread over all its values.
 pub(crate) fn fooled_at(index: u64, distance: f64) -> Row {
     let values = 192f64;
-    let norms = Norms {
+    let norms = Distances {
         l0: values,
         l1: values.sqrt() * distance,
         l2: distance,
@@ -118,7 +118,7 @@ pub(crate) fn fooled(index: u64, attack: &str, eps_text: &str) -> Row {
             confidence: 0.75,
         },
         success: true,
-        norms: Norms {
+        norms: Distances {
             l0: 192.0,
             l1: 192.0 * eps,
             l2: 192f64.sqrt() * eps,

@@ -23,6 +23,6 @@ pub use merge::merge;
 pub use names::keys;
 pub use noise::NoiseSeen;
 pub use repetition::{Repetition, repeats};
-pub use row::{Norms, Outcome, Row, Seen, Verdict};
+pub use row::{Outcome, Row, Seen, Verdict};
 pub use run::{AttackRecord, DataRecord, ModelRecord, Run, Settings, ThreatRecord, Timing};
 pub use summary::Summary;

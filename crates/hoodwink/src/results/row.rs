@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::threat::Eps;
+use crate::threat::{Distances, Eps};
 
 /// What the model says about one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,23 +21,10 @@ pub struct Verdict {
     /// Whether it reaches the goal *and* keeps to the threat model.
     pub success: bool,
     /// Its measured distances from the original.
-    pub norms: Norms,
+    pub norms: Distances,
 }
 
-/// Distances between two images in pixel space (values in \[0, 1\]).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Norms {
-    /// Number of pixels' channel values that differ.
-    pub l0: f64,
-    /// Sum of absolute differences.
-    pub l1: f64,
-    /// Root of the sum of squared differences.
-    pub l2: f64,
-    /// Largest absolute difference.
-    pub linf: f64,
-}
-
-impl Norms {
+impl Distances {
     /// The distance in the norm of a threat model by its word: `l0`, `l1`, `l2`, and `linf` for any other.
     pub(crate) fn named(&self, norm: &str) -> f64 {
         match norm {
@@ -147,7 +134,7 @@ impl Row {
 mod as_typed {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    use crate::threat::Eps;
+    use crate::threat::{Distances, Eps};
 
     pub(super) fn serialize<S: Serializer>(eps: &Option<Eps>, to: S) -> Result<S::Ok, S::Error> {
         eps.as_ref().map(Eps::text).serialize(to)

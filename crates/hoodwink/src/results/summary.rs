@@ -389,11 +389,11 @@ fn share(rows: &[&Row], of: impl Fn(&Row) -> bool) -> Interval {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::Norms;
     use crate::results::example::{
         already_broken, already_wrong, fooled, fooled_at, recipe, robust, run, smallest_run,
         unbroken,
     };
+    use crate::threat::Distances;
 
     /// Ten samples: one wrong from the start; PGD fools six at 4/255, FGSM three, one of which PGD does not.
     fn rows() -> Vec<Row> {
@@ -484,9 +484,9 @@ mod tests {
             let mut row = fooled(index, "pgd", "4/255");
             let verdict = row.float.as_mut().unwrap();
             verdict.success = success;
-            verdict.norms = Norms {
+            verdict.norms = Distances {
                 linf,
-                ..Norms::default()
+                ..Distances::default()
             };
             row
         };

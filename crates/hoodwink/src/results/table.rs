@@ -19,10 +19,11 @@ use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::{Norms, Outcome, Row, Seen, Verdict};
+use super::{Outcome, Row, Seen, Verdict};
 use crate::error::{Error, Result};
 use crate::panics::caught;
 use crate::parquet_file::Table;
+use crate::threat::Distances;
 use crate::threat::Eps;
 
 /// Version of the schema below, kept in the metadata of every table and in `run.toml`. It rises when
@@ -435,7 +436,7 @@ impl Cells<'_> {
         Ok(Verdict {
             seen: self.seen(prefix)?,
             success: self.bool(&format!("{prefix}_success"))?,
-            norms: Norms {
+            norms: Distances {
                 l0: self.f64(&format!("{prefix}_l0"))?,
                 l1: self.f64(&format!("{prefix}_l1"))?,
                 l2: self.f64(&format!("{prefix}_l2"))?,
@@ -486,7 +487,7 @@ mod tests {
     fn verdict() -> impl Strategy<Value = Verdict> {
         let distance = || 0.0f64..1e6;
         let norms = (distance(), distance(), distance(), distance())
-            .prop_map(|(l0, l1, l2, linf)| Norms { l0, l1, l2, linf });
+            .prop_map(|(l0, l1, l2, linf)| Distances { l0, l1, l2, linf });
         (seen(), any::<bool>(), norms).prop_map(|(seen, success, norms)| Verdict {
             seen,
             success,

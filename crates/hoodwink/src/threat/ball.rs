@@ -2,11 +2,8 @@
 
 use rand::Rng;
 
-use super::{Bounds, Norm};
-use crate::{
-    image::{Image, Picture},
-    results::Norms,
-};
+use super::{Bounds, Distances, Norm, distances};
+use crate::image::{Image, Picture};
 
 /// All images within `eps` of the original in some norm whose pixels stay in \[0, 1\].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,7 +45,7 @@ impl Ball {
     }
 
     /// Whether these distances from the original are within the radius, up to [`Ball::TOLERANCE`].
-    pub(crate) fn holds(&self, norms: &Norms) -> bool {
+    pub(crate) fn holds(&self, norms: &Distances) -> bool {
         self.norm.within(norms, self.eps)
     }
 
@@ -69,20 +66,6 @@ impl Ball {
         }
         inward.to_picture()
     }
-}
-
-/// All norms of the difference of two images of the same shape.
-pub fn distances(original: &Image, x: &Image) -> Norms {
-    let mut norms = Norms::default();
-    for (&a, &b) in original.pixels().iter().zip(x.pixels()) {
-        let difference = (f64::from(a) - f64::from(b)).abs();
-        norms.l0 += f64::from(u8::from(difference != 0.0));
-        norms.l1 += difference;
-        norms.l2 += difference * difference;
-        norms.linf = norms.linf.max(difference);
-    }
-    norms.l2 = norms.l2.sqrt();
-    norms
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod ball;
 mod bounds;
+mod distances;
 mod eps;
 mod goal;
 pub mod hyperplane;
@@ -11,8 +12,9 @@ mod region;
 #[expect(clippy::module_inception, reason = "it is the thing itself")]
 mod threat;
 
-pub use ball::{Ball, distances};
+pub use ball::Ball;
 pub use bounds::Bounds;
+pub use distances::{Distances, distances};
 pub use eps::Eps;
 pub use goal::{Goal, TargetChoice};
 pub use norm::Norm;

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use rand::Rng;
 
-use super::{Ball, Bounds, Norm, distances};
+use super::{Ball, Bounds, Distances, Norm, distances};
 use crate::{
     Error, Result,
     image::{Image, Picture},
-    results::Norms,
 };
 
 /// The images an attacker may make of one original: those in the box, within a radius of it if there is one, that differ from
@@ -113,7 +112,7 @@ impl Region {
     }
 
     /// How far `x` is from the original, in every norm.
-    pub fn distances(&self, x: &Image) -> Norms {
+    pub fn distances(&self, x: &Image) -> Distances {
         distances(&self.center, x)
     }
 

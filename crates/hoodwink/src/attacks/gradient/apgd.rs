@@ -39,8 +39,9 @@ use crate::{
         registry::{Aim, Entry, Family, Search, any_values},
     },
     image::Image,
+    normal::normal,
     oracle::{Gradients, Loss, Objective},
-    threat::{Conditions, Norm, Region, norm::normal},
+    threat::{Conditions, Norm, Region},
 };
 
 const STEPS: Parameter = Parameter {
@@ -516,8 +517,9 @@ fn limit(region: &Region, x: &mut Image) {
     let scale = if length > eps { eps / length } else { 1.0 };
     for (x, &center) in x.pixels_mut().iter_mut().zip(region.center.pixels()) {
         let center = f64::from(center);
-        *x = (center + (f64::from(*x) - center) * scale).clamp(0.0, 1.0) as f32;
+        *x = (center + (f64::from(*x) - center) * scale) as f32;
     }
+    region.bounds.clamp(x.pixels_mut());
 }
 
 #[cfg(test)]

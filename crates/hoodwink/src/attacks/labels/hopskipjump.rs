@@ -33,8 +33,9 @@ use crate::{
         registry::{Aim, Entry, Family, Search, any_values},
     },
     image::Image,
+    normal::normal,
     oracle::Labels,
-    threat::{Norm, norm::normal},
+    threat::Norm,
 };
 
 pub(in crate::attacks) const ENTRY: Entry = Entry {
@@ -130,9 +131,7 @@ async fn begin(
         }
     }
     for _ in 0..draws {
-        let mut image = case.original().clone();
-        image.pixels_mut().fill_with(|| rng.random());
-        case.region.project(&mut image);
+        let image = case.region.within(None).random_point(rng);
         if case.goal.reached_by(model.label(&image).await?) {
             return blended(model, case, image).await.map(Some);
         }
@@ -266,9 +265,9 @@ impl Walk<'_> {
             let length = noise.iter().map(|n| n * n).sum::<f64>().sqrt();
             let mut image = x.clone();
             for (x, noise) in image.pixels_mut().iter_mut().zip(noise) {
-                let moved = f64::from(*x) + delta * noise / length.max(f64::MIN_POSITIVE);
-                *x = moved.clamp(0.0, 1.0) as f32;
+                *x = (f64::from(*x) + delta * noise / length.max(f64::MIN_POSITIVE)) as f32;
             }
+            self.case.region.bounds.clamp(image.pixels_mut());
             images.push(image);
         }
         let labels = self.model.labels(&images).await?;
@@ -316,8 +315,9 @@ impl Walk<'_> {
         loop {
             let mut proposal = x.clone();
             for (x, d) in proposal.pixels_mut().iter_mut().zip(direction) {
-                *x = (f64::from(*x) + length * d).clamp(0.0, 1.0) as f32;
+                *x = (f64::from(*x) + length * d) as f32;
             }
+            self.case.region.bounds.clamp(proposal.pixels_mut());
             // No way leads in this direction: the point itself reaches the goal.
             if proposal == *x {
                 return Ok(proposal);

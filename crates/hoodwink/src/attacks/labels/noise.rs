@@ -27,8 +27,9 @@ use crate::{
         registry::{Aim, Entry, Family, Search, any_values},
     },
     image::Image,
+    normal::normal,
     oracle::Labels,
-    threat::{Norm, Region, distances, norm::normal},
+    threat::{Norm, Region, distances},
 };
 
 const PARAMETERS: &[Parameter] = &[Parameter {

@@ -28,8 +28,9 @@ use crate::{
         random::fork,
         registry::{Aim, Entry, Family, Search, any_values},
     },
+    normal::normal,
     oracle::Gradients,
-    threat::{Norm, norm::normal},
+    threat::Norm,
 };
 
 pub(in crate::attacks) const ENTRY: Entry = Entry {
@@ -90,11 +91,12 @@ async fn ddn(model: Gradients<'_>, case: &Case, p: &Values, best: &mut Best) -> 
     let levels = p.count("levels")?;
     let objective = case.objective(LossName::Ce, model.classes())?;
     let center = case.original().pixels();
-    let farthest = center
-        .iter()
-        .map(|&x| f64::from(x).max(1.0 - f64::from(x)).powi(2))
-        .sum::<f64>()
-        .sqrt();
+    let bounds = &case.region.bounds;
+    let corner = center.iter().enumerate().map(|(at, &x)| {
+        let ((low, high), x) = (bounds.at(at), f64::from(x));
+        (x - low).max(high - x).powi(2)
+    });
+    let farthest = corner.sum::<f64>().sqrt();
     let mut eps = p.number("init_norm")?;
     let mut rng = fork(&case.rng, 0);
     let mut x = case.original().clone();
@@ -122,12 +124,14 @@ async fn ddn(model: Gradients<'_>, case: &Case, p: &Values, best: &mut Best) -> 
         eps = eps.min(farthest);
         let scale = eps / distance.max(f64::MIN_POSITIVE);
         for (at, x) in x.pixels_mut().iter_mut().enumerate() {
-            let value = (f64::from(center[at]) + scale * moved(at, *x)).clamp(0.0, 1.0);
+            let (low, high) = bounds.at(at);
+            let value = (f64::from(center[at]) + scale * moved(at, *x)).clamp(low, high);
             *x = match levels {
                 0 | 1 => value as f32,
                 _ => {
-                    let top = (levels - 1) as f64;
-                    ((value * top).round() / top) as f32
+                    let (top, span) = ((levels - 1) as f64, high - low);
+                    let level = ((value - low) / span.max(f64::MIN_POSITIVE) * top).round();
+                    (low + span * (level / top)) as f32
                 }
             };
         }

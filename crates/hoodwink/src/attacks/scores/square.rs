@@ -208,8 +208,9 @@ fn scaled(region: &Region, delta: &[f64]) -> Image {
     let scale = region.radius.unwrap_or(0.0) / length.max(f64::MIN_POSITIVE);
     let mut x = region.center.clone();
     for (x, d) in x.pixels_mut().iter_mut().zip(delta) {
-        *x = (f64::from(*x) + d * scale).clamp(0.0, 1.0) as f32;
+        *x = (f64::from(*x) + d * scale) as f32;
     }
+    region.bounds.clamp(x.pixels_mut());
     // Rounded floats may lie a hair beyond the radius.
     region.project(&mut x);
     x

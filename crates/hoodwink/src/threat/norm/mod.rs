@@ -1,4 +1,4 @@
-//! Norms: how far an image may be moved. One file each: projection, steepest step, random point.
+//! Distances: how far an image may be moved. One file each: projection, steepest step, random point.
 
 mod l0;
 mod l1;
@@ -9,8 +9,8 @@ use std::{fmt, str::FromStr};
 
 use rand::Rng;
 
-use super::Bounds;
-use crate::{Error, Result, nearest::unknown, results::Norms};
+use super::{Bounds, Distances};
+use crate::{Error, Result, nearest::unknown};
 
 /// A norm on perturbations in pixel space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl Norm {
     }
 
     /// This norm among all that were measured.
-    pub fn of(self, norms: &Norms) -> f64 {
+    pub fn of(self, norms: &Distances) -> f64 {
         match self {
             Self::Linf => norms.linf,
             Self::L2 => norms.l2,
@@ -53,7 +53,7 @@ impl Norm {
     }
 
     /// Whether these distances are within a radius in this norm, up to [`Ball::TOLERANCE`](super::Ball::TOLERANCE).
-    pub fn within(self, norms: &Norms, eps: f64) -> bool {
+    pub fn within(self, norms: &Distances, eps: f64) -> bool {
         self.of(norms) <= eps * (1.0 + super::Ball::TOLERANCE) + 1e-9
     }
 
@@ -118,19 +118,6 @@ impl FromStr for Norm {
             .into_iter()
             .find(|norm| norm.word() == word)
             .ok_or_else(|| unknown("norm", text, &Self::ALL.map(Self::word)))
-    }
-}
-
-/// A standard normal value by the polar method (Marsaglia and Bray 1964), so that the stream of numbers depends on
-/// nothing but `rng`.
-pub(crate) fn normal(rng: &mut impl Rng) -> f64 {
-    use rand::RngExt;
-    loop {
-        let (u, v) = (rng.random_range(-1.0..1.0), rng.random_range(-1.0..1.0));
-        let square: f64 = u * u + v * v;
-        if square > 0.0 && square < 1.0 {
-            return u * (-2.0 * square.ln() / square).sqrt();
-        }
     }
 }
 

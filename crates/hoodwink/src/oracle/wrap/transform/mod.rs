@@ -11,7 +11,7 @@ use drawn::Axis;
 pub use drawn::Drawn;
 use rand::{Rng, RngExt};
 
-use crate::threat::norm::normal;
+use crate::normal::normal;
 
 /// A family of random transformations. All keep the shape of an image; none clamps values, which would hide gradients.
 ///
