@@ -2,7 +2,7 @@
 //!
 //! Whatever is read is a regular file of bounded size: a pipe would never end, a device may not either. Whatever is
 //! written is a new file beside its target, created exclusively and renamed into place: no link is followed, and the old
-//! file stays until the new one is whole. Inside a folder that a stranger may have filled ([`inside`]) no link is followed
+//! file stays until the new one is whole. Only a journal is added to ([`append`]). Inside a folder that a stranger may have filled ([`inside`]) no link is followed
 //! at all.
 
 use std::fs::{self, File, Metadata, OpenOptions};

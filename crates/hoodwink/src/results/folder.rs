@@ -239,8 +239,7 @@ impl RunFolder {
         let Some(journal) = self.journal()? else {
             return Ok(());
         };
-        let present = self.present()?;
-        match journal.only(|sample| !present.contains(&(sample / SAMPLES_PER_PART))) {
+        match journal.only(|sample| sample / SAMPLES_PER_PART != k) {
             nothing if nothing.is_empty() => self.clear_kept(),
             others => self.write(JOURNAL, &others),
         }
@@ -332,11 +331,15 @@ impl RunFolder {
         }
     }
 
-    /// Removes what a killed process has left half written, so that more may follow.
+    /// Removes what a killed process has left half written, so that more may follow, and what has its part by now.
     fn mend_journal(&self) -> Result<()> {
-        match self.journal()? {
-            Some(journal) if !journal.is_whole() => self.write(JOURNAL, &journal.only(|_| true)),
-            _ => Ok(()),
+        let (Some(journal), present) = (self.journal()?, self.present()?) else {
+            return Ok(());
+        };
+        let waits = |sample: u64| !present.contains(&(sample / SAMPLES_PER_PART));
+        match journal.is_whole() && journal.samples().all(waits) {
+            true => Ok(()),
+            false => self.write(JOURNAL, &journal.only(waits)),
         }
     }
 

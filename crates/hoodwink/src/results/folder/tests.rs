@@ -68,6 +68,16 @@ fn a_record_that_is_cut_off_is_written_anew() {
         assert_eq!(again.read(JOURNAL).unwrap(), both);
         assert_eq!(again.missing_samples().unwrap(), 98);
     }
+    // Killed when a part was written and the journal was not yet.
+    let again = RunFolder::open(&path).unwrap();
+    again.write_part(0, &all_fooled(0..64)).unwrap();
+    assert!(!path.join(JOURNAL).exists());
+    fs::write(path.join(JOURNAL), &both).unwrap();
+    let again = RunFolder::create(&path, &run(100)).unwrap();
+    assert!(again.read(JOURNAL).unwrap().is_empty());
+    assert_eq!(again.rows().unwrap(), all_fooled(0..64));
+    fs::remove_file(path.join(part_name(0))).unwrap();
+    drop(again);
     // What a disk has changed in the middle is computed again, and so is what follows.
     let mut changed = both.clone();
     changed[20] ^= 1;
