@@ -4,13 +4,19 @@ use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
-use hoodwink::{files, legible, nearest::did_you_mean};
+use hoodwink::{files, legible, model::Remote, nearest::did_you_mean};
 use toml::{Table, Value};
 
 use crate::args::SETTINGS_BYTES;
 
 /// Arguments that decide nothing about the results.
-const WITHOUT_EFFECT: [&str; 11] = [
+const WITHOUT_EFFECT: [&str; 16] = [
+    "timeout",
+    "retries",
+    "rate",
+    "request_batch",
+    // It may hold a key.
+    "header",
     "out",
     "threads",
     "batch",
@@ -180,6 +186,8 @@ pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec
     };
     let text = files::read_text(path, SETTINGS_BYTES)?;
     let mut options: Table = text.parse().with_context(|| path.display().to_string())?;
+    refuse_remote(&options, "name it on the command line")
+        .with_context(|| path.display().to_string())?;
     options.retain(|key, _| {
         let argument = command.get_arguments().find(|one| self::key(one) == key);
         // A file that names another is refused below.
@@ -200,6 +208,19 @@ pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec
     );
     all.extend(arguments.positional.into_iter().map(OsString::from));
     Ok(all)
+}
+
+/// Refuses a model elsewhere that a file names: the file may come from a stranger, and would have a program run or a machine
+/// contacted that the user did not name.
+pub(crate) fn refuse_remote(options: &Table, way_on: &str) -> Result<()> {
+    let model = options.get("model").and_then(Value::as_str);
+    match model.filter(|model| Remote::is_named_by(model)) {
+        None => Ok(()),
+        Some(model) => bail!(
+            "the model is {}, which is not asked because a file says so; {way_on}",
+            legible::name(model)
+        ),
+    }
 }
 
 /// Options as words of a command line.

@@ -30,8 +30,9 @@ const fn of(
 }
 
 /// Those that show no progress have nothing to be quiet about; those that print a page or a script have one format.
-const ALL: [Expected; 12] = [
+const ALL: [Expected; 13] = [
     of("attack", &[], [true, true, true]),
+    of("attacks", &[], [true, false, true]),
     of("completions", &[], [false, false, false]),
     of("data", &["x.npy"], [true, true, true]),
     of("demo", &[], [true, true, true]),

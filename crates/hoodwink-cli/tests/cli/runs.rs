@@ -222,7 +222,7 @@ fn memory_that_is_not_enough_is_said_before_the_run() {
     let args = attack_mnist(60, &run, &["--eps", "0.1", "--max-memory", "1MiB"]);
     let refusal = failure(&borrowed(&args), 2);
     assert!(
-        refusal.contains("--max-memory of 1 MiB is not enough: this model needs about"),
+        refusal.contains("1 MiB of memory are not enough: this model needs about"),
         "{refusal}"
     );
     assert!(!run.exists());

@@ -52,7 +52,8 @@ pub struct Attacked {
     pub rows: Vec<Row>,
     /// Path relative to the run folder, and bytes.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Wall-clock seconds of each trial, waiting for others in the batch included.
+    /// Wall-clock seconds of each row's attack, waiting for others in the batch included; of rows that come from one attack, the
+    /// first has them.
     pub seconds: Vec<f64>,
 }
 
@@ -159,8 +160,13 @@ impl Evaluation {
                 None => under.unattempted(trial),
                 Some(goal) => under.attempt(trial, goal, &mut attacked.files).await?,
             };
+            // One answer may fill several rows: the first of them has the time.
+            let seconds = begun.elapsed().as_secs_f64();
+            attacked.seconds.push(seconds);
+            attacked
+                .seconds
+                .extend(vec![0.0; rows.len().saturating_sub(1)]);
             attacked.rows.extend(rows);
-            attacked.seconds.push(begun.elapsed().as_secs_f64());
         }
         Ok(attacked)
     }

@@ -211,7 +211,6 @@ pub(super) fn explanation(run: &Run, eps: Option<&str>) -> String {
     };
     let radius = eps.parse::<Eps>().map_or(0.0, |eps| eps.value());
     match norm {
-        "l0" => format!("At most {eps} channel values may change, each by as much as there is."),
         "linf" => format!(
             "Each channel value of each pixel may move by at most {eps} of the scale from black to white, \
              that is {} of 255 levels.",

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AttackRecord, DataRecord, Distances, ModelRecord, Outcome, Row, Run, RunFolder, Seen, Settings,
+    AttackRecord, DataRecord, ModelRecord, Outcome, Row, Run, RunFolder, Seen, Settings,
     ThreatRecord, Verdict, table,
 };
 use crate::image::Picture;
+use crate::threat::Distances;
 
 /// A run of two attacks at two eps on `samples` pictures of three classes.
 pub(crate) fn run(samples: usize) -> Run {

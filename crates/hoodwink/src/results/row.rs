@@ -134,7 +134,7 @@ impl Row {
 mod as_typed {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    use crate::threat::{Distances, Eps};
+    use crate::threat::Eps;
 
     pub(super) fn serialize<S: Serializer>(eps: &Option<Eps>, to: S) -> Result<S::Ok, S::Error> {
         eps.as_ref().map(Eps::text).serialize(to)

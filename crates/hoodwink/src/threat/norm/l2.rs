@@ -4,8 +4,9 @@ use rand::{Rng, RngExt};
 
 use super::{
     super::{Bounds, level::level},
-    clip, normal,
+    clip,
 };
+use crate::normal::normal;
 
 /// Projection onto the intersection of ball and box, exactly.
 ///
