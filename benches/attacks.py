@@ -115,7 +115,7 @@ def calibrate(model, pictures, mean, std):
         seconds = gradient(network.network, x[:batch], threads, layout)
         each = statistics.median(seconds() for _ in range(ROUNDS)) / batch
         tried.append({"threads": threads, "batch": batch, "layout": layout, "each": each})
-    print(json.dumps({"gap": float(gap), "tried": sorted(tried, key=lambda one: one["each"])}))
+    print(json.dumps({"gap": gap, "tried": sorted(tried, key=lambda one: one["each"])}))
 
 
 def right(model, pictures, labels, count, mean, std, folder):

@@ -5,9 +5,7 @@ use std::{fmt::Write as _, process::Command, thread::sleep};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::{
-    Ball, Bench, Duel, PICTURES, ROUNDS, Setting, Taken, Task, answer, median, note_theirs, number,
-};
+use super::{Ball, Bench, Duel, ROUNDS, Setting, Taken, Task, answer, median, note_theirs, number};
 use crate::{
     bench::{Contender, PAUSE},
     say,
@@ -167,15 +165,18 @@ impl Bench<'_> {
 
     fn equal_success(&self, duel: &Duel, setting: &Setting, page: &mut String) -> Result<()> {
         let task = Task {
-            count: PICTURES,
+            count: duel.pictures,
             pictures: self.pictures(),
             labels: self.labels(),
             ball: duel.ball,
         };
         let taken = self.contest(duel, &task, setting)?;
-        page.push_str(
-            "### Whole process at equal success\n\n| | seconds | times torchattacks | times Foolbox | gradients | peak | right before | right after |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|\n",
+        let _ = writeln!(
+            page,
+            "### Whole process at equal success\n\n{} pictures.\n\n\
+             | | seconds | times torchattacks | times Foolbox | gradients | peak | right before | right after |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|",
+            duel.pictures
         );
         for ((name, _), one) in CONTENDERS.iter().zip(&taken) {
             let seconds = median(&one.seconds);
