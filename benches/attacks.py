@@ -1,8 +1,8 @@
 """The peers' side of `cargo xtask bench peers attacks`.
 
     python benches/attacks.py time FOLDER COMMAND ...    runs a command; prints its seconds, the seconds until the first
-                                                        adversarial PNG in FOLDER, the most memory it held, and the last line
-                                                        it printed, as JSON
+                                                        adversarial PNG in FOLDER, those of the processor, the most memory it
+                                                        held, and the last line it printed, as JSON
     python benches/attacks.py calibrate MODEL PICTURES MEAN STD
                                                         checks PyTorch's logits against ONNX Runtime's, then times one
                                                         gradient with every setting; prints all, the fastest first, as JSON
@@ -53,7 +53,8 @@ def timed(folder, command):
         time.sleep(0.002)
     if status:
         sys.exit(f"{command} failed")
-    answer = {"seconds": seconds, "first": first, "peak": usage.ru_maxrss / 1024}
+    processor = usage.ru_utime + usage.ru_stime
+    answer = {"seconds": seconds, "first": first, "peak": usage.ru_maxrss / 1024, "processor": processor}
     print(json.dumps(answer | {"said": (said.read().splitlines() or [""])[-1]}))
 
 

@@ -87,6 +87,9 @@ just before. `torch.compile` was not tried.
   peers take all 40 steps with all pictures: *gradients* are those spent. *Peak* is the most memory the process held, in MiB.
   Medians of three rounds.
 
+*Processor* are the seconds of the processor that the whole process took, in all its threads: they hardly depend on what else the
+machine was doing.
+
 Made by `cargo xtask bench peers attacks`.
 
 ";
@@ -119,6 +122,8 @@ struct Taken {
     seconds: Vec<f64>,
     /// Of the attack itself.
     attack: Vec<f64>,
+    /// Of the processor, in all threads of the process.
+    processor: Vec<f64>,
     peak: f64,
     clean: f64,
     robust: f64,

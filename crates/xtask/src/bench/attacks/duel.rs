@@ -145,16 +145,17 @@ impl Bench<'_> {
         let _ = writeln!(
             page,
             "### Per attack at equal steps\n\n{} pictures.\n\n\
-             | | seconds | times torchattacks | times Foolbox | gradients | right after |\n|---|---:|---:|---:|---:|---:|",
+             | | seconds | times torchattacks | times Foolbox | processor | gradients | right after |\n|---|---:|---:|---:|---:|---:|---:|",
             duel.right
         );
         for ((name, _), one) in CONTENDERS.iter().zip(&taken) {
             let seconds = median(&one.attack);
             let _ = writeln!(
                 page,
-                "| {name} | {seconds:.2} | {:.2} | {:.2} | {:.0} | {:.1}% |",
+                "| {name} | {seconds:.2} | {:.2} | {:.2} | {:.2} | {:.0} | {:.1}% |",
                 median(&taken[0].attack) / seconds,
                 median(&taken[1].attack) / seconds,
+                median(&one.processor),
                 one.gradients,
                 100.0 * one.robust
             );
@@ -174,17 +175,18 @@ impl Bench<'_> {
         let _ = writeln!(
             page,
             "### Whole process at equal success\n\n{} pictures.\n\n\
-             | | seconds | times torchattacks | times Foolbox | gradients | peak | right before | right after |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|",
+             | | seconds | times torchattacks | times Foolbox | processor | gradients | peak | right before | right after |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|",
             duel.pictures
         );
         for ((name, _), one) in CONTENDERS.iter().zip(&taken) {
             let seconds = median(&one.seconds);
             let _ = writeln!(
                 page,
-                "| {name} | {seconds:.1} | {:.2} | {:.2} | {:.0} | {:.0} | {:.1}% | {:.1}% |",
+                "| {name} | {seconds:.1} | {:.2} | {:.2} | {:.1} | {:.0} | {:.0} | {:.1}% | {:.1}% |",
                 median(&taken[0].seconds) / seconds,
                 median(&taken[1].seconds) / seconds,
+                median(&one.processor),
                 one.gradients,
                 one.peak,
                 100.0 * one.clean,
@@ -206,6 +208,7 @@ impl Bench<'_> {
                 };
                 let answer = self.timed(&mut command)?;
                 taken.seconds.push(number(&answer, "seconds")?);
+                taken.processor.push(number(&answer, "processor")?);
                 taken.peak = taken.peak.max(number(&answer, "peak")?);
                 match ours {
                     Some(_) => self.note_ours(taken)?,
