@@ -1,14 +1,14 @@
 """The peers' side of `cargo xtask bench peers attacks`.
 
     python benches/attacks.py time FOLDER COMMAND ...    runs a command; prints its seconds, the seconds until the first
-                                                        adversarial PNG in FOLDER, the most memory it held, and the last line
-                                                        it printed, as JSON
+                                                        adversarial PNG in FOLDER, those of the processor, the most memory it
+                                                        held, and the last line it printed, as JSON
     python benches/attacks.py calibrate MODEL PICTURES MEAN STD
                                                         checks PyTorch's logits against ONNX Runtime's, then times one
                                                         gradient with every setting; prints all, the fastest first, as JSON
     python benches/attacks.py right MODEL PICTURES LABELS COUNT MEAN STD FOLDER
-                                                        keeps the first COUNT pictures that the network gets right, as x.npy
-                                                        and y.npy
+                                                        keeps the first COUNT pictures that the network gets right by a clear
+                                                        margin, as x.npy and y.npy
     python benches/attacks.py serve MODEL PICTURES MEAN STD THREADS BATCH LAYOUT
                                                         answers every line with the seconds of one gradient
     python benches/attacks.py LIBRARY MODEL PICTURES LABELS COUNT EPS STEP STEPS MEAN STD THREADS BATCH LAYOUT
@@ -32,6 +32,8 @@ THREADS = (1, 2)
 BATCHES = (64, 256)
 LAYOUTS = ("contiguous", "channels_last")
 ROUNDS = 5
+# Between the logits of the label and of the runner-up.
+MARGIN = 0.1
 
 
 def timed(folder, command):
@@ -51,7 +53,8 @@ def timed(folder, command):
         time.sleep(0.002)
     if status:
         sys.exit(f"{command} failed")
-    answer = {"seconds": seconds, "first": first, "peak": usage.ru_maxrss / 1024}
+    processor = usage.ru_utime + usage.ru_stime
+    answer = {"seconds": seconds, "first": first, "peak": usage.ru_maxrss / 1024, "processor": processor}
     print(json.dumps(answer | {"said": (said.read().splitlines() or [""])[-1]}))
 
 
@@ -113,7 +116,7 @@ def calibrate(model, pictures, mean, std):
         seconds = gradient(network.network, x[:batch], threads, layout)
         each = statistics.median(seconds() for _ in range(ROUNDS)) / batch
         tried.append({"threads": threads, "batch": batch, "layout": layout, "each": each})
-    print(json.dumps({"gap": float(gap), "tried": sorted(tried, key=lambda one: one["each"])}))
+    print(json.dumps({"gap": gap, "tried": sorted(tried, key=lambda one: one["each"])}))
 
 
 def right(model, pictures, labels, count, mean, std, folder):
@@ -123,7 +126,10 @@ def right(model, pictures, labels, count, mean, std, folder):
 
     x, y = np.load(pictures), np.load(labels)
     with torch.no_grad():
-        kept = (network(pixels(pictures, len(y))).argmax(1).numpy() == y).nonzero()[0][:count]
+        logits = network(pixels(pictures, len(y)))
+    first, second = logits.topk(2).values.T
+    clear = (logits.argmax(1) == torch.from_numpy(y)) & (first - second > MARGIN)
+    kept = clear.nonzero()[:count, 0].numpy()
     if len(kept) < count:
         sys.exit(f"only {len(kept)} pictures are right")
     Path(folder).mkdir(parents=True, exist_ok=True)

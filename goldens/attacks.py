@@ -12,7 +12,7 @@ import json
 import re
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -62,6 +62,8 @@ class Case:
     labels: torch.Tensor
     right: torch.Tensor
     header: dict
+    # For those who ask for no gradient: the same logits, sooner.
+    scores: nn.Module
 
     @classmethod
     def load(cls, root, name):
@@ -76,11 +78,13 @@ class Case:
         right = predicted(network, pictures.x) == pictures.labels
         header = {"model": path.name, "mean": mean, "std": std, "pictures": "cifar10/test_0-499_x_u8_NHWC.npy"}
         # AutoAttack refuses gradients in any other layout.
-        return cls(name, network, pictures.x.contiguous(), pictures.labels, right, header)
+        runtime = cifar_networks.Runtime(path, mean, std)
+        scores = network if runtime.batch else runtime.eval()
+        return cls(name, network, pictures.x.contiguous(), pictures.labels, right, header, scores)
 
     def first(self, count):
         """The same case with the first pictures only."""
-        return Case(self.name, self.network, self.x[:count], self.labels[:count], self.right[:count], self.header)
+        return replace(self, x=self.x[:count], labels=self.labels[:count], right=self.right[:count])
 
     def attacked(self):
         """The pictures that are right, and their labels."""
@@ -190,7 +194,7 @@ def square(case, seeds):
     for seed in seeds:
         for norm, eps in SQUARE[case.name]:
             settings = {"n_queries": QUERIES, "eps": eps, "p_init": 0.8, "n_restarts": 1, "seed": seed, "device": "cpu"}
-            attack = Counted(case.network, norm=norm, resc_schedule=False, **settings)
+            attack = Counted(case.scores, norm=norm, resc_schedule=False, **settings)
             robust = case.robust(attack.perturb(x, labels), norm, eps)
             run = {"attack": "square", "norm": norm, "eps": eps, "queries": QUERIES, "p_init": 0.8, "seed": seed}
             asked = [int(count) for count in attack.queries.tolist()]
@@ -250,7 +254,7 @@ def hopskipjump(case, seeds):
         found = []
         for row in case.right.nonzero().flatten().tolist():
             x, label = case.x[row : row + 1], case.labels[row : row + 1]
-            asked = Asked(case.network, x, label.item(), norm).eval()
+            asked = Asked(case.scores, x, label.item(), norm).eval()
             attack = Watched(constraint=norm.lower(), steps=64, gamma=1.0)
             attack.asked = asked
             model = foolbox.PyTorchModel(asked, bounds=(0, 1), device="cpu")

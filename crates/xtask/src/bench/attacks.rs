@@ -20,7 +20,6 @@ use crate::cargo;
 /// How often each contender runs. The rounds alternate, so that a busy moment of the machine falls on all.
 const ROUNDS: usize = 3;
 
-const PICTURES: &str = "1000";
 const STEPS: &str = "40";
 
 #[derive(Clone, Copy)]
@@ -36,7 +35,9 @@ struct Duel {
     mean: &'static str,
     std: &'static str,
     ball: Ball,
-    /// Pictures of the attack that nobody ends early, of which the peers take 40 gradients each: a multiple of their batches.
+    /// Pictures of the whole process.
+    pictures: &'static str,
+    /// Pictures of the attack that nobody ends early: a multiple of the peers' batches.
     right: &'static str,
 }
 
@@ -50,6 +51,7 @@ const DUELS: [Duel; 2] = [
             eps: "8/255",
             step: "2/255",
         },
+        pictures: "512",
         right: "256",
     },
     Duel {
@@ -61,6 +63,7 @@ const DUELS: [Duel; 2] = [
             eps: "2/255",
             step: "0.5/255",
         },
+        pictures: "1000",
         right: "1024",
     },
 ];
@@ -78,11 +81,14 @@ just before. `torch.compile` was not tried.
 - *Per attack at equal steps*: PGD with 40 steps on the first pictures that the network gets right, in a ball so small that none
   falls, so that nobody ends early. The seconds of the attack itself, without the start of the process; `hoodwink` judges floats
   and writes its rows in them. Medians of three rounds.
-- *Whole process at equal success*: PGD with 40 steps on the first 1,000 pictures of CIFAR-10's training set, from the start of the
+- *Whole process at equal success*: PGD with 40 steps on the first pictures of CIFAR-10's training set, from the start of the
   process to the last figure. `hoodwink` reads all pictures first, judges every success on floats and on the PNG, and writes the run
   folder with its report; the peers print two accuracies and save nothing. `hoodwink` ends an attack that has succeeded, the
   peers take all 40 steps with all pictures: *gradients* are those spent. *Peak* is the most memory the process held, in MiB.
   Medians of three rounds.
+
+*Processor* are the seconds of the processor that the whole process took, in all its threads: they hardly depend on what else the
+machine was doing.
 
 Made by `cargo xtask bench peers attacks`.
 
@@ -116,6 +122,8 @@ struct Taken {
     seconds: Vec<f64>,
     /// Of the attack itself.
     attack: Vec<f64>,
+    /// Of the processor, in all threads of the process.
+    processor: Vec<f64>,
     peak: f64,
     clean: f64,
     robust: f64,

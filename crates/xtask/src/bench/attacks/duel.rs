@@ -5,9 +5,7 @@ use std::{fmt::Write as _, process::Command, thread::sleep};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::{
-    Ball, Bench, Duel, PICTURES, ROUNDS, Setting, Taken, Task, answer, median, note_theirs, number,
-};
+use super::{Ball, Bench, Duel, ROUNDS, Setting, Taken, Task, answer, median, note_theirs, number};
 use crate::{
     bench::{Contender, PAUSE},
     say,
@@ -147,16 +145,17 @@ impl Bench<'_> {
         let _ = writeln!(
             page,
             "### Per attack at equal steps\n\n{} pictures.\n\n\
-             | | seconds | times torchattacks | times Foolbox | gradients | right after |\n|---|---:|---:|---:|---:|---:|",
+             | | seconds | times torchattacks | times Foolbox | processor | gradients | right after |\n|---|---:|---:|---:|---:|---:|---:|",
             duel.right
         );
         for ((name, _), one) in CONTENDERS.iter().zip(&taken) {
             let seconds = median(&one.attack);
             let _ = writeln!(
                 page,
-                "| {name} | {seconds:.2} | {:.2} | {:.2} | {:.0} | {:.1}% |",
+                "| {name} | {seconds:.2} | {:.2} | {:.2} | {:.2} | {:.0} | {:.1}% |",
                 median(&taken[0].attack) / seconds,
                 median(&taken[1].attack) / seconds,
+                median(&one.processor),
                 one.gradients,
                 100.0 * one.robust
             );
@@ -167,23 +166,27 @@ impl Bench<'_> {
 
     fn equal_success(&self, duel: &Duel, setting: &Setting, page: &mut String) -> Result<()> {
         let task = Task {
-            count: PICTURES,
+            count: duel.pictures,
             pictures: self.pictures(),
             labels: self.labels(),
             ball: duel.ball,
         };
         let taken = self.contest(duel, &task, setting)?;
-        page.push_str(
-            "### Whole process at equal success\n\n| | seconds | times torchattacks | times Foolbox | gradients | peak | right before | right after |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|\n",
+        let _ = writeln!(
+            page,
+            "### Whole process at equal success\n\n{} pictures.\n\n\
+             | | seconds | times torchattacks | times Foolbox | processor | gradients | peak | right before | right after |\n\
+             |---|---:|---:|---:|---:|---:|---:|---:|---:|",
+            duel.pictures
         );
         for ((name, _), one) in CONTENDERS.iter().zip(&taken) {
             let seconds = median(&one.seconds);
             let _ = writeln!(
                 page,
-                "| {name} | {seconds:.1} | {:.2} | {:.2} | {:.0} | {:.0} | {:.1}% | {:.1}% |",
+                "| {name} | {seconds:.1} | {:.2} | {:.2} | {:.1} | {:.0} | {:.0} | {:.1}% | {:.1}% |",
                 median(&taken[0].seconds) / seconds,
                 median(&taken[1].seconds) / seconds,
+                median(&one.processor),
                 one.gradients,
                 one.peak,
                 100.0 * one.clean,
@@ -205,6 +208,7 @@ impl Bench<'_> {
                 };
                 let answer = self.timed(&mut command)?;
                 taken.seconds.push(number(&answer, "seconds")?);
+                taken.processor.push(number(&answer, "processor")?);
                 taken.peak = taken.peak.max(number(&answer, "peak")?);
                 match ours {
                     Some(_) => self.note_ours(taken)?,

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, process::Command};
 
 use anyhow::Result;
 
-use super::{Bench, DUELS, PICTURES, ROUNDS, STEPS, Task, number};
+use super::{Bench, DUELS, ROUNDS, STEPS, Task, number};
 use crate::say;
 
 const RESTARTS: &str = "5";
@@ -14,7 +14,7 @@ impl Bench<'_> {
     pub(super) fn workers(&self, page: &mut String) -> Result<()> {
         let duel = &DUELS[1];
         let task = Task {
-            count: PICTURES,
+            count: duel.pictures,
             pictures: self.pictures(),
             labels: self.labels(),
             ball: duel.ball,
