@@ -190,9 +190,9 @@ pub(crate) struct CrewArgs {
     /// Worker threads, at most four per core [default: one per core]
     #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
-    /// Pictures that each worker has in hand at once, at most 64; no result depends on it
-    #[arg(long, value_name = "N", default_value = "8", value_parser = count)]
-    batch: NonZeroUsize,
+    /// Pictures that each worker has in hand at once, at most 64 [default: 16, or 8 large ones]; no result depends on it
+    #[arg(long, value_name = "N", value_parser = count)]
+    batch: Option<NonZeroUsize>,
     /// No progress on stderr
     #[arg(long, short, action = ArgAction::SetTrue)]
     pub(crate) quiet: bool,
@@ -201,20 +201,29 @@ pub(crate) struct CrewArgs {
 impl CrewArgs {
     /// As words of a command line.
     pub(crate) fn words(&self) -> Vec<String> {
-        let mut words = vec![format!("--batch={}", self.batch)];
+        let mut words = Vec::new();
+        words.extend(self.batch.map(|batch| format!("--batch={batch}")));
         words.extend(self.threads.map(|threads| format!("--threads={threads}")));
         words.extend(self.quiet.then(|| "--quiet".to_owned()));
         words
     }
 
-    /// With defaults filled in.
-    pub(crate) fn resolve(&self) -> Crew {
+    /// With defaults filled in, for pictures of so many values.
+    pub(crate) fn resolve(&self, values: usize) -> Crew {
         let cores = || thread::available_parallelism().map_or(1, usize::from);
         Crew {
             threads: self.threads.map_or_else(cores, usize::from),
-            batch: self.batch.into(),
+            batch: self.batch.map_or_else(|| in_hand(values), usize::from),
         }
     }
+}
+
+/// Pictures in hand, so many that while some are answered about others wait for their turn; fewer where each takes much
+/// memory.
+fn in_hand(values: usize) -> usize {
+    /// Those of 128 by 128 pixels in colour.
+    const SMALL: usize = 3 * 128 * 128;
+    if values <= SMALL { 16 } else { 8 }
 }
 
 /// `MODEL.toml`: the preprocessing flags under the same names, and the names of the classes, which a model needs no less

@@ -110,7 +110,8 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     };
     let mut pictures: Vec<Predicted> = Vec::new();
     let (mut done, mut right) = (0, Right::default());
-    predict(model.model(), &data, args, k, |predicted| {
+    let values = model.input().iter().product();
+    predict(model.model(), &data, args, (k, values), |predicted| {
         right.count(&predicted);
         if predicted.index < shown {
             pictures.push(predicted);
@@ -165,12 +166,12 @@ fn predict(
     model: &dyn Model,
     data: &hoodwink::data::Dataset,
     args: &Args,
-    k: usize,
+    (k, values): (usize, usize),
     mut each: impl FnMut(Predicted),
 ) -> hoodwink::Result<()> {
     drive(
         &[model],
-        args.crew.resolve(),
+        args.crew.resolve(values),
         (0..data.len()).map(|index| data.get(index)),
         &Halt::new(),
         |sample: hoodwink::Result<Sample>, handle| {

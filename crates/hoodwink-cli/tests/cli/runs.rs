@@ -5,7 +5,8 @@ use std::{fs, path::Path, process::Command};
 use hoodwink::results::RunFolder;
 
 use crate::setup::{
-    assert_same_files, attack_mnist, borrowed, command, hoodwink, labels, model, pictures, succeed,
+    assert_same_files, attack_mnist, borrowed, command, failure, hoodwink, labels, model, pictures,
+    succeed,
 };
 
 const OPTIONS: [&str; 6] = [
@@ -19,15 +20,6 @@ const OPTIONS: [&str; 6] = [
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
-}
-
-/// What a command that must fail with this status says on stderr.
-#[track_caller]
-fn failure(args: &[&str], status: i32) -> String {
-    let output = hoodwink(args);
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(status), "{args:?}: {errors}");
-    errors
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::{
     oracle::{
         Halt, Scores,
         pool::{Crew, Handle, Model, drive},
+        wrap::Memo,
     },
     results::{Row, RunFolder},
     threat::{Eps, Goal, Region, Threat},
@@ -124,6 +125,7 @@ impl Evaluation {
                 sample.file
             ))
         })?;
+        let handle = Memo::new(&handle);
         let model = Scores::of(&handle);
         let original = sample.picture.to_image();
         let logits = model.logits(&original).await?;
@@ -148,7 +150,7 @@ impl Evaluation {
             sample,
             data,
             fitted,
-            handle: &handle,
+            model: &handle,
             label,
             clean: seen(&logits),
             region: Region::new(original, self.threat.norm, None),

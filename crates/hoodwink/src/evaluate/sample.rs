@@ -9,7 +9,7 @@ use crate::{
     data::{Dataset, Sample},
     image::Image,
     judge::{Judgement, judge},
-    oracle::{Counted, Scores, Spent, pool::Handle},
+    oracle::{Counted, Scores, Spent, wrap::Memo},
     results::{Outcome, Row, RunFolder, Seen},
     threat::{Eps, Goal, Region},
 };
@@ -22,7 +22,7 @@ pub(super) struct UnderAttack<'a> {
     pub(super) data: &'a Dataset,
     /// What was fitted to many pictures before.
     pub(super) fitted: &'a Fitted,
-    pub(super) handle: &'a Handle,
+    pub(super) model: &'a Memo<'a>,
     pub(super) label: usize,
     pub(super) clean: Seen,
     /// All of the box.
@@ -122,7 +122,7 @@ impl UnderAttack<'_> {
             },
             rng: random::stream(evaluation.seed, &self.sample.id, trial.attack.name(), 0),
         };
-        let oracle = Counted::new(self.handle, trial.attack.access(), evaluation.threat.budget);
+        let oracle = Counted::new(self.model, trial.attack.access(), evaluation.threat.budget);
         let edit = self.fitted.edit(trial, eps, self.sample.index);
         let mut candidate = match edit {
             Some(edit) => Candidate {
@@ -133,7 +133,7 @@ impl UnderAttack<'_> {
         };
         let spent = oracle.spent();
         let image = std::mem::replace(&mut candidate.image, self.region.center.clone());
-        let mut judgement = judge(Scores::of(self.handle), &case.region, goal, image).await?;
+        let mut judgement = judge(Scores::of(self.model), &case.region, goal, image).await?;
         let index = self.sample.index as u64;
         let picture = RunFolder::adversarial(&trial.key, eps.map(Eps::text), index);
         files.push((picture.clone(), std::mem::take(&mut judgement.png)));

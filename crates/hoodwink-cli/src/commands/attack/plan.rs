@@ -62,7 +62,7 @@ impl Plan {
         terminal::note(model.notices());
         terminal::note(data.notices());
         let mut plan = Self {
-            crew: args.crew.resolve(),
+            crew: args.crew.resolve(model.input().iter().product()),
             record: args.record(&prepared, &model, &data, typed, &evaluation)?,
             again: typed.again.clone(),
             model,

@@ -6,6 +6,7 @@
 mod bpda;
 mod ensemble;
 mod eot;
+mod memo;
 #[cfg(test)]
 mod tests;
 pub mod transform;
@@ -13,4 +14,5 @@ pub mod transform;
 pub use bpda::Bpda;
 pub use ensemble::{Average, Ensemble};
 pub use eot::Eot;
+pub use memo::Memo;
 pub use transform::Transformation;

@@ -250,3 +250,36 @@ fn a_defence_is_taken_for_the_identity_on_the_way_back() {
     assert_eq!(behind, of_rounded);
     assert!(behind.gradient.pixels().iter().any(|&g| g != 0.0));
 }
+
+/// The same question twice in a row is paid for once; gradients and lists of questions are always asked.
+#[test]
+fn what_was_just_answered_is_not_asked_again() {
+    let toy = Toy::tanh();
+    with(&[&toy], |handle| {
+        Box::pin(async move {
+            let counted = Counted::new(&handle, Access::Gradients, Budget::default());
+            let memo = Memo::new(&counted);
+            let model = Gradients::of(&memo);
+            let first = model.logits(&point()).await?;
+            assert_eq!(model.logits(&point()).await?, first);
+            assert_eq!(counted.spent().queries, 1);
+            for _ in 0..2 {
+                model.gradient(&point(), &margin()).await?;
+                model.as_scores().logits_of(&[point(), point()]).await?;
+            }
+            let spent = Spent {
+                queries: 5,
+                gradients: 2,
+            };
+            assert_eq!(counted.spent(), spent);
+            // Others take its place.
+            for shade in 0..5_u8 {
+                let image = Image::new([3, 4, 4], vec![f32::from(shade) / 9.0; 48])?;
+                model.logits(&image).await?;
+            }
+            model.logits(&point()).await?;
+            assert_eq!(counted.spent().queries, 11);
+            Ok(())
+        })
+    });
+}
