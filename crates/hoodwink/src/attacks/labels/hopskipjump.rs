@@ -7,8 +7,8 @@
 //! not. A step along `v` (in L-inf along its sign) of length `distance / sqrt(t + 1)`, halved until the goal is reached; then
 //! back to the boundary by bisection towards the original, down to `theta`. In L2 `theta = gamma d^(-3/2)` of the way and
 //! `delta = sqrt(d) theta * distance`, in L-inf `theta = gamma d^(-2)` of the distance and `delta = d theta * distance`; 0.1 at
-//! first. All labels of a direction are asked for at once. `theta` is at least 2^-18: the paper's falls below what floats resolve, in
-//! L-inf from pictures of 14 by 14 pixels on.
+//! first. All labels of a direction are asked for at once. `theta` is at least 2^-18: the paper's falls below what floats
+//! resolve, in L-inf for images of more than 512 values, in L2 of more than 4,096.
 //!
 //! The search begins at the first of 50 blends of the original with a uniformly random image that reaches the goal, or with a target
 //! at a picture of the target's class, if there are any. The nearest point that was seen to reach the goal is the answer.
