@@ -17,7 +17,7 @@ use hoodwink::{
     engine::{self, Engine},
     files,
     model::Classifier,
-    oracle::{Access, pool::Crew},
+    oracle::{Access, pool::Parallelism},
     preprocessing::{Channels, Described, InputRange, Layout, Preprocessing},
 };
 use onnx_grad::LoadOptions;
@@ -209,9 +209,9 @@ impl CrewArgs {
     }
 
     /// With defaults filled in, for pictures of so many values.
-    pub(crate) fn resolve(&self, values: usize) -> Crew {
+    pub(crate) fn resolve(&self, values: usize) -> Parallelism {
         let cores = || thread::available_parallelism().map_or(1, usize::from);
-        Crew {
+        Parallelism {
             threads: self.threads.map_or_else(cores, usize::from),
             batch: self.batch.map_or_else(|| in_hand(values), usize::from),
         }

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use batch_safety::AtOnce;
 pub use batch_safety::BatchSafety;
-use onnx_grad::{Dim, Graph, LoadOptions, inspect::Cost};
+use onnx_grad::{DType, Dim, Graph, LoadOptions, Op, inspect::Cost};
 use sha2::{Digest, Sha256};
 
 use opaque::Opaque;
@@ -161,6 +161,26 @@ impl Classifier {
         Self::new(&loaded.graph, loaded.notices, sha256, preprocessing, engine)
     }
 
+    /// A model in its own input space, whatever the shape and the meaning of its values: nothing stands in front of it. An image
+    /// is then of the input's own shape where it has three axes, the first of side 1 or 3, and else of shape `[1, 1, n]`.
+    ///
+    /// Attacks on it want a [`Region`](crate::threat::Region) with bounds of its own. It has no pictures to judge.
+    ///
+    /// # Errors
+    /// Those of [`Classifier::open`], and an input whose shape the file leaves open, but for the batch.
+    pub fn open_in_own_space(
+        path: &Path,
+        options: &LoadOptions,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Self> {
+        let file = File::read(path)?;
+        let loaded = onnx_grad::parse_with(&file.bytes, file.folder, options)?;
+        let sha256 = hexadecimal(&Sha256::digest(&file.bytes));
+        let shaped = own_space(&loaded.graph)?;
+        let plain = Preprocessing::default();
+        Self::new(&shaped, loaded.notices, sha256, &plain, engine)
+    }
+
     fn new(
         model: &Graph,
         notices: Vec<String>,
@@ -290,6 +310,45 @@ impl Model for Classifier {
     fn library(&self) -> Option<&Path> {
         self.engine.library()
     }
+}
+
+/// The model behind an input of the shape of images.
+fn own_space(model: &Graph) -> Result<Graph> {
+    let &[input] = model.inputs() else {
+        return Err(Error::unsupported(format!(
+            "the model has {} inputs; one is needed",
+            model.inputs().len()
+        )));
+    };
+    let shape = model.shape(input).to_vec();
+    let sides: Option<Vec<usize>> = shape[shape.len().min(1)..]
+        .iter()
+        .map(|side| match side {
+            Dim::Fixed(side) => Some(*side),
+            Dim::Batch(_) => None,
+        })
+        .collect();
+    let (Some(&batch), Some(sides)) = (shape.first(), sides) else {
+        return Err(Error::unsupported(
+            "the shape of the model's input is not fixed, but for the batch",
+        ));
+    };
+    let image: Vec<Dim> = match sides[..] {
+        [1 | 3, _, _] => return Ok(model.clone()),
+        _ => vec![
+            batch,
+            Dim::Fixed(1),
+            Dim::Fixed(1),
+            Dim::Fixed(sides.iter().product()),
+        ],
+    };
+    let mut graph = Graph::new();
+    let x = graph.input("image", DType::F32, image);
+    let shaped = graph.add(Op::Reshape { shape }, &[x])?;
+    for &output in &graph.inline(model, &[shaped])? {
+        graph.output("scores", output);
+    }
+    Ok(graph)
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -18,7 +18,7 @@ use crate::{
     evaluate::{Attacked, Evaluation},
     oracle::{
         Halt,
-        pool::{Crew, Model},
+        pool::{Model, Parallelism},
     },
     results::{Row, RunFolder, SAMPLES_PER_PART, Timing},
 };
@@ -58,7 +58,7 @@ pub fn run(
     evaluation: &Evaluation,
     model: &dyn Model,
     data: &Dataset,
-    crew: Crew,
+    crew: Parallelism,
     limits: Limits,
     halt: &Halt,
     mut tell: impl FnMut(&Progress),

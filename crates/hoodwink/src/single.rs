@@ -9,7 +9,7 @@ use crate::{
     judge::{judge, seen},
     oracle::{
         Budget, Counted, Halt, Scores, Spent,
-        pool::{Crew, Model, drive},
+        pool::{Model, Parallelism, drive},
     },
     results::Verdict,
     threat::{Conditions, Goal, Norm, Region},
@@ -50,7 +50,7 @@ pub fn attack(
     let found = Mutex::new(None);
     drive(
         &[model],
-        Crew {
+        Parallelism {
             threads: usize::MAX,
             batch: 1,
         },

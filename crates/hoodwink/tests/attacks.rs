@@ -6,17 +6,22 @@ mod assets;
 use std::path::PathBuf;
 
 use hoodwink::{
-    attacks::Spec,
+    attacks::{Attack, Case, Spec, random},
     data::{DataOptions, Dataset},
     engine::{self, Choice},
     evaluate::Evaluation,
+    image::Image,
     model::Classifier,
-    oracle::{Access, Budget, Halt, pool::Crew},
+    oracle::{
+        Access, Budget, Halt,
+        pool::{Parallelism, drive},
+    },
     plan::{self, Options},
     preprocessing::Preprocessing,
     results::Row,
-    threat::{Norm, Threat},
+    threat::{Bounds, Goal, Norm, Region, Threat},
 };
+use onnx_grad::{DType, Dim, Graph, LoadOptions, Lowering, Op, Tensor};
 use serde_json::Value;
 
 struct Golden(Value);
@@ -75,7 +80,7 @@ impl Golden {
             model.classes(),
         )
         .unwrap();
-        let crew = Crew {
+        let crew = Parallelism {
             threads: 2,
             batch: 16,
         };
@@ -90,6 +95,73 @@ impl Golden {
         rows.sort_by_key(|row| row.index);
         assert_eq!(rows.len(), count);
         rows
+    }
+}
+
+/// Five values from -2 to 3, and two classes: the sum of the first two against that of the others.
+#[test]
+fn a_network_whose_input_is_no_picture_is_attacked_in_its_own_box() {
+    let mut graph = Graph::new();
+    let shape = vec![Dim::Batch(1), Dim::Fixed(5), Dim::Fixed(1)];
+    let x = graph.input("x", DType::F32, shape);
+    let flat = vec![Dim::Batch(1), Dim::Fixed(5)];
+    let x = graph.add(Op::Reshape { shape: flat }, &[x]).unwrap();
+    let weights = [1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0];
+    let weights = graph.named_constant("w", Tensor::f32([5, 2], weights).unwrap());
+    let y = graph.add(Op::MatMul, &[x, weights]).unwrap();
+    graph.output("y", y);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vector.onnx");
+    let bytes = onnx_grad::to_onnx(&graph, Lowering::Portable).unwrap();
+    std::fs::write(&path, bytes).unwrap();
+
+    let engine = engine::open(Choice::Rten).unwrap();
+    let model = Classifier::open_in_own_space(&path, &LoadOptions::default(), engine).unwrap();
+    assert_eq!(model.input(), [1, 1, 5]);
+    let center = Image::new([1, 1, 5], vec![2.5, 1.0, -1.9, 0.5, 0.0]).unwrap();
+    let bounds = Bounds::same(-2.0, 3.0).unwrap();
+    for (recipe, norm, radius) in [
+        ("pgd", Norm::Linf, Some(1.1)),
+        ("apgd-ce", Norm::L2, Some(2.6)),
+        ("ddn(levels=0, init_norm=2)", Norm::L2, None),
+        ("hopskipjump(iterations=8)", Norm::L2, None),
+    ] {
+        let attack = Attack::parse(recipe).unwrap();
+        let region = Region::new(center.clone(), norm, radius);
+        let region = region.bounded(bounds.clone()).unwrap();
+        let mut found = Vec::new();
+        drive(
+            &[&model],
+            Parallelism {
+                threads: 1,
+                batch: 1,
+            },
+            std::iter::once(region),
+            &Halt::new(),
+            |region, handle| {
+                let attack = &attack;
+                Box::pin(async move {
+                    let case = Case {
+                        region,
+                        goal: Goal::Untargeted { label: 0 },
+                        starts: Vec::new(),
+                        rng: random::stream(0, "", "", 0),
+                    };
+                    let candidate = attack.run(&handle, &case).await?;
+                    Ok((candidate, case.region))
+                })
+            },
+            |one| {
+                found.push(one);
+                Ok(())
+            },
+        )
+        .unwrap();
+        let (candidate, region) = found.remove(0);
+        assert!(candidate.reached, "{recipe}");
+        assert!(region.contains(&candidate.image), "{recipe}: {candidate:?}");
+        // The margin is 4.9: no point nearer than 4.9 / 5 in L-inf, or 4.9 / sqrt(5) in L2, fools.
+        assert!(region.distance(&candidate.image) > 0.9, "{recipe}");
     }
 }
 

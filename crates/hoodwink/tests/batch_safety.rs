@@ -14,7 +14,7 @@ use hoodwink::{
     model::{BatchSafety, Classifier},
     oracle::{
         Access, Budget, Differential, Halt, Loss, Objective,
-        pool::{Crew, Model as _, Worker},
+        pool::{Model as _, Parallelism, Worker},
     },
     plan,
     preprocessing::Preprocessing,
@@ -184,7 +184,8 @@ fn runs_are_the_same_bytes_whatever_the_crew_in_onnx_runtime() {
 }
 
 fn runs_are_the_same_bytes_whatever_the_crew(choice: Choice) {
-    let crews = [(1, 1), (2, 3), (1, 8), (2, 8)].map(|(threads, batch)| Crew { threads, batch });
+    let crews =
+        [(1, 1), (2, 3), (1, 8), (2, 8)].map(|(threads, batch)| Parallelism { threads, batch });
     for (model, pictures, labels) in MODELS {
         let data = data(pictures, labels, 6);
         let files = crews.map(|crew| {
@@ -212,7 +213,7 @@ fn runs_are_the_same_bytes_whatever_the_crew(choice: Choice) {
 }
 
 /// Attacks six pictures by PGD from two random starts, into a run folder with a report.
-fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Crew) {
+fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Parallelism) {
     let classifier = open(model, choice);
     let eps: Eps = if model.starts_with("mnist") {
         "0.1".parse().unwrap()

@@ -9,7 +9,7 @@ use super::{
     toys::{CLASSES, Job, Setup, Toy, jobs, run},
 };
 use crate::{
-    oracle::{Access, Budget, Spent, pool::Crew},
+    oracle::{Access, Budget, Spent, pool::Parallelism},
     threat::{Conditions, Norm},
 };
 
@@ -209,7 +209,7 @@ fn the_seed_alone_decides_whoever_runs_beside() {
     for bench in Bench::all() {
         let toy = Toy::tanh();
         let with = |threads, batch| {
-            let crew = Crew { threads, batch };
+            let crew = Parallelism { threads, batch };
             bench.run_with(
                 &toy,
                 &Setup {

@@ -11,7 +11,7 @@ use crate::{
     image::Image,
     oracle::{
         Budget, Counted, Differential, Halt, Objective, Spent, argmax,
-        pool::{Crew, Model, Worker, drive},
+        pool::{Model, Parallelism, Worker, drive},
     },
     threat::{Goal, Norm, Region},
 };
@@ -258,7 +258,7 @@ pub(crate) struct Setup {
     /// `None` for an attack that looks for the smallest norm.
     pub(crate) radius: Option<f64>,
     pub(crate) seed: u64,
-    pub(crate) crew: Crew,
+    pub(crate) crew: Parallelism,
     pub(crate) budget: Budget,
 }
 
@@ -268,7 +268,7 @@ impl Setup {
             norm,
             radius,
             seed: 0,
-            crew: Crew {
+            crew: Parallelism {
                 threads: 1,
                 batch: 4,
             },

@@ -16,7 +16,7 @@ use crate::{
     image::Image,
     oracle::{
         Budget, Counted, Halt, Scores,
-        pool::{Crew, Handle, Model, drive},
+        pool::{Handle, Model, Parallelism, drive},
     },
     threat::{Eps, Goal},
 };
@@ -33,7 +33,7 @@ impl Fitted {
         evaluation: &Evaluation,
         model: &dyn Model,
         data: &Dataset,
-        crew: Crew,
+        crew: Parallelism,
         halt: &Halt,
     ) -> Result<Self> {
         let mut jobs = Vec::new();

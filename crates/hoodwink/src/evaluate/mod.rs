@@ -15,7 +15,7 @@ use crate::{
     judge::seen,
     oracle::{
         Halt, Scores,
-        pool::{Crew, Handle, Model, drive},
+        pool::{Handle, Model, Parallelism, drive},
         wrap::Memo,
     },
     results::{Row, RunFolder},
@@ -67,7 +67,7 @@ impl Evaluation {
         model: &dyn Model,
         data: &Dataset,
         indices: impl Iterator<Item = usize> + Send,
-        crew: Crew,
+        crew: Parallelism,
         halt: &Halt,
         sink: impl FnMut(Attacked) -> Result<()>,
     ) -> Result<()> {

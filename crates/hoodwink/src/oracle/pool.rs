@@ -73,16 +73,16 @@ pub trait Worker: Send {
     }
 }
 
-/// How much runs at once, at most: of what so many jobs have no use for nothing is made ([`Crew::within`]).
+/// How much runs at once, at most: of what so many jobs have no use for nothing is made ([`Parallelism::within`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crew {
+pub struct Parallelism {
     /// Worker threads; at least 1.
     pub threads: usize,
     /// Live images of each worker; at least 1.
     pub batch: usize,
 }
 
-impl Crew {
+impl Parallelism {
     /// The part of it that is of use for so many jobs, each of which may ask many questions at once.
     pub fn within(self, jobs: usize) -> Self {
         Self {
@@ -99,7 +99,7 @@ impl Crew {
 /// questions can be answered, and still given to `sink` unless it is what failed. `halt` ends the run without an error.
 pub fn drive<'t, J: Send, T: Send>(
     models: &[&dyn Model],
-    crew: Crew,
+    crew: Parallelism,
     jobs: impl Iterator<Item = J> + Send,
     halt: &Halt,
     task: impl Fn(J, Handle) -> Local<'t, Result<T>> + Sync,

@@ -3,7 +3,7 @@
 use onnx_grad::{Dim, Graph, Op, inspect::Cost};
 
 use super::limits::resident;
-use crate::{Error, Result, model::Classifier, oracle::pool::Crew};
+use crate::{Error, Result, model::Classifier, oracle::pool::Parallelism};
 
 /// Bytes that an execution takes, for each byte of values alive at once: engines copy into other layouts and need
 /// workspaces, and allocators keep what they were given. Measured on seven networks with both engines: 1.9 to 2.9.
@@ -20,11 +20,16 @@ const COPIES: u64 = 2;
 ///
 /// `gradients` says whether gradients are asked for besides logits; of which losses makes no difference. It is an estimate
 /// from the graph; [`super::Limits`] sees to the rest.
-pub fn fitting(model: &Classifier, gradients: bool, wanted: Crew, limit: u64) -> Result<Crew> {
+pub fn fitting(
+    model: &Classifier,
+    gradients: bool,
+    wanted: Parallelism,
+    limit: u64,
+) -> Result<Parallelism> {
     let need = Need::of(model, gradients)?;
     let base = resident().unwrap_or(0).saturating_add(BESIDES);
     // The first program is asked in several batches before its first use.
-    let probe = Crew {
+    let probe = Parallelism {
         threads: 1,
         batch: model.at_once(),
     };
@@ -37,18 +42,18 @@ pub fn fitting(model: &Classifier, gradients: bool, wanted: Crew, limit: u64) ->
         )));
     }
     let wanted = wanted.within(usize::MAX);
-    let fits = |crew: &Crew| base.saturating_add(need.bytes(*crew)) <= limit;
+    let fits = |crew: &Parallelism| base.saturating_add(need.bytes(*crew)) <= limit;
     let threads = (1..=wanted.threads).rev();
     let crews = threads.flat_map(|threads| {
         let batches = (1..=wanted.batch).rev();
-        batches.map(move |batch| Crew { threads, batch })
+        batches.map(move |batch| Parallelism { threads, batch })
     });
-    let most = |crew: &Crew| crew.threads * crew.batch.min(model.at_once());
-    let fitting: Vec<Crew> = crews.filter(fits).collect();
+    let most = |crew: &Parallelism| crew.threads * crew.batch.min(model.at_once());
+    let fitting: Vec<Parallelism> = crews.filter(fits).collect();
     // Of equals the first: it has the most threads.
     let best = fitting.iter().map(most).max();
     let found = fitting.iter().find(|crew| Some(most(crew)) == best);
-    Ok(found.copied().unwrap_or(Crew {
+    Ok(found.copied().unwrap_or(Parallelism {
         threads: 1,
         batch: 1,
     }))
@@ -80,7 +85,7 @@ impl Need {
         })
     }
 
-    fn bytes(&self, crew: Crew) -> u64 {
+    fn bytes(&self, crew: Parallelism) -> u64 {
         let rows = crew.batch.min(self.at_once) as u64;
         let worker = (COPIES * self.weights).saturating_add(OVERHEAD * rows * self.picture);
         worker.saturating_mul(crew.threads as u64)

@@ -234,7 +234,7 @@ mod tests {
                 Mutex::new(Crew::new(&network, engine.as_ref(), 1, true).unwrap()),
                 &weights,
             );
-            let alone = pool::Crew {
+            let alone = pool::Parallelism {
                 threads: 1,
                 batch: 3,
             };

@@ -10,7 +10,7 @@ use hoodwink::{
     evaluate::Evaluation,
     lint,
     model::BatchSafety,
-    oracle::{Budget, pool::Crew},
+    oracle::{Budget, pool::Parallelism},
     plan,
     results::{DataRecord, ModelRecord, Run, RunFolder, Settings, table::SCHEMA},
     run::{self, Ended, Limits},
@@ -46,7 +46,7 @@ pub(crate) struct Plan {
     model: Subject,
     data: Dataset,
     evaluation: Evaluation,
-    crew: Crew,
+    crew: Parallelism,
     record: Run,
     again: String,
 }

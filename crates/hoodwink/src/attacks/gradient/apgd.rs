@@ -602,8 +602,7 @@ mod tests {
                 let found = run(&toy, &attack, &jobs, &setup);
                 found.iter().filter(|(one, _)| one.reached).count()
             };
-            let [pgd, ce, rivals] =
-                ["pgd(steps=100)", "apgd-ce", "apgd-t"].map(|recipe| fooled(recipe));
+            let [pgd, ce, rivals] = ["pgd(steps=100)", "apgd-ce", "apgd-t"].map(fooled);
             assert!(
                 ce + 1 >= pgd && rivals >= pgd,
                 "{norm}: {pgd} {ce} {rivals}"

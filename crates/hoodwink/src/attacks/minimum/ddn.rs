@@ -158,7 +158,8 @@ mod tests {
         let length = ramp().iter().map(|w| w * w).sum::<f64>().sqrt();
         let attack = Attack::parse("ddn(steps=300, levels=0)").unwrap();
         let setup = Setup::new(Norm::L2, None);
-        let (candidate, spent) = run(&Toy::ramp(), &attack, &[job.clone()], &setup).remove(0);
+        let (candidate, spent) =
+            run(&Toy::ramp(), &attack, std::slice::from_ref(&job), &setup).remove(0);
         assert!(candidate.reached);
         assert_eq!((spent.gradients, spent.queries), (300, 0));
         let found = setup.region(&job).distance(&candidate.image);

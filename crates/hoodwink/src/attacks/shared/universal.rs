@@ -162,7 +162,7 @@ mod tests {
         },
         oracle::{
             Halt,
-            pool::{Crew, drive},
+            pool::{Parallelism, drive},
         },
         threat::Goal,
     };
@@ -192,7 +192,7 @@ mod tests {
                     eps,
                     rng: rand_chacha::ChaCha8Rng::seed_from_u64(1),
                 };
-                let crew = Crew {
+                let crew = Parallelism {
                     threads: 2,
                     batch: 1,
                 };

@@ -82,7 +82,7 @@ fn away() -> Objective {
     }
 }
 
-const ALONE: Crew = Crew {
+const ALONE: Parallelism = Parallelism {
     threads: 1,
     batch: 1,
 };
@@ -95,7 +95,7 @@ fn every_job_is_answered_with_its_own_numbers() {
         let mut sums = Vec::new();
         drive(
             &[&Line::default()],
-            Crew { threads, batch },
+            Parallelism { threads, batch },
             0..50_u16,
             &NEVER,
             |job, handle| {
@@ -125,7 +125,7 @@ fn free_slots_are_refilled_before_the_next_execution() {
     let line = Line::default();
     drive(
         &[&line],
-        Crew {
+        Parallelism {
             threads: 1,
             batch: 4,
         },
@@ -155,7 +155,7 @@ fn the_questions_of_one_job_are_shared() {
     };
     drive(
         &[&line],
-        Crew {
+        Parallelism {
             threads: 3,
             batch: 8,
         },
@@ -185,7 +185,7 @@ fn two_asks_at_once_are_both_answered() {
         let mut sums = Vec::new();
         drive(
             &[&Line::default()],
-            Crew { threads, batch: 2 },
+            Parallelism { threads, batch: 2 },
             0..20_u8,
             &NEVER,
             |job, handle| {
@@ -246,7 +246,7 @@ fn no_question_is_left_alone_where_one_costs_as_much_as_two() {
     };
     drive(
         &[&line],
-        Crew {
+        Parallelism {
             threads: 2,
             batch: 8,
         },
@@ -295,12 +295,12 @@ fn several_models_are_asked_through_one_handle() {
 
 #[test]
 fn a_crew_beyond_reason_is_cut_down() {
-    const HUGE: Crew = Crew {
+    const HUGE: Parallelism = Parallelism {
         threads: usize::MAX,
         batch: usize::MAX,
     };
     assert_eq!(HUGE.within(3).batch, 3);
-    let least = Crew {
+    let least = Parallelism {
         threads: 0,
         batch: 0,
     };
@@ -377,7 +377,7 @@ fn an_error_ends_the_run_and_a_stop_finishes_what_is_in_hand() {
     let run = |fail: bool, threads: usize| {
         drive(
             &[&Line::default()],
-            Crew { threads, batch: 2 },
+            Parallelism { threads, batch: 2 },
             0..1000,
             &halt,
             |job, handle| {
@@ -444,7 +444,7 @@ fn what_is_lost_with_a_worker_keeps_nobody_waiting() {
         let run = |panics| {
             drive(
                 &[&Fragile { panics }],
-                Crew { threads, batch: 3 },
+                Parallelism { threads, batch: 3 },
                 0..40_u8,
                 &NEVER,
                 |job, handle| {
@@ -468,7 +468,7 @@ fn what_is_lost_with_a_worker_keeps_nobody_waiting() {
 fn waiting_for_something_else_is_an_error() {
     let stuck = drive(
         &[&Line::default()],
-        Crew {
+        Parallelism {
             threads: 2,
             batch: 2,
         },

@@ -10,7 +10,7 @@ use crate::{
     image::Image,
     oracle::{
         Access, Budget, Counted, Gradients, Halt, Local, Loss, Objective, Oracle, Scores, Spent,
-        pool::{Crew, Handle, Model, drive},
+        pool::{Handle, Model, Parallelism, drive},
     },
 };
 
@@ -20,7 +20,7 @@ fn with<T: Send>(
     task: impl Fn(Handle) -> Local<'static, Result<T>> + Sync,
 ) -> T {
     let mut found = Vec::new();
-    let crew = Crew {
+    let crew = Parallelism {
         threads: 2,
         batch: 1,
     };
