@@ -7,7 +7,7 @@ use crate::{dim::Dim, op::Op, tensor::DType};
 pub struct ValueId(pub(crate) usize);
 
 impl ValueId {
-    /// Position of the node in [`Graph::nodes`].
+    /// Position of the node in [`Graph::nodes`](crate::Graph::nodes).
     pub fn index(self) -> usize {
         self.0
     }

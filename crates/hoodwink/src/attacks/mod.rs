@@ -1,7 +1,7 @@
 //! Attacks: straight-line code for one image, one file each.
 //!
 //! An attack offers points; the judge alone decides whether it succeeded. [`ATTACKS`] lists them all; many share parts, such as
-//! the walk of [`parts::descent`]. `docs/adding-an-attack.md` says what a new one takes.
+//! the walk of `parts/descent.rs`. `docs/adding-an-attack.md` says what a new one takes.
 
 mod best;
 mod case;
