@@ -6,7 +6,7 @@
 //!
 //! Prints medians of seven rounds in which both take turns, compiling not counted.
 
-use std::{path::Path, time::Instant};
+use std::{io::Write as _, path::Path, time::Instant};
 
 use hoodwink::{
     engine::{self, Choice},
@@ -54,10 +54,11 @@ fn main() -> Outcome<()> {
         seconds.sort_by(f64::total_cmp);
         seconds[seconds.len() / 2]
     });
-    println!(
+    writeln!(
+        std::io::stdout(),
         "{questions} questions about one picture: one worker {one:.3} s, two {two:.3} s, {:.2} times as fast",
         one / two
-    );
+    )?;
     Ok(())
 }
 
