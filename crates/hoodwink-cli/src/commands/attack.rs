@@ -88,7 +88,12 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = Norm::Linf, help_heading = "Attack")]
     norm: Norm,
     /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5; without it the smallest distance is looked for
-    #[arg(long, value_delimiter = ',', help_heading = "Attack")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        allow_negative_numbers = true,
+        help_heading = "Attack"
+    )]
     eps: Vec<Eps>,
     /// Leave alone what an earlier attack has broken at the same radius
     #[arg(long, help_heading = "Attack")]
@@ -98,7 +103,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", help_heading = "Attack")]
     steps: Option<usize>,
     /// Size of a step: in pixel units (2/255), or of the radius (0.1*eps)
-    #[arg(long, value_name = "SIZE", help_heading = "Attack")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        allow_negative_numbers = true,
+        help_heading = "Attack"
+    )]
     step_size: Option<String>,
     /// Times an attack with a random start begins anew
     #[arg(long, value_name = "N", help_heading = "Attack")]

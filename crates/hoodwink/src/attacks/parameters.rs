@@ -9,7 +9,7 @@ use super::LossName;
 use crate::{
     Error, Result,
     nearest::{did_you_mean, unknown},
-    threat::Eps,
+    threat::{Eps, Norm},
 };
 
 /// One parameter of an attack.
@@ -300,6 +300,16 @@ impl Values {
             Value::Length(length) => Ok(length.in_pixels(eps, steps)),
             other => Err(mistaken(name, other)),
         }
+    }
+
+    /// Refuses lengths that can only be meant in 255ths.
+    pub(super) fn check_lengths(&self, norm: Norm) -> Result<()> {
+        for (name, value) in &self.values {
+            if let Value::Length(Length::Pixels(length)) = value {
+                length.in_pixels(name, norm)?;
+            }
+        }
+        Ok(())
     }
 
     /// `true` or `false`.

@@ -248,7 +248,11 @@ impl Attack {
                 "attack {name} cannot aim at a class"
             )));
         }
-        (self.entry.check)(&self.values, conditions).map_err(|error| match error {
+        let checked = self
+            .values
+            .check_lengths(conditions.norm)
+            .and_then(|()| (self.entry.check)(&self.values, conditions));
+        checked.map_err(|error| match error {
             Error::Invalid(said) => Error::invalid(format!("attack {name}: {said}")),
             other => other,
         })
@@ -389,6 +393,7 @@ mod tests {
             ("pgd(momentum=0.5)", plain, "momentum"),
             ("pgd(rule=sgd)", plain, "step_size"),
             ("pgd(loss=dlr)", few, "loss margin"),
+            ("pgd(step_size=2)", plain, "did you mean 2/255?"),
             ("fgsm(loss=two-term)", plain, "target"),
         ] {
             let attack = Attack::parse(recipe).unwrap();
