@@ -1,24 +1,39 @@
-"""The peers' side of `cargo xtask bench peers`: whole attacks, from the start of the process to the last figure.
+"""The peers' side of `cargo xtask bench peers attacks`.
 
-    python benches/attacks.py time FOLDER COMMAND ...          runs a command; prints its seconds, the seconds until the first
-                                                              adversarial PNG in FOLDER, the most memory it held, and the
-                                                              last line it printed, as JSON
-    python benches/attacks.py LIBRARY MODEL PICTURES LABELS COUNT EPS STEP STEPS MEAN STD
-                                                              PGD by torchattacks or foolbox; prints accuracies as JSON
+    python benches/attacks.py time FOLDER COMMAND ...    runs a command; prints its seconds, the seconds until the first
+                                                        adversarial PNG in FOLDER, those of the processor, the most memory it
+                                                        held, and the last line it printed, as JSON
+    python benches/attacks.py calibrate MODEL PICTURES MEAN STD
+                                                        checks PyTorch's logits against ONNX Runtime's, then times one
+                                                        gradient with every setting; prints all, the fastest first, as JSON
+    python benches/attacks.py right MODEL PICTURES LABELS COUNT MEAN STD FOLDER
+                                                        keeps the first COUNT pictures that the network gets right by a clear
+                                                        margin, as x.npy and y.npy
+    python benches/attacks.py serve MODEL PICTURES MEAN STD THREADS BATCH LAYOUT
+                                                        answers every line with the seconds of one gradient
+    python benches/attacks.py LIBRARY MODEL PICTURES LABELS COUNT EPS STEP STEPS MEAN STD THREADS BATCH LAYOUT
+                                                        PGD by torchattacks or foolbox; prints accuracies and the seconds
+                                                        of the attack itself as JSON
 
-The models are there only as ONNX files, which run in PyTorch operator by operator (goldens/onnx_in_torch.py), with frozen
+The networks are plain PyTorch modules with the weights of the ONNX files (goldens/cifar_networks.py), in eval mode, with frozen
 parameters. Only what is printed is computed: no picture is saved and no perturbation measured.
 """
 
+import itertools
 import json
 import os
+import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-BATCH = 64
-THREADS = 2
+THREADS = (1, 2)
+BATCHES = (64, 256)
+LAYOUTS = ("contiguous", "channels_last")
+ROUNDS = 5
+# Between the logits of the label and of the runner-up.
+MARGIN = 0.1
 
 
 def timed(folder, command):
@@ -38,33 +53,107 @@ def timed(folder, command):
         time.sleep(0.002)
     if status:
         sys.exit(f"{command} failed")
-    answer = {"seconds": seconds, "first": first, "peak": usage.ru_maxrss / 1024}
+    processor = usage.ru_utime + usage.ru_stime
+    answer = {"seconds": seconds, "first": first, "peak": usage.ru_maxrss / 1024, "processor": processor}
     print(json.dumps(answer | {"said": (said.read().splitlines() or [""])[-1]}))
 
 
-def attack(library, model, pictures, labels, count, eps, step, steps, mean, std):
+def load(model, mean, std):
     sys.path.append(str(Path(__file__).parent.parent / "goldens"))
+    import cifar_networks
+
+    return cifar_networks.load(Path(model), numbers(mean), numbers(std))
+
+
+def numbers(text):
+    return [float(value) for value in text.split(",")]
+
+
+def pixels(path, count):
+    """[count, 3, 32, 32] in [0, 1]."""
     import numpy as np
     import torch
-    from onnx_in_torch import Model
 
-    torch.set_num_threads(THREADS)
+    return torch.from_numpy(np.load(path)[:count]).permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+def layout_of(name):
+    import torch
+
+    return {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}[name]
+
+
+def gradient(network, x, threads, layout):
+    """A function that takes the loss and the gradient of the pictures, and answers the seconds that took."""
+    import torch
+    import torch.nn.functional as F
+
+    torch.set_num_threads(threads)
+    layout = layout_of(layout)
+    network = network.to(memory_format=layout)
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    labels = torch.arange(len(x)) % 10
+
+    def seconds():
+        begun = time.perf_counter()
+        torch.autograd.grad(F.cross_entropy(network(x), labels, reduction="sum"), x)
+        return time.perf_counter() - begun
+
+    # The first is slower than all others.
+    seconds()
+    return seconds
+
+
+def calibrate(model, pictures, mean, std):
+    network = load(model, mean, std)
+    import cifar_networks
+
+    x = pixels(pictures, max(BATCHES))
+    gap = cifar_networks.check(network, Path(model), x[:64], numbers(mean), numbers(std))
+    tried = []
+    for threads, batch, layout in itertools.product(THREADS, BATCHES, LAYOUTS):
+        # Without the normalisation, as in the engines' half of that table.
+        seconds = gradient(network.network, x[:batch], threads, layout)
+        each = statistics.median(seconds() for _ in range(ROUNDS)) / batch
+        tried.append({"threads": threads, "batch": batch, "layout": layout, "each": each})
+    print(json.dumps({"gap": gap, "tried": sorted(tried, key=lambda one: one["each"])}))
+
+
+def right(model, pictures, labels, count, mean, std, folder):
+    network = load(model, mean, std)
+    import numpy as np
+    import torch
+
+    x, y = np.load(pictures), np.load(labels)
+    with torch.no_grad():
+        logits = network(pixels(pictures, len(y)))
+    first, second = logits.topk(2).values.T
+    clear = (logits.argmax(1) == torch.from_numpy(y)) & (first - second > MARGIN)
+    kept = clear.nonzero()[:count, 0].numpy()
+    if len(kept) < count:
+        sys.exit(f"only {len(kept)} pictures are right")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    np.save(f"{folder}/x.npy", x[kept])
+    np.save(f"{folder}/y.npy", y[kept])
+    print(json.dumps({"kept": len(kept)}))
+
+
+def serve(model, pictures, mean, std, threads, batch, layout):
+    seconds = gradient(load(model, mean, std).network, pixels(pictures, batch), threads, layout)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        print(seconds(), flush=True)
+
+
+def attack(library, model, pictures, labels, count, eps, step, steps, mean, std, threads, batch, layout):
+    network = load(model, mean, std).to(memory_format=layout_of(layout))
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
-    x = torch.from_numpy(np.load(pictures)[:count]).permute(0, 3, 1, 2).float() / 255
+    x = pixels(pictures, count).contiguous(memory_format=layout_of(layout))
     y = torch.from_numpy(np.load(labels)[:count]).long()
-    forward = Model(model, dtype=torch.float32)
-    mean, std = (torch.tensor([float(v) for v in text.split(",")]).view(1, 3, 1, 1) for text in (mean, std))
-
-    class Network(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            # The libraries look for a device among the parameters.
-            self.anchor = torch.nn.Parameter(torch.zeros(1), requires_grad=False)
-
-        def forward(self, x):
-            return forward((x - mean) / std).flatten(1)
-
-    network = Network().eval()
     if library == "torchattacks":
         import torchattacks
 
@@ -82,24 +171,32 @@ def attack(library, model, pictures, labels, count, eps, step, steps, mean, std)
         def run(x, y):
             return pgd(wrapped, x, y, epsilons=eps)[1]
 
-    right, robust = 0, 0
-    for at in range(0, count, BATCH):
-        pictures, truth = x[at : at + BATCH], y[at : at + BATCH]
+    before, after, begun = 0, 0, time.perf_counter()
+    for pictures, truth in zip(x.split(batch), y.split(batch), strict=True):
         adversarial = run(pictures, truth)
         with torch.no_grad():
-            before = network(pictures).argmax(1) == truth
-            after = network(adversarial).argmax(1) == truth
-        right += int(before.sum())
-        robust += int((before & after).sum())
-    print(json.dumps({"clean": right / count, "robust": robust / count}))
+            clean = network(pictures).argmax(1) == truth
+            robust = network(adversarial).argmax(1) == truth
+        before += int(clean.sum())
+        after += int((clean & robust).sum())
+    seconds = time.perf_counter() - begun
+    print(json.dumps({"clean": before / count, "robust": after / count, "attack": seconds}))
 
 
 def main():
     match sys.argv[1:]:
         case ["time", folder, *command]:
             timed(folder, command)
-        case ["torchattacks" | "foolbox" as library, model, pictures, labels, count, eps, step, steps, mean, std]:
-            attack(library, model, pictures, labels, int(count), float(eps), float(step), int(steps), mean, std)
+        case ["calibrate", model, pictures, mean, std]:
+            calibrate(model, pictures, mean, std)
+        case ["right", model, pictures, labels, count, mean, std, folder]:
+            right(model, pictures, labels, int(count), mean, std, folder)
+        case ["serve", model, pictures, mean, std, threads, batch, layout]:
+            serve(model, pictures, mean, std, int(threads), int(batch), layout)
+        case ["torchattacks" | "foolbox" as library, model, pictures, labels, count, eps, step, steps, mean, std, *setting]:
+            threads, batch, layout = setting
+            ball = float(eps), float(step), int(steps)
+            attack(library, model, pictures, labels, int(count), *ball, mean, std, int(threads), int(batch), layout)
         case _:
             sys.exit(__doc__)
 

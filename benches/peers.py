@@ -4,9 +4,11 @@
     python benches/peers.py serve NETWORK BATCH THREADS [ONNX]   answers every line that names a way with its seconds
 
 The parameters are frozen, so that PyTorch computes no more than it is asked for. A published model, of which only the ONNX
-file is there, runs operator by operator through goldens/onnx_in_torch.py.
+file is there, is a module of goldens/cifar_networks.py where that has one; otherwise it runs operator by operator through
+goldens/onnx_in_torch.py.
 """
 
+import copy
 import sys
 import time
 from pathlib import Path
@@ -62,9 +64,13 @@ def network(name, path):
     if name in NETWORKS:
         return seeded(name), (3, NETWORKS[name][1], NETWORKS[name][1])
     sys.path.append(str(Path(__file__).parent.parent / "goldens"))
+    import cifar_networks
     import onnx
     from onnx_in_torch import Model
 
+    if Path(path).stem in cifar_networks.NETWORKS:
+        # The engines take no mean and standard deviation here either.
+        return cifar_networks.load(Path(path), [0.0] * 3, [1.0] * 3).network, (3, 32, 32)
     file = onnx.load(path)
     weights = {tensor.name for tensor in file.graph.initializer}
     x = next(value for value in file.graph.input if value.name not in weights)
@@ -94,11 +100,11 @@ def serve(name, batch, threads, path):
     if isinstance(forward, torch.nn.Module):
         # The other ways need a module.
         try:
-            add("compile", torch.compile(seeded(name)), picture.clone().requires_grad_())
+            add("compile", torch.compile(copy.deepcopy(forward)), picture.clone().requires_grad_())
         except Exception as error:
             print(f"torch.compile: {error}", file=sys.stderr)
         last = picture.to(memory_format=torch.channels_last).requires_grad_()
-        add("channels-last", seeded(name).to(memory_format=torch.channels_last), last)
+        add("channels-last", copy.deepcopy(forward).to(memory_format=torch.channels_last), last)
     print(" ".join(way for way in WAYS if way in passes), flush=True)
     for line in sys.stdin:
         run = passes[line.strip()]

@@ -4,7 +4,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use onnx_grad::{LoadOptions, Loss, Lowering, gradient_graph, parse, seal_bytes, to_onnx};
+use onnx_grad::{
+    LoadOptions, Loss, Lowering, gradient_at, gradient_graph, inner_values, parse, seal_bytes,
+    to_onnx, with_backward,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let options = LoadOptions::default();
@@ -18,9 +21,19 @@ fuzz_target!(|bytes: &[u8]| {
     for lowering in [Lowering::Portable, Lowering::OnnxRuntime] {
         let _ = to_onnx(&loaded.graph, lowering);
     }
-    if let Ok(gradient) = gradient_graph(&loaded.graph, Loss::CrossEntropy) {
+    let inner = inner_values(&loaded.graph);
+    let names = inner.iter().take(2).map(|(name, _)| name.as_str());
+    let names: Vec<&str> = names.collect();
+    let derived = [
+        gradient_graph(&loaded.graph, Loss::CrossEntropy),
+        gradient_at(&loaded.graph, &names),
+    ];
+    for gradient in derived.into_iter().flatten() {
         for lowering in [Lowering::Portable, Lowering::OnnxRuntime] {
             let _ = to_onnx(&gradient, lowering);
         }
+    }
+    if let [from, to] = names[..] {
+        let _ = with_backward(&loaded.graph, from, to);
     }
 });

@@ -1,4 +1,4 @@
-//! Any bytes as the `run.toml`, `timing.json` or `command.txt` of a run folder whose rows and pictures are sound.
+//! Any bytes as the `run.toml`, `timing.json`, `shown.json` or `command.txt` of a run folder whose rows and pictures are sound.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ mod runs;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Some((name, bytes)) = data::split(bytes, &["run.toml", "timing.json", "command.txt"]) {
+    if let Some((name, bytes)) = data::split(bytes, &["run.toml", "timing.json", "command.txt", "shown.json"]) {
         runs::explore(name, bytes);
     }
 });

@@ -17,7 +17,7 @@ use hoodwink::{
     engine::{self, Engine},
     files,
     model::Classifier,
-    oracle::{Access, batcher::Crew},
+    oracle::{Access, pool::Parallelism},
     preprocessing::{Channels, Described, InputRange, Layout, Preprocessing},
 };
 use onnx_grad::LoadOptions;
@@ -75,7 +75,9 @@ pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
 /// The model, and what its training code did to pictures.
 #[derive(Args)]
 pub(crate) struct ModelArgs {
-    /// The model, an ONNX file; beside net.onnx a net.toml may hold the preprocessing flags and class-names
+    /// The model, an ONNX file; beside net.onnx a net.toml may hold the preprocessing flags and class-names. For attack and
+    /// predict also a model elsewhere, http://HOST/PATH or 'cmd:PROGRAM ARGUMENTS' (also as --model); docs/remote.md says how
+    /// it is asked
     pub(crate) model: PathBuf,
     #[command(flatten)]
     read: ReadArgs,
@@ -188,9 +190,9 @@ pub(crate) struct CrewArgs {
     /// Worker threads, at most four per core [default: one per core]
     #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
-    /// Pictures that each worker has in hand at once, at most 64; no result depends on it
-    #[arg(long, value_name = "N", default_value = "8", value_parser = count)]
-    batch: NonZeroUsize,
+    /// Pictures that each worker has in hand at once, at most 64 [default: 16, or 8 large ones]; no result depends on it
+    #[arg(long, value_name = "N", value_parser = count)]
+    batch: Option<NonZeroUsize>,
     /// No progress on stderr
     #[arg(long, short, action = ArgAction::SetTrue)]
     pub(crate) quiet: bool,
@@ -199,20 +201,29 @@ pub(crate) struct CrewArgs {
 impl CrewArgs {
     /// As words of a command line.
     pub(crate) fn words(&self) -> Vec<String> {
-        let mut words = vec![format!("--batch={}", self.batch)];
+        let mut words = Vec::new();
+        words.extend(self.batch.map(|batch| format!("--batch={batch}")));
         words.extend(self.threads.map(|threads| format!("--threads={threads}")));
         words.extend(self.quiet.then(|| "--quiet".to_owned()));
         words
     }
 
-    /// With defaults filled in.
-    pub(crate) fn resolve(&self) -> Crew {
+    /// With defaults filled in, for pictures of so many values.
+    pub(crate) fn resolve(&self, values: usize) -> Parallelism {
         let cores = || thread::available_parallelism().map_or(1, usize::from);
-        Crew {
+        Parallelism {
             threads: self.threads.map_or_else(cores, usize::from),
-            batch: self.batch.into(),
+            batch: self.batch.map_or_else(|| in_hand(values), usize::from),
         }
     }
+}
+
+/// Pictures in hand, so many that while some are answered about others wait for their turn; fewer where each takes much
+/// memory.
+fn in_hand(values: usize) -> usize {
+    /// Those of 128 by 128 pixels in colour.
+    const SMALL: usize = 3 * 128 * 128;
+    if values <= SMALL { 16 } else { 8 }
 }
 
 /// `MODEL.toml`: the preprocessing flags under the same names, and the names of the classes, which a model needs no less
@@ -253,9 +264,14 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// Whether nothing is done to pixels.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.preprocessing == Preprocessing::default()
+    }
+
     /// What was done to pictures and model, for the record of a run.
-    pub(crate) fn record(&self, model: &Classifier) -> String {
-        match model.runs_as_it_is() {
+    pub(crate) fn record(&self, model: Option<&Classifier>) -> String {
+        match model.is_some_and(Classifier::runs_as_it_is) {
             false => self.to_string(),
             true => format!("run-as-it-is {self}"),
         }
@@ -263,9 +279,9 @@ impl Prepared {
 
     /// The names of the model's classes by number: those given for the model, else those of the data, which may stop
     /// before the last class.
-    pub(crate) fn class_names(&self, model: &Classifier, data: &Dataset) -> Result<Vec<String>> {
+    pub(crate) fn class_names(&self, classes: usize, data: &Dataset) -> Result<Vec<String>> {
         match &self.class_names {
-            Some(path) => Ok(read_class_names(path, model.classes())?),
+            Some(path) => Ok(read_class_names(path, classes)?),
             None => Ok(data.class_names().unwrap_or_default().to_vec()),
         }
     }
@@ -427,19 +443,24 @@ impl DataArgs {
     }
 
     /// The data set, its pictures as the model wants them: grey or in colour as it eats them, resized and cropped.
-    pub(crate) fn open(&self, prepared: &Prepared, model: &Classifier) -> Result<Dataset> {
+    pub(crate) fn open(
+        &self,
+        prepared: &Prepared,
+        input: [usize; 3],
+        classes: usize,
+    ) -> Result<Dataset> {
         let mut data = self.open_with(Transform {
-            channels: Some(model.input()[0]).filter(|channels| matches!(channels, 1 | 3)),
+            channels: Some(input[0]).filter(|channels| matches!(channels, 1 | 3)),
             resize: prepared.resize,
             interpolation: prepared.interpolation,
             crop: prepared.crop,
         })?;
         let names = match &prepared.class_names {
-            Some(path) => read_class_names(path, model.classes())?,
+            Some(path) => read_class_names(path, classes)?,
             None => Vec::new(),
         };
-        data.label_for(&names, model.classes())?;
-        data.check_fits(model.input(), model.classes())?;
+        data.label_for(&names, classes)?;
+        data.check_fits(input, classes)?;
         Ok(data)
     }
 

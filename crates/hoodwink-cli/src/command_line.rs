@@ -4,13 +4,19 @@ use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
-use hoodwink::{files, legible, nearest::did_you_mean};
+use hoodwink::{files, legible, model::Remote, nearest::did_you_mean};
 use toml::{Table, Value};
 
 use crate::args::SETTINGS_BYTES;
 
 /// Arguments that decide nothing about the results.
-const WITHOUT_EFFECT: [&str; 11] = [
+const WITHOUT_EFFECT: [&str; 16] = [
+    "timeout",
+    "retries",
+    "rate",
+    "request_batch",
+    // It may hold a key.
+    "header",
     "out",
     "threads",
     "batch",
@@ -119,6 +125,47 @@ fn values(argument: &Arg, typed: &ArgMatches) -> Option<Vec<String>> {
     Some(values.map(|value| value.to_string_lossy().into()).collect())
 }
 
+/// The arguments with `--model X` as the first positional argument, for a sub-command that takes a model there and has no
+/// option of that name.
+pub(crate) fn with_model(command: &Command, typed: Vec<OsString>) -> Vec<OsString> {
+    let is_command = |word: &OsString| {
+        let word = word.to_str()?;
+        command.find_subcommand(word)
+    };
+    let Some((at, command)) = typed
+        .iter()
+        .enumerate()
+        .skip(1)
+        .find_map(|(at, word)| Some((at, is_command(word)?)))
+    else {
+        return typed;
+    };
+    let mut arguments = command.get_arguments();
+    let takes_model = arguments.any(|one| one.is_positional() && one.get_id() == "model");
+    let mut all = typed;
+    let end = all
+        .iter()
+        .position(|word| word == "--")
+        .unwrap_or(all.len());
+    let named = all[..end]
+        .iter()
+        .position(|word| word == "--model" || word.to_string_lossy().starts_with("--model="));
+    let Some(named) = named.filter(|_| takes_model) else {
+        return all;
+    };
+    let model = match all[named]
+        .to_str()
+        .and_then(|word| word.strip_prefix("--model="))
+    {
+        Some(model) => OsString::from(model),
+        None if named + 1 < all.len() => all.remove(named + 1),
+        None => return all,
+    };
+    all.remove(named);
+    all.insert(at + 1, model);
+    all
+}
+
 /// The arguments with those of the file that `--config` names, if it was typed; what was typed wins.
 pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec<OsString>> {
     let lenient = command.clone().ignore_errors(true);
@@ -139,6 +186,8 @@ pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec
     };
     let text = files::read_text(path, SETTINGS_BYTES)?;
     let mut options: Table = text.parse().with_context(|| path.display().to_string())?;
+    refuse_remote(&options, "name it on the command line")
+        .with_context(|| path.display().to_string())?;
     options.retain(|key, _| {
         let argument = command.get_arguments().find(|one| self::key(one) == key);
         // A file that names another is refused below.
@@ -159,6 +208,19 @@ pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec
     );
     all.extend(arguments.positional.into_iter().map(OsString::from));
     Ok(all)
+}
+
+/// Refuses a model elsewhere that a file names: the file may come from a stranger, and would have a program run or a machine
+/// contacted that the user did not name.
+pub(crate) fn refuse_remote(options: &Table, way_on: &str) -> Result<()> {
+    let model = options.get("model").and_then(Value::as_str);
+    match model.filter(|model| Remote::is_named_by(model)) {
+        None => Ok(()),
+        Some(model) => bail!(
+            "the model is {}, which is not asked because a file says so; {way_on}",
+            legible::name(model)
+        ),
+    }
 }
 
 /// Options as words of a command line.

@@ -8,6 +8,7 @@ mod missing;
 mod progress;
 mod settings;
 mod shown;
+mod subject;
 mod terminal;
 
 #[cfg(unix)]
@@ -32,6 +33,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Attack(Box<commands::attack::Args>),
+    Attacks(commands::attacks::Args),
     Completions(commands::shell::CompletionsArgs),
     Data(commands::data::Args),
     Demo(commands::demo::Args),
@@ -85,7 +87,8 @@ fn fail_beyond_the_largest_file() {
 
 fn run() -> anyhow::Result<Status> {
     let command = Cli::command();
-    let line = command_line::with_config(&command, std::env::args_os().collect())?;
+    let line = command_line::with_model(&command, std::env::args_os().collect());
+    let line = command_line::with_config(&command, line)?;
     let refused = |answer: &clap::Error| {
         terminal::tell(answer, &command, &line);
         match answer.use_stderr() {
@@ -115,6 +118,7 @@ fn run() -> anyhow::Result<Status> {
     };
     match cli.command {
         Command::Attack(args) => commands::attack::run(&args, &typed.unwrap_or_default()),
+        Command::Attacks(args) => commands::attacks::run(&args),
         Command::Completions(args) => commands::shell::completions(&args, command),
         Command::Data(args) => commands::data::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
@@ -217,7 +221,7 @@ mod tests {
             ),
             (
                 anyhow::Error::new(unknown.unwrap_err()).context("run.toml"),
-                "run.toml: the following required arguments were not provided: --eps <EPS> --out <RUN>",
+                "run.toml: the following required arguments were not provided: --out <RUN>",
             ),
         ] {
             assert_eq!(sentence(&error), said);

@@ -17,7 +17,7 @@ use hoodwink::{
     engine::{self, Choice},
     image::Image,
     model::Classifier,
-    oracle::{Loss, Objective, batcher::Model as _},
+    oracle::{Loss, Objective, pool::Model as _},
     preprocessing::Preprocessing,
 };
 use onnx_grad::{Dim, Graph, Op, Tensor};
@@ -69,7 +69,7 @@ fn choice(engine: &str) -> Outcome<Choice> {
 }
 
 fn objective(at: usize, classes: usize) -> Objective {
-    Objective {
+    Objective::Loss {
         loss: Loss::CrossEntropy,
         label: at % classes,
         target: None,
@@ -131,8 +131,9 @@ fn work(
     let objectives: Vec<Objective> = (0..share)
         .map(|at| objective(at, classifier.classes()))
         .collect();
+    let objectives: Vec<&Objective> = objectives.iter().collect();
     while started.recv().is_ok() {
-        black_box(worker.gradients(&images, &objectives)?);
+        black_box(worker.differentials(&images, &objectives)?);
         end.send(Ok(()))?;
     }
     Ok(())

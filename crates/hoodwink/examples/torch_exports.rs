@@ -14,7 +14,7 @@ use hoodwink::{
     engine::{self, Choice},
     image::Image,
     model::Classifier,
-    oracle::{Loss, Objective, batcher::Model as _},
+    oracle::{Loss, Objective, pool::Model as _},
     preprocessing::Preprocessing,
 };
 use npyz::npz::NpzArchive;
@@ -244,14 +244,15 @@ fn agreement(path: &Path, golden: &mut Golden, choice: Choice) -> Outcome<Agreem
         .collect::<Result<Vec<_>, _>>()?;
     // The script labels the pictures 0, 1, and so on.
     let objectives: Vec<Objective> = (0..images.len())
-        .map(|label| Objective {
+        .map(|label| Objective::Loss {
             loss: Loss::CrossEntropy,
             label,
             target: None,
         })
         .collect();
     let asked: Vec<&Image> = images.iter().collect();
-    let seen = model.worker()?.gradients(&asked, &objectives)?;
+    let objectives: Vec<&Objective> = objectives.iter().collect();
+    let seen = model.worker()?.differentials(&asked, &objectives)?;
     let classes = model.classes();
     let mut agreement = Agreement {
         logits: Vec::new(),

@@ -3,6 +3,8 @@
 mod codec;
 mod jpeg;
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 
 /// The most pixels a picture that is read or made may have: more is taken for a mistake or an
@@ -75,7 +77,7 @@ impl Picture {
         }
         Image {
             shape: [self.channels, self.height, self.width],
-            pixels,
+            pixels: Arc::new(pixels),
         }
     }
 }
@@ -86,7 +88,8 @@ impl Picture {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
     shape: [usize; 3],
-    pixels: Vec<f32>,
+    /// Shared until someone changes it: questions and answers carry images without a copy.
+    pixels: Arc<Vec<f32>>,
 }
 
 impl Image {
@@ -98,14 +101,17 @@ impl Image {
                 pixels.len()
             )));
         }
-        Ok(Self { shape, pixels })
+        Ok(Self {
+            shape,
+            pixels: Arc::new(pixels),
+        })
     }
 
     /// An image of this shape with every value zero.
     pub fn zeros(shape: [usize; 3]) -> Self {
         Self {
             shape,
-            pixels: vec![0.0; shape.iter().product()],
+            pixels: Arc::new(vec![0.0; shape.iter().product()]),
         }
     }
 
@@ -119,9 +125,9 @@ impl Image {
         &self.pixels
     }
 
-    /// The values, for changing in place.
+    /// The values, for changing in place; copied first if a clone of the image shares them.
     pub fn pixels_mut(&mut self) -> &mut [f32] {
-        &mut self.pixels
+        Arc::make_mut(&mut self.pixels).as_mut_slice()
     }
 
     /// The nearest picture on the 8-bit lattice: values clamped to \[0, 1\] and rounded to 1/255.

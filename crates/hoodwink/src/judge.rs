@@ -1,56 +1,65 @@
 //! The judge alone decides whether an attack succeeded.
 //!
 //! It projects the candidate itself, measures every norm itself and asks the model again; then it rounds the
-//! candidate to 8 bits, writes a PNG, reads it back through the real decoder, and asks once more.
+//! candidate to 8 bits, writes a PNG, reads it back through the real decoder, and asks once more. What it finds can be held
+//! against any radius.
 
 use crate::{
     Result,
     image::{Image, Picture},
     oracle::{Scores, argmax, confidence},
     results::{Seen, Verdict},
-    threat::{Ball, Goal, distances},
+    threat::{Distances, Goal, Norm, Region},
 };
 
-/// Both verdicts on a candidate, and the picture that the second one is about.
+/// What was found about a candidate, and the picture that it is saved as.
 #[derive(Clone, Debug)]
 pub struct Judgement {
     /// On the candidate, projected.
-    pub float: Verdict,
+    pub float: Finding,
     /// On the PNG.
-    pub saved: Verdict,
-    /// What the PNG shows.
-    pub picture: Picture,
+    pub saved: Finding,
     /// Bytes of the PNG.
     pub png: Vec<u8>,
 }
 
-/// Judges a candidate.
+/// What was found about one image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Finding {
+    /// What the model says about it.
+    pub seen: Seen,
+    /// Whether that reaches the goal, and the image keeps to the pixel box and the mask.
+    pub reached: bool,
+    /// Its measured distances from the original.
+    pub norms: Distances,
+}
+
+impl Finding {
+    /// The verdict at a radius; without one, any distance will do.
+    pub fn verdict(&self, norm: Norm, radius: Option<f64>) -> Verdict {
+        Verdict {
+            seen: self.seen,
+            success: self.reached && radius.is_none_or(|eps| norm.within(&self.norms, eps)),
+            norms: self.norms,
+        }
+    }
+}
+
+/// Judges a candidate around the original of a region.
 pub async fn judge(
-    oracle: &impl Scores,
-    original: &Picture,
-    ball: &Ball,
+    model: Scores<'_>,
+    region: &Region,
     goal: Goal,
     mut candidate: Image,
 ) -> Result<Judgement> {
-    let center = original.to_image();
-    ball.project(&center, &mut candidate);
-    let float = verdict(oracle, &center, ball, goal, &candidate).await?;
-    let png = ball.on_lattice(&center, &candidate).encode_png();
+    region.project(&mut candidate);
+    let float = finding(model, region, goal, &candidate).await?;
+    let png = region.on_lattice(&candidate).encode_png();
     // Pictures may be large, and what follows is about the saved one.
     drop(candidate);
     let picture = Picture::decode(&png, "adversarial.png")?;
-    let saved = verdict(oracle, &center, ball, goal, &picture.to_image()).await?;
-    Ok(Judgement {
-        float,
-        saved,
-        picture,
-        png,
-    })
-}
-
-/// What the model says about an image.
-pub async fn see(oracle: &impl Scores, image: &Image) -> Result<Seen> {
-    Ok(seen(&oracle.logits(image).await?))
+    let saved = finding(model, region, goal, &picture.to_image()).await?;
+    Ok(Judgement { float, saved, png })
 }
 
 /// The prediction behind logits.
@@ -63,17 +72,11 @@ pub fn seen(logits: &[f32]) -> Seen {
     }
 }
 
-async fn verdict(
-    oracle: &impl Scores,
-    center: &Image,
-    ball: &Ball,
-    goal: Goal,
-    image: &Image,
-) -> Result<Verdict> {
-    let logits = oracle.logits(image).await?;
-    Ok(Verdict {
+async fn finding(model: Scores<'_>, region: &Region, goal: Goal, image: &Image) -> Result<Finding> {
+    let logits = model.logits(image).await?;
+    Ok(Finding {
         seen: seen(&logits),
-        success: goal.reached(&logits) && ball.contains(center, image),
-        norms: distances(center, image),
+        reached: goal.reached(&logits) && region.within(None).contains(image),
+        norms: region.distances(image),
     })
 }

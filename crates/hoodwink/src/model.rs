@@ -1,33 +1,28 @@
 //! A classifier in pixel space: an ONNX file with its preprocessing, ready to be asked and, if it can be imported,
 //! differentiated.
 
-mod company;
+mod batch_safety;
 mod opaque;
+mod programs;
+mod remote;
+mod tensors;
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use company::AtOnce;
-pub use company::Company;
-use onnx_grad::{Dim, Graph, LoadOptions, Loss, Tensor, inspect::Cost};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use batch_safety::AtOnce;
+pub use batch_safety::BatchSafety;
+use onnx_grad::{DType, Dim, Graph, LoadOptions, Op, inspect::Cost};
 use sha2::{Digest, Sha256};
 
 use opaque::Opaque;
+pub use programs::Asked;
+use programs::Programs;
+pub use remote::{Remote, RemoteSettings};
 
 use crate::{
     Error, Result,
-    engine::{Engine, Executable},
-    image::Image,
-    oracle::{
-        Objective, Seen,
-        batcher::{Model, Worker},
-    },
-    parallel::in_order,
+    engine::Engine,
+    oracle::pool::{Model, Worker},
     preprocessing::{Preprocessing, pixels},
 };
 
@@ -41,16 +36,11 @@ pub struct Classifier {
     classes: usize,
     sha256: String,
     notices: Vec<String>,
-    /// Gradient graphs by loss, made when first asked for and shared by all workers.
-    gradients: Mutex<BTreeMap<Loss, Arc<Graph>>>,
-    /// In which company pictures may be asked about; by loss, `None` for logits alone. Found once, for all workers.
-    companies: Mutex<BTreeMap<Option<Loss>, Company>>,
     /// The most pictures that are asked about at once.
     at_once: AtOnce,
-    /// Threads that find that out.
+    /// Threads that find out how its programs may be asked.
     threads: usize,
-    /// What was compiled and is not in use, for workers to take.
-    spares: Mutex<Spares>,
+    programs: Programs,
 }
 
 /// A model file, read once: what is run is what the digest is of.
@@ -68,9 +58,6 @@ impl<'a> File<'a> {
         })
     }
 }
-
-/// Executables by loss, `None` for logits alone.
-type Spares = BTreeMap<Option<Loss>, Vec<Box<dyn Executable>>>;
 
 /// What answers questions.
 enum Forward {
@@ -146,11 +133,9 @@ impl Classifier {
             notices: file.notices(&reason, preprocessing, engine.as_ref()),
             forward: Forward::File(file),
             engine,
-            gradients: Mutex::default(),
-            companies: Mutex::default(),
-            at_once: AtOnce::of(0, 0),
+            at_once: AtOnce::of(0, 0, false),
             threads: 1,
-            spares: Mutex::default(),
+            programs: Programs::default(),
         })
     }
 
@@ -174,6 +159,26 @@ impl Classifier {
         let loaded = onnx_grad::parse(bytes, None)?;
         let sha256 = hexadecimal(&Sha256::digest(bytes));
         Self::new(&loaded.graph, loaded.notices, sha256, preprocessing, engine)
+    }
+
+    /// A model in its own input space, whatever the shape and the meaning of its values: nothing stands in front of it. An image
+    /// is then of the input's own shape where it has three axes, the first of side 1 or 3, and else of shape `[1, 1, n]`.
+    ///
+    /// Attacks on it want a [`Region`](crate::threat::Region) with bounds of its own. It has no pictures to judge.
+    ///
+    /// # Errors
+    /// Those of [`Classifier::open`], and an input whose shape the file leaves open, but for the batch.
+    pub fn open_in_own_space(
+        path: &Path,
+        options: &LoadOptions,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Self> {
+        let file = File::read(path)?;
+        let loaded = onnx_grad::parse_with(&file.bytes, file.folder, options)?;
+        let sha256 = hexadecimal(&Sha256::digest(&file.bytes));
+        let shaped = own_space(&loaded.graph)?;
+        let plain = Preprocessing::default();
+        Self::new(&shaped, loaded.notices, sha256, &plain, engine)
     }
 
     fn new(
@@ -212,7 +217,11 @@ impl Classifier {
         graph.output("logits", logits);
         let graph = onnx_grad::fold(&graph)?;
         Ok(Self {
-            at_once: AtOnce::of(Cost::of(&graph).multiply_adds, input.iter().product()),
+            at_once: AtOnce::of(
+                Cost::of(&graph).multiply_adds,
+                input.iter().product(),
+                engine.likes_large_alone(),
+            ),
             forward: Forward::Graph(graph),
             engine,
             input,
@@ -220,10 +229,8 @@ impl Classifier {
             classes,
             sha256,
             notices,
-            gradients: Mutex::default(),
-            companies: Mutex::default(),
             threads: 1,
-            spares: Mutex::default(),
+            programs: Programs::default(),
         })
     }
 
@@ -267,9 +274,13 @@ impl Classifier {
         self.engine.as_ref()
     }
 
-    /// In which company the engine is asked, for what was asked so far; by loss, `None` for logits alone.
-    pub fn companies(&self) -> Result<BTreeMap<Option<Loss>, Company>> {
-        Ok(locked(&self.companies)?.clone())
+    /// How the engine's answers depend on what is asked at once, for what was asked so far.
+    pub fn batch_safety(&self) -> Result<BTreeMap<Asked, BatchSafety>> {
+        match self.at_once() {
+            // Nothing was found out: a single question is asked at a time in any case.
+            1 => Ok(BTreeMap::new()),
+            _ => self.programs.batch_safety(),
+        }
     }
 
     /// Multiplications of one answer, each followed by an addition; `None` where the file is run as it is.
@@ -285,300 +296,59 @@ impl Classifier {
             Forward::File(_) => None,
         }
     }
-
-    pub(crate) fn gradient_graph(&self, loss: Loss) -> Result<Arc<Graph>> {
-        let mut graphs = locked(&self.gradients)?;
-        if let Some(graph) = graphs.get(&loss) {
-            return Ok(Arc::clone(graph));
-        }
-        let Forward::Graph(forward) = &self.forward else {
-            return Err(Error::unsupported(
-                "the model is run as it is, as it could not be imported, and has no gradients; --access scores keeps an \
-                 attack from asking for them",
-            ));
-        };
-        let graph = onnx_grad::gradient_graph(forward, loss)?;
-        let graph = Arc::new(onnx_grad::fold(&graph)?);
-        graphs.insert(loss, Arc::clone(&graph));
-        Ok(graph)
-    }
-
-    /// What answers questions of one kind, and in which company.
-    fn program(&self, loss: Option<Loss>) -> Result<Program> {
-        let company = match locked(&self.companies)?.entry(loss) {
-            Entry::Occupied(found) => *found.get(),
-            // The others wait meanwhile: they need the answer, and take what was compiled for it.
-            Entry::Vacant(unknown) => *unknown.insert(self.probe(loss)?),
-        };
-        Ok(Program {
-            executable: self.executable(loss)?,
-            company,
-            at_once: self.at_once,
-        })
-    }
-
-    /// A spare executable, or a new one.
-    fn executable(&self, loss: Option<Loss>) -> Result<Box<dyn Executable>> {
-        let spare = locked(&self.spares)?.get_mut(&loss).and_then(Vec::pop);
-        match (spare, loss, &self.forward) {
-            (Some(spare), ..) => Ok(spare),
-            (None, Some(loss), _) => self.engine.compile(&*self.gradient_graph(loss)?),
-            (None, None, Forward::Graph(graph)) => self.engine.compile(graph),
-            (None, None, Forward::File(file)) => file.compile(self.engine.as_ref()),
-        }
-    }
-
-    /// Finds out in which company a program may be asked, by random pictures, always the same.
-    fn probe(&self, loss: Option<Loss>) -> Result<Company> {
-        if !self.batched {
-            return Ok(Company::Alone);
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let [channels, height, width] = self.input;
-        let mut images = Vec::new();
-        for _ in 0..self.at_once() {
-            let pixels = (0..channels * height * width).map(|_| rng.random());
-            images.push(Image::new(self.input, pixels.collect())?);
-        }
-        let executions = self.at_once.executions();
-        let answer = |at: usize| -> Result<Vec<Bits>> {
-            let mut executable = self.executable(loss)?;
-            let answered = self.probed(executable.as_mut(), loss, &images, executions[at]);
-            locked(&self.spares)?
-                .entry(loss)
-                .or_default()
-                .push(executable);
-            answered
-        };
-        let threads = self.threads.min(2);
-        let answered = in_order(executions.len(), threads, answer, &mut |_| {})?;
-        Ok(Company::of(executions, &answered))
-    }
-
-    /// The answers to one execution of the probe.
-    fn probed(
-        &self,
-        executable: &mut dyn Executable,
-        loss: Option<Loss>,
-        images: &[Image],
-        execution: &[usize],
-    ) -> Result<Vec<Bits>> {
-        let Some(loss) = loss else {
-            let asked: Vec<&Image> = execution.iter().map(|&at| &images[at]).collect();
-            let answers = logits(executable, self.input, &asked)?;
-            return Ok(answers.iter().map(|answer| bits(&[answer])).collect());
-        };
-        let asked = execution.iter().map(|&at| {
-            let objective = Objective {
-                loss,
-                label: at % self.classes,
-                target: Some((at + 1) % self.classes),
-            };
-            (&images[at], objective)
-        });
-        let answers = gradients(executable, self.input, &asked.collect::<Vec<_>>())?;
-        let all = answers
-            .iter()
-            .map(|seen| bits(&[&seen.logits, &[seen.loss], seen.gradient.pixels()]));
-        Ok(all.collect())
-    }
-}
-
-/// A digest of an answer: a gradient is as large as its picture, and the probe compares many.
-type Bits = [u8; 32];
-
-/// Of all bits of these values.
-fn bits(lists: &[&[f32]]) -> Bits {
-    let mut digest = Sha256::new();
-    for values in lists.iter().flat_map(|values| values.chunks(1024)) {
-        let bytes: Vec<u8> = values
-            .iter()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        digest.update(bytes);
-    }
-    digest.finalize().into()
-}
-
-fn locked<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
-    shared
-        .lock()
-        .map_err(|_| Error::invalid("another worker failed while it prepared the model"))
 }
 
 impl Model for Classifier {
+    fn worker(&self) -> Result<Box<dyn Worker + '_>> {
+        Ok(Box::new(programs::ClassifierWorker::new(self)))
+    }
+
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
     fn library(&self) -> Option<&Path> {
         self.engine.library()
     }
-
-    fn worker(&self) -> Result<Box<dyn Worker + '_>> {
-        Ok(Box::new(ClassifierWorker {
-            classifier: self,
-            programs: BTreeMap::new(),
-        }))
-    }
 }
 
-/// A compiled graph, and how to ask it.
-struct Program {
-    executable: Box<dyn Executable>,
-    company: Company,
-    at_once: AtOnce,
-}
-
-/// One thread's compiled programs, made when first needed.
-struct ClassifierWorker<'a> {
-    classifier: &'a Classifier,
-    /// By loss; `None` for logits alone.
-    programs: BTreeMap<Option<Loss>, Program>,
-}
-
-impl ClassifierWorker<'_> {
-    fn program(&mut self, loss: Option<Loss>) -> Result<&mut Program> {
-        Ok(match self.programs.entry(loss) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(self.classifier.program(loss)?),
-        })
-    }
-}
-
-impl Drop for ClassifierWorker<'_> {
-    /// What was compiled serves the next worker.
-    fn drop(&mut self) {
-        if let Ok(mut spares) = self.classifier.spares.lock() {
-            for (loss, program) in std::mem::take(&mut self.programs) {
-                spares.entry(loss).or_default().push(program.executable);
-            }
-        }
-    }
-}
-
-impl Worker for ClassifierWorker<'_> {
-    fn logits(&mut self, images: &[&Image]) -> Result<Vec<Vec<f32>>> {
-        let input = self.classifier.input;
-        let program = self.program(None)?;
-        let executable = program.executable.as_mut();
-        (program.company).ask(program.at_once, images, |images| {
-            logits(executable, input, images)
-        })
-    }
-
-    fn gradients(&mut self, images: &[&Image], objectives: &[Objective]) -> Result<Vec<Seen>> {
-        let Some(Objective { loss, .. }) = objectives.first().copied() else {
-            return Ok(Vec::new());
-        };
-        let input = self.classifier.input;
-        let program = self.program(Some(loss))?;
-        let executable = program.executable.as_mut();
-        let questions = images.iter().copied().zip(objectives.iter().copied());
-        let questions: Vec<(&Image, Objective)> = questions.collect();
-        (program.company).ask(program.at_once, &questions, |questions| {
-            gradients(executable, input, questions)
-        })
-    }
-}
-
-/// What the forward graph answers.
-fn logits(
-    executable: &mut dyn Executable,
-    input: [usize; 3],
-    images: &[&Image],
-) -> Result<Vec<Vec<f32>>> {
-    let [logits] = executable
-        .run(&[stack(images, input)?])?
-        .try_into()
-        .map_err(|_| unexpected())?;
-    rows(&logits, images.len())
-}
-
-/// What a gradient graph answers.
-fn gradients(
-    executable: &mut dyn Executable,
-    input: [usize; 3],
-    questions: &[(&Image, Objective)],
-) -> Result<Vec<Seen>> {
-    let count = questions.len();
-    let images: Vec<&Image> = questions.iter().map(|(image, _)| *image).collect();
-    let mut inputs = vec![
-        stack(&images, input)?,
-        classes(questions, |o| Some(o.label))?,
-    ];
-    if questions
+/// The model behind an input of the shape of images.
+fn own_space(model: &Graph) -> Result<Graph> {
+    let &[input] = model.inputs() else {
+        return Err(Error::unsupported(format!(
+            "the model has {} inputs; one is needed",
+            model.inputs().len()
+        )));
+    };
+    let shape = model.shape(input).to_vec();
+    let sides: Option<Vec<usize>> = shape[shape.len().min(1)..]
         .iter()
-        .any(|(_, objective)| objective.loss.is_targeted())
-    {
-        inputs.push(classes(questions, |o| o.target)?);
-    }
-    let answered = executable.run(&inputs)?;
-    // What follows copies as much again.
-    drop(inputs);
-    let [logits, losses, gradient] = answered.try_into().map_err(|_| unexpected())?;
-    let logits = rows(&logits, count)?;
-    let losses = rows(&losses, count)?;
-    let gradients = rows(&gradient, count)?;
-    logits
-        .into_iter()
-        .zip(losses)
-        .zip(gradients)
-        .map(|((logits, loss), gradient)| {
-            Ok(Seen {
-                logits,
-                loss: loss.first().copied().ok_or_else(unexpected)?,
-                gradient: Image::new(input, gradient)?,
-            })
+        .map(|side| match side {
+            Dim::Fixed(side) => Some(*side),
+            Dim::Batch(_) => None,
         })
-        .collect()
-}
-
-/// Images one after the other as `[N, C, H, W]`.
-fn stack(images: &[&Image], [channels, height, width]: [usize; 3]) -> Result<Tensor> {
-    let size = channels * height * width;
-    // Written where it stays: gathered in a vector, it would be copied once more.
-    let mut values: Arc<[f32]> = std::iter::repeat_n(0.0, images.len() * size).collect();
-    let places = Arc::make_mut(&mut values).chunks_exact_mut(size.max(1));
-    for (image, place) in images.iter().zip(places) {
-        if image.shape() != [channels, height, width] {
-            return Err(Error::invalid(format!(
-                "the model takes pictures of {channels} channels, {height}x{width}, and was shown {:?}; \
-                 --resize and --crop scale pictures",
-                image.shape()
-            )));
-        }
-        place.copy_from_slice(image.pixels());
-    }
-    Ok(Tensor::f32(
-        [images.len(), channels, height, width],
-        values,
-    )?)
-}
-
-fn classes(
-    questions: &[(&Image, Objective)],
-    class: impl Fn(&Objective) -> Option<usize>,
-) -> Result<Tensor> {
-    let values: Option<Vec<i64>> = questions
-        .iter()
-        .map(|(_, objective)| class(objective).and_then(|class| i64::try_from(class).ok()))
         .collect();
-    let values =
-        values.ok_or_else(|| Error::invalid("this loss needs a class to aim at; give --target"))?;
-    Ok(Tensor::vector(&values))
-}
-
-/// The values of each of `count` pictures.
-fn rows(tensor: &Tensor, count: usize) -> Result<Vec<Vec<f32>>> {
-    let values = tensor.as_f32().ok_or_else(unexpected)?;
-    if count == 0 || values.len() % count != 0 {
-        return Err(unexpected());
+    let (Some(&batch), Some(sides)) = (shape.first(), sides) else {
+        return Err(Error::unsupported(
+            "the shape of the model's input is not fixed, but for the batch",
+        ));
+    };
+    let image: Vec<Dim> = match sides[..] {
+        [1 | 3, _, _] => return Ok(model.clone()),
+        _ => vec![
+            batch,
+            Dim::Fixed(1),
+            Dim::Fixed(1),
+            Dim::Fixed(sides.iter().product()),
+        ],
+    };
+    let mut graph = Graph::new();
+    let x = graph.input("image", DType::F32, image);
+    let shaped = graph.add(Op::Reshape { shape }, &[x])?;
+    for &output in &graph.inline(model, &[shaped])? {
+        graph.output("scores", output);
     }
-    Ok(values
-        .chunks_exact(values.len() / count)
-        .map(<[f32]>::to_vec)
-        .collect())
-}
-
-fn unexpected() -> Error {
-    Error::invalid("the engine answered in another shape than the graph promises")
+    Ok(graph)
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -1,6 +1,6 @@
 //! The name that a mistyped one may stand for.
 
-use strsim::levenshtein;
+use strsim::osa_distance;
 
 use crate::{error::Error, legible};
 
@@ -18,7 +18,11 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     let length = typed.chars().count();
     let distance = |known: &str| {
         let beginning: String = known.chars().take(length).collect();
-        (levenshtein(&beginning, &typed), levenshtein(known, &typed))
+        // Two letters in each other's place are one mistake.
+        (
+            osa_distance(&beginning, &typed),
+            osa_distance(known, &typed),
+        )
     };
     let known = known.into_iter().map(|name| (distance(name), name));
     let (distance, name) = known.min_by_key(|(distance, _)| *distance)?;

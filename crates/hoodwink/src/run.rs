@@ -2,10 +2,10 @@
 
 mod limits;
 mod memory;
+mod noise;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
     time::Instant,
 };
 
@@ -18,7 +18,7 @@ use crate::{
     evaluate::{Attacked, Evaluation},
     oracle::{
         Halt,
-        batcher::{Crew, Model},
+        pool::{Model, Parallelism},
     },
     results::{Row, RunFolder, SAMPLES_PER_PART, Timing},
 };
@@ -55,10 +55,10 @@ pub enum Ended {
 #[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
 pub fn run(
     folder: &RunFolder,
-    evaluation: &Arc<Evaluation>,
+    evaluation: &Evaluation,
     model: &dyn Model,
     data: &Dataset,
-    crew: Crew,
+    crew: Parallelism,
     limits: Limits,
     halt: &Halt,
     mut tell: impl FnMut(&Progress),
@@ -80,7 +80,7 @@ pub fn run(
             folder.write(path, bytes)?;
         }
         for (row, seconds) in attacked.rows.iter().zip(&attacked.seconds) {
-            *timing.by_attack.entry(row.attack.clone()).or_default() += seconds;
+            *timing.by_attack.entry(row.recipe.clone()).or_default() += seconds;
             progress.attempted += usize::from(row.float.is_some());
             progress.fooled += usize::from(row.float.is_some_and(|verdict| verdict.success));
         }
@@ -108,6 +108,7 @@ pub fn run(
         return Ok(reached.unwrap_or(Ended::Halted));
     }
     folder.clear_kept()?;
+    noise::ask(folder, model)?;
     Ok(Ended::Complete)
 }
 

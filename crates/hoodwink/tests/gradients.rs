@@ -16,7 +16,7 @@ use hoodwink::{
     engine::{self, Choice},
     image::{Image, Picture},
     model::Classifier,
-    oracle::{Loss, Objective, Seen, batcher::Model as _},
+    oracle::{Differential, Loss, Objective, pool::Model as _},
     preprocessing::{Channels, InputRange, Layout, Preprocessing},
 };
 use npyz::npz::NpzArchive;
@@ -273,14 +273,17 @@ fn check(choice: Choice) {
             let objectives: Vec<Objective> = labels
                 .iter()
                 .zip(&targets)
-                .map(|(&label, &target)| Objective {
+                .map(|(&label, &target)| Objective::Loss {
                     loss,
                     label,
                     target: Some(target),
                 })
                 .collect();
             let seen = worker
-                .gradients(&images.iter().collect::<Vec<_>>(), &objectives)
+                .differentials(
+                    &images.iter().collect::<Vec<_>>(),
+                    &objectives.iter().collect::<Vec<_>>(),
+                )
                 .unwrap();
             for (at, seen) in seen.iter().enumerate() {
                 let what = format!("{} {loss:?} picture {at}", asset.golden);
@@ -338,7 +341,7 @@ impl Golden {
     }
 
     /// Relative L2 error of a picture's gradient; over the recorded coordinates where not all were.
-    fn error(&mut self, suffix: &str, at: usize, seen: &Seen) -> f64 {
+    fn error(&mut self, suffix: &str, at: usize, seen: &Differential) -> f64 {
         let actual = seen.gradient.pixels();
         let (expected, actual): (Vec<f32>, Vec<f32>) = match self.floats(&format!("grad{suffix}")) {
             Some(all) => (

@@ -10,7 +10,7 @@ use hoodwink::{
     engine::{self, Choice},
     image::Image,
     model::Classifier,
-    oracle::{Loss, Objective, batcher::Model as _},
+    oracle::{Loss, Objective, pool::Model as _},
     preprocessing::{InputRange, Preprocessing},
 };
 use onnx_grad::LoadOptions;
@@ -98,12 +98,12 @@ fn what_runs_as_it_is_has_no_gradients_and_says_so() {
         notices.contains("\"rnn\" (LSTM)") && notices.contains("rten runs the file as it is"),
         "{notices}"
     );
-    let objective = Objective {
+    let objective = Objective::Loss {
         loss: Loss::CrossEntropy,
         label: 0,
         target: None,
     };
-    let asked = (model.worker().unwrap()).gradients(&[&pictures()[0]], &[objective]);
+    let asked = (model.worker().unwrap()).differentials(&[&pictures()[0]], &[&objective]);
     let error = asked.unwrap_err().to_string();
     assert!(error.contains("has no gradients"), "{error}");
 

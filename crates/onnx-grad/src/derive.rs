@@ -4,9 +4,10 @@ use crate::{
     Error, Result,
     fold::fold,
     grad::gradient,
-    graph::{Graph, ValueId},
+    graph::Graph,
     logits::{logits, scores},
     loss::Loss,
+    node::ValueId,
     tensor::DType,
 };
 
@@ -35,7 +36,7 @@ pub fn training_graph(model: &Graph, loss: Loss, weights: &[ValueId]) -> Result<
     let (mut graph, values) = with_loss(model, loss)?;
     for &weight in weights {
         if graph.node(weight).name.is_empty() {
-            return Err(Error::invalid("a weight to be trained has no name"));
+            return Err(Error::misuse("a weight to be trained has no name"));
         }
         graph.constant_to_input(weight)?;
     }
@@ -54,19 +55,11 @@ struct Values {
 
 /// The model with a loss behind it; ids of the model stay valid.
 fn with_loss(model: &Graph, loss: Loss) -> Result<(Graph, Values)> {
-    let &[input] = model.inputs() else {
-        return Err(Error::unsupported(format!(
-            "a model to be attacked has one input; this one has {}",
-            model.inputs().len()
-        )));
-    };
-    let output = scores(model)?;
-    if model.node(input).dtype != DType::F32 {
-        return Err(Error::unsupported("its input is not of floats"));
-    }
-    let mut graph = model.clone();
-    graph.clear_outputs();
-    let logits = logits(&mut graph, output)?;
+    let Classifier {
+        mut graph,
+        input,
+        logits,
+    } = Classifier::of(model)?;
     let batch = graph.shape(logits)[0];
     let labels = graph.input("labels", DType::I64, vec![batch]);
     let targets = loss
@@ -76,6 +69,37 @@ fn with_loss(model: &Graph, loss: Loss) -> Result<(Graph, Values)> {
     graph.output("logits", logits);
     graph.output("loss", loss);
     Ok((graph, Values { input, loss }))
+}
+
+/// A model from one float input to logits `[N, C]`, without declared outputs.
+pub(crate) struct Classifier {
+    /// The model; its ids stay valid.
+    pub(crate) graph: Graph,
+    pub(crate) input: ValueId,
+    pub(crate) logits: ValueId,
+}
+
+impl Classifier {
+    pub(crate) fn of(model: &Graph) -> Result<Self> {
+        let &[input] = model.inputs() else {
+            return Err(Error::unsupported(format!(
+                "a classifier has one input; this one has {}",
+                model.inputs().len()
+            )));
+        };
+        let output = scores(model)?;
+        if model.node(input).dtype != DType::F32 {
+            return Err(Error::unsupported("its input is not of floats"));
+        }
+        let mut graph = model.clone();
+        graph.clear_outputs();
+        let logits = logits(&mut graph, output)?;
+        Ok(Self {
+            graph,
+            input,
+            logits,
+        })
+    }
 }
 
 #[cfg(test)]

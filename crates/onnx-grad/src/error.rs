@@ -16,11 +16,11 @@ pub enum Error {
     /// The model is legitimate, but this version cannot read it.
     #[error("unsupported model: {0}")]
     Unsupported(String),
+    /// A function of this crate was asked for what cannot be; nothing is wrong with the model.
+    #[error("{0}")]
+    Misuse(String),
     /// A gradient was asked through an operator that has none.
-    #[error(
-        "no gradient through node {node:?} ({op}): {reason}. \
-         Attacks that need no gradient still work (`--access scores`)"
-    )]
+    #[error("no gradient through node {node:?} ({op}): {reason}")]
     NoGradient {
         /// Name of the node, as in the ONNX file where it had one.
         node: String,
@@ -43,6 +43,11 @@ impl Error {
     /// An [`Error::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid(message.into())
+    }
+
+    /// An [`Error::Misuse`].
+    pub fn misuse(message: impl Into<String>) -> Self {
+        Self::Misuse(message.into())
     }
 
     /// An [`Error::Unsupported`].

@@ -6,8 +6,10 @@ use prost::Message;
 
 use crate::{
     Error, Result,
-    graph::{Dim, Graph, Node, ValueId},
+    dim::Dim,
+    graph::Graph,
     lower::{Lowering, lower},
+    node::{Node, ValueId},
     op::{Convolution, Op, PadMode, Pool, Reduction},
     proto::{
         AttributeProto, AttributeType, DataType, DimensionProto, DimensionValue, GraphProto,

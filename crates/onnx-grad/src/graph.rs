@@ -1,64 +1,13 @@
 //! The intermediate representation: a list of nodes, each with one output, in topological order.
 
-use std::fmt;
-
 use crate::{
     Error, Result,
+    dim::Dim,
+    node::{Node, ValueId},
     op::Op,
     shape::infer,
     tensor::{DType, Tensor},
 };
-
-/// One side of a shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Dim {
-    /// Known.
-    Fixed(usize),
-    /// A multiple of the batch size: `Batch(k)` is `k * N`.
-    Batch(usize),
-}
-
-impl fmt::Display for Dim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fixed(side) => write!(f, "{side}"),
-            Self::Batch(1) => write!(f, "N"),
-            Self::Batch(factor) => write!(f, "{factor}N"),
-        }
-    }
-}
-
-impl From<usize> for Dim {
-    fn from(side: usize) -> Self {
-        Self::Fixed(side)
-    }
-}
-
-/// Names a node of one graph and, since a node has one output, its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ValueId(usize);
-
-impl ValueId {
-    /// Position of the node in [`Graph::nodes`].
-    pub fn index(self) -> usize {
-        self.0
-    }
-}
-
-/// An operator applied to earlier values.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// What is computed.
-    pub op: Op,
-    /// From which values.
-    pub inputs: Vec<ValueId>,
-    /// Shape of the result.
-    pub shape: Vec<Dim>,
-    /// Element type of the result.
-    pub dtype: DType,
-    /// Name for messages: the ONNX node's or value's where there is one, else empty.
-    pub name: String,
-}
 
 /// A computation. Nodes are only ever appended, so they stay in topological order and ids stay valid.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +15,7 @@ pub struct Graph {
     nodes: Vec<Node>,
     inputs: Vec<ValueId>,
     outputs: Vec<(String, ValueId)>,
+    names: Vec<(String, Option<ValueId>)>,
 }
 
 impl Graph {
@@ -190,18 +140,37 @@ impl Graph {
         &self.outputs
     }
 
+    /// Gives a value a name by which it can be found, as by [`inner_values`](crate::inner_values). Of several values of one
+    /// name the first is found.
+    pub fn name(&mut self, name: impl Into<String>, value: ValueId) {
+        self.names.push((name.into(), Some(value)));
+    }
+
+    /// The names of values, in order: after an import the names of the file's values. [`fold`](crate::fold) keeps them;
+    /// `None` stands for a value that no longer exists, because it became part of another.
+    pub fn names(&self) -> &[(String, Option<ValueId>)] {
+        &self.names
+    }
+
+    /// Takes the names of a graph that this one was made of; `place` says where each of its values is now.
+    pub(crate) fn take_names(&mut self, from: &Self, place: impl Fn(ValueId) -> Option<ValueId>) {
+        let names = from.names.iter();
+        self.names
+            .extend(names.map(|(name, id)| (name.clone(), id.and_then(&place))));
+    }
+
     /// Drops the declared outputs (the values stay), so that others can be declared.
     pub fn clear_outputs(&mut self) {
         self.outputs.clear();
     }
 
-    /// Appends all of `other`, with `inputs` in the place of its inputs; answers its outputs, in order.
+    /// Appends all of `other`, names included, with `inputs` in the place of its inputs; answers its outputs, in order.
     ///
     /// Shapes are inferred anew, so an input may have another shape than `other` was built for. Fails if the number of
     /// inputs differs or an operator cannot take them.
     pub fn inline(&mut self, other: &Self, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
         if inputs.len() != other.inputs.len() {
-            return Err(Error::invalid(format!(
+            return Err(Error::misuse(format!(
                 "a graph of {} inputs was given {}",
                 other.inputs.len(),
                 inputs.len()
@@ -221,6 +190,7 @@ impl Graph {
                 }
             });
         }
+        self.take_names(other, |id| Some(ids[id.0]));
         Ok(other.outputs.iter().map(|(_, id)| ids[id.0]).collect())
     }
 
@@ -233,7 +203,7 @@ impl Graph {
                 *old = tensor;
                 Ok(())
             }
-            _ => Err(Error::invalid(format!(
+            _ => Err(Error::misuse(format!(
                 "{:?} is not a constant of this shape and type",
                 node.name
             ))),
@@ -245,7 +215,7 @@ impl Graph {
     pub fn constant_to_input(&mut self, id: ValueId) -> Result<()> {
         let node = &mut self.nodes[id.0];
         if !matches!(node.op, Op::Constant(_)) {
-            return Err(Error::invalid(format!("{:?} is not a constant", node.name)));
+            return Err(Error::misuse(format!("{:?} is not a constant", node.name)));
         }
         node.op = Op::Input;
         self.inputs.push(id);

@@ -1,16 +1,20 @@
 //! Differentiates ONNX graphs: an ONNX model in, the ONNX model of its gradient out.
 
 mod derive;
+mod dim;
 mod error;
 mod export;
 mod fold;
 mod grad;
 mod graph;
 mod import;
+mod inner;
 pub mod inspect;
 mod logits;
 mod loss;
 mod lower;
+mod node;
+mod objective;
 mod op;
 mod proto;
 mod rules;
@@ -21,17 +25,21 @@ mod tensor;
 mod testing;
 
 pub use derive::{gradient_graph, training_graph};
+pub use dim::Dim;
 pub use error::{Error, Result};
 pub use export::to_onnx;
 pub use fold::fold;
-pub use grad::gradient;
-pub use graph::{Dim, Graph, Node, ValueId};
+pub use grad::{gradient, pullback};
+pub use graph::Graph;
 pub use import::{
     LoadOptions, Loaded, Sealed, folder_of, load, load_with, parse, parse_with, read, seal,
     seal_bytes,
 };
+pub use inner::{inner_values, with_backward};
 pub use logits::{logits, scores};
 pub use loss::Loss;
 pub use lower::Lowering;
+pub use node::{Node, ValueId};
+pub use objective::{gradient_at, objective_graph, ranks};
 pub use op::{Convolution, Op, PadMode, Pool, Reduction};
 pub use tensor::{DType, Elements, Tensor};

@@ -2,8 +2,10 @@
 
 use crate::{
     Error, Result,
+    dim::Dim,
     fold::fold,
-    graph::{Dim, Graph, ValueId},
+    graph::Graph,
+    node::ValueId,
     op::{Op, Reduction},
     shape::display,
     tensor::DType,
@@ -11,7 +13,7 @@ use crate::{
 
 /// The logits behind a classifier's output, as `[N, C]`.
 ///
-/// A softmax (or its logarithm) at the end is seen through, as its saturated gradients would mislead every attack;
+/// A softmax (or its logarithm) at the end is seen through, as its gradients vanish where it is sure;
 /// further axes of side 1 are dropped. Fails if the output is not one row of two or more floats for each picture.
 pub fn logits(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
     let node = graph.node(output);
@@ -49,7 +51,7 @@ pub fn scores(graph: &Graph) -> Result<ValueId> {
                 .map(|(name, id)| format!("{name:?} {}", display(graph.shape(*id))))
                 .collect();
             Err(Error::unsupported(format!(
-                "has {} outputs; choose the one with the scores (`--scores NAME`): {}",
+                "has {} outputs; choose the one with the scores: {}",
                 several.len(),
                 names.join(", ")
             )))

@@ -1,8 +1,10 @@
-//! Loss functions of the attacker, all to be maximised.
+//! Losses over logits that grow as a classifier errs.
 
 use crate::{
     Error, Result,
-    graph::{Dim, Graph, ValueId},
+    dim::Dim,
+    graph::Graph,
+    node::ValueId,
     op::{Op, Reduction},
     tape::{Expr, Tape},
     tensor::DType,
@@ -11,7 +13,7 @@ use crate::{
 /// Keeps the ratio of logits finite where the denominator vanishes; AutoAttack's value.
 const DLR_FLOOR: f32 = 1e-12;
 
-/// A loss over logits, one value per picture; it grows as the attack succeeds.
+/// A loss over logits, one value per picture; it grows as the classifier errs, or nears the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Loss {
     /// `-ln p_y`.
@@ -74,14 +76,14 @@ impl Loss {
         targets: Option<ValueId>,
     ) -> Result<ValueId> {
         let &[batch, Dim::Fixed(classes)] = graph.shape(logits) else {
-            return Err(Error::invalid(format!(
+            return Err(Error::misuse(format!(
                 "a loss takes logits of shape [N, C], not {}",
                 crate::shape::display(graph.shape(logits))
             )));
         };
         for id in [Some(labels), targets].into_iter().flatten() {
             if graph.shape(id) != [batch] || graph.node(id).dtype != DType::I64 {
-                return Err(Error::invalid("a loss takes one integer class per picture"));
+                return Err(Error::misuse("a loss takes one integer class per picture"));
             }
         }
         if classes < self.least_classes() {
@@ -91,7 +93,7 @@ impl Loss {
             )));
         }
         let targets = match (self.is_targeted(), targets) {
-            (true, None) => return Err(Error::invalid(format!("{self:?} needs targets"))),
+            (true, None) => return Err(Error::misuse(format!("{self:?} needs targets"))),
             (true, Some(targets)) => targets,
             (false, _) => labels,
         };

@@ -1,11 +1,14 @@
 //! Composite operators in plain ONNX.
 
+mod pool;
+
 use crate::{
     Result,
+    dim::Dim,
     fold::{fold, uses},
-    graph::{Dim, Graph, Node, ValueId},
-    op::{Convolution, Op, PadMode, Pool, Reduction},
-    rules::pool::{LARGEST_AVERAGE, counts, merge_channels, tiles, window_area},
+    graph::Graph,
+    node::{Node, ValueId},
+    op::{Convolution, Op, Reduction},
     shape::fixed_from,
     tape::{Expr, Tape},
     tensor::{DType, Tensor},
@@ -19,9 +22,6 @@ pub enum Lowering {
     /// ONNX Runtime, which is faster with other spellings.
     OnnxRuntime,
 }
-
-/// Most elements of a window whose maximum is looked for by a convolution; its kernels grow with the square.
-const LARGEST_PICKED: usize = 1 << 10;
 
 /// `graph` with every composite operator spelled out, folded.
 pub(crate) fn lower(graph: &Graph, lowering: Lowering) -> Result<Graph> {
@@ -70,7 +70,7 @@ fn lower_node(
     match &node.op {
         Op::Gate { low, high } => composite(graph, &|v| Ok(gate(*low, *high, v[0], v[1]).id)),
         Op::MaxPoolGrad(pool) => composite(graph, &|v| {
-            Ok(max_pool_grad(pool, v[0], v[1], v[2], lowering)?.id)
+            Ok(pool::max_pool_grad(pool, v[0], v[1], v[2], lowering)?.id)
         }),
         Op::ConvWeightGrad {
             convolution,
@@ -83,8 +83,8 @@ fn lower_node(
         Op::AveragePool {
             pool,
             count_include_pad,
-        } if needs_counting(pool, *count_include_pad) => composite(graph, &|v| {
-            Ok(average_pool(pool, *count_include_pad, v[0])?.id)
+        } if pool::needs_counting(pool, *count_include_pad) => composite(graph, &|v| {
+            Ok(pool::average_pool(pool, *count_include_pad, v[0])?.id)
         }),
         // ONNX Runtime 1.32 rounds by a picture's place in the batch where it takes four elements of a tensor at once:
         // Softplus and Elu in the last few elements, sums in rows that do not begin at a multiple of four. rten's
@@ -106,8 +106,8 @@ fn lower_node(
         Op::Elu { alpha } if !portable => composite(graph, &|v| Ok(elu(v[0], *alpha).id)),
         // rten 0.27 has five more gaps: it fails on slices backwards of five and more axes, pooling has no dilations, of equal maxima ArgMax takes the last, the sign of 0
         // is 1, and Cast cuts fractions off before it asks whether a number is 0.
-        Op::MaxPool(pool) if portable && dilated(pool) => {
-            composite(graph, &|v| Ok(max_pool(pool, v[0])?.id))
+        Op::MaxPool(pool) if portable && pool::dilated(pool) => {
+            composite(graph, &|v| Ok(pool::max_pool(pool, v[0])?.id))
         }
         Op::Slice {
             axes,
@@ -129,7 +129,7 @@ fn lower_node(
             composite(graph, &|v| Ok(v[0].equal(0.0).apply(Op::Not).id))
         }
         Op::ArgMax { axis, keep_dims } if portable => composite(graph, &|v| {
-            let index = arg_max(*axis, v[0])?;
+            let index = first_index(*axis, v[0], v[0].reduce(Reduction::Max, [*axis]))?;
             Ok(if *keep_dims {
                 index.id
             } else {
@@ -164,86 +164,17 @@ fn step(y: Expr<'_>, edge: f32, direction: f32) -> Expr<'_> {
     })
 }
 
-/// Windows become an axis of their own; the first maximum on it takes the cotangent; windows are laid back and
-/// added up.
-fn max_pool_grad<'t>(
-    pool: &Pool,
-    x: Expr<'t>,
-    y: Expr<'t>,
-    g: Expr<'t>,
-    lowering: Lowering,
-) -> Result<Expr<'t>> {
-    let (shape, sides) = (x.shape(), fixed_from(&x.shape(), 2)?);
-    if tiles(pool, &sides) {
-        let (mut windows, mut single) = (shape[..2].to_vec(), shape[..2].to_vec());
-        for (axis, &side) in pool.kernel.iter().enumerate() {
-            let count = y.shape()[axis + 2];
-            windows.extend([count, Dim::Fixed(side)]);
-            single.extend([count, Dim::Fixed(1)]);
-        }
-        let within: Vec<usize> = (0..sides.len()).map(|axis| 2 * axis + 3).collect();
-        let first = first_maximum(x.reshape(windows), y.reshape(single.clone()), &within)?;
-        return Ok((first * g.reshape(single)).reshape(shape));
-    }
-
-    let columns = columns(pool, x)?;
-    let mut single = merge_channels(&shape)?;
-    single.extend(&y.shape()[2..]);
-    let g = g.reshape(single.clone());
-    let first = match lowering {
-        Lowering::Portable => first_maximum(columns, y.reshape(single), &[1])?,
-        Lowering::OnnxRuntime => {
-            let winner = columns.apply(Op::ArgMax {
-                axis: 1,
-                keep_dims: true,
-            });
-            as_float(
-                winner.equal(
-                    x.tape()
-                        .arange(window_area(pool, LARGEST_PICKED)?, 1, x.rank()),
-                ),
-            )
-        }
-    };
-    let output_padding = (0..sides.len())
-        .map(|axis| {
-            let padded = sides[axis] + pool.pads_before[axis] + pool.pads_after[axis];
-            let last = (pool.kernel[axis] - 1) * pool.dilations[axis];
-            let outputs = fixed_from(&y.shape()[axis + 2..axis + 3], 0)?[0];
-            Ok(padded - last - 1 - (outputs - 1) * pool.strides[axis])
-        })
-        .collect::<Result<_>>()?;
-    let lay_back = Op::ConvTranspose {
-        convolution: window_convolution(pool),
-        output_padding,
-    };
-    Ok((first * g).with(lay_back, picker(pool, x)?).reshape(shape))
-}
-
-/// 1 where `x` equals its maximum `y` along axes for the first time, else 0.
-fn first_maximum<'t>(x: Expr<'t>, y: Expr<'t>, axes: &[usize]) -> Result<Expr<'t>> {
-    let mut sides = vec![1; x.rank()];
-    for &axis in axes {
-        sides[axis] = fixed_from(&x.shape()[axis..=axis], 0)?[0];
-    }
-    let count: usize = sides.iter().product();
-    let ranks = (1..=count).rev().map(|rank| rank as f32).collect();
-    let ranked = as_float(x.equal(y)) * x.tape().floats(sides, ranks);
-    Ok(as_float(ranked.equal(ranked.reduce(Reduction::Max, axes))))
-}
-
 fn as_float(truth: Expr<'_>) -> Expr<'_> {
     truth.apply(Op::Cast { to: DType::F32 })
 }
 
-/// Index of the first maximum along an axis, which stays with side 1.
-fn arg_max(axis: usize, x: Expr<'_>) -> Result<Expr<'_>> {
+/// Index of the first element along an axis that is its maximum `largest`; the axis stays with side 1.
+fn first_index<'t>(axis: usize, x: Expr<'t>, largest: Expr<'t>) -> Result<Expr<'t>> {
     let count = fixed_from(&x.shape()[axis..=axis], 0)?[0];
     let mut sides = vec![1; x.rank()];
     sides[axis] = count;
     let ranks = (1..=count).rev().map(|rank| rank as f32).collect();
-    let ranked =
-        as_float(x.equal(x.reduce(Reduction::Max, [axis]))) * x.tape().floats(sides, ranks);
+    let ranked = as_float(x.equal(largest)) * x.tape().floats(sides, ranks);
     let rank = ranked.reduce(Reduction::Max, [axis]);
     Ok((count as f32 - rank).apply(Op::Cast { to: DType::I64 }))
 }
@@ -319,87 +250,6 @@ fn sum_of_row(kind: Reduction, first: usize, count: usize, x: Expr<'_>) -> Expr<
     };
     let column = x.tape().floats(vec![count, 1], vec![weight; count]);
     x.reshape(rows).matmul(column)
-}
-
-/// `[N, C, ...]` to `[N * C, window, ...]`, by a convolution with kernels that pick one element each.
-fn columns<'t>(pool: &Pool, x: Expr<'t>) -> Result<Expr<'t>> {
-    let mut single = merge_channels(&x.shape())?;
-    single.extend(&x.shape()[2..]);
-    let with_channels = |pads: &[usize]| [&[0, 0], pads].concat();
-    let padded = if pool
-        .pads_before
-        .iter()
-        .chain(&pool.pads_after)
-        .all(|&p| p == 0)
-    {
-        x.reshape(single)
-    } else {
-        // Finite, because the kernels' zeros times an infinity would be no number.
-        x.reshape(single).apply(Op::Pad {
-            mode: PadMode::Constant(f32::MIN),
-            before: with_channels(&pool.pads_before),
-            after: with_channels(&pool.pads_after),
-        })
-    };
-    let unpadded = Convolution {
-        pads_before: vec![0; pool.kernel.len()],
-        pads_after: vec![0; pool.kernel.len()],
-        ..window_convolution(pool)
-    };
-    Ok(padded.with(Op::Conv(unpadded), picker(pool, x)?))
-}
-
-/// For each element of a window, the kernel that picks it.
-fn picker<'t>(pool: &Pool, x: Expr<'t>) -> Result<Expr<'t>> {
-    let area = window_area(pool, LARGEST_PICKED)?;
-    let identity = (0..area * area).map(|at| f32::from(at.is_multiple_of(area + 1)));
-    let mut sides = vec![area, 1];
-    sides.extend(&pool.kernel);
-    Ok(x.tape().floats(sides, identity.collect()))
-}
-
-fn window_convolution(pool: &Pool) -> Convolution {
-    Convolution {
-        strides: pool.strides.clone(),
-        pads_before: pool.pads_before.clone(),
-        pads_after: pool.pads_after.clone(),
-        dilations: pool.dilations.clone(),
-        groups: 1,
-    }
-}
-
-fn dilated(pool: &Pool) -> bool {
-    pool.dilations.iter().any(|&dilation| dilation != 1)
-}
-
-fn max_pool<'t>(pool: &Pool, x: Expr<'t>) -> Result<Expr<'t>> {
-    let shape = x.shape();
-    let highest = columns(pool, x)?.reduce(Reduction::Max, [1]);
-    let sides = highest.shape();
-    Ok(highest.reshape([&shape[..2], &sides[2..]].concat()))
-}
-
-/// ONNX 18 averages without dilations, and would count what `ceil_mode` added.
-fn needs_counting(pool: &Pool, count_include_pad: bool) -> bool {
-    dilated(pool) || count_include_pad && pool.ceil_extra.iter().any(|&extra| extra > 0)
-}
-
-/// The sum of each window, over its count.
-fn average_pool<'t>(pool: &Pool, count_include_pad: bool, x: Expr<'t>) -> Result<Expr<'t>> {
-    let shape = x.shape();
-    let mut single = merge_channels(&shape)?;
-    single.extend(&shape[2..]);
-    let kernel = [&[1, 1], &pool.kernel[..]].concat();
-    let ones = x
-        .tape()
-        .floats(kernel, vec![1.0; window_area(pool, LARGEST_AVERAGE)?]);
-    let sum = x
-        .reshape(single)
-        .with(Op::Conv(window_convolution(pool)), ones);
-    let outputs = fixed_from(&sum.shape(), 2)?;
-    let sum = sum.reshape([&shape[..2], &sum.shape()[2..]].concat());
-    let sides = fixed_from(&shape, 2)?;
-    Ok(sum / counts(pool, count_include_pad, &sides, &outputs, x.tape()))
 }
 
 fn gelu(x: Expr<'_>, tanh: bool) -> Expr<'_> {

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::{
-    graph::Dim,
+    dim::Dim,
     tensor::{DType, Tensor},
 };
 

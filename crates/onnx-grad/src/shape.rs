@@ -6,7 +6,8 @@ use windows::{conv, conv_transpose, pooled};
 
 use crate::{
     Error, Result,
-    graph::{Dim, Node},
+    dim::Dim,
+    node::Node,
     op::{Op, PadMode},
     tensor::DType,
 };
@@ -385,7 +386,7 @@ pub(crate) fn display(shape: &[Dim]) -> String {
 }
 
 /// Number of elements as (factor, power of N).
-fn size(shape: &[Dim]) -> Result<(usize, u32)> {
+pub(crate) fn size(shape: &[Dim]) -> Result<(usize, u32)> {
     let mut product = 1_usize;
     let mut power = 0;
     for dim in shape {

@@ -8,7 +8,9 @@ use std::{
 
 use crate::{
     Error, Result,
-    graph::{Dim, Graph, ValueId},
+    dim::Dim,
+    graph::Graph,
+    node::ValueId,
     op::{Op, PadMode, Reduction},
     tensor::Tensor,
 };

@@ -182,13 +182,18 @@ impl Setup {
 /// Times everything and writes dated tables into `benches/results`.
 pub(crate) fn peers() -> Result<()> {
     gradients(None)?;
-    attacks()
+    attacks(None)
 }
 
-/// Times whole attacks and writes a dated table.
-pub(crate) fn attacks() -> Result<()> {
+/// Times attacks and writes a dated page; `only` keeps the networks whose title contains it, and prints instead.
+pub(crate) fn attacks(only: Option<&str>) -> Result<()> {
     let setup = Setup::new()?;
-    setup.write("attacks", &attacks::page(&setup)?)
+    let page = attacks::page(&setup, only)?;
+    match only {
+        Some(_) => say(&page),
+        None => setup.write("attacks", &page)?,
+    }
+    Ok(())
 }
 
 /// Times gradients and writes a dated table; `only` keeps the networks whose title contains it, and prints instead.
@@ -268,8 +273,9 @@ const HEAD: &str = "\
 
 Images a second of loss and input gradient: the median of seven rounds in which the contenders took turns, two threads
 each. The engines have two workers of one thread, PyTorch two threads for one batch; its parameters are frozen. The
-published networks (ResNet-20, the ViT for 32×32, MobileNetV2, SqueezeNet) are there only as ONNX files and run in PyTorch
-operator by operator: what that costs it flatters the engines, the more the smaller the network is.
+published networks are there only as ONNX files. ResNet-20 is a PyTorch module with the weights of its file; the ViT for 32×32,
+MobileNetV2 and SqueezeNet run in PyTorch operator by operator: what that costs it flatters the engines, the more the smaller
+the network is.
 
 Made by `cargo xtask bench peers`.
 

@@ -27,7 +27,7 @@ cargo xtask test   formatting, lints, docs, all tests on both engines; installs 
 cargo xtask check  the same without the tests
 cargo xtask goldens [NETWORK ...]   gradients of PyTorch's exports beside PyTorch's own: docs/gradients.md; installs PyTorch into target/torch-env, some 8 GB
 cargo xtask node-tests   ONNX's own tests of operators, with gradients: docs/node-tests.md
-cargo xtask bench peers [attacks | gradients [NETWORK]]   speed beside PyTorch, torchattacks and Foolbox: benches/results; installs them into target/bench-env
+cargo xtask bench peers [attacks [NETWORK] | gradients [NETWORK]]   speed beside PyTorch, torchattacks and Foolbox: benches/results; installs them into target/bench-env
 cargo xtask measure jpeg   JPEGs beside libjpeg-turbo's: docs/jpeg.md; installs Pillow into target/jpeg-env
 cargo xtask measure kills   runs killed at random moments beside undisturbed ones: the table in docs/runs.md
 cargo xtask measure lint   which planted mistakes are found: docs/lint.md
@@ -49,7 +49,8 @@ fn main() -> ExitCode {
         ["measure", "lint"] => planted::measure(),
         ["measure", only] => measure::measure(Some(only)),
         ["bench", "peers"] => bench::peers(),
-        ["bench", "peers", "attacks"] => bench::attacks(),
+        ["bench", "peers", "attacks"] => bench::attacks(None),
+        ["bench", "peers", "attacks", only] => bench::attacks(Some(only)),
         ["bench", "peers", "gradients"] => bench::gradients(None),
         ["bench", "peers", "gradients", only] => bench::gradients(Some(only)),
         _ => {

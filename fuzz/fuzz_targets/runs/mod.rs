@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use hoodwink::image::Picture;
 use hoodwink::results::{
-    AttackRecord, DataRecord, ModelRecord, Norms, Outcome, Row, Run, RunFolder, Seen, Settings,
+    AttackRecord, DataRecord, ModelRecord, Distances, Outcome, Row, Run, RunFolder, Seen, Settings,
     Summary, ThreatRecord, Timing, Verdict, merge, table,
 };
 use hoodwink::{data::Partition, report};
@@ -57,7 +57,7 @@ fn make_sound() -> Vec<(&'static str, Vec<u8>)> {
     };
     let timing = Timing {
         seconds: 1.5,
-        by_attack: [("pgd".to_owned(), 1.0)].into(),
+        by_attack: [("pgd()".to_owned(), 1.0)].into(),
         ..Timing::default()
     };
     vec![
@@ -129,7 +129,7 @@ fn row(index: u64) -> Row {
             confidence: 0.75,
         },
         success: true,
-        norms: Norms {
+        norms: Distances {
             l0: 48.0,
             l1: 48.0 * eps,
             l2: 48f64.sqrt() * eps,
@@ -142,8 +142,8 @@ fn row(index: u64) -> Row {
         file: format!("{index}.png"),
         label: 0,
         attack: "pgd".into(),
-        eps_text: "8/255".into(),
-        eps,
+        recipe: "pgd()".into(),
+        eps: "8/255".parse().ok(),
         target: None,
         clean: Seen {
             label: 0,
@@ -156,6 +156,6 @@ fn row(index: u64) -> Row {
         queries: 2,
         gradients: 10,
         loss: vec![0.5, 2.0],
-        picture: Some(RunFolder::adversarial("pgd", "8/255", index)),
+        picture: Some(RunFolder::adversarial("pgd", Some("8/255"), index)),
     }
 }

@@ -29,6 +29,7 @@ use crate::{
     args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs},
     command_line::Typed,
     settings,
+    subject::RemoteArgs,
     terminal::{self, complain},
 };
 
@@ -43,6 +44,11 @@ use crate::{
     hoodwink attack cifar.onnx x.npy --labels y.npy \\
       --eps 2/255,8/255 --restarts 5 --out runs/pgd
 
+  The same attack with two losses, and how far the nearest fooling picture is:
+    hoodwink attack cifar.onnx x.npy --labels y.npy \
+      --eps 8/255 --attack 'pgd(loss=dlr, steps=100), pgd(loss=ce)' --out runs/losses
+    hoodwink attack cifar.onnx x.npy --labels y.npy --norm l2 --out runs/nearest
+
   Two attacks on photographs, one folder per class, in L2:
     hoodwink attack resnet.onnx photos/ --resize 256 --crop 224 \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\
@@ -56,6 +62,9 @@ use crate::{
     hoodwink attack cifar.onnx x.npy --labels y.npy --eps 8/255 --partition 1/3 --out runs/1
     hoodwink merge runs/1 runs/2 runs/3 --out runs/all
 
+  A model behind a URL, by its scores alone:
+    hoodwink attack --model http://localhost:8000/predict pictures/ --attack square --eps 8/255 --out runs/remote
+
   Options from a file: model = 'cifar.onnx', eps = ['2/255', '8/255'] and so on:
     hoodwink attack --config experiment.toml --out runs/a
 
@@ -64,11 +73,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
+    remote: RemoteArgs,
+    #[command(flatten)]
     data: DataArgs,
     #[arg(
         long,
-        value_delimiter = ',',
-        default_value = "pgd",
+        value_name = "ATTACKS",
         help_heading = "Attack",
         help = short_list(),
         long_help = long_list()
@@ -77,15 +87,29 @@ pub(crate) struct Args {
     /// Norm of the ball: linf, l2 or l1
     #[arg(long, default_value_t = Norm::Linf, help_heading = "Attack")]
     norm: Norm,
-    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5
-    #[arg(long, value_delimiter = ',', required = true, help_heading = "Attack")]
+    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5; without it the smallest distance is looked for
+    #[arg(
+        long,
+        value_delimiter = ',',
+        allow_negative_numbers = true,
+        help_heading = "Attack"
+    )]
     eps: Vec<Eps>,
-    /// Steps of an iterative attack; without it, as for all options here, each attack's own default
+    /// Leave alone what an earlier attack has broken at the same radius
+    #[arg(long, help_heading = "Attack")]
+    skip_broken: bool,
+    /// Steps of an iterative attack; this and the options below serve every attack that has them and does not set them in its
+    /// own parentheses
     #[arg(long, value_name = "N", help_heading = "Attack")]
     steps: Option<usize>,
-    /// Size of a step, in the same units as eps
-    #[arg(long, value_name = "SIZE", help_heading = "Attack")]
-    step_size: Option<Eps>,
+    /// Size of a step: in pixel units (2/255), or of the radius (0.1*eps)
+    #[arg(
+        long,
+        value_name = "SIZE",
+        allow_negative_numbers = true,
+        help_heading = "Attack"
+    )]
+    step_size: Option<String>,
     /// Times an attack with a random start begins anew
     #[arg(long, value_name = "N", help_heading = "Attack")]
     restarts: Option<usize>,
@@ -246,7 +270,10 @@ fn bytes(text: &str) -> Result<u64, String> {
 /// The names of all attacks.
 fn short_list() -> String {
     let names: Vec<&str> = ATTACKS.iter().map(|entry| entry.name).collect();
-    format!("Attacks, in order, parted by commas: {}", names.join(", "))
+    format!(
+        "Attacks, in order, parted by commas, perhaps with parameters as in 'pgd(loss=dlr, steps=100), fgsm' [default: pgd with --eps]: {}",
+        names.join(", ")
+    )
 }
 
 /// All attacks with what they do.
@@ -258,7 +285,10 @@ fn long_list() -> String {
         .unwrap_or(0);
     let line = |entry: &Entry| format!("\n- {:width$}  {}", entry.name, entry.summary);
     let lines: String = ATTACKS.iter().map(line).collect();
-    format!("Attacks, in order, parted by commas:{lines}\n")
+    format!(
+        "Attacks, in order, parted by commas, perhaps with parameters as in 'pgd(loss=dlr, steps=100), fgsm' [default: pgd \
+         with --eps, else one for the smallest norm]; `hoodwink attacks NAME` tells all about one:{lines}\n"
+    )
 }
 
 #[cfg(test)]

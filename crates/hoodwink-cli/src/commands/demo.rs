@@ -240,7 +240,7 @@ impl Told {
 
     fn robust(&self, attack: &str, eps: &str) -> String {
         let mut attacks = self.summary.attacks.iter();
-        let found = attacks.find(|one| one.name == attack && one.eps == eps);
+        let found = attacks.find(|one| one.name == attack && one.eps.as_deref() == Some(eps));
         found.map_or_else(String::new, |one| one.robust_accuracy.percent())
     }
 }
@@ -248,7 +248,8 @@ impl Told {
 impl Example {
     /// The surest wrong answer of the standard model to a saved picture whose robust twin fails to fool.
     fn choose(standard: &[Row], robust: &[Row]) -> Option<Self> {
-        let at_largest = |row: &&Row| row.attack == "pgd" && row.eps_text == RADII[RADII.len() - 1];
+        let largest = Some(RADII[RADII.len() - 1]);
+        let at_largest = |row: &&Row| row.attack == "pgd" && row.eps_text() == largest;
         let stands = |index: u64| {
             let mut rows = robust.iter().filter(at_largest);
             rows.find(|row| row.index == index && row.outcome == Outcome::Robust)

@@ -193,7 +193,11 @@ fn as_it_is(
 
 fn lint(args: &Args, prepared: &Prepared, data: &Path) -> Result<Vec<Finding>> {
     let model = args.model.open(prepared, Access::Scores)?;
-    let data = DataArgs::of(data.to_owned(), args.labels.clone()).open(prepared, &model)?;
+    let data = DataArgs::of(data.to_owned(), args.labels.clone()).open(
+        prepared,
+        model.input(),
+        model.classes(),
+    )?;
     terminal::note(data.notices());
     args.show.write(prepared, &model, &data)?;
     let depth = Depth {

@@ -1,6 +1,7 @@
 //! One file per sub-command, one function each.
 
 pub(crate) mod attack;
+pub(crate) mod attacks;
 pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod grad;

@@ -7,8 +7,10 @@ use clap::Parser;
 use hoodwink::{
     data::{Sample, short_name},
     legible,
-    model::Classifier,
-    oracle::{Access, Halt, Scores as _, argmax, batcher::drive, confidence},
+    oracle::{
+        Access, Halt, Scores, argmax, confidence,
+        pool::{Model, drive},
+    },
     stats::{CONFIDENCE, Interval, clopper_pearson},
 };
 use serde::Serialize;
@@ -19,6 +21,7 @@ use crate::{
     args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs, text},
     progress::Progress,
     shown::ShowArgs,
+    subject::{RemoteArgs, Subject},
     terminal,
 };
 
@@ -37,6 +40,8 @@ use crate::{
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    remote: RemoteArgs,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
@@ -88,12 +93,14 @@ struct Class {
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let prepared = args.model.resolve()?;
-    let model = args.model.open(&prepared, Access::Scores)?;
-    let data = args.data.open(&prepared, &model)?;
+    let model = Subject::open(&args.model, &args.remote, &prepared, Access::Scores)?;
+    let data = args.data.open(&prepared, model.input(), model.classes())?;
     terminal::note(model.notices());
     terminal::note(data.notices());
-    args.show.write(&prepared, &model, &data)?;
-    let names = prepared.class_names(&model, &data)?;
+    if let Some(file) = model.file() {
+        args.show.write(&prepared, file, &data)?;
+    }
+    let names = prepared.class_names(model.classes(), &data)?;
     let k = args.top.clamp(1, model.classes());
     let mut progress = Progress::new("predicting", args.crew.quiet);
     // The table shows the first few; what is not shown is only counted, so that memory does not grow with the data.
@@ -103,7 +110,8 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     };
     let mut pictures: Vec<Predicted> = Vec::new();
     let (mut done, mut right) = (0, Right::default());
-    predict(&model, &data, args, k, |predicted| {
+    let values = model.input().iter().product();
+    predict(model.model(), &data, args, (k, values), |predicted| {
         right.count(&predicted);
         if predicted.index < shown {
             pictures.push(predicted);
@@ -155,21 +163,23 @@ impl Right {
 }
 
 fn predict(
-    model: &Classifier,
+    model: &dyn Model,
     data: &hoodwink::data::Dataset,
     args: &Args,
-    k: usize,
+    (k, values): (usize, usize),
     mut each: impl FnMut(Predicted),
 ) -> hoodwink::Result<()> {
     drive(
-        model,
-        args.crew.resolve(),
+        &[model],
+        args.crew.resolve(values),
         (0..data.len()).map(|index| data.get(index)),
         &Halt::new(),
         |sample: hoodwink::Result<Sample>, handle| {
             Box::pin(async move {
                 let sample = sample?;
-                let logits = handle.logits(&sample.picture.to_image()).await?;
+                let logits = Scores::of(&handle)
+                    .logits(&sample.picture.to_image())
+                    .await?;
                 Ok(Predicted {
                     index: sample.index,
                     file: sample.file,

@@ -155,6 +155,10 @@ fn words(args: &Args, before: &RunFolder) -> Result<Vec<String>> {
             text(&args.run)
         );
     }
+    if args.model.is_none() {
+        command_line::refuse_remote(&options, "name it with --model")
+            .with_context(|| format!("{}/run.toml", text(&args.run)))?;
+    }
     for (name, path) in [
         ("model", &args.model),
         ("data", &args.data),

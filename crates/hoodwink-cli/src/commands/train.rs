@@ -347,7 +347,7 @@ impl Args {
                     .unwrap_or_else(|| self.epochs.div_ceil(3)),
             }),
             seed: self.seed,
-            threads: self.crew.resolve().threads,
+            threads: self.crew.resolve(0).threads,
         })
     }
 }

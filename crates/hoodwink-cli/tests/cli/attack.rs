@@ -100,6 +100,7 @@ fn the_json_has_the_promised_keys() {
                 "name",
                 "attacked",
                 "clean_accuracy",
+                "distance",
                 "robust_accuracy",
                 "robust_accuracy_saved",
                 "success_rate",

@@ -30,8 +30,9 @@ const fn of(
 }
 
 /// Those that show no progress have nothing to be quiet about; those that print a page or a script have one format.
-const ALL: [Expected; 12] = [
+const ALL: [Expected; 13] = [
     of("attack", &[], [true, true, true]),
+    of("attacks", &[], [true, false, true]),
     of("completions", &[], [false, false, false]),
     of("data", &["x.npy"], [true, true, true]),
     of("demo", &[], [true, true, true]),
@@ -182,7 +183,7 @@ fn a_mistyped_word_or_name_is_answered_with_the_nearest() {
         (
             &attack,
             &["--norm", "lin"],
-            "is not linf, l2 or l1; did you mean linf?",
+            "is not linf, l2, l1 or l0; did you mean linf?",
         ),
         (&attack, &["--loss", "marign"], "did you mean margin?"),
         (&attack, &["--step-rule", "adm"], "did you mean adam?"),

@@ -11,7 +11,7 @@ fn robust_accuracy(run: &Path) -> f64 {
     let folder = RunFolder::open(run).unwrap();
     let summary = Summary::of(folder.run(), &folder.rows().unwrap(), None);
     let mut attacks = summary.attacks.iter();
-    let found = attacks.find(|one| one.name == "pgd" && one.eps == "8/255");
+    let found = attacks.find(|one| one.name == "pgd" && one.eps.as_deref() == Some("8/255"));
     found.unwrap().robust_accuracy.value
 }
 

@@ -33,8 +33,30 @@ fn attack_refuses_what_makes_no_sense() {
     let names = path("names.txt");
     fs::write(&names, "zero\none\n").unwrap();
     for (rest, says) in [
-        (&[][..], "--eps"),
+        (
+            &["--attack", "pgd"][..],
+            "give eps, or take an attack for the smallest norm",
+        ),
         (&["--eps", "eight"], "\"eight\" is not a radius"),
+        (&["--attack", "ddn"], "attack ddn works in l2, not in linf"),
+        (
+            &["--attack", "pgd(stepz=3)", "--eps", "0.1"],
+            "did you mean steps?",
+        ),
+        (&["--attack", "pgd(steps=3", "--eps", "0.1"], "do not match"),
+        (&["--attack", "pgd(steps=0)", "--eps", "0.1"], "at least 1"),
+        (
+            &["--attack", "square", "--norm", "l1", "--eps", "1"],
+            "linf, l2, not in l1",
+        ),
+        (
+            &["--attack", "apgd-t", "--target", "3", "--eps", "0.1"],
+            "attack apgd-t cannot aim at a class",
+        ),
+        (
+            &["--timeout", "3", "--eps", "0.1"],
+            "--timeout is for a model behind http://",
+        ),
         (&["--eps", "-0.1"], "--eps"),
         (&["--eps", "8"], "did you mean 8/255?"),
         (&["--eps", "0.1,0.1"], "eps 0.1 is named twice"),
@@ -45,19 +67,19 @@ fn attack_refuses_what_makes_no_sense() {
         ),
         (
             &["--eps", "0.1", "--attack", "fgsm", "--steps", "5"],
-            "attack fgsm would not use --steps",
+            "attack fgsm would not use steps",
         ),
         (
             &["--eps", "0.1", "--attack", "fgsm,bim", "--tries", "5"],
-            "fgsm, bim would use --tries",
+            "fgsm, bim would use tries",
         ),
         (
             &["--eps", "0.1", "--attack", "fgsm", "--step-rule", "adam"],
-            "--step-rule",
+            "attack fgsm would not use rule",
         ),
         (
             &["--eps", "0.1", "--norm", "l3"],
-            "\"l3\" is not linf, l2 or l1",
+            "\"l3\" is not linf, l2, l1 or l0",
         ),
         (&["--eps", "0.1", "--loss", "hinge"], "hinge"),
         (
@@ -69,12 +91,12 @@ fn attack_refuses_what_makes_no_sense() {
             "the model has 10 classes, 0 to 9",
         ),
         (
-            &["--eps", "0.1", "--access", "scores"],
+            &["--eps", "0.1", "--attack", "pgd", "--access", "scores"],
             "attack pgd needs gradients",
         ),
         (
             &["--eps", "0.1", "--steps", "0"],
-            "steps must be at least 1",
+            "steps is 0, and takes a whole number, at least 1",
         ),
         (&["--eps", "0.1", "--batch", "0"], "--batch"),
         (&["--eps", "0.1", "--resize", "20"], "20x20"),

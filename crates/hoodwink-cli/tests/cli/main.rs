@@ -1,6 +1,7 @@
 //! The command as its users meet it: arguments in; files, streams and exit status out.
 
 mod attack;
+mod attacks;
 mod conventions;
 mod data;
 mod demo;

@@ -71,7 +71,10 @@ fn black_box_attacks_work_on_any_classifier() {
             "lstm.onnx: unsupported model: node \"rnn\" (LSTM): this operator is not supported; black-box attacks work \
              with --access scores\n",
         ),
-        (&["--access", "scores"], "attack pgd needs gradients"),
+        (
+            &["--attack", "pgd", "--access", "scores"],
+            "attack pgd needs gradients",
+        ),
     ] {
         let output = hoodwink(&[&attack[..], &NORMALISED, rest].concat());
         let errors = String::from_utf8(output.stderr).unwrap();

@@ -66,6 +66,15 @@ pub(crate) fn succeed(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Standard error of a command that must fail with this status.
+#[track_caller]
+pub(crate) fn failure(args: &[&str], status: i32) -> String {
+    let output = hoodwink(args);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(status), "{args:?}: {errors}");
+    errors
+}
+
 /// `attack` on the first `limit` pictures of MNIST's test set, into `out`.
 pub(crate) fn attack_mnist(limit: usize, out: &Path, rest: &[&str]) -> Vec<String> {
     let limit = limit.to_string();

@@ -5,27 +5,20 @@ use std::sync::Arc;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Attack, Candidate, Case, loss::value, random::stream};
+use super::{Attack, Candidate, Case, random::stream};
 use crate::{
     Result,
     image::Image,
     oracle::{
-        Halt, Loss, Objective, Seen, Spent, argmax,
-        batcher::{Crew, Model, Worker, drive},
-        confidence,
+        Budget, Counted, Differential, Halt, Objective, Spent, argmax,
+        pool::{Model, Parallelism, Worker, drive},
     },
-    threat::{Ball, Goal},
+    threat::{Goal, Norm, Region},
 };
 
 pub(crate) const SHAPE: [usize; 3] = [3, 4, 4];
 pub(crate) const VALUES: usize = 48;
 pub(crate) const CLASSES: usize = 5;
-
-/// No limit.
-pub(crate) const ENDLESS: Spent = Spent {
-    queries: u64::MAX,
-    gradients: u64::MAX,
-};
 
 pub(crate) type Rows = Vec<Vec<f64>>;
 
@@ -153,12 +146,12 @@ impl Toy {
         }
     }
 
-    fn gradient(&self, x: &Image, objective: Objective) -> Seen {
+    fn differential(&self, x: &Image, objective: &Objective) -> Differential {
         let logits = self.classify(x);
-        let gradient = self.pull(x, &slope(objective, &logits));
+        let gradient = self.pull(x, &objective.cotangent(&logits).unwrap());
         let gradient = gradient.into_iter().map(|g| g as f32).collect();
-        Seen {
-            loss: value(objective, &logits).unwrap(),
+        Differential {
+            loss: objective.value(&logits).unwrap(),
             gradient: Image::new(SHAPE, gradient).unwrap(),
             logits,
         }
@@ -183,49 +176,13 @@ fn hidden(inner: &Rows, x: &[f64]) -> Vec<f64> {
     times(inner, &centred).into_iter().map(f64::tanh).collect()
 }
 
-/// The gradient of a loss with respect to the logits.
-fn slope(objective: Objective, logits: &[f32]) -> Vec<f64> {
-    let Objective {
-        loss,
-        label,
-        target,
-    } = objective;
-    let rival = |class: usize| {
-        let mut others = logits.to_vec();
-        others[class] = f32::NEG_INFINITY;
-        argmax(&others)
-    };
-    let probability = |class| f64::from(confidence(logits, class));
-    let mut slope = vec![0.0; logits.len()];
-    match (loss, target) {
-        (Loss::CrossEntropy, _) => {
-            slope = (0..logits.len()).map(probability).collect();
-            slope[label] -= 1.0;
-        }
-        (Loss::CrossEntropyTargeted, Some(target)) => {
-            slope = (0..logits.len()).map(|class| -probability(class)).collect();
-            slope[target] += 1.0;
-        }
-        (Loss::TwoTerm, Some(target)) => {
-            slope[target] += 1.0;
-            slope[label] -= 1.0;
-        }
-        (Loss::Margin, _) => {
-            slope[rival(label)] += 1.0;
-            slope[label] -= 1.0;
-        }
-        (Loss::MarginTargeted, Some(target)) => {
-            slope[target] += 1.0;
-            slope[rival(target)] -= 1.0;
-        }
-        other => panic!("no toy has the gradient of {other:?}"),
-    }
-    slope
-}
-
 impl Model for Toy {
     fn worker(&self) -> Result<Box<dyn Worker + '_>> {
         Ok(Box::new(ToyWorker(self)))
+    }
+
+    fn classes(&self) -> usize {
+        self.classify(&Image::zeros(SHAPE)).len()
     }
 }
 
@@ -236,10 +193,14 @@ impl Worker for ToyWorker<'_> {
         Ok(images.iter().map(|x| self.0.classify(x)).collect())
     }
 
-    fn gradients(&mut self, images: &[&Image], objectives: &[Objective]) -> Result<Vec<Seen>> {
+    fn differentials(
+        &mut self,
+        images: &[&Image],
+        objectives: &[&Objective],
+    ) -> Result<Vec<Differential>> {
         let pairs = images.iter().zip(objectives);
         Ok(pairs
-            .map(|(x, &objective)| self.0.gradient(x, objective))
+            .map(|(x, objective)| self.0.differential(x, objective))
             .collect())
     }
 }
@@ -291,64 +252,74 @@ pub(crate) fn ramp_job(goal: Goal) -> Job {
 }
 
 /// How an attack is run.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
+    pub(crate) norm: Norm,
+    /// `None` for an attack that looks for the smallest norm.
+    pub(crate) radius: Option<f64>,
     pub(crate) seed: u64,
-    pub(crate) crew: Crew,
-    pub(crate) budget: Spent,
+    pub(crate) crew: Parallelism,
+    pub(crate) budget: Budget,
 }
 
-impl Default for Setup {
-    fn default() -> Self {
+impl Setup {
+    pub(crate) fn new(norm: Norm, radius: Option<f64>) -> Self {
         Self {
+            norm,
+            radius,
             seed: 0,
-            crew: Crew {
+            crew: Parallelism {
                 threads: 1,
                 batch: 4,
             },
-            budget: ENDLESS,
+            budget: Budget::default(),
         }
+    }
+
+    pub(crate) fn within(norm: Norm, eps: f64) -> Self {
+        Self::new(norm, Some(eps))
+    }
+
+    pub(crate) fn region(&self, job: &Job) -> Region {
+        Region::new(job.original.clone(), self.norm, self.radius)
     }
 }
 
 /// What an attack finds for every job, and what it asked.
 pub(crate) fn run(
     toy: &Toy,
-    attack: Box<dyn Attack>,
-    ball: Ball,
+    attack: &Attack,
     jobs: &[Job],
-    setup: Setup,
+    setup: &Setup,
 ) -> Vec<(Candidate, Spent)> {
-    try_run(toy, attack, ball, jobs, setup).unwrap()
+    try_run(toy, attack, jobs, setup).unwrap()
 }
 
 /// Like [`run`], where the attack may fail.
 pub(crate) fn try_run(
     toy: &Toy,
-    attack: Box<dyn Attack>,
-    ball: Ball,
+    attack: &Attack,
     jobs: &[Job],
-    setup: Setup,
+    setup: &Setup,
 ) -> Result<Vec<(Candidate, Spent)>> {
-    let attack: Arc<dyn Attack> = attack.into();
+    let attack = Arc::new(attack.clone());
     let mut found = Vec::new();
     drive(
-        toy,
+        &[toy],
         setup.crew,
         jobs.iter().cloned().enumerate(),
         &Halt::new(),
         |(index, job), handle| {
-            let attack = Arc::clone(&attack);
+            let (attack, setup) = (Arc::clone(&attack), *setup);
             Box::pin(async move {
-                let oracle = handle.limited(attack.access(), setup.budget);
+                let oracle = Counted::new(&handle, attack.access(), setup.budget);
                 let case = Case {
-                    oracle: &oracle,
-                    original: &job.original,
-                    ball: &ball,
+                    region: setup.region(&job),
                     goal: job.goal,
+                    starts: Vec::new(),
                     rng: stream(setup.seed, &job.name, attack.name(), 0),
                 };
-                let candidate = attack.run(case).await?;
+                let candidate = attack.run(&oracle, &case).await?;
                 Ok((index, candidate, oracle.spent()))
             })
         },

@@ -124,6 +124,20 @@ fn luma(rgb: &[u8]) -> u8 {
     ((19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16) as u8
 }
 
+impl Picture {
+    /// The picture scaled to this height and width, with antialiasing, as Pillow's `resize` with `BILINEAR`.
+    ///
+    /// # Errors
+    /// A side of 0, and more than [`MAX_PIXELS`] pixels.
+    pub fn resize(self, height: usize, width: usize) -> Result<Self> {
+        if height == 0 || width == 0 {
+            return Err(Error::invalid("a picture has no side of 0 pixels"));
+        }
+        let size = Resize::Exact { height, width };
+        scaled(self, size, Interpolation::default())
+    }
+}
+
 fn scaled(picture: Picture, resize: Resize, interpolation: Interpolation) -> Result<Picture> {
     let (channels, from_height, from_width) =
         (picture.channels(), picture.height(), picture.width());

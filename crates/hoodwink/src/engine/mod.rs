@@ -29,6 +29,11 @@ pub trait Engine: Send + Sync {
         &[]
     }
 
+    /// Whether it answers about large networks as fast one picture at a time as several at once.
+    fn likes_large_alone(&self) -> bool {
+        false
+    }
+
     /// Compiles a graph for one worker, which will run it on one thread.
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>>;
 

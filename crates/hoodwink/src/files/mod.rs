@@ -2,7 +2,7 @@
 //!
 //! Whatever is read is a regular file of bounded size: a pipe would never end, a device may not either. Whatever is
 //! written is a new file beside its target, created exclusively and renamed into place: no link is followed, and the old
-//! file stays until the new one is whole. Inside a folder that a stranger may have filled ([`inside`]) no link is followed
+//! file stays until the new one is whole. Only a journal is added to ([`append`]). Inside a folder that a stranger may have filled ([`inside`]) no link is followed
 //! at all.
 
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -113,6 +113,24 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         if error.kind() != ErrorKind::AlreadyExists {
             let _ = fs::remove_file(&unfinished);
         }
+        Error::io(path)(error)
+    })
+}
+
+/// Adds to the end of a file, which is made if it is not there. A failure leaves the file as it was; a process that is killed
+/// may leave a part of what was to be added.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    if let Ok(there) = fs::symlink_metadata(path) {
+        refuse_special(path, &there)?;
+    }
+    let mut options = without_waiting();
+    let file = options.append(true).create(true).open(path);
+    let mut file = file.map_err(Error::io(path))?;
+    let there = file.metadata().map_err(Error::io(path))?;
+    refuse_special(path, &there)?;
+    file.write_all(bytes).map_err(|error| {
+        // The first error is the one to tell.
+        let _ = file.set_len(there.len());
         Error::io(path)(error)
     })
 }

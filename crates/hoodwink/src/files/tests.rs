@@ -47,6 +47,20 @@ fn what_is_written_is_whole_and_replaces_what_is_there() {
 }
 
 #[test]
+fn what_is_added_follows_what_is_there() {
+    let folder = folder();
+    let path = folder.path().join("a");
+    for expected in ["one", "oneone"] {
+        append(&path, b"one").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+    }
+    assert!(said(append(folder.path(), b"x")).contains("is a folder"));
+    assert!(is_missing(
+        &append(&folder.path().join("gone/a"), b"x").unwrap_err()
+    ));
+}
+
+#[test]
 fn a_bounded_reader_fails_where_it_would_cut() {
     let all = |limit| {
         let mut text = String::new();

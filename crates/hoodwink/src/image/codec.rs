@@ -1,6 +1,7 @@
 //! Pictures from and to files: PNG, JPEG, WebP, BMP, TIFF and GIF in, PNG out.
 
 use std::io::Cursor;
+use std::path::Path;
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::metadata::Orientation;
@@ -11,12 +12,22 @@ use image::{
 use super::{MAX_PIXELS, Picture, jpeg};
 use crate::counted;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::legible;
 
 /// Bytes that a decoder may take besides its pixels: for colour profiles, frames that are not shown, tables.
 const SPARE_BYTES: u64 = 1 << 25;
 
+/// The largest file.
+const MAX_FILE_BYTES: u64 = 1 << 28;
+
 impl Picture {
+    /// The picture in a file of at most 256 MiB; see [`Picture::decode`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let bytes = files::read(path, MAX_FILE_BYTES)?;
+        Self::decode(&bytes, &legible::name(&path.display().to_string()))
+    }
+
     /// The picture in a PNG, JPEG, WebP, BMP, TIFF or GIF file; `file` names it in errors.
     ///
     /// The content decides the format, not the name. Palettes become RGB, grey stays grey, and of

@@ -13,7 +13,7 @@ use crate::{
     data::Dataset,
     image::Image,
     model::Classifier,
-    oracle::batcher::{Model as _, Worker},
+    oracle::pool::{Model as _, Worker},
     parallel::in_order,
     preprocessing::Preprocessing,
 };

@@ -1,20 +1,30 @@
 //! Oracles: what an attacker may ask about a model.
 //!
-//! Access is a type. An attack states the least it needs ([`Labels`], [`Scores`] or [`Gradients`]) and cannot
-//! ask for more. It is asynchronous straight-line code for one image; the [`batcher`] gathers the questions of
-//! many images into batches.
+//! Access is a type. An attack is given a front for the least it needs ([`Labels`], [`Scores`] or [`Gradients`]) and cannot
+//! name a question beyond it. It is asynchronous straight-line code that may ask many questions at once; the [`pool`]
+//! gathers the questions of many attacks into batches, for several workers.
 
-pub mod batcher;
+mod access;
+mod budget;
 mod halt;
-mod handle;
+mod objective;
+pub mod pool;
+mod question;
+pub mod wrap;
 
-use std::{future::Future, str::FromStr};
+use std::{future::Future, pin::Pin, str::FromStr};
 
+pub use access::{Gradients, Labels, Scores};
+pub use budget::{Budget, Counted, Spent};
 pub use halt::Halt;
-pub use handle::{Handle, Spent};
+pub use objective::{Head, Linear, Objective, word as loss_word};
 pub use onnx_grad::Loss;
+pub use question::{Answer, Differential, Oracle, Question, Want};
 
-use crate::{Error, Result, image::Image, nearest::unknown};
+use crate::{Error, Result, nearest::unknown};
+
+/// A future that lives on its worker's thread.
+pub type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// How much the attacker may see, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,46 +57,6 @@ impl Access {
             Self::Gradients => "gradients",
         }
     }
-}
-
-/// What a gradient is taken of: a loss with its classes. All losses grow as the attack succeeds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Objective {
-    /// The loss.
-    pub loss: Loss,
-    /// The true class.
-    pub label: usize,
-    /// The class aimed at; needed by targeted losses, ignored by the others.
-    pub target: Option<usize>,
-}
-
-/// The answer to a question for a gradient.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    /// One value per class.
-    pub logits: Vec<f32>,
-    /// Value of the loss.
-    pub loss: f32,
-    /// Gradient of the loss with respect to the pixels.
-    pub gradient: Image,
-}
-
-/// Decision-based access.
-pub trait Labels {
-    /// The most likely class of an image in pixel space.
-    fn label(&self, x: &Image) -> impl Future<Output = Result<usize>>;
-}
-
-/// Score-based access.
-pub trait Scores: Labels {
-    /// The logits of an image in pixel space, one per class.
-    fn logits(&self, x: &Image) -> impl Future<Output = Result<Vec<f32>>>;
-}
-
-/// White-box access.
-pub trait Gradients: Scores {
-    /// Logits, loss and gradient at an image in pixel space, in one pass.
-    fn gradient(&self, x: &Image, objective: Objective) -> impl Future<Output = Result<Seen>>;
 }
 
 /// Position of the largest value; the first of equals. NaN never wins.

@@ -1,6 +1,10 @@
 //! Line charts as SVG.
 
+mod distance;
+
 use askama::Template;
+
+pub(super) use distance::{Curves, DistanceLine};
 
 use crate::stats::Interval;
 
@@ -116,14 +120,18 @@ pub(super) fn accuracy(lines: &[AccuracyLine], norm: &str) -> Chart {
         x_label: format!("eps ({norm}, pixel values from 0 to 1)"),
         y_label: "accuracy".into(),
         x_ticks,
-        y_ticks: [0.0, 0.25, 0.5, 0.75, 1.0]
-            .map(|share| Tick {
-                at: y(share),
-                text: format!("{:.0}%", 100.0 * share),
-            })
-            .into(),
+        y_ticks: percentages(),
         lines: lines.iter().enumerate().map(line).collect(),
     }
+}
+
+/// Marks from 0% to 100%.
+fn percentages() -> Vec<Tick> {
+    let tick = |share: f64| Tick {
+        at: down(share, (0.0, 1.0)),
+        text: format!("{:.0}%", 100.0 * share),
+    };
+    [0.0, 0.25, 0.5, 0.75, 1.0].map(tick).into()
 }
 
 /// A loss at every step, in the style of the `n`-th attack; `None` if there are not two finite values.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::page::Names;
-use crate::results::Row;
 use crate::results::summary::{clean, survives};
+use crate::results::{Outcome, Row};
 use crate::stats::{CONFIDENCE, Interval, clopper_pearson};
 
 /// Lines of the class table, at most.
@@ -34,12 +34,16 @@ struct Tally {
 }
 
 /// A sample is robust if it withstands every attack at `eps`; wrong answers are counted over all attacks.
-pub(super) fn table(rows: &[Row], eps: &str, names: &Names) -> ClassTable {
+pub(super) fn table(rows: &[Row], eps: Option<&str>, names: &Names) -> ClassTable {
     let mut classes: BTreeMap<u32, Tally> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.eps_text == eps) {
+    for row in rows.iter().filter(|row| row.eps_text() == eps) {
         let class = classes.entry(row.label).or_default();
         let (right, robust) = class.samples.entry(row.index).or_insert((true, true));
         *right &= clean(row);
+        // What broke it has a row of its own.
+        if row.outcome == Outcome::AlreadyBroken {
+            continue;
+        }
         *robust &= survives(row, row.float);
         if let Some(verdict) = row
             .float
@@ -103,7 +107,7 @@ mod tests {
             fooled(1, "pgd", "4/255"),
         ];
         let run = run(3);
-        let table = table(&rows, "8/255", &Names::of_run(&run));
+        let table = table(&rows, Some("8/255"), &Names::of_run(&run));
         let [circle] = &table.lines[..] else {
             panic!("one class, not {}", table.lines.len());
         };

@@ -5,9 +5,9 @@ use std::path::Path;
 use askama::Template;
 
 use super::{
-    chart::{self, AccuracyLine, Chart},
+    chart::{AccuracyLine, Curves, DistanceLine},
     gallery,
-    page::{Names, clean_at, confidence, radius, symbol},
+    page::{Names, clean_at, confidence, radius},
     pictures::Shown,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     results::{
         Outcome, Row, RunFolder, Seen,
         summary::{AttackSummary, Summary},
+        text::{distance, distances, symbol},
     },
     stats::Interval,
 };
@@ -26,7 +27,8 @@ use crate::{
 #[template(path = "compare.html")]
 struct Page {
     title: String,
-    eps: String,
+    /// `None` where attacks looked for the smallest distance.
+    eps: Option<String>,
     attack: String,
     norm: String,
     goal: String,
@@ -35,9 +37,7 @@ struct Page {
     samples: String,
     runs: Vec<Compared>,
     warnings: Vec<String>,
-    accuracy: Chart,
-    /// Name and style of every line of the chart.
-    legend: Vec<(String, usize)>,
+    curves: Curves,
     lines: Vec<Line>,
     examples: Vec<Example>,
 }
@@ -52,6 +52,8 @@ struct Compared {
     so_far: Option<String>,
     clean: Interval,
     robust: Interval,
+    /// Without eps: the median distance of the attack that is compared.
+    distance: Option<String>,
 }
 
 /// One attack at one eps against every model; `None` where a run lacks it.
@@ -59,7 +61,7 @@ struct Line {
     attack: String,
     /// Whether the line above has the same attack.
     again: bool,
-    eps: String,
+    eps: Option<String>,
     cells: Vec<Option<Cell>>,
 }
 
@@ -67,6 +69,8 @@ struct Cell {
     run: String,
     clean: Interval,
     robust: Interval,
+    /// How far its pictures had to be moved, without eps.
+    distance: Option<String>,
 }
 
 /// One picture, as it is and as each model was attacked with it.
@@ -133,31 +137,34 @@ impl Page {
         let eps = largest_common_eps(&read).ok_or_else(|| {
             Error::invalid(format!("{first_name} and the other runs share no eps"))
         })?;
-        let attack = strongest(&read, &eps).ok_or_else(|| {
+        let eps = eps.as_deref();
+        let attack = strongest(&read, eps).ok_or_else(|| {
+            let at = eps.map_or(String::new(), |eps| format!(" at eps {eps}"));
             Error::invalid(format!(
-                "{first_name} and the other runs share no attack at eps {eps}"
+                "{first_name} and the other runs share no attack{at}"
             ))
         })?;
         let norm = symbol(&record.threat.norm).to_owned();
-        let lines: Vec<AccuracyLine> = read.iter().map(Read::accuracy_line).collect();
+        let curves = match eps {
+            Some(_) => Curves::of_accuracy(read.iter().map(Read::accuracy_line), &norm),
+            None => Curves::of_distance(read.iter().filter_map(Read::distance_line), &norm),
+        };
         let names: Vec<&str> = read.iter().map(|run| run.name).collect();
         Ok(Self {
             title: names.join(", "),
             goal: record.threat.goal.clone(),
             data: record.data.path.clone(),
             samples: counted::pictures(record.data.samples),
-            runs: read.iter().map(|run| run.compared(&eps, path)).collect(),
-            warnings: warnings.into_iter().flatten().collect(),
-            accuracy: chart::accuracy(&lines, &norm),
-            legend: lines
-                .into_iter()
-                .enumerate()
-                .map(|(n, line)| (line.name, chart::style(n)))
+            runs: read
+                .iter()
+                .map(|run| run.compared(&attack, eps, path))
                 .collect(),
+            warnings: warnings.into_iter().flatten().collect(),
+            curves,
             lines: table(&read),
-            examples: examples(&read, &eps, &attack)?,
+            examples: examples(&read, eps, &attack)?,
             norm,
-            eps,
+            eps: eps.map(str::to_owned),
             attack,
         })
     }
@@ -178,8 +185,12 @@ fn expect_alike(first_name: &str, first: &RunFolder, name: &str, folder: &RunFol
     }
 }
 
-/// The largest radius that every run has.
-fn largest_common_eps(read: &[Read<'_>]) -> Option<String> {
+/// The largest radius that every run has, or `Some(None)` where none has any.
+fn largest_common_eps(read: &[Read<'_>]) -> Option<Option<String>> {
+    let has_none = |run: &Read<'_>| run.folder.run().threat.eps.is_empty();
+    if read.iter().all(has_none) {
+        return Some(None);
+    }
     let everywhere = |eps: &&String| {
         let mut runs = read.iter();
         runs.all(|run| run.folder.run().threat.eps.contains(eps))
@@ -187,30 +198,34 @@ fn largest_common_eps(read: &[Read<'_>]) -> Option<String> {
     let candidates = read.first()?.folder.run().threat.eps.iter();
     candidates
         .filter(everywhere)
-        .max_by(|a, b| radius(a).total_cmp(&radius(b)))
-        .cloned()
+        .max_by(|a, b| radius(Some(a)).total_cmp(&radius(Some(b))))
+        .map(|eps| Some(eps.clone()))
 }
 
-/// The attack that leaves the first run least, of those that every run has at this eps.
-fn strongest(read: &[Read<'_>], eps: &str) -> Option<String> {
+/// The attack that leaves the first run least, of those that every run has at this eps; without eps, the one that has to
+/// move its pictures least. By what it is called there ([`Run::shown`]).
+fn strongest(read: &[Read<'_>], eps: Option<&str>) -> Option<String> {
     let everywhere = |name: &str| read.iter().all(|run| run.cell(name, eps).is_some());
     let attacks = read.first()?.summary.attacks.iter();
     attacks
-        .filter(|attack| attack.eps == eps && everywhere(&attack.name))
+        .filter(|attack| attack.eps.as_deref() == eps && everywhere(&attack.shown))
         .min_by(|a, b| {
-            let left = |attack: &AttackSummary| attack.robust_accuracy.value;
+            let left = |attack: &AttackSummary| match &attack.distance {
+                None => attack.robust_accuracy.value,
+                Some(distance) => distance.median,
+            };
             left(a).total_cmp(&left(b))
         })
-        .map(|attack| attack.name.clone())
+        .map(|attack| attack.shown.clone())
 }
 
 impl Read<'_> {
-    fn compared(&self, eps: &str, page: &Path) -> Compared {
+    fn compared(&self, attack: &str, eps: Option<&str>, page: &Path) -> Compared {
         let worst = self
             .summary
             .worst_case
             .iter()
-            .find(|worst| worst.eps == eps);
+            .find(|worst| worst.eps.as_deref() == eps);
         let clean = clean_at(&self.summary, eps);
         let beside = page.parent().unwrap_or(Path::new(""));
         let report = self.folder.path().join(super::REPORT);
@@ -225,6 +240,16 @@ impl Read<'_> {
             so_far: self.summary.measured.so_far(),
             clean,
             robust: worst.map_or(clean, |worst| worst.robust_accuracy),
+            distance: self
+                .attack(attack, eps)
+                .and_then(|found| found.distance.as_ref())
+                .map(|found| {
+                    format!(
+                        "{} {}",
+                        symbol(&found.norm),
+                        distance(&found.norm, found.median)
+                    )
+                }),
         }
     }
 
@@ -244,15 +269,14 @@ impl Read<'_> {
         let worst = &self.summary.worst_case;
         let start = worst
             .first()
-            .map(|worst| clean_at(&self.summary, &worst.eps));
+            .map(|worst| clean_at(&self.summary, worst.eps.as_deref()));
         let mut points: Vec<_> = start
             .into_iter()
             .map(|clean| (0.0, "0".to_owned(), clean))
-            .chain(
-                worst
-                    .iter()
-                    .map(|worst| (radius(&worst.eps), worst.eps.clone(), worst.robust_accuracy)),
-            )
+            .chain(worst.iter().filter_map(|worst| {
+                let eps = worst.eps.clone()?;
+                Some((radius(Some(&eps)), eps, worst.robust_accuracy))
+            }))
             .filter(|(eps, _, accuracy)| eps.is_finite() && accuracy.n > 0)
             .collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -262,22 +286,35 @@ impl Read<'_> {
         }
     }
 
-    fn cell(&self, attack: &str, eps: &str) -> Option<Cell> {
+    /// Share still right against distance, the nearest of all attacks on each picture.
+    fn distance_line(&self) -> Option<DistanceLine> {
+        let rows: Vec<&Row> = self.rows.iter().collect();
+        DistanceLine::of(self.name.to_owned(), &self.folder.run().threat.norm, &rows)
+    }
+
+    fn attack(&self, shown: &str, eps: Option<&str>) -> Option<&AttackSummary> {
         let mut attacks = self.summary.attacks.iter();
-        let found = attacks.find(|one| one.name == attack && one.eps == eps)?;
+        attacks.find(|one| one.shown == shown && one.eps.as_deref() == eps)
+    }
+
+    fn cell(&self, shown: &str, eps: Option<&str>) -> Option<Cell> {
+        let found = self.attack(shown, eps)?;
         Some(Cell {
             run: self.name.to_owned(),
             clean: found.clean_accuracy,
             robust: found.robust_accuracy,
+            distance: found.distance.as_ref().map(distances),
         })
     }
 
     /// What this model made of a sample that was attacked.
-    fn answer(&self, index: u64, eps: &str, attack: &str) -> Result<Option<Answer>> {
-        let mut rows = self.rows.iter();
-        let found =
-            rows.find(|row| row.index == index && row.eps_text == eps && row.attack == attack);
-        let Some(row) = found else { return Ok(None) };
+    fn answer(&self, index: u64, eps: Option<&str>, shown: &str) -> Result<Option<Answer>> {
+        let recipe = self.attack(shown, eps).map(|one| &one.recipe);
+        let is_it =
+            |row: &&Row| row.index == index && row.eps_text() == eps && Some(&row.recipe) == recipe;
+        let Some(row) = self.rows.iter().find(is_it) else {
+            return Ok(None);
+        };
         let (file, seen): (String, Seen) = match (&row.picture, row.saved) {
             (Some(file), Some(saved)) => (file.clone(), saved.seen),
             _ => (RunFolder::original(index), row.clean),
@@ -285,6 +322,7 @@ impl Read<'_> {
         let label = Names::of_run(self.folder.run()).of(seen.label);
         let how = match row.outcome {
             Outcome::AlreadyWrong => "wrong before any attack",
+            Outcome::AlreadyBroken => "broken by another attack",
             _ => "attacked",
         };
         let alt = format!("Sample {index}, {how}; {} sees: {label}", self.name);
@@ -305,12 +343,12 @@ fn table(read: &[Read<'_>]) -> Vec<Line> {
         .unwrap_or_default()
         .iter()
         .map(|attack| Line {
-            attack: attack.name.clone(),
+            attack: attack.shown.clone(),
             again: false,
             eps: attack.eps.clone(),
             cells: read
                 .iter()
-                .map(|run| run.cell(&attack.name, &attack.eps))
+                .map(|run| run.cell(&attack.shown, attack.eps.as_deref()))
                 .collect(),
         })
         .collect();
@@ -320,12 +358,13 @@ fn table(read: &[Read<'_>]) -> Vec<Line> {
     lines
 }
 
-fn examples(read: &[Read<'_>], eps: &str, attack: &str) -> Result<Vec<Example>> {
+fn examples(read: &[Read<'_>], eps: Option<&str>, shown: &str) -> Result<Vec<Example>> {
     let Some(first) = read.first() else {
         return Ok(Vec::new());
     };
     let names = Names::of_run(first.folder.run());
-    gallery::choose(&first.rows, eps, Some(attack))
+    let recipe = first.attack(shown, eps).map(|one| &*one.recipe);
+    gallery::choose(&first.rows, eps, recipe)
         .into_iter()
         .map(|row| {
             let original = first.folder.read_picture(&RunFolder::original(row.index))?;
@@ -333,7 +372,7 @@ fn examples(read: &[Read<'_>], eps: &str, attack: &str) -> Result<Vec<Example>> 
             let alt = format!("Original picture of sample {}: {truth}", row.index);
             let answers = read
                 .iter()
-                .filter_map(|run| run.answer(row.index, eps, attack).transpose())
+                .filter_map(|run| run.answer(row.index, eps, shown).transpose())
                 .collect::<Result<_>>()?;
             Ok(Example {
                 original: Shown::new(&original, alt),

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chart::{Spark, spark, tidy};
-use super::page::{Names, confidence, symbol};
+use super::page::{Names, confidence};
 use super::pictures::{Shown, difference, is_one_step, sign_map};
 use crate::error::Result;
-use crate::results::text::distance;
-use crate::results::{Outcome, Row, Run, RunFolder, Seen, Verdict};
+use crate::results::text::{distance, symbol};
+use crate::results::{NoiseSeen, Outcome, Row, Run, RunFolder, Seen, Verdict};
 use crate::threat::Eps;
 
 /// Examples in the report, at most.
@@ -23,9 +23,10 @@ pub(super) struct Example {
     pub(super) truth: String,
     pub(super) target: Option<String>,
     pub(super) attack: String,
-    pub(super) eps: String,
+    /// `None` where the attack looked for the smallest distance.
+    pub(super) eps: Option<String>,
     pub(super) original: Term,
-    /// What stands between the original and the sign map, such as `8/255 ×`.
+    /// What stands between the original and the sign map: `8/255 ×`, or `δ` where no one number does.
     pub(super) factor: String,
     pub(super) noise: Term,
     /// `=` if the sum is exact, `≈` if the attack moved values by less than eps too.
@@ -41,7 +42,7 @@ pub(super) struct Example {
     pub(super) queries: u64,
 }
 
-/// A picture with the model's answer to it.
+/// A picture with the model's answer to it; without words where it was not asked.
 pub(super) struct Term {
     pub(super) picture: Shown,
     pub(super) label: String,
@@ -58,14 +59,14 @@ pub(super) struct Loss {
     pub(super) last: String,
 }
 
-/// The rows to show, best first: fooled at `eps` (by `attack`, if one is named), surest wrong answer first, one
-/// per sample, and no second example of a true class before every class has had its first.
-pub(super) fn choose<'a>(rows: &'a [Row], eps: &str, attack: Option<&str>) -> Vec<&'a Row> {
+/// The rows to show, best first: fooled at `eps` (by the attack with this recipe, if one is given), surest wrong answer
+/// first, one per sample, and no second example of a true class before every class has had its first.
+pub(super) fn choose<'a>(rows: &'a [Row], eps: Option<&str>, recipe: Option<&str>) -> Vec<&'a Row> {
     let verdict = |row: &Row| row.saved.filter(|_| row.picture.is_some());
     let mut candidates: Vec<(&Row, Verdict)> = rows
         .iter()
-        .filter(|row| row.eps_text == eps && row.outcome == Outcome::Fooled)
-        .filter(|row| attack.is_none_or(|name| row.attack == name))
+        .filter(|row| row.eps_text() == eps && row.outcome == Outcome::Fooled)
+        .filter(|row| recipe.is_none_or(|recipe| row.recipe == recipe))
         .filter_map(|row| Some((row, verdict(row)?)))
         .collect();
     // The sort is stable: ties stay in the order of the attacks and samples.
@@ -88,14 +89,22 @@ pub(super) fn choose<'a>(rows: &'a [Row], eps: &str, attack: Option<&str>) -> Ve
 }
 
 /// The examples of these rows, as many as keep the page small.
-pub(super) fn examples(folder: &RunFolder, names: &Names, rows: &[&Row]) -> Result<Vec<Example>> {
+/// `noise` is what the model sees in the noise alone, of as many of them as are known.
+pub(super) fn examples(
+    folder: &RunFolder,
+    names: &Names,
+    rows: &[&Row],
+    noise: &[NoiseSeen],
+) -> Result<Vec<Example>> {
     let mut bytes = 0;
     let mut examples = Vec::new();
     for row in rows {
         let (Some(path), Some(saved)) = (&row.picture, row.saved) else {
             continue;
         };
-        let example = example(folder, names, row, path, saved)?;
+        let answer = noise.iter().find(|answer| answer.is_of(row));
+        let noise = answer.map(NoiseSeen::seen).or(row.noise);
+        let example = example(folder, names, row, path, saved, noise)?;
         let shown = [
             &example.original.picture,
             &example.noise.picture,
@@ -120,6 +129,7 @@ fn example(
     row: &Row,
     path: &str,
     saved: Verdict,
+    noise: Option<Seen>,
 ) -> Result<Example> {
     let index = row.index;
     let original = folder.read_picture(&RunFolder::original(index))?;
@@ -127,10 +137,16 @@ fn example(
     let map = sign_map(&original, &adversarial)?;
     let (amplified_difference, amplified) = difference(&original, &adversarial)?;
     let norm = folder.run().threat.norm.as_str();
-    let exact = norm == "linf" && is_one_step(&original, &adversarial, 255.0 * row.eps);
+    let levels = row.eps.as_ref().filter(|_| norm == "linf");
+    let is_exact = |eps: &Eps| is_one_step(&original, &adversarial, 255.0 * eps.value());
+    let exact = levels.is_some_and(is_exact);
     let term = |picture, what: &str, seen: Option<Seen>| {
-        let label = seen.map_or("not asked".to_owned(), |seen| names.of(seen.label));
-        let alt = format!("{what} of sample {index}; the model sees: {label}");
+        let label = seen.map_or(String::new(), |seen| names.of(seen.label));
+        let answer = match seen {
+            Some(_) => format!("; the model sees: {label}"),
+            None => String::new(),
+        };
+        let alt = format!("{what} of sample {index}{answer}");
         Term {
             picture: Shown::new(picture, alt),
             label,
@@ -143,14 +159,11 @@ fn example(
         file: row.file.clone(),
         truth: names.of(row.label),
         target: row.target.map(|target| names.of(target)),
-        attack: row.attack.clone(),
-        eps: row.eps_text.clone(),
+        attack: folder.run().shown_of(&row.recipe),
+        eps: row.eps_text().map(str::to_owned),
         original: term(&original, "Original picture", Some(row.clean)),
-        factor: match norm {
-            "linf" => format!("{} ×", row.eps_text),
-            _ => "δ".to_owned(),
-        },
-        noise: term(&map, "Sign map of the perturbation", row.noise),
+        factor: levels.map_or("δ".to_owned(), |eps| format!("{eps} ×")),
+        noise: term(&map, "Sign map of the perturbation", noise),
         equals: if exact { "=" } else { "≈" },
         adversarial: term(&adversarial, "Adversarial picture", Some(saved.seen)),
         difference: Shown::new(
@@ -186,15 +199,24 @@ fn loss(values: &[f32]) -> Option<Loss> {
     })
 }
 
-/// Whether the attack looked only at what the norm allows: the line under the gallery's title.
-pub(super) fn explanation(run: &Run, eps: &str) -> String {
+/// What the norm and eps allow: the line under the gallery's title.
+pub(super) fn explanation(run: &Run, eps: Option<&str>) -> String {
+    let norm = run.threat.norm.as_str();
+    let Some(eps) = eps else {
+        return format!(
+            "The attack looked for the smallest change, measured in {}, that turns the answer, so the model is seldom \
+             sure of its wrong answers, and rounding to 8 bits may undo one.",
+            symbol(norm)
+        );
+    };
     let radius = eps.parse::<Eps>().map_or(0.0, |eps| eps.value());
-    match run.threat.norm.as_str() {
+    match norm {
         "linf" => format!(
             "Each channel value of each pixel may move by at most {eps} of the scale from black to white, \
              that is {} of 255 levels.",
             tidy(255.0 * radius)
         ),
+        "l0" => format!("At most {eps} channel values of a picture may change, by any amount."),
         norm => format!(
             "All changes together may have a length of at most {eps} ({}), on a scale where black is 0 and \
              white is 1.",
@@ -206,7 +228,7 @@ pub(super) fn explanation(run: &Run, eps: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::example::{already_wrong, fooled, robust};
+    use crate::results::example::{already_wrong, fooled, recipe, robust};
 
     fn sure(mut row: Row, label: u32, confidence: f32) -> Row {
         row.label = label;
@@ -227,18 +249,19 @@ mod tests {
             robust(4, "pgd", "8/255"),
             already_wrong(5, "pgd", "8/255"),
         ];
-        let chosen: Vec<_> = choose(&rows, "8/255", None)
+        let chosen: Vec<_> = choose(&rows, Some("8/255"), None)
             .into_iter()
             .map(|row| (row.index, row.attack.as_str()))
             .collect();
         assert_eq!(chosen, [(0, "pgd"), (2, "fgsm"), (1, "pgd")]);
-        assert_eq!(choose(&rows, "8/255", Some("fgsm")), [&rows[3]]);
+        let by_fgsm = recipe("fgsm");
+        assert_eq!(choose(&rows, Some("8/255"), Some(&by_fgsm)), [&rows[3]]);
     }
 
     #[test]
     fn there_are_at_most_twelve() {
         let rows: Vec<Row> = (0..40).map(|index| fooled(index, "pgd", "8/255")).collect();
-        assert_eq!(choose(&rows, "8/255", None).len(), EXAMPLES);
+        assert_eq!(choose(&rows, Some("8/255"), None).len(), EXAMPLES);
     }
 
     #[test]
@@ -247,6 +270,6 @@ mod tests {
         lost.saved.as_mut().unwrap().success = false;
         let kept = sure(fooled(1, "pgd", "8/255"), 0, 0.4);
         let rows = [lost, kept];
-        assert_eq!(choose(&rows, "8/255", None)[0].index, 1);
+        assert_eq!(choose(&rows, Some("8/255"), None)[0].index, 1);
     }
 }

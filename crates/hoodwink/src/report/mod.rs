@@ -17,7 +17,7 @@ pub use pictures::sign_map;
 pub use training::training;
 
 use crate::error::{Error, Result};
-use crate::results::RunFolder;
+use crate::results::{Row, RunFolder};
 
 const REPORT: &str = "report.html";
 
@@ -30,6 +30,13 @@ pub fn write(folder: &RunFolder) -> Result<PathBuf> {
         .map_err(|e| Error::invalid(format!("the report cannot be written: {e}")))?;
     folder.write(REPORT, html.as_bytes())?;
     Ok(folder.path().join(REPORT))
+}
+
+/// The rows whose pictures the report of a run shows, as far as it has got.
+pub fn shown(folder: &RunFolder) -> Result<Vec<Row>> {
+    let rows = folder.rows()?;
+    let chosen = page::chosen(folder.run(), &rows);
+    Ok(chosen.into_iter().cloned().collect())
 }
 
 #[cfg(test)]

@@ -2,15 +2,15 @@
 
 use askama::Template;
 
-use super::chart::{self, AccuracyLine, Chart};
+use super::chart::{self, AccuracyLine, Chart, Curves, DistanceLine};
 use super::classes::{self, ClassTable};
 use super::gallery::{self, Example};
 use crate::counted;
 use crate::data::short_name;
 use crate::error::Result;
-use crate::results::summary::{AttackSummary, Summary};
-use crate::results::text::{distance, percent};
-use crate::results::{Row, Run, RunFolder};
+use crate::results::summary::{AttackSummary, Distance, Summary, WorstCase};
+use crate::results::text::{distance, percent, symbol};
+use crate::results::{AttackRecord, Row, Run, RunFolder};
 use crate::stats::Interval;
 use crate::threat::Eps;
 
@@ -27,12 +27,14 @@ pub(super) struct Page {
     headline: Option<Headline>,
     warnings: Vec<String>,
     figures: Vec<Figures>,
-    accuracy: Chart,
-    /// Name and style of every line of the accuracy chart.
-    legend: Vec<(String, usize)>,
+    curves: Curves,
+    /// Whether attacks looked for the smallest distance, without eps.
+    smallest: bool,
     gallery_note: String,
     examples: Vec<Example>,
     losses: Vec<Chart>,
+    /// What each attack is called, and its recipe.
+    recipes: Vec<(String, String)>,
     classes: ClassTable,
     settings: Vec<(&'static str, String)>,
     command: Option<String>,
@@ -45,11 +47,20 @@ struct Headline {
     saved: Interval,
     /// Of the attacked pictures, for one targeted attack.
     target_reached: Option<Interval>,
-    eps: String,
-    /// `None` for all attacks together.
+    eps: Option<String>,
+    /// Without eps: how far pictures had to be moved.
+    distance: Option<Distance>,
+    /// Recipe of the attack; `None` for all attacks together.
     attack: Option<String>,
     /// `pgd`, or `the strongest of 3 attacks on each picture`.
     by: String,
+}
+
+/// A headline around a figure.
+struct Nearness {
+    before: String,
+    figure: String,
+    after: String,
 }
 
 /// One line of the table of attacks.
@@ -59,7 +70,7 @@ struct Figures {
     again: bool,
     /// `None` for all attacks together.
     attack: Option<AttackSummary>,
-    eps: String,
+    eps: Option<String>,
     clean: Interval,
     robust: Interval,
     saved: Interval,
@@ -75,19 +86,15 @@ impl Page {
         let rows = folder.rows()?;
         let summary = Summary::of(run, &rows, folder.timing()?.as_ref());
         let headline = Headline::of(&summary);
-        let eps = match &headline {
-            Some(headline) => headline.eps.clone(),
-            None => run.threat.eps.last().cloned().unwrap_or_default(),
-        };
-        let attack = headline
-            .as_ref()
-            .and_then(|headline| headline.attack.as_deref());
-        let lines = accuracy_lines(run, &summary);
-        let chosen = gallery::choose(&rows, &eps, attack);
-        let loss = |(n, attack): (usize, &crate::results::AttackRecord)| {
-            let of_attack = |row: &&Row| row.attack == attack.name && row.eps_text == eps;
+        let (eps, attack) = at(run, headline.as_ref());
+        let chosen = gallery::choose(&rows, eps, attack);
+        let noise = folder.noise()?.unwrap_or_default();
+        let shown = run.shown();
+        let attacks = || run.attacks.iter().zip(&shown).enumerate();
+        let loss = |(n, (attack, shown)): (usize, (&AttackRecord, &String))| {
+            let of_attack = |row: &&Row| row.recipe == attack.recipe && row.eps_text() == eps;
             let mean = classes::mean_loss(rows.iter().filter(of_attack));
-            chart::loss(n, &attack.name, &mean)
+            chart::loss(n, shown, &mean)
         };
         Ok(Self {
             norm: symbol(&run.threat.norm).to_owned(),
@@ -95,16 +102,15 @@ impl Page {
             so_far: summary.measured.so_far(),
             warnings: warnings(folder, &summary)?,
             figures: figures(&summary),
-            accuracy: chart::accuracy(&lines, symbol(&run.threat.norm)),
-            legend: lines
-                .into_iter()
-                .enumerate()
-                .map(|(n, line)| (line.name, chart::style(n)))
+            curves: curves(run, &rows, &summary),
+            smallest: run.threat.eps.is_empty(),
+            gallery_note: gallery::explanation(run, eps),
+            examples: gallery::examples(folder, &names, &chosen, &noise)?,
+            losses: attacks().filter_map(loss).collect(),
+            recipes: attacks()
+                .map(|(_, (attack, shown))| (shown.clone(), attack.recipe.clone()))
                 .collect(),
-            gallery_note: gallery::explanation(run, &eps),
-            examples: gallery::examples(folder, &names, &chosen)?,
-            losses: run.attacks.iter().enumerate().filter_map(loss).collect(),
-            classes: classes::table(&rows, &eps, &names),
+            classes: classes::table(&rows, eps, &names),
             settings: settings(run),
             command: folder.command()?,
             headline,
@@ -113,9 +119,32 @@ impl Page {
     }
 }
 
+impl Page {
+    /// Whether the model was asked about the noise alone.
+    fn knows_noise(&self) -> bool {
+        let mut examples = self.examples.iter();
+        examples.any(|example| !example.noise.label.is_empty())
+    }
+}
+
+/// Eps and recipe that the headline is about; of no headline the last eps.
+fn at<'a>(run: &'a Run, headline: Option<&'a Headline>) -> (Option<&'a str>, Option<&'a str>) {
+    match headline {
+        Some(headline) => (headline.eps.as_deref(), headline.attack.as_deref()),
+        None => (run.threat.eps.last().map(String::as_str), None),
+    }
+}
+
+/// The rows whose pictures the page shows.
+pub(super) fn chosen<'a>(run: &Run, rows: &'a [Row]) -> Vec<&'a Row> {
+    let headline = Headline::of(&Summary::of(run, rows, None));
+    let (eps, attack) = at(run, headline.as_ref());
+    gallery::choose(rows, eps, attack)
+}
+
 impl Headline {
-    /// The lowest accuracy that was reached, and what reached it at the smallest eps. `None` before any
-    /// sample is measured.
+    /// The lowest accuracy that was reached, and what reached it at the smallest eps; without eps, the attack whose median
+    /// distance is smallest. `None` before any sample is measured.
     fn of(summary: &Summary) -> Option<Self> {
         let targeted = summary.threat.goal.starts_with("targeted");
         let attacks = summary.attacks.iter().map(|attack| Self {
@@ -124,19 +153,23 @@ impl Headline {
             saved: attack.robust_accuracy_saved,
             target_reached: targeted.then_some(attack.success_rate),
             eps: attack.eps.clone(),
-            attack: Some(attack.name.clone()),
-            by: attack.name.clone(),
+            distance: attack.distance.clone(),
+            attack: Some(attack.recipe.clone()),
+            by: attack.shown.clone(),
         });
-        let together = summary.worst_case.iter().map(|worst| Self {
-            clean: clean_at(summary, &worst.eps),
+        let with_eps = |worst: &&WorstCase| worst.eps.is_some();
+        let together = summary.worst_case.iter().filter(with_eps);
+        let together = together.map(|worst| Self {
+            clean: clean_at(summary, worst.eps.as_deref()),
             robust: worst.robust_accuracy,
             saved: worst.robust_accuracy_saved,
             target_reached: None,
             eps: worst.eps.clone(),
+            distance: None,
             attack: None,
             by: format!(
                 "the strongest of {} attacks on each picture",
-                attacks_at(summary, &worst.eps)
+                attacks_at(summary, worst.eps.as_deref())
             ),
         });
         // Of equals the first is kept: one attack rather than all of them, the earliest of them.
@@ -144,14 +177,51 @@ impl Headline {
             .chain(together)
             .filter(|headline| headline.robust.n > 0)
             .min_by(|a, b| {
-                let key = |h: &Self| (h.robust.value, radius(&h.eps));
-                let ((accuracy, eps), (other, other_eps)) = (key(a), key(b));
-                accuracy.total_cmp(&other).then(eps.total_cmp(&other_eps))
+                let key = |h: &Self| match &h.distance {
+                    None => [h.robust.value, radius(h.eps.as_deref())],
+                    Some(distance) => [distance.median, distance.unbroken],
+                };
+                let ([a, then_a], [b, then_b]) = (key(a), key(b));
+                a.total_cmp(&b).then(then_a.total_cmp(&then_b))
             })
     }
 
     fn fell(&self) -> bool {
         self.robust.value < self.clean.value
+    }
+
+    /// How near wrong answers are, for attacks without eps.
+    fn nearness(&self) -> Option<Nearness> {
+        let found = self.distance.as_ref()?;
+        let norm = symbol(&found.norm);
+        Some(match found.median.is_finite() {
+            true => Nearness {
+                before: "Half of the pictures that it gets right are fooled within".to_owned(),
+                figure: format!("{norm} {}", distance(&found.norm, found.median)),
+                after: format!("by {}.", self.by),
+            },
+            false => Nearness {
+                before: format!("Of the pictures that it gets right, {} fools only", self.by),
+                figure: percent(1.0 - found.unbroken),
+                after: "at any distance.".to_owned(),
+            },
+        })
+    }
+
+    /// The other quantiles of the distances.
+    fn spread(&self) -> Option<String> {
+        let found = self.distance.as_ref()?;
+        let at = |value| distance(&found.norm, value);
+        Some(format!(
+            "A tenth is fooled within {}, nine tenths within {}; {} of {} withstood. Accuracy is {} before the attack and {} \
+             where any distance is allowed.",
+            at(found.q10),
+            at(found.q90),
+            found.count_unbroken(),
+            found.n,
+            self.clean.percent(),
+            self.robust.percent()
+        ))
     }
 
     fn lost(&self) -> String {
@@ -163,48 +233,52 @@ impl Headline {
     }
 }
 
-pub(super) fn clean_at(summary: &Summary, eps: &str) -> Interval {
-    let mut of_eps = summary.attacks.iter().filter(|attack| attack.eps == eps);
-    of_eps.next().map_or_else(
+pub(super) fn clean_at(summary: &Summary, eps: Option<&str>) -> Interval {
+    let mut attacks = summary.attacks.iter();
+    let found = attacks.find(|attack| attack.eps.as_deref() == eps);
+    found.map_or_else(
         || crate::stats::clopper_pearson(0, 0, crate::stats::CONFIDENCE),
         |a| a.clean_accuracy,
     )
 }
 
-fn attacks_at(summary: &Summary, eps: &str) -> usize {
-    summary
-        .attacks
-        .iter()
-        .filter(|attack| attack.eps == eps)
-        .count()
+fn attacks_at(summary: &Summary, eps: Option<&str>) -> usize {
+    let at_eps = |attack: &&AttackSummary| attack.eps.as_deref() == eps;
+    summary.attacks.iter().filter(at_eps).count()
 }
 
-pub(super) fn radius(eps: &str) -> f64 {
-    eps.parse::<Eps>().map_or(f64::INFINITY, |eps| eps.value())
+/// The radius of an eps; infinite where there is none.
+pub(super) fn radius(eps: Option<&str>) -> f64 {
+    let eps = eps.and_then(|eps| eps.parse::<Eps>().ok());
+    eps.map_or(f64::INFINITY, |eps| eps.value())
 }
 
 fn figures(summary: &Summary) -> Vec<Figures> {
     let norm = summary.threat.norm.as_str();
     let of_attack = |attack: &AttackSummary| Figures {
-        name: attack.name.clone(),
+        name: attack.shown.clone(),
         again: false,
         clean: attack.clean_accuracy,
         eps: attack.eps.clone(),
         robust: attack.robust_accuracy,
         saved: attack.robust_accuracy_saved,
-        size: attack
-            .norms
-            .map(|norms| distance(norm, norms.in_norm(norm).median)),
+        // Without eps a failure counts too.
+        size: match &attack.distance {
+            Some(found) => Some(distance(norm, found.median)),
+            None => attack
+                .norms
+                .map(|norms| distance(norm, norms.in_norm(norm).median)),
+        },
         attack: Some(attack.clone()),
     };
     let together = summary
         .worst_case
         .iter()
-        .filter(|worst| attacks_at(summary, &worst.eps) > 1)
+        .filter(|worst| attacks_at(summary, worst.eps.as_deref()) > 1)
         .map(|worst| Figures {
             name: "all together".to_owned(),
             again: false,
-            clean: clean_at(summary, &worst.eps),
+            clean: clean_at(summary, worst.eps.as_deref()),
             attack: None,
             eps: worst.eps.clone(),
             robust: worst.robust_accuracy,
@@ -223,23 +297,37 @@ fn figures(summary: &Summary) -> Vec<Figures> {
     lines
 }
 
-fn accuracy_lines(run: &Run, summary: &Summary) -> Vec<AccuracyLine> {
-    let line = |attack: &crate::results::AttackRecord| {
+/// Every attack of the run in one chart.
+fn curves(run: &Run, rows: &[Row], summary: &Summary) -> Curves {
+    let norm = run.threat.norm.as_str();
+    let attacks = run.attacks.iter().zip(run.shown());
+    if run.threat.eps.is_empty() {
+        let line = |(attack, shown): (&AttackRecord, String)| {
+            let of_attack = |row: &&Row| row.recipe == attack.recipe;
+            let rows: Vec<&Row> = rows.iter().filter(of_attack).collect();
+            DistanceLine::of(shown, norm, &rows)
+        };
+        return Curves::of_distance(attacks.filter_map(line), symbol(norm));
+    }
+    let line = |(attack, shown): (&AttackRecord, String)| {
         let measured = || {
-            let of_attack = summary.attacks.iter().filter(|a| a.name == attack.name);
+            let of_attack = summary.attacks.iter().filter(|a| a.recipe == attack.recipe);
             of_attack.filter(|a| a.robust_accuracy.n > 0)
         };
         let clean = measured().next()?.clean_accuracy;
         let mut points = vec![(0.0, "0".to_owned(), clean)];
-        points.extend(measured().map(|a| (radius(&a.eps), a.eps.clone(), a.robust_accuracy)));
+        points.extend(measured().filter_map(|attack| {
+            let eps = attack.eps.clone()?;
+            Some((radius(Some(&eps)), eps, attack.robust_accuracy))
+        }));
         points.retain(|(eps, _, _)| eps.is_finite());
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         Some(AccuracyLine {
-            name: attack.name.clone(),
+            name: shown,
             points,
         })
     };
-    run.attacks.iter().filter_map(line).collect()
+    Curves::of_accuracy(attacks.filter_map(line), symbol(norm))
 }
 
 fn warnings(folder: &RunFolder, summary: &Summary) -> Result<Vec<String>> {
@@ -259,20 +347,22 @@ fn warnings(folder: &RunFolder, summary: &Summary) -> Result<Vec<String>> {
         ));
     }
     for attack in &summary.attacks {
-        let (name, eps) = (&attack.name, &attack.eps);
+        let name = &attack.shown;
+        let eps = attack.eps.as_ref();
+        let eps = eps.map_or(String::new(), |eps| format!(" (eps {eps})"));
         let attacked = counted::pictures(attack.attacked as usize);
         let zero = attack.outcomes["zero-gradient"];
         if zero > 0 {
             warnings.push(format!(
-                "On {zero} of {attacked} the gradient was zero wherever {name} looked (eps {eps}). That \
+                "On {zero} of {attacked} the gradient was zero wherever {name} looked{eps}. That \
                  it failed there proves nothing: try an attack that needs no gradients."
             ));
         }
         let spent = attack.outcomes["budget-spent"];
         if spent > 0 {
             warnings.push(format!(
-                "On {spent} of {attacked} {name} had used up its budget before it reached its goal \
-                 (eps {eps}). A larger budget may find more."
+                "On {spent} of {attacked} {name} had used up its budget before it reached its goal{eps}. A larger \
+                 budget may find more."
             ));
         }
     }
@@ -297,7 +387,7 @@ fn settings(run: &Run) -> Vec<(&'static str, String)> {
     vec![
         ("Goal", run.threat.goal.clone()),
         ("Norm", symbol(&run.threat.norm).to_owned()),
-        ("eps", run.threat.eps.join(", ")),
+        ("eps", or_none(run.threat.eps.join(", "))),
         ("What the attacker sees", run.threat.access.clone()),
         ("Budget per picture and attack", or_none(budget.join(", "))),
         ("Model", run.model.path.clone()),
@@ -342,17 +432,6 @@ pub(super) fn confidence(probability: f32) -> String {
     }
 }
 
-/// How people write a norm.
-pub(super) fn symbol(norm: &str) -> &str {
-    match norm {
-        "linf" => "L∞",
-        "l2" => "L2",
-        "l1" => "L1",
-        "l0" => "L0",
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,7 +440,8 @@ mod tests {
     #[test]
     fn the_headline_is_the_lowest_accuracy_at_the_smallest_eps() {
         let headline = |rows: &[Row]| {
-            Headline::of(&Summary::of(&run(2), rows, None)).map(|h| (h.by, h.eps, h.robust.value))
+            let headline = Headline::of(&Summary::of(&run(2), rows, None));
+            headline.map(|h| (h.by, h.eps.unwrap(), h.robust.value))
         };
         assert_eq!(headline(&[]), None);
         let mut rows = vec![

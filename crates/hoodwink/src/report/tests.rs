@@ -1,7 +1,9 @@
 use super::*;
 use crate::image::Picture;
-use crate::results::example::{already_wrong, fooled, robust, run};
-use crate::results::{Row, Run, Timing};
+use crate::results::example::{
+    already_wrong, fooled, fooled_at, robust, run, smallest_run, unbroken,
+};
+use crate::results::{AttackRecord, NoiseSeen, Row, Run, Seen, Timing};
 
 /// An 8×8 picture of one colour but for its last row, which is a little brighter by `change`.
 fn picture(colour: u8, change: u8) -> Picture {
@@ -20,6 +22,9 @@ fn folder(path: &std::path::Path, run: &Run) -> RunFolder {
         rows.extend([0, 1].map(|index| robust(index, "fgsm", eps)));
         rows.push(already_wrong(2, "fgsm", eps));
     }
+    for row in &mut rows {
+        row.noise = None;
+    }
     for row in rows.iter_mut().filter(|row| row.index == 0) {
         row.file = "<img src=x onerror=alert(1)>.png".into();
     }
@@ -34,9 +39,19 @@ fn folder(path: &std::path::Path, run: &Run) -> RunFolder {
         let of_sample = rows.iter().filter(|row| row.index == sample);
         folder.keep(&Vec::from_iter(of_sample.cloned())).unwrap();
     }
+    let chosen = shown(&folder).unwrap();
+    let noise = chosen.iter().take(1).map(|row| NoiseSeen::of(row, star()));
+    folder.write_noise(&Vec::from_iter(noise)).unwrap();
     folder.write_timing(&Timing::default()).unwrap();
     folder.write_command("hoodwink 'a & b'").unwrap();
     folder
+}
+
+fn star() -> Seen {
+    Seen {
+        label: 2,
+        confidence: 0.3,
+    }
 }
 
 fn report(run: &Run) -> String {
@@ -60,6 +75,9 @@ fn the_report_states_the_result() {
         "8/255 ×",
         "circle",
         "pgd(loss = cross-entropy)",
+        "what it sees in the noise alone",
+        "Sign map of the perturbation of sample 0; the model sees: star",
+        "alt=\"Sign map of the perturbation of sample 1\"",
     ] {
         assert!(text.contains(part), "{part}");
     }
@@ -171,4 +189,118 @@ fn a_comparison_shows_every_run_and_refuses_other_pictures() {
         "{message}"
     );
     assert!(compare(&pair[..1], &page).is_err());
+}
+
+/// Two attacks of one name that looked for the smallest distance: the first breaks two of four pictures, the second one.
+fn smallest(path: &std::path::Path) -> RunFolder {
+    let mut run = smallest_run(5);
+    let recipe = |steps| format!("ddn(steps={steps}, loss=ce)");
+    run.attacks = [1000, 20]
+        .map(|steps| AttackRecord {
+            name: "ddn".into(),
+            recipe: recipe(steps),
+        })
+        .into();
+    let folder = RunFolder::create(path, &run).unwrap();
+    let mut rows = vec![already_wrong(0, "ddn", "1"), already_wrong(0, "ddn", "1")];
+    for index in 1..5 {
+        rows.push(match index {
+            4 => unbroken(index),
+            _ => fooled_at(index, 0.0625 * index as f64),
+        });
+        rows.push(match index {
+            1 => fooled_at(index, 0.25),
+            _ => unbroken(index),
+        });
+    }
+    for (at, row) in rows.iter_mut().enumerate() {
+        (row.eps, row.noise) = (None, None);
+        row.recipe = recipe(if at % 2 == 0 { 1000 } else { 20 });
+        let key = run.key_of(&row.recipe).unwrap();
+        let path = RunFolder::adversarial(&key, None, row.index);
+        row.picture = row.picture.take().map(|_| path);
+        if let Some(path) = &row.picture {
+            folder.write_picture(path, &picture(100, 2)).unwrap();
+        }
+        let original = RunFolder::original(row.index);
+        folder.write_picture(&original, &picture(100, 0)).unwrap();
+    }
+    folder.write_part(0, &rows).unwrap();
+    folder
+}
+
+#[test]
+fn a_report_without_eps_tells_distances() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = smallest(parent.path());
+    let html = std::fs::read_to_string(write(&folder).unwrap()).unwrap();
+    let text = html.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        // 0.0625, 0.125, 0.1875 and infinity
+        "Half of the pictures that it gets right are fooled within <b class=\"wrong\">L2 0.156</b> by ddn(steps=1000).",
+        "A tenth is fooled within 0.081, nine tenths within ∞; 1 of 4 withstood. Accuracy is 80.0% before the attack and 20.0% where any distance is allowed. The 95%",
+        "Still right, against distance",
+        "ddn(steps=20)",
+        "<code>ddn(steps=20, loss=ce)</code>",
+        "ddn(steps=1000).</p>",
+        "at any distance, under all attacks together",
+        "L2, the smallest distance",
+    ] {
+        assert!(text.contains(part), "{part}");
+    }
+    for part in ["at eps", "NaN", ">inf", "noise alone", "None"] {
+        assert!(!text.contains(part), "{part}");
+    }
+    // Three fooled samples of one class, and the first of them as key stages.
+    assert_eq!(html.matches("<img ").count(), 16);
+    let chosen: Vec<u64> = shown(&folder)
+        .unwrap()
+        .iter()
+        .map(|row| row.index)
+        .collect();
+    assert_eq!(chosen, [1, 2, 3]);
+}
+
+#[test]
+fn what_is_never_broken_is_said_to_be() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(parent.path(), &smallest_run(2)).unwrap();
+    let rows = [unbroken(0), unbroken(1)];
+    for row in &rows {
+        let path = row.picture.as_ref().unwrap();
+        folder.write_picture(path, &picture(100, 2)).unwrap();
+        folder.keep(std::slice::from_ref(row)).unwrap();
+    }
+    let html = std::fs::read_to_string(write(&folder).unwrap()).unwrap();
+    let headline = "Of the pictures that it gets right, ddn fools only <b class=\"wrong\">0.0%</b> at any distance.";
+    assert!(html.contains(headline));
+    assert!(!html.contains("NaN"));
+}
+
+#[test]
+fn runs_without_eps_are_compared_by_their_distances() {
+    let parent = tempfile::tempdir().unwrap();
+    let at = |name: &str| (name.to_owned(), smallest(&parent.path().join(name)));
+    let page = parent.path().join("index.html");
+    compare(&[at("a"), at("b")], &page).unwrap();
+    let html = std::fs::read_to_string(&page).unwrap();
+    for part in [
+        "is fooled within <b class=\"name\">L2 0.156</b>",
+        "median L2 ∞ (10%: ∞, 90%: ∞), unbroken 3 of 4",
+        "attacked by ddn(steps=1000) against",
+    ] {
+        assert!(html.contains(part), "{part}");
+    }
+    assert!(!html.contains("eps&nbsp;") && !html.contains("NaN"));
+
+    let with_eps = parent.path().join("c");
+    std::fs::create_dir(&with_eps).unwrap();
+    let mut run = run(3);
+    run.threat.norm = "l2".into();
+    let mixed = [
+        at("d"),
+        ("c".to_owned(), RunFolder::create(with_eps, &run).unwrap()),
+    ];
+    let refusal = compare(&mixed, &page).unwrap_err().to_string();
+    assert!(refusal.contains("share no eps"), "{refusal}");
 }

@@ -3,13 +3,13 @@
 //! A run that contradicts itself, and a row that contradicts its run, are refused with what is wrong. What a run of this
 //! program writes always passes, numbers that are no numbers included: a model may answer anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Norms, Outcome, Row, Run, RunFolder, Seen, Timing, Verdict};
+use super::{Outcome, Row, Run, RunFolder, Seen, Timing, Verdict};
 use crate::data::MAX_CLASSES;
 use crate::error::{Error, Result};
 use crate::image::MAX_PIXELS;
-use crate::threat::{Ball, Eps, Norm, TargetChoice};
+use crate::threat::{Ball, Distances, Eps, Norm, TargetChoice};
 
 /// The most samples that a run may have.
 pub(super) const MAX_SAMPLES: usize = 1 << 26;
@@ -27,7 +27,12 @@ const TOLERANCE: f64 = 1e-3;
 pub(super) struct Consistency<'a> {
     run: &'a Run,
     norm: Norm,
+    /// Empty where distances have no limit.
     radii: Vec<Eps>,
+    /// What every attack is called in paths, in their order.
+    keys: Vec<String>,
+    /// Their places, by recipe.
+    places: BTreeMap<&'a str, usize>,
     /// `None` is untargeted.
     target: Option<TargetChoice>,
     /// Channel values of a picture.
@@ -43,7 +48,10 @@ impl<'a> Consistency<'a> {
         };
         between("data.samples", run.data.samples, MAX_SAMPLES)?;
         between("model.classes", run.model.classes, MAX_CLASSES)?;
-        let trials = run.attacks.len().saturating_mul(run.threat.eps.len());
+        let trials = run
+            .attacks
+            .len()
+            .saturating_mul(run.threat.eps.len().max(1));
         between("the number of attacks times radii", trials, MAX_TRIALS)?;
         let [channels, height, width] = run.model.input;
         let pixels = height.saturating_mul(width);
@@ -57,14 +65,14 @@ impl<'a> Consistency<'a> {
                 run.model.classes
             ));
         }
-        let mut names = BTreeSet::new();
+        let mut recipes = BTreeSet::new();
         for attack in &run.attacks {
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             if attack.name.is_empty() || !attack.name.chars().all(plain) {
                 return Err(format!("{:?} is no name of an attack", attack.name));
             }
-            if !names.insert(&attack.name) {
-                return Err(format!("the attack {} is named twice", attack.name));
+            if !recipes.insert(&attack.recipe) {
+                return Err(format!("the attack {} is named twice", attack.recipe));
             }
         }
         let radii: Vec<Eps> = run
@@ -73,6 +81,20 @@ impl<'a> Consistency<'a> {
             .iter()
             .map(|text| text.parse().map_err(|error: Error| error.to_string()))
             .collect::<Result<_, _>>()?;
+        let keys = run.keys();
+        let mut folders = BTreeSet::new();
+        for (key, eps) in keys
+            .iter()
+            .flat_map(|key| run.radii().into_iter().map(move |eps| (key, eps)))
+        {
+            let folder = RunFolder::adversarial(key, eps, 0);
+            if !folders.insert(folder) {
+                return Err(format!(
+                    "pictures of {key} at eps {} would lie where others do: write eps in another way",
+                    eps.unwrap_or("none")
+                ));
+            }
+        }
         let target = match run.threat.goal.split_once(": ") {
             None if run.threat.goal == "untargeted" => None,
             Some(("targeted", choice)) => Some(choice.parse().map_err(|e: Error| e.to_string())?),
@@ -81,6 +103,8 @@ impl<'a> Consistency<'a> {
         Ok(Self {
             norm: run.threat.norm.parse().map_err(|e: Error| e.to_string())?,
             radii,
+            keys,
+            places: run.places(),
             target,
             values: (channels * pixels) as f64,
             run,
@@ -93,19 +117,18 @@ impl<'a> Consistency<'a> {
         if row.index >= run.data.samples as u64 {
             return Err(format!("the run has {} samples", run.data.samples));
         }
-        let at = run.threat.eps.iter().position(|eps| *eps == row.eps_text);
-        let known = run.attacks.iter().any(|attack| attack.name == row.attack);
-        let (Some(at), true) = (at, known) else {
-            return Err(format!(
-                "it was attacked by {:?} at {:?}, which run.toml does not name",
-                row.attack, row.eps_text
-            ));
+        let place = self.places.get(&*row.recipe);
+        let known = place.is_some_and(|&at| run.attacks[at].name == row.attack);
+        let has_radius = match &row.eps {
+            None => self.radii.is_empty(),
+            Some(eps) => self.radii.contains(eps),
         };
-        let eps = self.radii[at].value();
-        if row.eps != eps {
+        if !known || !has_radius {
             return Err(format!(
-                "its eps is {}, and {} is {eps}",
-                row.eps, row.eps_text
+                "it was attacked by {:?}, {:?}, at eps {:?}, which run.toml does not name",
+                row.attack,
+                row.recipe,
+                row.eps_text()
             ));
         }
         let classes = run.model.classes as u64;
@@ -134,7 +157,7 @@ impl<'a> Consistency<'a> {
         // What was pushed out of all numbers may be saved as anything.
         let is_number = row.float.is_some_and(|float| !float.norms.l1.is_nan());
         for verdict in verdicts.into_iter().flatten() {
-            self.of_verdict(row, &verdict, eps, is_number)?;
+            self.of_verdict(row, &verdict, is_number)?;
         }
         Ok(())
     }
@@ -161,16 +184,21 @@ impl<'a> Consistency<'a> {
             |what: &str| Err(format!("its outcome is {}, but {what}", row.outcome.word()));
         let is_right = row.clean.label == row.label;
         if row.outcome == Outcome::AlreadyWrong {
-            if row.float.is_some()
-                || row.saved.is_some()
-                || row.noise.is_some()
-                || row.picture.is_some()
-            {
+            if is_judged(row) {
                 return contradicts("an attack was judged");
             }
             // A targeted attack has nothing to do where the picture is of the target class.
             if is_right && self.target.is_none() {
                 return contradicts("the model was right");
+            }
+            return Ok(());
+        }
+        if row.outcome == Outcome::AlreadyBroken {
+            if is_judged(row) || row.queries > 0 || row.gradients > 0 || !row.loss.is_empty() {
+                return contradicts("an attack was made");
+            }
+            if !is_right && !row.clean.confidence.is_nan() {
+                return contradicts("the model was wrong before");
             }
             return Ok(());
         }
@@ -186,22 +214,39 @@ impl<'a> Consistency<'a> {
                 false => "the attack did not succeed",
             });
         }
-        let expected = RunFolder::adversarial(&row.attack, &row.eps_text, row.index);
-        if row.picture.as_ref() != Some(&expected) {
-            return contradicts(&format!("its picture is {:?}, not {expected}", row.picture));
+        match self.may_show(row) {
+            true => Ok(()),
+            false => contradicts(&format!(
+                "its picture is {:?}, and {} does not lie there",
+                row.picture, row.recipe
+            )),
         }
-        Ok(())
     }
 
-    fn of_verdict(
-        &self,
-        row: &Row,
-        verdict: &Verdict,
-        eps: f64,
-        is_number: bool,
-    ) -> Result<(), String> {
-        let Norms { l0, l1, l2, linf } = verdict.norms;
-        let distance = self.norm.of(&verdict.norms);
+    /// Whether the picture of a row that was judged lies where it can: it is of the same attack, at this eps, at a smaller
+    /// one, or at none.
+    fn may_show(&self, row: &Row) -> bool {
+        let (Some(picture), Some(&at)) = (&row.picture, self.places.get(&*row.recipe)) else {
+            return false;
+        };
+        let smaller = |eps: &&Eps| {
+            row.eps
+                .as_ref()
+                .is_some_and(|own| eps.value() < own.value())
+        };
+        let smaller = self
+            .radii
+            .iter()
+            .filter(smaller)
+            .map(|eps| Some(eps.text()));
+        [row.eps_text(), None]
+            .into_iter()
+            .chain(smaller)
+            .any(|eps| RunFolder::adversarial(&self.keys[at], eps, row.index) == *picture)
+    }
+
+    fn of_verdict(&self, row: &Row, verdict: &Verdict, is_number: bool) -> Result<(), String> {
+        let Distances { l0, l1, l2, linf } = verdict.norms;
         let reached = match row.target {
             None => verdict.seen.label != row.label,
             Some(target) => verdict.seen.label == target,
@@ -219,14 +264,15 @@ impl<'a> Consistency<'a> {
                 "no picture has the distances l0 {l0}, l1 {l1}, l2 {l2}, linf {linf}"
             ));
         }
-        if !at_most(distance, eps) {
-            return Err(format!("it is at distance {distance}, beyond eps {eps}"));
-        }
-        let ball = Ball {
-            norm: self.norm,
-            eps,
+        // What looks for the smallest distance may end beyond an eps: there it has not succeeded.
+        let holds = |eps: &Eps| {
+            let ball = Ball {
+                norm: self.norm,
+                eps: eps.value(),
+            };
+            ball.holds(&verdict.norms)
         };
-        let within = ball.holds(&verdict.norms);
+        let within = row.eps.as_ref().is_none_or(holds);
         match (verdict.success, reached && within) {
             (true, false) => Err("it is said to reach its goal within eps and does not".to_owned()),
             // A model whose answer is no number reaches nothing.
@@ -236,12 +282,50 @@ impl<'a> Consistency<'a> {
             _ => Ok(()),
         }
     }
+
+    /// Whether what the rows of one sample say about it and about each other can be true; `Err` says what cannot.
+    pub(super) fn of_sample(&self, rows: &[&Row]) -> Result<(), String> {
+        let trials: BTreeSet<_> = rows
+            .iter()
+            .map(|row| (&row.recipe, row.eps_text()))
+            .collect();
+        if trials.len() < rows.len() {
+            return Err("has two rows of one attack".to_owned());
+        }
+        if !agree_on_sample(rows) {
+            return Err("has rows that disagree on it".to_owned());
+        }
+        let mut by_picture: BTreeMap<&str, &Row> = BTreeMap::new();
+        for row in rows {
+            let Some(picture) = &row.picture else {
+                continue;
+            };
+            let first = by_picture.entry(picture).or_insert(row);
+            if measured(first) != measured(row) {
+                return Err(format!("has rows that disagree on {picture}"));
+            }
+        }
+        let place = |row: &Row| self.places.get(&*row.recipe);
+        let broken = |row: &&&Row| row.outcome == Outcome::AlreadyBroken;
+        for row in rows.iter().filter(broken) {
+            let earlier = |other: &&&Row| place(other) < place(row);
+            let mut earlier = rows.iter().filter(earlier);
+            if !earlier.any(|other| other.eps == row.eps && other.outcome == Outcome::Fooled) {
+                return Err(format!(
+                    "is {} before {}, and no earlier attack broke it",
+                    row.outcome.word(),
+                    row.recipe
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether a timing can be true; `Err` says what cannot.
 pub(super) fn of_timing(run: &Run, timing: &Timing) -> Result<(), String> {
     for (attack, seconds) in &timing.by_attack {
-        if !run.attacks.iter().any(|known| known.name == *attack) {
+        if run.attacks.iter().all(|known| known.recipe != *attack) {
             return Err(format!(
                 "it names {attack:?}, an attack that run.toml does not"
             ));
@@ -256,8 +340,24 @@ pub(super) fn of_timing(run: &Run, timing: &Timing) -> Result<(), String> {
     }
 }
 
+/// The bits of what was measured on a row's picture, whatever eps it is judged at.
+fn measured(row: &Row) -> [Option<(u32, u32, [u64; 4])>; 2] {
+    let bits = |verdict: Verdict| {
+        let Distances { l0, l1, l2, linf } = verdict.norms;
+        let Seen { label, confidence } = verdict.seen;
+        let norms = [l0, l1, l2, linf].map(f64::to_bits);
+        (label, confidence.to_bits(), norms)
+    };
+    [row.float.map(bits), row.saved.map(bits)]
+}
+
+/// Whether anything was judged.
+fn is_judged(row: &Row) -> bool {
+    row.float.is_some() || row.saved.is_some() || row.noise.is_some() || row.picture.is_some()
+}
+
 /// Whether the rows of one sample agree on it.
-pub(super) fn agree(rows: &[&Row]) -> bool {
+fn agree_on_sample(rows: &[&Row]) -> bool {
     let of = |row: &Row| {
         let (clean, confidence) = (row.clean.label, row.clean.confidence.to_bits());
         (
@@ -279,7 +379,11 @@ fn is_confidence(seen: &Seen) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::example::{already_wrong, fooled, robust, run};
+    use crate::results::AttackRecord;
+    use crate::results::example::{
+        already_broken, already_wrong, fooled, fooled_at, recipe, robust, run, smallest_run,
+        unbroken,
+    };
 
     fn said(run: &Run, row: &Row) -> String {
         let consistency = Consistency::of(run).unwrap();
@@ -296,14 +400,20 @@ mod tests {
         let no_number = Verdict {
             seen: nan,
             success: false,
-            norms: Norms {
+            norms: Distances {
                 l1: f64::NAN,
                 l2: f64::NAN,
-                ..Norms::default()
+                ..Distances::default()
             },
         };
+        let beyond = |verdict: Option<Verdict>| {
+            verdict.map(|verdict| Verdict {
+                success: false,
+                ..verdict
+            })
+        };
         let far = Verdict {
-            norms: Norms {
+            norms: Distances {
                 l0: 3.0,
                 l1: 3.0,
                 l2: 2.0,
@@ -315,6 +425,28 @@ mod tests {
             fooled(0, "pgd", "8/255"),
             robust(1, "fgsm", "4/255"),
             already_wrong(2, "pgd", "8/255"),
+            already_broken(2, "fgsm", "8/255"),
+            // What a smaller radius broke is not attacked again; and nor is what was looked for without one.
+            Row {
+                eps: "8/255".parse().ok(),
+                queries: 0,
+                gradients: 0,
+                loss: Vec::new(),
+                ..fooled(0, "pgd", "4/255")
+            },
+            Row {
+                picture: Some(RunFolder::adversarial("pgd", None, 0)),
+                ..fooled(0, "pgd", "4/255")
+            },
+            // The smallest distance that was found is beyond this radius.
+            Row {
+                eps: "4/255".parse().ok(),
+                outcome: Outcome::Robust,
+                float: beyond(fooled(0, "pgd", "8/255").float),
+                saved: beyond(fooled(0, "pgd", "8/255").saved),
+                picture: Some(RunFolder::adversarial("pgd", None, 0)),
+                ..fooled(0, "pgd", "8/255")
+            },
             // A model may answer no number, and then an attack may too.
             Row {
                 clean: nan,
@@ -341,7 +473,7 @@ mod tests {
             row.saved.as_mut().unwrap()
         }
         type Change = fn(&mut Row);
-        let of_fooled: [(Change, &str); 25] = [
+        let of_fooled: [(Change, &str); 28] = [
             (
                 |row| saved(row).success = false,
                 "it reaches its goal within eps and is said not to",
@@ -349,11 +481,29 @@ mod tests {
             (|row| row.index = 5, "the run has 5 samples"),
             (
                 |row| row.attack = "square".into(),
-                "by \"square\" at \"8/255\"",
+                "by \"square\", \"pgd(loss = cross-entropy)\", at eps Some(\"8/255\")",
             ),
-            (|row| row.eps_text = "1/255".into(), "at \"1/255\", which"),
-            (|row| row.eps = 0.5, "its eps is 0.5"),
-            (|row| row.eps = f64::NAN, "its eps is NaN"),
+            (
+                |row| row.recipe = "pgd()".into(),
+                "by \"pgd\", \"pgd()\", at eps",
+            ),
+            (
+                |row| row.recipe = recipe("fgsm"),
+                "by \"pgd\", \"fgsm(loss = cross-entropy)\", at",
+            ),
+            (
+                |row| row.eps = "1/255".parse().ok(),
+                "at eps Some(\"1/255\"), which",
+            ),
+            (
+                |row| row.eps = "16/510".parse().ok(),
+                "at eps Some(\"16/510\"), which",
+            ),
+            (|row| row.eps = None, "at eps None, which"),
+            (
+                |row| row.outcome = Outcome::AlreadyBroken,
+                "but an attack was made",
+            ),
             (|row| row.label = 3, "label 3 of 3 classes"),
             (|row| row.clean.label = 7, "label 7 of 3 classes"),
             (|row| float(row).seen.label = 3, "label 3 of 3 classes"),
@@ -407,6 +557,11 @@ mod tests {
                 "its picture is Some(\"run.toml\")",
             ),
         ];
+        // What lies beyond eps has not succeeded.
+        let beyond: [(Change, &str); 1] = [(
+            |row| saved(row).norms = fooled(0, "pgd", "16/255").saved.unwrap().norms,
+            "said to reach its goal within eps and does not",
+        )];
         let of_robust: [(Change, &str); 4] = [
             (
                 |row| float(row).norms.l1 = f64::INFINITY,
@@ -419,13 +574,22 @@ mod tests {
             (
                 |row| {
                     float(row).seen.label = 1;
-                    float(row).norms = Norms::default();
+                    float(row).norms = Distances::default();
                 },
                 "it reaches its goal within eps and is said not to",
             ),
             (
-                |row| saved(row).norms = fooled(0, "pgd", "16/255").saved.unwrap().norms,
-                "beyond eps",
+                |row| saved(row).success = true,
+                "said to reach its goal within eps and does not",
+            ),
+        ];
+        let of_broken: [(Change, &str); 4] = [
+            (|row| row.clean.label = 1, "but the model was wrong before"),
+            (|row| row.queries = 1, "but an attack was made"),
+            (|row| row.loss = vec![0.5], "but an attack was made"),
+            (
+                |row| row.float = fooled(0, "pgd", "8/255").float,
+                "but an attack was made",
             ),
         ];
         let of_wrong: [(Change, &str); 2] = [
@@ -438,7 +602,9 @@ mod tests {
         let run = run(5);
         for (sound, changes) in [
             (fooled(0, "pgd", "8/255"), &of_fooled[..]),
+            (fooled(0, "pgd", "8/255"), &beyond),
             (robust(0, "pgd", "8/255"), &of_robust),
+            (already_broken(0, "fgsm", "8/255"), &of_broken),
             (already_wrong(0, "pgd", "8/255"), &of_wrong),
         ] {
             for (change, says) in changes {
@@ -448,6 +614,111 @@ mod tests {
                 assert!(refusal.contains(says), "{says}: {refusal:?}");
             }
         }
+    }
+
+    #[test]
+    fn without_eps_there_is_one_row_and_any_distance() {
+        let run = smallest_run(5);
+        for row in [fooled_at(0, 0.001), fooled_at(0, 5.0), unbroken(1)] {
+            assert_eq!(said(&run, &row), "", "{row:?}");
+        }
+        let with_eps = Row {
+            eps: "0.5".parse().ok(),
+            ..fooled_at(0, 0.25)
+        };
+        assert!(said(&run, &with_eps).contains("at eps Some(\"0.5\"), which"));
+        let mut denied = fooled_at(0, 0.5);
+        denied.saved.as_mut().unwrap().success = false;
+        assert!(said(&run, &denied).contains("it reaches its goal within eps and is said not to"));
+        let elsewhere = Row {
+            picture: Some(RunFolder::adversarial("ddn", Some("0.5"), 0)),
+            ..fooled_at(0, 0.5)
+        };
+        assert!(said(&run, &elsewhere).contains("does not lie there"));
+    }
+
+    #[test]
+    fn pictures_of_larger_radii_and_other_attacks_are_not_those_of_a_row() {
+        let mut run = run(5);
+        run.attacks[1] = AttackRecord {
+            name: "pgd".into(),
+            recipe: recipe("fgsm"),
+        };
+        let of_second = Row {
+            recipe: recipe("fgsm"),
+            ..fooled(0, "pgd", "4/255")
+        };
+        for (picture, fits) in [
+            (RunFolder::adversarial("pgd-2", Some("4/255"), 0), true),
+            (RunFolder::adversarial("pgd-2", None, 0), true),
+            (RunFolder::adversarial("pgd", Some("4/255"), 0), false),
+            (RunFolder::adversarial("pgd-2", Some("8/255"), 0), false),
+            (RunFolder::adversarial("pgd-2", Some("4/255"), 1), false),
+        ] {
+            let row = Row {
+                picture: Some(picture.clone()),
+                ..of_second.clone()
+            };
+            assert_eq!(said(&run, &row).is_empty(), fits, "{picture}");
+        }
+    }
+
+    #[test]
+    fn the_rows_of_a_sample_agree_with_each_other() {
+        let run = run(5);
+        let consistency = Consistency::of(&run).unwrap();
+        let said = |rows: &[Row]| {
+            let rows = Vec::from_iter(rows);
+            consistency.of_sample(&rows).err().unwrap_or_default()
+        };
+        let again = Row {
+            eps: "8/255".parse().ok(),
+            ..fooled(0, "pgd", "4/255")
+        };
+        let mut surer = again.clone();
+        surer.saved.as_mut().unwrap().seen.confidence = 0.875;
+        let mut nearer = again.clone();
+        nearer.float.as_mut().unwrap().norms.l0 = 191.0;
+        let first = fooled(0, "pgd", "4/255");
+        let broken = already_broken(0, "fgsm", "4/255");
+        for (other, says) in [
+            (again, ""),
+            (
+                surer,
+                "has rows that disagree on adversarial/pgd-4-255/000000.png",
+            ),
+            (nearer, "has rows that disagree on adversarial/pgd"),
+            (first.clone(), "has two rows of one attack"),
+            (broken.clone(), ""),
+            (
+                already_broken(0, "fgsm", "8/255"),
+                "is already-broken before fgsm(loss = cross-entropy), and no earlier attack broke it",
+            ),
+        ] {
+            let found = said(&[first.clone(), other.clone()]);
+            assert!(
+                found == says || !says.is_empty() && found.starts_with(says),
+                "{found}"
+            );
+        }
+        let later = already_broken(0, "pgd", "4/255");
+        assert!(said(&[later, fooled(0, "fgsm", "4/255")]).contains("no earlier attack"));
+        assert!(said(&[robust(0, "pgd", "4/255"), broken]).contains("no earlier attack"));
+    }
+
+    #[test]
+    fn attacks_that_would_share_a_folder_are_refused() {
+        let mut run = run(5);
+        run.threat.eps = vec!["1e+2".into(), "1e-2".into()];
+        let refusal = Consistency::of(&run).err().unwrap();
+        assert!(
+            refusal.contains("pictures of pgd at eps 1e-2 would lie where others do"),
+            "{refusal}"
+        );
+        run.attacks[1].name = "pgd".into();
+        run.threat.eps = vec!["2/8".into(), "8".into()];
+        let refusal = Consistency::of(&run).err().unwrap();
+        assert!(refusal.contains("pgd-2 at eps 8"), "{refusal}");
     }
 
     #[test]

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AttackRecord, DataRecord, ModelRecord, Norms, Outcome, Row, Run, RunFolder, Seen, Settings,
+    AttackRecord, DataRecord, ModelRecord, Outcome, Row, Run, RunFolder, Seen, Settings,
     ThreatRecord, Verdict, table,
 };
 use crate::image::Picture;
+use crate::threat::Distances;
 
 /// A run of two attacks at two eps on `samples` pictures of three classes.
 pub(crate) fn run(samples: usize) -> Run {
     let attack = |name: &str| AttackRecord {
         name: name.into(),
-        recipe: format!("{name}(loss = cross-entropy)"),
+        recipe: recipe(name),
     };
     Run {
         schema: table::SCHEMA,
@@ -45,6 +46,50 @@ pub(crate) fn run(samples: usize) -> Run {
     }
 }
 
+/// The recipe of the attack of this name in [`run`].
+pub(crate) fn recipe(name: &str) -> String {
+    format!("{name}(loss = cross-entropy)")
+}
+
+/// A run of one attack that looks for the smallest L2 distance.
+pub(crate) fn smallest_run(samples: usize) -> Run {
+    let mut run = run(samples);
+    run.threat.norm = "l2".into();
+    run.threat.eps.clear();
+    run.attacks = vec![AttackRecord {
+        name: "ddn".into(),
+        recipe: recipe("ddn"),
+    }];
+    run
+}
+
+/// A sample of [`smallest_run`] that is fooled at this L2 distance, spread over all its values.
+pub(crate) fn fooled_at(index: u64, distance: f64) -> Row {
+    let values = 192f64;
+    let norms = Distances {
+        l0: values,
+        l1: values.sqrt() * distance,
+        l2: distance,
+        linf: distance / values.sqrt(),
+    };
+    let mut row = Row {
+        attack: "ddn".into(),
+        recipe: recipe("ddn"),
+        eps: None,
+        picture: Some(RunFolder::adversarial("ddn", None, index)),
+        ..fooled(index, "pgd", "8/255")
+    };
+    for verdict in [&mut row.float, &mut row.saved].into_iter().flatten() {
+        verdict.norms = norms;
+    }
+    row
+}
+
+/// A sample of [`smallest_run`] that no distance broke.
+pub(crate) fn unbroken(index: u64) -> Row {
+    withstood(fooled_at(index, 0.5))
+}
+
 /// The rows of these samples in [`run`], all fooled, in the order of a run folder.
 pub(crate) fn all_fooled(indices: std::ops::Range<u64>) -> Vec<Row> {
     let mut rows = Vec::new();
@@ -74,7 +119,7 @@ pub(crate) fn fooled(index: u64, attack: &str, eps_text: &str) -> Row {
             confidence: 0.75,
         },
         success: true,
-        norms: Norms {
+        norms: Distances {
             l0: 192.0,
             l1: 192.0 * eps,
             l2: 192f64.sqrt() * eps,
@@ -87,8 +132,8 @@ pub(crate) fn fooled(index: u64, attack: &str, eps_text: &str) -> Row {
         file: format!("pictures/circle/{index}.png"),
         label: 0,
         attack: attack.into(),
-        eps_text: eps_text.into(),
-        eps,
+        recipe: recipe(attack),
+        eps: eps_text.parse().ok(),
         target: None,
         clean: Seen {
             label: 0,
@@ -104,13 +149,16 @@ pub(crate) fn fooled(index: u64, attack: &str, eps_text: &str) -> Row {
         queries: 2,
         gradients: 10,
         loss: vec![0.125, 0.5, 2.0],
-        picture: Some(RunFolder::adversarial(attack, eps_text, index)),
+        picture: Some(RunFolder::adversarial(attack, Some(eps_text), index)),
     }
 }
 
 /// The same sample, had it withstood.
 pub(crate) fn robust(index: u64, attack: &str, eps_text: &str) -> Row {
-    let row = fooled(index, attack, eps_text);
+    withstood(fooled(index, attack, eps_text))
+}
+
+fn withstood(row: Row) -> Row {
     let withstood = |verdict: Option<Verdict>| {
         verdict.map(|verdict| Verdict {
             seen: row.clean,
@@ -126,14 +174,10 @@ pub(crate) fn robust(index: u64, attack: &str, eps_text: &str) -> Row {
     }
 }
 
-/// The same sample, had the model been wrong before any attack.
-pub(crate) fn already_wrong(index: u64, attack: &str, eps_text: &str) -> Row {
+/// The same sample, had an earlier attack broken it.
+pub(crate) fn already_broken(index: u64, attack: &str, eps_text: &str) -> Row {
     Row {
-        clean: Seen {
-            label: 2,
-            confidence: 0.5,
-        },
-        outcome: Outcome::AlreadyWrong,
+        outcome: Outcome::AlreadyBroken,
         float: None,
         saved: None,
         noise: None,
@@ -142,5 +186,17 @@ pub(crate) fn already_wrong(index: u64, attack: &str, eps_text: &str) -> Row {
         loss: Vec::new(),
         picture: None,
         ..fooled(index, attack, eps_text)
+    }
+}
+
+/// The same sample, had the model been wrong before any attack.
+pub(crate) fn already_wrong(index: u64, attack: &str, eps_text: &str) -> Row {
+    Row {
+        clean: Seen {
+            label: 2,
+            confidence: 0.5,
+        },
+        outcome: Outcome::AlreadyWrong,
+        ..already_broken(index, attack, eps_text)
     }
 }

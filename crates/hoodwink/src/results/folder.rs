@@ -5,12 +5,13 @@
 //! command.txt                 the command line, for people
 //! timing.json                 seconds, apart because they differ from run to run
 //! samples/part-00000.parquet  rows of the samples 0 to 63, and so on
-//! unfinished/000064.parquet   rows of one sample, until those of its part are complete
+//! unfinished.journal          rows of single samples, until those of their part are complete ([`super::journal`])
+//! shown.json                  what the model sees in the noise alone, of the pictures that the report shows
 //! pictures/…                  originals and adversarial pictures
 //! report.html                 the report
 //! ```
 //!
-//! Every file is written under a temporary name and renamed, so a file that is there is whole. A part is a function of
+//! Every file but the journal is written under a temporary name and renamed, so a file that is there is whole. A part is a function of
 //! the settings and its number alone. A sample's pictures are written before its rows, so a sample with rows is done.
 //!
 //! A folder may come from a stranger: nothing in it may be a link, what is read is a file of bounded size, and what it says
@@ -24,6 +25,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::consistency::{self, Consistency};
+use super::journal::{self, Journal};
+use super::noise::{self, NoiseSeen};
 use super::{Row, Run, Timing, table};
 use crate::error::{Error, Result};
 use crate::files::{self, UNFINISHED};
@@ -36,15 +39,19 @@ pub const SAMPLES_PER_PART: u64 = 64;
 const RUN: &str = "run.toml";
 const TIMING: &str = "timing.json";
 const COMMAND: &str = "command.txt";
+const SHOWN: &str = "shown.json";
 const SAMPLES: &str = "samples";
 const PICTURES: &str = "pictures";
 const ADVERSARIAL: &str = "adversarial";
-const KEPT: &str = "unfinished";
+const JOURNAL: &str = "unfinished.journal";
 
-/// The largest `run.toml`, `timing.json` and `command.txt`.
+/// Stands for eps in paths where there is none.
+const SMALLEST: &str = "smallest";
+
+/// The largest `run.toml`, `timing.json`, `shown.json` and `command.txt`.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
-/// The largest picture.
+/// The largest picture, and the largest journal.
 const MAX_FILE_BYTES: u64 = 1 << 28;
 
 /// An open run folder.
@@ -77,9 +84,10 @@ impl RunFolder {
             let differences = run.differences_from(&there)?;
             if differences.is_empty() {
                 folder._lock = lock(path)?;
+                folder.mend_journal()?;
                 return Ok(folder);
             }
-            let begun = [SAMPLES, PICTURES, TIMING].map(|begun| folder.has(begun));
+            let begun = [SAMPLES, PICTURES, TIMING, JOURNAL].map(|begun| folder.has(begun));
             if begun
                 .into_iter()
                 .collect::<Result<Vec<_>>>()?
@@ -170,37 +178,9 @@ impl RunFolder {
         samples.start / SAMPLES_PER_PART..samples.end.div_ceil(SAMPLES_PER_PART)
     }
 
-    /// The parts that are there.
+    /// The parts that are there. What is called otherwise is not looked at; a part that is none of this run's is refused.
     fn present(&self) -> Result<BTreeSet<u64>> {
-        let number = |name: &str| {
-            name.strip_prefix("part-")?
-                .strip_suffix(TABLE)?
-                .parse()
-                .ok()
-        };
-        self.numbered(SAMPLES, self.parts(), number)
-    }
-
-    /// The samples that are kept although their part is not there.
-    fn waiting(&self) -> Result<BTreeSet<u64>> {
-        let number = |name: &str| name.strip_suffix(TABLE)?.parse().ok();
-        let (present, mut found) = (
-            self.present()?,
-            self.numbered(KEPT, self.samples(), number)?,
-        );
-        found.retain(|sample| !present.contains(&(sample / SAMPLES_PER_PART)));
-        Ok(found)
-    }
-
-    /// The numbers of the files in a sub-folder, which need not be there. What is called otherwise is not looked at; a
-    /// number that is none of `all` is refused.
-    fn numbered(
-        &self,
-        folder: &str,
-        all: Range<u64>,
-        number: impl Fn(&str) -> Option<u64>,
-    ) -> Result<BTreeSet<u64>> {
-        let path = files::inside(&self.path, folder)?;
+        let path = files::inside(&self.path, SAMPLES)?;
         let entries = match fs::read_dir(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(BTreeSet::new()),
             entries => entries.map_err(Error::io(&path))?,
@@ -208,19 +188,28 @@ impl RunFolder {
         let mut found = BTreeSet::new();
         for entry in entries {
             let name = entry.map_err(Error::io(&path))?.file_name();
-            let Some(number) = name.to_str().and_then(&number) else {
+            let number = name.to_str().and_then(|name| {
+                let number = name.strip_prefix("part-")?.strip_suffix(TABLE)?;
+                number.parse().ok()
+            });
+            let Some(number) = number else {
                 continue;
             };
-            if !all.contains(&number) {
-                return Err(Error::invalid(format!(
-                    "{} does not belong to this run, whose samples are {:?}",
-                    path.join(name).display(),
-                    self.samples()
-                )));
+            if !self.parts().contains(&number) {
+                return Err(self.stranger(&path.join(name)));
             }
             found.insert(number);
         }
         Ok(found)
+    }
+
+    /// What lies in the folder and is of other samples.
+    fn stranger(&self, what: &Path) -> Error {
+        Error::invalid(format!(
+            "{} does not belong to this run, whose samples are {:?}",
+            what.display(),
+            self.samples()
+        ))
     }
 
     /// The parts that are still to be computed, in order.
@@ -234,7 +223,7 @@ impl RunFolder {
         let samples = self.samples();
         let of_part = |k: u64| self.samples_of_part(k).count() as u64;
         let complete: u64 = self.present()?.into_iter().map(of_part).sum();
-        let waiting = self.waiting()?.len() as u64;
+        let waiting = self.kept()?.len() as u64;
         Ok(samples.end - samples.start - complete - waiting)
     }
 
@@ -247,27 +236,45 @@ impl RunFolder {
             )));
         }
         self.write(&part_name(k), &table::encode(rows)?)?;
-        for sample in self.samples_of_part(k) {
-            let kept = files::inside(&self.path, &kept_name(sample))?;
-            remove(&kept, |path| fs::remove_file(path))?;
+        let Some(journal) = self.journal()? else {
+            return Ok(());
+        };
+        match journal.only(|sample| sample / SAMPLES_PER_PART != k) {
+            nothing if nothing.is_empty() => self.clear_kept(),
+            others => self.write(JOURNAL, &others),
         }
-        Ok(())
     }
 
     /// The rows of part `k`, which must be there and be complete.
     pub fn read_part(&self, k: u64) -> Result<Vec<Row>> {
-        self.read_rows(&part_name(k), self.samples_of_part(k))
+        let path = files::inside(&self.path, &part_name(k))?;
+        let samples = self.samples_of_part(k);
+        let rows = table::read(&path, samples.clone().count() * self.trials())?;
+        self.check(&path, &self.consistency(&path)?, samples, &rows)?;
+        Ok(rows)
     }
 
-    /// The rows of these samples, all of them and no others, as they can be.
-    fn read_rows(&self, relative: &str, samples: Range<u64>) -> Result<Vec<Row>> {
-        let path = files::inside(&self.path, relative)?;
+    /// Number of rows of each sample.
+    fn trials(&self) -> usize {
+        self.run.attacks.len() * self.run.radii().len()
+    }
+
+    fn consistency(&self, path: &Path) -> Result<Consistency<'_>> {
+        Consistency::of(&self.run)
+            .map_err(|why| Error::invalid(format!("{}: {why}", path.display())))
+    }
+
+    /// Refuses rows, of the file at `path`, that are not those of these samples, all of them and no others, as they can be.
+    fn check(
+        &self,
+        path: &Path,
+        consistency: &Consistency<'_>,
+        samples: Range<u64>,
+        rows: &[Row],
+    ) -> Result<()> {
         let invalid =
             |why: &dyn std::fmt::Display| Error::invalid(format!("{}: {why}", path.display()));
-        let consistency = Consistency::of(&self.run).map_err(|why| invalid(&why))?;
-        let trials = self.run.attacks.len() * self.run.threat.eps.len();
-        let expected = samples.clone().count() * trials;
-        let rows = table::read(&path, expected)?;
+        let trials = self.trials();
         for (number, row) in rows.iter().enumerate() {
             let why = match samples.contains(&row.index) {
                 true => consistency.of_row(row),
@@ -276,33 +283,22 @@ impl RunFolder {
             why.map_err(|why| invalid(&format_args!("row {number}, sample {}: {why}", row.index)))?;
         }
         let mut by_sample: BTreeMap<u64, Vec<&Row>> = BTreeMap::new();
-        for row in &rows {
+        for row in rows {
             by_sample.entry(row.index).or_default().push(row);
         }
         for (sample, rows) in &by_sample {
-            let trials: BTreeSet<_> = rows
-                .iter()
-                .map(|row| (&row.attack, &row.eps_text))
-                .collect();
-            if trials.len() < rows.len() {
-                return Err(invalid(&format_args!(
-                    "sample {sample} has two rows of one attack"
-                )));
-            }
-            if !consistency::agree(rows) {
-                return Err(invalid(&format_args!(
-                    "the rows of sample {sample} disagree on it"
-                )));
-            }
+            consistency
+                .of_sample(rows)
+                .map_err(|why| invalid(&format_args!("sample {sample} {why}")))?;
         }
-        if rows.len() < expected {
+        if rows.len() < samples.clone().count() * trials {
             let lacks = |sample: &u64| by_sample.get(sample).map_or(0, Vec::len) < trials;
             return Err(invalid(&format_args!(
                 "it lacks rows, of sample {} to begin with; delete it and repeat the command of the run",
                 samples.clone().find(lacks).unwrap_or(samples.start)
             )));
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// Keeps the rows of one sample until those of its part are complete. Its pictures are written before.
@@ -310,27 +306,68 @@ impl RunFolder {
         let Some(first) = rows.first() else {
             return Ok(());
         };
-        self.write(&kept_name(first.index), &table::encode(rows)?)
+        let record = journal::record(first.index, rows)?;
+        let path = files::inside(&self.path, JOURNAL)?;
+        // What does not fit is not lost as long as this process lives: the run keeps it until the part is written.
+        let fits = |there: &fs::Metadata| there.len() + record.len() as u64 <= MAX_FILE_BYTES;
+        match fs::symlink_metadata(&path) {
+            Ok(there) if !fits(&there) => Ok(()),
+            _ => files::append(&path, &record).map_err(|error| self.explained(error)),
+        }
+    }
+
+    /// The journal, if there is one.
+    fn journal(&self) -> Result<Option<Journal>> {
+        let path = files::inside(&self.path, JOURNAL)?;
+        let journal = match files::read(&path, MAX_FILE_BYTES) {
+            Err(error) if files::is_missing(&error) => return Ok(None),
+            bytes => Journal::of(bytes?),
+        };
+        let samples = self.samples();
+        let is_own = journal.samples().all(|sample| samples.contains(&sample));
+        match is_own {
+            true => Ok(Some(journal)),
+            false => Err(self.stranger(&path)),
+        }
+    }
+
+    /// Removes what a killed process has left half written, so that more may follow, and what has its part by now.
+    fn mend_journal(&self) -> Result<()> {
+        let (Some(journal), present) = (self.journal()?, self.present()?) else {
+            return Ok(());
+        };
+        let waits = |sample: u64| !present.contains(&(sample / SAMPLES_PER_PART));
+        match journal.is_whole() && journal.samples().all(waits) {
+            true => Ok(()),
+            false => self.write(JOURNAL, &journal.only(waits)),
+        }
     }
 
     /// The kept rows of parts that are not there yet, by sample.
     pub fn kept(&self) -> Result<BTreeMap<u64, Vec<Row>>> {
-        let waiting = self.waiting()?.into_iter();
-        waiting
-            .map(|sample| {
-                Ok((
-                    sample,
-                    self.read_rows(&kept_name(sample), sample..sample + 1)?,
-                ))
-            })
-            .collect()
+        let Some(journal) = self.journal()? else {
+            return Ok(BTreeMap::new());
+        };
+        let path = files::inside(&self.path, JOURNAL)?;
+        let (present, consistency) = (self.present()?, self.consistency(&path)?);
+        let waits = |sample| !present.contains(&(sample / SAMPLES_PER_PART));
+        let mut kept = BTreeMap::new();
+        for found in journal.rows(waits, self.trials()) {
+            let (sample, rows) =
+                found.map_err(|why| Error::invalid(format!("{}: {why}", path.display())))?;
+            self.check(&path, &consistency, sample..sample + 1, &rows)?;
+            kept.insert(sample, rows);
+        }
+        Ok(kept)
     }
 
     /// Removes what was kept, once all parts are there.
     pub fn clear_kept(&self) -> Result<()> {
-        remove(&files::inside(&self.path, KEPT)?, |path| {
-            fs::remove_dir_all(path)
-        })
+        let path = files::inside(&self.path, JOURNAL)?;
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(path)(e)),
+            _ => Ok(()),
+        }
     }
 
     /// The rows of all samples that are done, in the order of the attacks and eps of `run.toml`, then by index.
@@ -339,15 +376,13 @@ impl RunFolder {
         for k in self.present()? {
             rows.extend(self.read_part(k)?);
         }
-        rows.sort_by_cached_key(|row| self.rank(row));
+        // By attack and eps in `run.toml`, and index.
+        let (places, radii) = (self.run.places(), self.run.radii());
+        rows.sort_by_cached_key(|row| {
+            let eps = radii.iter().position(|eps| *eps == row.eps_text());
+            (places.get(&*row.recipe).copied(), eps, row.index)
+        });
         Ok(rows)
-    }
-
-    /// Position of a row: its attack and eps in `run.toml`, its index.
-    fn rank(&self, row: &Row) -> (Option<usize>, Option<usize>, u64) {
-        let attack = self.run.attacks.iter().position(|a| a.name == row.attack);
-        let eps = self.run.threat.eps.iter().position(|e| *e == row.eps_text);
-        (attack, eps, row.index)
     }
 
     /// Writes a picture as PNG at a path relative to the folder.
@@ -382,14 +417,16 @@ impl RunFolder {
     }
 
     /// Where the adversarial picture of a sample under an attack lies, relative to the folder, without characters that a
-    /// file system may refuse.
-    pub fn adversarial(attack: &str, eps: &str, index: u64) -> String {
+    /// file system may refuse. `key` is what the attack is called in paths ([`Run::key_of`]); no `eps` is that of an attack
+    /// that looks for the smallest distance.
+    pub fn adversarial(key: &str, eps: Option<&str>, index: u64) -> String {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '.';
         let eps: String = eps
+            .unwrap_or(SMALLEST)
             .chars()
             .map(|c| if plain(c) { c } else { '-' })
             .collect();
-        format!("{ADVERSARIAL}/{attack}-{eps}/{index:06}.png")
+        format!("{ADVERSARIAL}/{key}-{eps}/{index:06}.png")
     }
 
     /// Writes `timing.json`.
@@ -410,6 +447,27 @@ impl RunFolder {
         let timing: Timing = serde_json::from_str(&text).map_err(|error| invalid(&error))?;
         consistency::of_timing(&self.run, &timing).map_err(|why| invalid(&why))?;
         Ok(Some(timing))
+    }
+
+    /// Writes `shown.json`.
+    pub fn write_noise(&self, answers: &[NoiseSeen]) -> Result<()> {
+        let text = serde_json::to_string_pretty(answers)
+            .map_err(|e| Error::invalid(format!("the answers cannot be written as JSON: {e}")))?;
+        self.write(SHOWN, text.as_bytes())
+    }
+
+    /// What the model sees in the noise alone, of the pictures that the report shows; `None` if the run has not got that far.
+    pub fn noise(&self) -> Result<Option<Vec<NoiseSeen>>> {
+        let Some(text) = self.text(SHOWN)? else {
+            return Ok(None);
+        };
+        let invalid = |why: &dyn std::fmt::Display| {
+            Error::invalid(format!("{}: {why}", self.path.join(SHOWN).display()))
+        };
+        let answers: Vec<NoiseSeen> =
+            serde_json::from_str(&text).map_err(|error| invalid(&error))?;
+        noise::check(&self.run, &answers).map_err(|why| invalid(&why))?;
+        Ok(Some(answers))
     }
 
     /// Writes the command line that gives this run; the report shows it.
@@ -435,15 +493,18 @@ impl RunFolder {
         let path = files::inside(&self.path, relative)?;
         let written =
             files::create_parents(&self.path, &path).and_then(|()| files::write(&path, bytes));
-        match written {
-            Err(error) if files::is_missing(&error) && !self.path.exists() => {
-                Err(Error::invalid(format!(
-                    "{} is no longer there: it was moved or deleted while the run went on; move it back and repeat the \
-                     command",
-                    self.path.display()
-                )))
-            }
-            written => written,
+        written.map_err(|error| self.explained(error))
+    }
+
+    /// An error of writing, with its cause if it is that the folder has gone.
+    fn explained(&self, error: Error) -> Error {
+        match files::is_missing(&error) && !self.path.exists() {
+            true => Error::invalid(format!(
+                "{} is no longer there: it was moved or deleted while the run went on; move it back and repeat the \
+                 command",
+                self.path.display()
+            )),
+            false => error,
         }
     }
 }
@@ -453,18 +514,6 @@ const TABLE: &str = ".parquet";
 
 fn part_name(k: u64) -> String {
     format!("{SAMPLES}/part-{k:05}{TABLE}")
-}
-
-fn kept_name(sample: u64) -> String {
-    format!("{KEPT}/{sample:06}{TABLE}")
-}
-
-/// Removes what may not be there.
-fn remove(path: &Path, by: impl Fn(&Path) -> std::io::Result<()>) -> Result<()> {
-    match by(path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(path)(e)),
-        _ => Ok(()),
-    }
 }
 
 /// Keeps other processes from writing into the folder at `path` until the answer is dropped; `None` where the file

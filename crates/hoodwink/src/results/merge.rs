@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeSet, path::Path};
 
+use super::noise::MAX_ANSWERS;
 use super::{Row, Run, RunFolder, Timing};
 use crate::counted;
 use crate::error::{Error, Result};
 
 /// Puts the shards of one run together in the folder at `path`: the same bytes as if it had been one run, but for
-/// `timing.json`, which sums them up.
+/// `timing.json`, which sums them up, and `shown.json`, which holds what the shards know: there is no model to ask.
 ///
 /// The shards must be complete, agree in all settings, and be all of them, each once. A merge that was interrupted is
 /// taken up again. `done` is called with how many pictures are in the folder, of how many.
@@ -44,6 +45,13 @@ pub fn merge(
     {
         merged.write_command(&command)?;
     }
+    let mut noise = Vec::new();
+    for shard in shards {
+        noise.extend(shard.noise()?.into_iter().flatten());
+    }
+    noise.sort_by_key(|answer| answer.index);
+    noise.truncate(MAX_ANSWERS);
+    merged.write_noise(&noise)?;
     let mut sum = Timing::default();
     for timing in shards.iter().map(RunFolder::timing) {
         let timing = timing?.unwrap_or_default();
@@ -144,7 +152,8 @@ fn copy_pictures(from: &RunFolder, to: &RunFolder, rows: &[Row]) -> Result<()> {
 mod tests {
     use super::*;
     use crate::image::Picture;
-    use crate::results::example::{all_fooled, picture, run};
+    use crate::results::NoiseSeen;
+    use crate::results::example::{all_fooled, fooled, picture, run};
 
     const SAMPLES: usize = 150;
 
@@ -166,6 +175,12 @@ mod tests {
             folder.write_part(part, &rows).unwrap();
         }
         folder.write_command("hoodwink attack").unwrap();
+        let seen = |index| {
+            let row = fooled(index, "pgd", "8/255");
+            NoiseSeen::of(&row, row.clean)
+        };
+        let answers: Vec<NoiseSeen> = folder.samples().map(seen).collect();
+        folder.write_noise(&answers).unwrap();
         folder
     }
 
@@ -191,7 +206,7 @@ mod tests {
                 .parts()
                 .map(|part| format!("samples/part-{part:05}.parquet"))
                 .collect();
-            files.extend(["run.toml".into(), "command.txt".into()]);
+            files.extend(["run.toml", "command.txt", "shown.json"].map(String::from));
             files.extend((0..SAMPLES as u64).map(RunFolder::original));
             for file in files {
                 assert_eq!(

@@ -7,7 +7,10 @@ mod consistency;
 #[cfg(test)]
 pub(crate) mod example;
 mod folder;
+mod journal;
 mod merge;
+mod names;
+mod noise;
 mod repetition;
 mod row;
 mod run;
@@ -17,7 +20,9 @@ pub mod text;
 
 pub use folder::{RunFolder, SAMPLES_PER_PART};
 pub use merge::merge;
+pub use names::keys;
+pub use noise::NoiseSeen;
 pub use repetition::{Repetition, repeats};
-pub use row::{Norms, Outcome, Row, Seen, Verdict};
+pub use row::{Outcome, Row, Seen, Verdict};
 pub use run::{AttackRecord, DataRecord, ModelRecord, Run, Settings, ThreatRecord, Timing};
 pub use summary::Summary;

@@ -22,22 +22,28 @@ pub fn repeats(before: &RunFolder, after: &RunFolder) -> Result<Repetition> {
         rows: 0,
         differences: Vec::new(),
     };
+    let attacks = before.run().attacks.iter().map(|one| one.recipe.clone());
+    let shown: BTreeMap<String, String> = attacks.zip(before.run().shown()).collect();
     for (key, row) in before.rows()?.into_iter().map(keyed) {
         repetition.rows += 1;
         let what = match others.remove(&key) {
             None => Some("is missing".to_owned()),
             Some(other) => difference(before, &row, after, &other)?,
         };
-        let (attack, eps, index) = key;
+        let attack = shown.get(&row.recipe).unwrap_or(&row.attack);
+        let eps = row
+            .eps_text()
+            .map_or(String::new(), |eps| format!(" at {eps}"));
         repetition
             .differences
-            .extend(what.map(|what| format!("sample {index}, {attack} at {eps}: {what}")));
+            .extend(what.map(|what| format!("sample {}, {attack}{eps}: {what}", row.index)));
     }
     Ok(repetition)
 }
 
-fn keyed(row: Row) -> ((String, String, u64), Row) {
-    ((row.attack.clone(), row.eps_text.clone(), row.index), row)
+fn keyed(row: Row) -> ((String, Option<String>, u64), Row) {
+    let eps = row.eps_text().map(str::to_owned);
+    ((row.recipe.clone(), eps, row.index), row)
 }
 
 fn difference(

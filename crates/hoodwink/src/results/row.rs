@@ -1,7 +1,11 @@
-//! One row: a sample under one attack at one eps.
+//! One row: a sample under one attack at one eps, or at none.
+
+use serde::{Deserialize, Serialize};
+
+use crate::threat::{Distances, Eps};
 
 /// What the model says about one picture.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     /// The most likely class.
     pub label: u32,
@@ -10,34 +14,35 @@ pub struct Seen {
 }
 
 /// The judge's verdict on one candidate.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// What the model says about it.
     pub seen: Seen,
     /// Whether it reaches the goal *and* keeps to the threat model.
     pub success: bool,
     /// Its measured distances from the original.
-    pub norms: Norms,
+    pub norms: Distances,
 }
 
-/// Distances between two images in pixel space (values in \[0, 1\]).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Norms {
-    /// Number of pixels' channel values that differ.
-    pub l0: f64,
-    /// Sum of absolute differences.
-    pub l1: f64,
-    /// Root of the sum of squared differences.
-    pub l2: f64,
-    /// Largest absolute difference.
-    pub linf: f64,
+impl Distances {
+    /// The distance in the norm of a threat model by its word: `l0`, `l1`, `l2`, and `linf` for any other.
+    pub(crate) fn named(&self, norm: &str) -> f64 {
+        match norm {
+            "l0" => self.l0,
+            "l1" => self.l1,
+            "l2" => self.l2,
+            _ => self.linf,
+        }
+    }
 }
 
 /// How the attack on one sample ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// The model was wrong before any attack; nothing was attempted.
     AlreadyWrong,
+    /// An earlier attack of the run broke this picture at the same eps; nothing was attempted.
+    AlreadyBroken,
     /// The goal was reached within the threat model.
     Fooled,
     /// The attack ended without reaching the goal.
@@ -50,8 +55,9 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::AlreadyWrong,
+        Self::AlreadyBroken,
         Self::Fooled,
         Self::Robust,
         Self::ZeroGradient,
@@ -62,6 +68,7 @@ impl Outcome {
     pub fn word(self) -> &'static str {
         match self {
             Self::AlreadyWrong => "already-wrong",
+            Self::AlreadyBroken => "already-broken",
             Self::Fooled => "fooled",
             Self::Robust => "robust",
             Self::ZeroGradient => "zero-gradient",
@@ -75,8 +82,8 @@ impl Outcome {
     }
 }
 
-/// A sample under one attack at one eps. A row without a judge's verdict is not a result.
-#[derive(Clone, Debug, PartialEq)]
+/// A sample under one attack, which is told from others by its recipe, at one eps. A row without a judge's verdict is not a result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Position of the sample in its data set.
     pub index: u64,
@@ -88,10 +95,11 @@ pub struct Row {
     pub label: u32,
     /// Name of the attack.
     pub attack: String,
-    /// Radius of the ball in pixel space, as typed (such as `8/255`).
-    pub eps_text: String,
-    /// Radius of the ball in pixel space.
-    pub eps: f64,
+    /// Its full recipe, as in `run.toml`.
+    pub recipe: String,
+    /// Radius of the ball in pixel space; `None` where the attack looked for the smallest distance and none was given.
+    #[serde(with = "as_typed")]
+    pub eps: Option<Eps>,
     /// The class aimed at, for targeted attacks.
     pub target: Option<u32>,
     /// The model on the original.
@@ -102,7 +110,7 @@ pub struct Row {
     pub float: Option<Verdict>,
     /// The judge on the 8-bit PNG, written and read back; `None` if nothing was attempted.
     pub saved: Option<Verdict>,
-    /// The model on the sign map of the perturbation, shown as a picture; `None` if nothing was attempted.
+    /// The model on the sign map of the perturbation, shown as a picture; `None` if it was not asked.
     pub noise: Option<Seen>,
     /// Forward passes the attack spent on this row.
     pub queries: u64,
@@ -110,6 +118,30 @@ pub struct Row {
     pub gradients: u64,
     /// The loss at every step of the restart that gave the candidate.
     pub loss: Vec<f32>,
-    /// The adversarial PNG, relative to the run folder; `None` if nothing was attempted.
+    /// The adversarial PNG, relative to the run folder; `None` if nothing was attempted. Rows of one attack at several
+    /// eps may share one.
     pub picture: Option<String>,
+}
+
+impl Row {
+    /// The radius as typed, such as `8/255`.
+    pub fn eps_text(&self) -> Option<&str> {
+        self.eps.as_ref().map(Eps::text)
+    }
+}
+
+/// A radius as the text that was typed.
+mod as_typed {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    use crate::threat::Eps;
+
+    pub(super) fn serialize<S: Serializer>(eps: &Option<Eps>, to: S) -> Result<S::Ok, S::Error> {
+        eps.as_ref().map(Eps::text).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Eps>, D::Error> {
+        let text = Option::<&str>::deserialize(from)?;
+        text.map(str::parse).transpose().map_err(D::Error::custom)
+    }
 }

@@ -36,6 +36,14 @@ pub struct Run {
 }
 
 impl Run {
+    /// The eps at which each attack has a row: those of the threat model, or none at all, once.
+    pub fn radii(&self) -> Vec<Option<&str>> {
+        match self.threat.eps.is_empty() {
+            true => vec![None],
+            false => self.threat.eps.iter().map(|eps| Some(&**eps)).collect(),
+        }
+    }
+
     /// Every setting that differs from that of a run already there, as `key: old there, new now`; none for the same run.
     pub fn differences_from(&self, there: &Self) -> Result<Vec<String>> {
         let (there, now) = (there.flat()?, self.flat()?);
@@ -116,9 +124,9 @@ pub struct DataRecord {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ThreatRecord {
-    /// `linf`, `l2` or `l1`.
+    /// `linf`, `l2`, `l1` or `l0`.
     pub norm: String,
-    /// Radii of the ball in pixel space, as typed.
+    /// Radii of the ball in pixel space, as typed; empty where attacks look for the smallest distance instead.
     pub eps: Vec<String>,
     /// `untargeted`, or `targeted: …` with how the target is chosen.
     pub goal: String,
@@ -129,13 +137,13 @@ pub struct ThreatRecord {
     pub budget: BTreeMap<String, u64>,
 }
 
-/// One attack.
+/// One attack. A run may name one several times, each with another recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttackRecord {
     /// Name in the registry.
     pub name: String,
-    /// Its full recipe, every parameter included.
+    /// Its full recipe, every parameter included: what tells it from the other attacks of the run.
     pub recipe: String,
 }
 
@@ -160,7 +168,7 @@ pub struct Timing {
     /// The shared library that ran the model; `None` for an engine that is built in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub library: Option<String>,
-    /// Seconds summed over workers, by attack.
+    /// Seconds summed over workers, by recipe.
     #[serde(default)]
     pub by_attack: BTreeMap<String, f64>,
 }

@@ -19,14 +19,16 @@ use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::{Norms, Outcome, Row, Seen, Verdict};
+use super::{Outcome, Row, Seen, Verdict};
 use crate::error::{Error, Result};
 use crate::panics::caught;
 use crate::parquet_file::Table;
+use crate::threat::Distances;
+use crate::threat::Eps;
 
 /// Version of the schema below, kept in the metadata of every table and in `run.toml`. It rises when
 /// a column changes its name, type or meaning.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Key of the schema version in a table's metadata.
 const SCHEMA_KEY: &str = "hoodwink.schema";
@@ -83,18 +85,19 @@ const fn maybe(name: &'static str, kind: Kind, meaning: &'static str) -> Column 
 
 /// Every column, in the order of the file. The columns of a verdict are null together.
 #[rustfmt::skip]
-pub const COLUMNS: [Column; 31] = [
+pub const COLUMNS: [Column; 32] = [
     always("index", Kind::U64, "position of the sample in its data set"),
     always("sample", Kind::Text, "content hash of the sample's picture"),
     always("file", Kind::Text, "file or array row the sample came from"),
     always("label", Kind::U32, "true class"),
     always("attack", Kind::Text, "name of the attack"),
-    always("eps_text", Kind::Text, "radius of the ball in pixel space, as typed"),
-    always("eps", Kind::F64, "radius of the ball in pixel space, where values lie in [0, 1]"),
+    always("recipe", Kind::Text, "its full recipe, as in run.toml: with the sample and eps the key of a row"),
+    maybe("eps_text", Kind::Text, "radius of the ball in pixel space, as typed; null where an attack looked for the smallest distance without one"),
+    maybe("eps", Kind::F64, "radius of the ball in pixel space, where values lie in [0, 1]; null like eps_text"),
     maybe("target", Kind::U32, "class aimed at; null for untargeted attacks"),
     always("clean_label", Kind::U32, "most likely class of the original"),
     always("clean_confidence", Kind::F32, "its softmax probability, in [0, 1]"),
-    always("outcome", Kind::Text, "already-wrong, fooled, robust, zero-gradient or budget-spent"),
+    always("outcome", Kind::Text, "already-wrong, already-broken, fooled, robust, zero-gradient or budget-spent"),
     maybe("float_label", Kind::U32, "most likely class of the candidate as the attack returned it; null if nothing was attempted"),
     maybe("float_confidence", Kind::F32, "its softmax probability, in [0, 1]"),
     maybe("float_success", Kind::Bool, "whether the candidate reaches the goal within the threat model"),
@@ -109,16 +112,20 @@ pub const COLUMNS: [Column; 31] = [
     maybe("saved_l1", Kind::F64, "sum of the PNG's absolute differences in pixel space"),
     maybe("saved_l2", Kind::F64, "root of the sum of the PNG's squared differences in pixel space"),
     maybe("saved_linf", Kind::F64, "largest absolute difference of the PNG in pixel space"),
-    maybe("noise_label", Kind::U32, "most likely class of the perturbation's sign map, shown as a picture; null if nothing was attempted"),
+    maybe("noise_label", Kind::U32, "most likely class of the perturbation's sign map, shown as a picture; null where the model was not asked, and that is everywhere in new runs (see shown.json)"),
     maybe("noise_confidence", Kind::F32, "its softmax probability, in [0, 1]"),
     always("queries", Kind::U64, "forward passes spent on this row"),
     always("gradients", Kind::U64, "gradients spent on this row, each with its forward pass"),
     always("loss", Kind::F32List, "loss at every step of the restart that gave the candidate"),
-    maybe("picture", Kind::Text, "the adversarial PNG, relative to the run folder; null if nothing was attempted"),
+    maybe("picture", Kind::Text, "the adversarial PNG, relative to the run folder; rows of one attack may share one; null if nothing was attempted"),
 ];
 
 /// The bytes of a Parquet file (snappy) with these rows.
 pub fn encode(rows: &[Row]) -> Result<Vec<u8>> {
+    written(arrays(rows))
+}
+
+fn written(arrays: Vec<ArrayRef>) -> Result<Vec<u8>> {
     let schema = Arc::new(schema());
     let properties = WriterProperties::builder()
         .set_created_by("hoodwink".into())
@@ -129,7 +136,7 @@ pub fn encode(rows: &[Row]) -> Result<Vec<u8>> {
         )]))
         .build();
     let write = || {
-        let batch = RecordBatch::try_new(schema.clone(), arrays(rows))?;
+        let batch = RecordBatch::try_new(schema.clone(), arrays)?;
         let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
         writer.write(&batch)?;
         writer.into_inner()
@@ -176,12 +183,10 @@ pub fn read(path: &Path, most: usize) -> Result<Vec<Row>> {
 }
 
 fn text_bytes(row: &Row) -> usize {
-    let picture = row.picture.as_ref().map_or(0, String::len);
-    [&row.sample, &row.file, &row.attack, &row.eps_text]
-        .map(String::len)
-        .iter()
-        .sum::<usize>()
-        + picture
+    let optional = [row.picture.as_deref(), row.eps_text()];
+    let texts = [&row.sample, &row.file, &row.attack, &row.recipe].map(String::as_str);
+    let all = texts.into_iter().chain(optional.into_iter().flatten());
+    all.map(str::len).sum()
 }
 
 fn schema() -> Schema {
@@ -249,6 +254,9 @@ fn arrays(rows: &[Row]) -> Vec<ArrayRef> {
     let text = |of: fn(&Row) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(of)))
     };
+    let optional_text = |of: fn(&Row) -> Option<&str>| -> ArrayRef {
+        Arc::new(rows.iter().map(of).collect::<StringArray>())
+    };
     let u32s = |of: &dyn Fn(&Row) -> Option<u32>| -> ArrayRef {
         Arc::new(rows.iter().map(of).collect::<UInt32Array>())
     };
@@ -287,8 +295,9 @@ fn arrays(rows: &[Row]) -> Vec<ArrayRef> {
         text(|row| &row.file),
         u32s(&|row| Some(row.label)),
         text(|row| &row.attack),
-        text(|row| &row.eps_text),
-        f64s(&|row| Some(row.eps)),
+        text(|row| &row.recipe),
+        optional_text(Row::eps_text),
+        f64s(&|row| row.eps.as_ref().map(Eps::value)),
         u32s(&|row| row.target),
         u32s(&|row| Some(row.clean.label)),
         f32s(&|row| Some(row.clean.confidence)),
@@ -302,11 +311,7 @@ fn arrays(rows: &[Row]) -> Vec<ArrayRef> {
         u64s(|row| row.queries),
         u64s(|row| row.gradients),
         Arc::new(losses.finish()),
-        Arc::new(
-            rows.iter()
-                .map(|row| row.picture.as_deref())
-                .collect::<StringArray>(),
-        ),
+        optional_text(|row| row.picture.as_deref()),
     ]);
     arrays
 }
@@ -321,8 +326,8 @@ fn row(batch: &RecordBatch, at: usize) -> Result<Row> {
         file: cells.text("file")?,
         label: cells.u32("label")?,
         attack: cells.text("attack")?,
-        eps_text: cells.text("eps_text")?,
-        eps: cells.f64("eps")?,
+        recipe: cells.text("recipe")?,
+        eps: cells.eps()?,
         target: cells.optional("target", Cells::u32)?,
         clean: cells.seen("clean")?,
         outcome: Outcome::from_word(&outcome)
@@ -400,6 +405,21 @@ impl Cells<'_> {
         }
     }
 
+    fn eps(&self) -> Result<Option<Eps>> {
+        let text = self.optional("eps_text", Self::text)?;
+        let value = self.optional("eps", Self::f64)?;
+        let eps: Option<Eps> = text.as_deref().map(str::parse).transpose()?;
+        let same = |eps: &Eps| Some(eps.text()) == text.as_deref() && Some(eps.value()) == value;
+        match eps.as_ref().map_or(value.is_none(), same) {
+            true => Ok(eps),
+            false => Err(Error::invalid(format!(
+                "its eps is {}, and its eps_text {}",
+                value.map_or("null".to_owned(), |value| value.to_string()),
+                text.map_or("null".to_owned(), |text| format!("{text:?}"))
+            ))),
+        }
+    }
+
     fn losses(&self) -> Result<Vec<f32>> {
         let list = self.column("loss")?.as_list::<i32>().value(self.at);
         Ok(list.as_primitive::<Float32Type>().values().to_vec())
@@ -416,7 +436,7 @@ impl Cells<'_> {
         Ok(Verdict {
             seen: self.seen(prefix)?,
             success: self.bool(&format!("{prefix}_success"))?,
-            norms: Norms {
+            norms: Distances {
                 l0: self.f64(&format!("{prefix}_l0"))?,
                 l1: self.f64(&format!("{prefix}_l1"))?,
                 l2: self.f64(&format!("{prefix}_l2"))?,
@@ -467,7 +487,7 @@ mod tests {
     fn verdict() -> impl Strategy<Value = Verdict> {
         let distance = || 0.0f64..1e6;
         let norms = (distance(), distance(), distance(), distance())
-            .prop_map(|(l0, l1, l2, linf)| Norms { l0, l1, l2, linf });
+            .prop_map(|(l0, l1, l2, linf)| Distances { l0, l1, l2, linf });
         (seen(), any::<bool>(), norms).prop_map(|(seen, success, norms)| Verdict {
             seen,
             success,
@@ -489,12 +509,13 @@ mod tests {
             any::<u64>(),
             prop::collection::vec(-1e9f32..1e9, 0..5),
         );
-        let sample = (any::<u64>(), any::<u32>(), 0.0f64..1.0);
+        let eps = (0.0f64..1.0).prop_map(|eps| eps.to_string().parse().unwrap());
+        let sample = (any::<u64>(), any::<u32>(), prop::option::of(eps));
         let optional = (prop::option::of(any::<u32>()), prop::option::of("\\PC*"));
         (sample, names, model, cost, optional).prop_map(
             |(
                 (index, label, eps),
-                (sample, file, attack, eps_text),
+                (sample, file, attack, recipe),
                 (clean, outcome, float, saved, noise),
                 (queries, gradients, loss),
                 (target, picture),
@@ -504,7 +525,7 @@ mod tests {
                 file,
                 label,
                 attack,
-                eps_text,
+                recipe,
                 eps,
                 target,
                 clean,
@@ -571,19 +592,54 @@ mod tests {
             read_bytes(&table(Some("7"), Some)),
             Err(Error::Unsupported(_))
         ));
-        let without_loss = table(Some("1"), |field| (field.name() != "loss").then_some(field));
+        let without_loss = table(Some("2"), |field| (field.name() != "loss").then_some(field));
         assert!(message(without_loss).contains("lacks the column 'loss'"));
-        let wider = table(Some("1"), |field| match field.name().as_str() {
+        let wider = table(Some("2"), |field| match field.name().as_str() {
             "label" => Some(Field::new("label", DataType::UInt64, false)),
             _ => Some(field),
         });
         assert!(message(wider).contains("the column 'label' holds UInt64, not UInt32"));
-        let optional = table(Some("1"), |field| match field.name().as_str() {
+        let optional = table(Some("2"), |field| match field.name().as_str() {
             "file" => Some(Field::new("file", DataType::Utf8, true)),
             _ => Some(field),
         });
         assert!(message(optional).contains("values of the column 'file' may be missing"));
         assert!(message(b"no Parquet at all".to_vec()).contains("Parquet"));
+    }
+
+    /// A table of one row with other cells in two columns.
+    fn with_eps(text: Option<&str>, value: Option<f64>) -> Vec<u8> {
+        let mut arrays = arrays(&[fooled(0, "pgd", "8/255")]);
+        let at = |name| COLUMNS.iter().position(|column| column.name == name);
+        arrays[at("eps_text").unwrap()] = Arc::new(StringArray::from(vec![text]));
+        arrays[at("eps").unwrap()] = Arc::new(Float64Array::from(vec![value]));
+        written(arrays).unwrap()
+    }
+
+    #[test]
+    fn a_radius_is_what_it_was_typed_as() {
+        let eps = |text, value| {
+            let rows = read_bytes(&with_eps(text, value)).map_err(|error| error.to_string());
+            rows.map(|rows| rows[0].eps_text().map(str::to_owned))
+        };
+        let whole = 8.0 / 255.0;
+        assert_eq!(eps(None, None), Ok(None));
+        assert_eq!(eps(Some("8/255"), Some(whole)), Ok(Some("8/255".into())));
+        for (text, value, says) in [
+            (
+                Some("8/255"),
+                Some(0.5),
+                "its eps is 0.5, and its eps_text \"8/255\"",
+            ),
+            (Some("8/255"), Some(f64::NAN), "its eps is NaN"),
+            (Some("8/255"), None, "its eps is null"),
+            (Some(" 8/255"), Some(whole), "its eps_text \" 8/255\""),
+            (None, Some(whole), "and its eps_text null"),
+            (Some("eight"), Some(whole), "\"eight\" is not a radius"),
+        ] {
+            let refusal = eps(text, value).unwrap_err();
+            assert!(refusal.contains(says), "{refusal}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The summary as a plain-text table for the terminal, and as Markdown.
 
-use super::summary::Summary;
+use super::summary::{Distance, Summary};
 use crate::{legible, stats::Interval};
 
 const HEAD: [&str; 10] = [
@@ -39,10 +39,49 @@ pub fn plain(summary: &Summary) -> String {
     for row in &rows {
         text.push_str(&line(&row.each_ref().map(String::as_str)));
     }
+    for attack in &summary.attacks {
+        if let Some(distance) = &attack.distance {
+            text.push_str(&format!(
+                "{}: {}\n",
+                legible::name(&attack.shown),
+                distances(distance)
+            ));
+        }
+    }
     if let Some(so_far) = summary.measured.so_far() {
         text.push_str(&format!("({so_far})\n"));
     }
     text
+}
+
+/// How far pictures had to be moved, in one line: `median L2 0.112 (10%: 0.03, 90%: 0.4), unbroken 1 of 64`.
+pub fn distances(of: &Distance) -> String {
+    let at = |value| distance(&of.norm, value);
+    format!(
+        "median {} {} (10%: {}, 90%: {}), unbroken {} of {}",
+        symbol(&of.norm),
+        at(of.median),
+        at(of.q10),
+        at(of.q90),
+        of.count_unbroken(),
+        of.n
+    )
+}
+
+/// How people write a norm.
+pub fn symbol(norm: &str) -> &str {
+    match norm {
+        "linf" => "L∞",
+        "l2" => "L2",
+        "l1" => "L1",
+        "l0" => "L0",
+        other => other,
+    }
+}
+
+/// How people write an eps, or that there is none.
+pub fn eps(eps: Option<&str>) -> &str {
+    eps.unwrap_or("smallest")
 }
 
 /// The summary as a Markdown table.
@@ -83,9 +122,13 @@ impl Interval {
     }
 }
 
-/// A distance of `norm` in pixel space: L∞ in levels of 1/255, the others as they are.
+/// A distance of `norm` in pixel space: L∞ in levels of 1/255, L0 as a count, the others as they are; ∞ for none that is
+/// enough, a dash if nothing was measured.
 pub fn distance(norm: &str, value: f64) -> String {
     match norm {
+        _ if value.is_nan() => "–".to_owned(),
+        _ if value.is_infinite() => "∞".to_owned(),
+        "l0" => value.to_string(),
         "linf" => format!("{}/255", (value * 2550.0).round() / 10.0),
         _ => format!("{value:.3}"),
     }
@@ -101,8 +144,8 @@ fn rows(summary: &Summary) -> Vec<[String; HEAD.len()]> {
             let size = attack.norms.map(|norms| norms.in_norm(norm).median);
             let mean = |mean: Option<f64>| mean.map_or_else(dash, |mean| format!("{mean:.1}"));
             [
-                legible::name(&attack.name),
-                legible::name(&attack.eps),
+                legible::name(&attack.shown),
+                legible::name(eps(attack.eps.as_deref())),
                 attack.clean_accuracy.percent(),
                 attack.robust_accuracy.percent(),
                 attack.robust_accuracy.ends(),
@@ -119,7 +162,7 @@ fn rows(summary: &Summary) -> Vec<[String; HEAD.len()]> {
         rows.extend(summary.worst_case.iter().map(|worst| {
             [
                 "worst of all".to_owned(),
-                legible::name(&worst.eps),
+                legible::name(eps(worst.eps.as_deref())),
                 dash(),
                 worst.robust_accuracy.percent(),
                 worst.robust_accuracy.ends(),
@@ -137,7 +180,7 @@ fn rows(summary: &Summary) -> Vec<[String; HEAD.len()]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::example::{already_wrong, fooled, run};
+    use crate::results::example::{already_wrong, fooled, fooled_at, run, smallest_run, unbroken};
 
     fn summary() -> Summary {
         let rows = [
@@ -168,6 +211,22 @@ worst of all 8/255      –    0.0%  0.0–84.2%          0.0%        –       
     }
 
     #[test]
+    fn smallest_distances_have_a_line_of_their_own() {
+        let rows = [fooled_at(0, 0.25), fooled_at(1, 0.5), unbroken(2)];
+        let text = plain(&Summary::of(&smallest_run(3), &rows, None));
+        let last = text.lines().last().unwrap();
+        assert_eq!(
+            last,
+            "ddn: median L2 0.500 (10%: 0.300, 90%: ∞), unbroken 1 of 3"
+        );
+        let row = text.lines().nth(1).unwrap();
+        assert!(
+            row.starts_with("ddn     smallest  100.0%   33.3%"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn figures_of_some_pictures_are_marked() {
         for (samples, partition, expected) in [
             (2, None, None),
@@ -192,7 +251,7 @@ worst of all 8/255      –    0.0%  0.0–84.2%          0.0%        –       
     #[test]
     fn markdown_keeps_its_cells_apart() {
         let mut summary = summary();
-        summary.attacks[0].name = "a|b".into();
+        summary.attacks[0].shown = "a|b".into();
         let text = markdown(&summary);
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[1].matches("---").count(), HEAD.len());
@@ -207,5 +266,8 @@ worst of all 8/255      –    0.0%  0.0–84.2%          0.0%        –       
         assert_eq!(distance("linf", 8.0 / 255.0), "8/255");
         assert_eq!(distance("linf", 7.6 / 255.0), "7.6/255");
         assert_eq!(distance("l2", 0.5), "0.500");
+        assert_eq!(distance("l2", f64::INFINITY), "∞");
+        assert_eq!(distance("l2", f64::NAN), "–");
+        assert_eq!(distance("l0", 3.5), "3.5");
     }
 }

@@ -3,11 +3,7 @@
 use onnx_grad::{Dim, Graph, Op, inspect::Cost};
 
 use super::limits::resident;
-use crate::{
-    Error, Result,
-    model::Classifier,
-    oracle::{Loss, batcher::Crew},
-};
+use crate::{Error, Result, model::Classifier, oracle::pool::Parallelism};
 
 /// Bytes that an execution takes, for each byte of values alive at once: engines copy into other layouts and need
 /// workspaces, and allocators keep what they were given. Measured on seven networks with both engines: 1.9 to 2.9.
@@ -22,37 +18,42 @@ const COPIES: u64 = 2;
 /// The largest crew, at most `wanted`, whose work is expected to fit into `limit` bytes with what the process holds
 /// already; fewer pictures at once before fewer threads. Refuses a limit that is too small for one thread.
 ///
-/// `loss` is that of the gradients, `None` where only logits are asked for. It is an estimate from the graph;
-/// [`super::Limits`] sees to the rest.
-pub fn fitting(model: &Classifier, loss: Option<Loss>, wanted: Crew, limit: u64) -> Result<Crew> {
-    let need = Need::of(model, loss)?;
+/// `gradients` says whether gradients are asked for besides logits; of which losses makes no difference. It is an estimate
+/// from the graph; [`super::Limits`] sees to the rest.
+pub fn fitting(
+    model: &Classifier,
+    gradients: bool,
+    wanted: Parallelism,
+    limit: u64,
+) -> Result<Parallelism> {
+    let need = Need::of(model, gradients)?;
     let base = resident().unwrap_or(0).saturating_add(BESIDES);
-    // The first program is asked in several companies before its first use.
-    let probe = Crew {
+    // The first program is asked in several batches before its first use.
+    let probe = Parallelism {
         threads: 1,
         batch: model.at_once(),
     };
     let least = base.saturating_add(need.bytes(probe));
     if least > limit {
         return Err(Error::invalid(format!(
-            "--max-memory of {} is not enough: this model needs about {}",
+            "{} of memory are not enough: this model needs about {}",
             shown(limit),
             shown(least)
         )));
     }
     let wanted = wanted.within(usize::MAX);
-    let fits = |crew: &Crew| base.saturating_add(need.bytes(*crew)) <= limit;
+    let fits = |crew: &Parallelism| base.saturating_add(need.bytes(*crew)) <= limit;
     let threads = (1..=wanted.threads).rev();
     let crews = threads.flat_map(|threads| {
         let batches = (1..=wanted.batch).rev();
-        batches.map(move |batch| Crew { threads, batch })
+        batches.map(move |batch| Parallelism { threads, batch })
     });
-    let most = |crew: &Crew| crew.threads * crew.batch.min(model.at_once());
-    let fitting: Vec<Crew> = crews.filter(fits).collect();
+    let most = |crew: &Parallelism| crew.threads * crew.batch.min(model.at_once());
+    let fitting: Vec<Parallelism> = crews.filter(fits).collect();
     // Of equals the first: it has the most threads.
     let best = fitting.iter().map(most).max();
     let found = fitting.iter().find(|crew| Some(most(crew)) == best);
-    Ok(found.copied().unwrap_or(Crew {
+    Ok(found.copied().unwrap_or(Parallelism {
         threads: 1,
         batch: 1,
     }))
@@ -68,11 +69,11 @@ struct Need {
 }
 
 impl Need {
-    fn of(model: &Classifier, loss: Option<Loss>) -> Result<Self> {
+    fn of(model: &Classifier, gradients: bool) -> Result<Self> {
         // Of a file that is run as it is nothing is known: the limit is watched, and that is all.
         let (mut weights, mut picture) = model.forward_graph().map_or((0, 0), weights_and_picture);
-        if let Some(loss) = loss {
-            let gradient = weights_and_picture(&*model.gradient_graph(loss)?);
+        if gradients {
+            let gradient = weights_and_picture(&*model.gradient_graph()?);
             // The judge asks for logits: both programs stay compiled, and keep the memory of their last execution.
             weights += gradient.0;
             picture = picture.saturating_add(gradient.1);
@@ -84,7 +85,7 @@ impl Need {
         })
     }
 
-    fn bytes(&self, crew: Crew) -> u64 {
+    fn bytes(&self, crew: Parallelism) -> u64 {
         let rows = crew.batch.min(self.at_once) as u64;
         let worker = (COPIES * self.weights).saturating_add(OVERHEAD * rows * self.picture);
         worker.saturating_mul(crew.threads as u64)

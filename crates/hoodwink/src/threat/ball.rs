@@ -2,11 +2,8 @@
 
 use rand::Rng;
 
-use super::Norm;
-use crate::{
-    image::{Image, Picture},
-    results::Norms,
-};
+use super::{Bounds, Distances, Norm, distances};
+use crate::image::{Image, Picture};
 
 /// All images within `eps` of the original in some norm whose pixels stay in \[0, 1\].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,14 +25,15 @@ impl Ball {
             x.clone_from(original);
             return;
         }
-        self.norm
-            .project(original.pixels(), x.pixels_mut(), self.eps);
+        let (original, x) = (original.pixels(), x.pixels_mut());
+        self.norm.project(original, x, self.eps, &Bounds::PIXELS);
     }
 
     /// A random point of the ball; how it is distributed is the norm's business.
     pub fn random_point(&self, original: &Image, rng: &mut impl Rng) -> Image {
         let mut x = original.clone();
-        self.norm.random_step(x.pixels_mut(), self.eps, rng);
+        self.norm
+            .random_step(x.pixels_mut(), self.eps, &Bounds::PIXELS, rng);
         self.project(original, &mut x);
         x
     }
@@ -47,8 +45,8 @@ impl Ball {
     }
 
     /// Whether these distances from the original are within the radius, up to [`Ball::TOLERANCE`].
-    pub(crate) fn holds(&self, norms: &Norms) -> bool {
-        self.norm.of(norms) <= self.eps * (1.0 + Self::TOLERANCE) + 1e-9
+    pub(crate) fn holds(&self, norms: &Distances) -> bool {
+        self.norm.within(norms, self.eps)
     }
 
     /// What `x` is saved as: the nearest 8-bit picture, if it is in the ball; else each value is rounded towards the
@@ -68,20 +66,6 @@ impl Ball {
         }
         inward.to_picture()
     }
-}
-
-/// All norms of the difference of two images of the same shape.
-pub fn distances(original: &Image, x: &Image) -> Norms {
-    let mut norms = Norms::default();
-    for (&a, &b) in original.pixels().iter().zip(x.pixels()) {
-        let difference = (f64::from(a) - f64::from(b)).abs();
-        norms.l0 += f64::from(u8::from(difference != 0.0));
-        norms.l1 += difference;
-        norms.l2 += difference * difference;
-        norms.linf = norms.linf.max(difference);
-    }
-    norms.l2 = norms.l2.sqrt();
-    norms
 }
 
 #[cfg(test)]

@@ -18,6 +18,11 @@ impl Eps {
         self.value
     }
 
+    /// The radius, as typed.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The radius, unless in this norm it allows any picture at all: then 255ths were meant. `what` names it.
     pub fn in_pixels(&self, what: &str, norm: Norm) -> Result<f64> {
         // A difference of 1 turns black into white.

@@ -1,11 +1,22 @@
 //! The threat model: what the attacker wants, may do and may see.
 
 mod ball;
+mod bounds;
+mod distances;
 mod eps;
 mod goal;
+pub mod hyperplane;
+mod level;
 pub mod norm;
+mod region;
+#[expect(clippy::module_inception, reason = "it is the thing itself")]
+mod threat;
 
-pub use ball::{Ball, distances};
+pub use ball::Ball;
+pub use bounds::Bounds;
+pub use distances::{Distances, distances};
 pub use eps::Eps;
 pub use goal::{Goal, TargetChoice};
 pub use norm::Norm;
+pub use region::Region;
+pub use threat::{Conditions, Threat};

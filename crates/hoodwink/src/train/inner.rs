@@ -97,13 +97,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        attacks::{Attack, AttackOptions, Case, find, random::fork},
+        attacks::{Attack, Case, random::fork},
         engine::{Choice, open},
         oracle::{
-            Halt, Objective, Seen,
-            batcher::{self, Model, drive},
+            Differential, Halt, Objective,
+            pool::{self, Model, drive},
         },
-        threat::{Goal, Norm},
+        threat::{Goal, Norm, Region},
         train::{
             Preset,
             crew::Crew,
@@ -140,22 +140,34 @@ mod tests {
     struct Stubborn<'a>(Mutex<Crew>, &'a [Tensor]);
 
     impl Model for Stubborn<'_> {
-        fn worker(&self) -> Result<Box<dyn batcher::Worker + '_>> {
+        fn worker(&self) -> Result<Box<dyn pool::Worker + '_>> {
             Ok(Box::new(StubbornWorker(self, 0.0)))
+        }
+
+        fn classes(&self) -> usize {
+            2
         }
     }
 
     struct StubbornWorker<'a>(&'a Stubborn<'a>, f32);
 
-    impl batcher::Worker for StubbornWorker<'_> {
+    impl pool::Worker for StubbornWorker<'_> {
         fn logits(&mut self, images: &[&Image]) -> Result<Vec<Vec<f32>>> {
             // The loss is 1e-3 and larger than those below; class 0 is the largest.
             Ok(images.iter().map(|_| vec![6.9, 0.0]).collect())
         }
 
-        fn gradients(&mut self, images: &[&Image], objectives: &[Objective]) -> Result<Vec<Seen>> {
+        fn differentials(
+            &mut self,
+            images: &[&Image],
+            objectives: &[&Objective],
+        ) -> Result<Vec<Differential>> {
             let images: Vec<Image> = images.iter().map(|&image| image.clone()).collect();
-            let labels: Vec<usize> = objectives.iter().map(|objective| objective.label).collect();
+            let label = |objective: &&Objective| match objective {
+                Objective::Loss { label, .. } => *label,
+                other => panic!("{other:?}"),
+            };
+            let labels: Vec<usize> = objectives.iter().map(label).collect();
             let mut crew = self.0.0.lock().unwrap();
             let gradients = crew
                 .map(&[()], |worker, ()| {
@@ -163,7 +175,7 @@ mod tests {
                 })?
                 .remove(0);
             self.1 += 1e-6;
-            let seen = |gradient| Seen {
+            let seen = |gradient| Differential {
                 logits: vec![1.0, 0.0],
                 loss: self.1,
                 gradient,
@@ -213,17 +225,16 @@ mod tests {
                 .unwrap()
                 .remove(0);
 
-            let pgd = find("pgd").unwrap().build(&AttackOptions {
-                steps: Some(attack.steps),
-                step_size: Some(attack.step_size),
-                ..AttackOptions::new(norm, eps, false, 2)
-            });
-            let pgd: Arc<dyn Attack> = pgd.unwrap().into();
+            let pgd = Attack::parse(&format!(
+                "pgd(steps={}, step_size={})",
+                attack.steps, attack.step_size
+            ));
+            let pgd = Arc::new(pgd.unwrap());
             let model = Stubborn(
                 Mutex::new(Crew::new(&network, engine.as_ref(), 1, true).unwrap()),
                 &weights,
             );
-            let alone = batcher::Crew {
+            let alone = pool::Parallelism {
                 threads: 1,
                 batch: 3,
             };
@@ -234,7 +245,7 @@ mod tests {
                 .enumerate();
             let mut theirs = Vec::new();
             drive(
-                &model,
+                &[&model],
                 alone,
                 jobs.collect::<Vec<_>>().into_iter(),
                 &Halt::new(),
@@ -242,13 +253,12 @@ mod tests {
                     let pgd = Arc::clone(&pgd);
                     Box::pin(async move {
                         let case = Case {
-                            oracle: &oracle,
-                            original: &original,
+                            region: Region::new(original, norm, Some(eps)),
                             goal: Goal::Untargeted { label: 0 },
-                            ball: &attack.ball,
+                            starts: Vec::new(),
                             rng,
                         };
-                        Ok((at, pgd.run(case).await?.image))
+                        Ok((at, pgd.run(&oracle, &case).await?.image))
                     })
                 },
                 |found| {

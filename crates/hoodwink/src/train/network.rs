@@ -4,7 +4,7 @@ use onnx_grad::{Convolution, DType, Dim, Graph, Op, Pool, Reduction, Tensor, Val
 use rand_chacha::ChaCha8Rng;
 
 use super::architecture::{Architecture, Layer, at_layer};
-use crate::{Error, Result, threat::norm::normal};
+use crate::{Error, Result, normal::normal};
 
 /// The most weights of a network.
 const MAX_WEIGHTS: usize = 50_000_000;

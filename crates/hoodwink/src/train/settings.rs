@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Adversarial, Architecture, Augment, Optimiser, Schedule};
-use crate::{Error, Result};
+use crate::{Error, Result, threat::Norm};
 
 /// How to train.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +51,9 @@ impl Settings {
         let attack_is_sound = self.adversarial.is_none_or(|attack| {
             attack.steps > 0 && positive(attack.step_size) && positive(attack.ball.eps)
         });
+        let norm_is_sound = self
+            .adversarial
+            .is_none_or(|attack| Norm::CONVEX.contains(&attack.ball.norm));
         let momentum_is_sound = match self.optimiser {
             Optimiser::Sgd { momentum } => (0.0..1.0).contains(&momentum),
             Optimiser::Adam => true,
@@ -70,6 +73,10 @@ impl Settings {
             (
                 attack_is_sound,
                 "eps, step size and steps of adversarial training must be positive",
+            ),
+            (
+                norm_is_sound,
+                "the norm of adversarial training must be linf, l2 or l1",
             ),
         ] {
             if !sound {

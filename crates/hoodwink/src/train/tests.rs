@@ -60,6 +60,24 @@ fn run(settings: &Settings, data: &Dataset, held_out: Option<&Dataset>) -> Resul
     )
 }
 
+/// Its balls are not convex: there is no step of steepest ascent to train with.
+#[test]
+fn adversarial_training_in_l0_is_refused() {
+    let attack = |norm| Adversarial {
+        ball: Ball { norm, eps: 3.0 },
+        step_size: 1.0,
+        steps: 1,
+        warm_up_epochs: 0,
+    };
+    for norm in Norm::ALL {
+        let settings = Settings {
+            adversarial: Some(attack(norm)),
+            ..settings(Preset::Tutorial)
+        };
+        assert_eq!(settings.check().is_ok(), norm != Norm::L0, "{norm}");
+    }
+}
+
 #[test]
 fn the_number_of_threads_does_not_change_a_byte() {
     // 50 pictures: shards of 16, 16, 8 and a short last batch.

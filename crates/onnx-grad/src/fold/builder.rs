@@ -8,7 +8,9 @@ use std::{
 use super::evaluate::{MAX_PRODUCTS, evaluate};
 use crate::{
     Error, Result,
-    graph::{Dim, Graph, Node, ValueId},
+    dim::Dim,
+    graph::Graph,
+    node::{Node, ValueId},
     op::Op,
     shape::fixed_from,
     tensor::{DType, Elements, Tensor},
@@ -162,7 +164,7 @@ impl Builder {
             ids.push(match &node.op {
                 Op::Input => *given
                     .next()
-                    .ok_or_else(|| Error::invalid("a graph was given too few inputs"))?,
+                    .ok_or_else(|| Error::misuse("a graph was given too few inputs"))?,
                 Op::Constant(tensor) => self.constant(&node.name, tensor.clone()),
                 op => self.add(name, op.clone(), &sources)?,
             });

@@ -10,7 +10,8 @@ pub(crate) use evaluate::broadcast_offsets;
 
 use crate::{
     Result,
-    graph::{Graph, Node, ValueId},
+    graph::Graph,
+    node::{Node, ValueId},
     op::Op,
     tensor::Tensor,
 };
@@ -56,6 +57,7 @@ pub fn fold(graph: &Graph) -> Result<Graph> {
         });
     }
     let mut folded = builder.into_graph();
+    folded.take_names(graph, |id| rebuilt[id.index()]);
     for (name, id) in graph.outputs() {
         let id = rebuilt[id.index()].expect("outputs are live");
         folded.output(name.clone(), id);
@@ -109,6 +111,7 @@ fn prune(graph: &Graph) -> Result<Graph> {
         let id = copies[id.index()].expect("outputs are live");
         pruned.output(name.clone(), id);
     }
+    pruned.take_names(graph, |id| copies[id.index()]);
     Ok(pruned)
 }
 

@@ -2,7 +2,9 @@
 
 use crate::{
     Error, Result,
-    graph::{Dim, Graph, Node, ValueId},
+    dim::Dim,
+    graph::Graph,
+    node::{Node, ValueId},
     op::Op,
     shape::display,
 };

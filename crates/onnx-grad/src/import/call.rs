@@ -3,7 +3,7 @@
 use super::{Value, tensors};
 use crate::{
     Error, Result,
-    graph::ValueId,
+    node::ValueId,
     proto::{AttributeProto, AttributeType, GraphProto, NodeProto},
     tensor::Tensor,
 };

@@ -3,7 +3,8 @@
 use super::{Importer, call::Call};
 use crate::{
     Result,
-    graph::{Graph, ValueId},
+    graph::Graph,
+    node::ValueId,
     tape::{Expr, Tape},
 };
 

@@ -29,9 +29,11 @@ pub(crate) use tensors::type_name;
 
 use crate::{
     Error, Result,
+    dim::Dim,
     fold::{Builder, fold},
-    graph::{Dim, Graph, ValueId},
+    graph::Graph,
     logits::keep_softmax,
+    node::ValueId,
     proto::{DimensionValue, GraphProto, ModelProto, NodeProto, TensorTypeProto, ValueInfoProto},
     shape::display,
     tensor::DType,
@@ -272,6 +274,8 @@ struct Importer {
     narrow_types: BTreeMap<String, i32>,
     /// How many nodes of functions and branches were read so far.
     inlined: usize,
+    /// The inputs and the values of the file's own nodes, in its order.
+    names: Vec<(String, ValueId)>,
 }
 
 impl Source<'_> {
@@ -316,10 +320,12 @@ impl Source<'_> {
             notices: BTreeSet::new(),
             narrow_types: BTreeMap::new(),
             inlined: 0,
+            names: Vec::new(),
         };
         let mut values = BTreeMap::new();
         for (position, input) in image_inputs(self.proto).enumerate() {
             let id = self.input(&mut importer, input, position == 0, batch)?;
+            importer.names.push((input.name.clone(), id));
             define(&mut values, &input.name, Some(id.into()))?;
         }
         if let Some(sparse) = self.proto.sparse_initializer.first() {
@@ -434,15 +440,22 @@ impl Source<'_> {
         let mut outputs = outputs.into_iter();
         for output in &node.output {
             let value = outputs.next();
-            if !output.is_empty() {
-                define(values, output, value)?;
+            if output.is_empty() {
+                continue;
             }
+            if let (0, Some(Value::Tensor(id))) = (depth, &value) {
+                importer.names.push((output.clone(), *id));
+            }
+            define(values, output, value)?;
         }
         Ok(())
     }
 
     fn with_outputs(&self, importer: &Importer, values: &Scope) -> Result<Graph> {
         let mut graph = importer.builder.graph().clone();
+        for (name, id) in &importer.names {
+            graph.name(name, *id);
+        }
         if self.proto.output.is_empty() {
             return Err(Error::invalid("has no output"));
         }

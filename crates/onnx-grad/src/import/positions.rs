@@ -9,7 +9,7 @@ use super::{
     ops::{Outputs, picked},
     shapes::Size,
 };
-use crate::{Result, graph::Dim, op::Op, tensor::Tensor};
+use crate::{Result, dim::Dim, op::Op, tensor::Tensor};
 
 /// `picture * stride + offset`, with pictures along the leading axis and `offsets` broadcast along it.
 #[derive(Clone, Debug)]

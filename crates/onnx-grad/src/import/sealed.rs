@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    graph::Dim,
+    dim::Dim,
     proto::{
         DataLocation, DataType, DimensionProto, DimensionValue, GraphProto, ModelProto, TensorProto,
     },
@@ -145,7 +145,7 @@ fn scores(graph: &GraphProto, options: &LoadOptions) -> Result<String> {
         (None, [only]) => only,
         (None, several) => {
             return Err(Error::unsupported(format!(
-                "has {} outputs; choose the one with the scores (`--scores NAME`): {}",
+                "has {} outputs; choose the one with the scores: {}",
                 several.len(),
                 names()
             )));

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     Result,
+    dim::Dim,
     fold::broadcast_offsets,
-    graph::Dim,
     shape::broadcast,
     tensor::{DType, Elements, Tensor},
 };

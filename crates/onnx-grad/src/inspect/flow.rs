@@ -4,8 +4,7 @@ use serde::Serialize;
 
 use crate::{
     Graph, Op, Tensor, ValueId,
-    grad::Cotangent,
-    rules::{Site, vjp},
+    rules::{Cotangent, Site, vjp},
     tape::{Expr, Tape},
 };
 

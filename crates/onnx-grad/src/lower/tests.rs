@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    gradient,
+    Pool, gradient,
     testing::{Program, floats},
 };
 

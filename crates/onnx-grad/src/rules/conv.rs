@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    graph::Dim,
+    dim::Dim,
     op::{Convolution, Op},
     shape::fixed_from,
     tape::Expr,

@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    graph::Dim,
+    dim::Dim,
     op::{Op, PadMode},
     shape::fixed_from,
     tape::Expr,
@@ -29,48 +29,6 @@ pub(super) fn concat<'t>(
     let sides = fixed_from(&sides, 0)?;
     let start = sides[..input].iter().sum();
     Ok(g.slice(axis, start, start + sides[input]))
-}
-
-/// Zeros where the slice took nothing.
-pub(super) fn slice<'t>(
-    axes: &[usize],
-    starts: &[i64],
-    steps: &[i64],
-    shape: &[Dim],
-    mut g: Expr<'t>,
-) -> Result<Expr<'t>> {
-    for (at, &axis) in axes.iter().enumerate() {
-        let sides = fixed_from(&[shape[axis], g.shape()[axis]], 0)?;
-        let (side, count) = (sides[0], sides[1]);
-        if count == 0 {
-            g = g.pad(axis, 0, side);
-            continue;
-        }
-        let step = steps[at].unsigned_abs() as usize;
-        let mut first = starts[at] as usize;
-        if steps[at] < 0 {
-            g = g.flip(axis);
-            first -= (count - 1) * step;
-        }
-        let covered = (count - 1) * step + 1;
-        g = spread(g, axis, count, step).pad(axis, first, side - first - covered);
-    }
-    Ok(g)
-}
-
-/// `step - 1` zeros between neighbours along an axis.
-fn spread(g: Expr<'_>, axis: usize, count: usize, step: usize) -> Expr<'_> {
-    if step == 1 || count == 1 {
-        return g;
-    }
-    let mut apart = g.shape();
-    apart.insert(axis + 1, Dim::Fixed(1));
-    let mut joined = g.shape();
-    joined[axis] = Dim::Fixed(count * step);
-    g.reshape(apart)
-        .pad(axis + 1, 0, step - 1)
-        .reshape(joined)
-        .slice(axis, 0, (count - 1) * step + 1)
 }
 
 /// The inner part; mirrored and repeated elements add to the elements they were made from.

@@ -13,10 +13,11 @@ mod linear;
 mod norm;
 pub(crate) mod pool;
 mod reduce;
+mod slice;
 #[cfg(test)]
 mod tests;
 
-use crate::{Result, grad::Cotangent, op::Op, tape::Expr, tensor::DType};
+use crate::{Result, op::Op, tape::Expr, tensor::DType};
 
 /// What a rule sees of a node.
 pub(crate) struct Site<'a, 't> {
@@ -26,6 +27,17 @@ pub(crate) struct Site<'a, 't> {
     pub(crate) y: Expr<'t>,
     /// The cotangent of its output.
     pub(crate) g: Expr<'t>,
+}
+
+/// What flows back into one input of an operator.
+pub(crate) enum Cotangent<'t> {
+    /// Nothing: the output does not change with this input, or only in jumps that the conventions
+    /// count as constant.
+    Zero,
+    /// A value of the output's shape where the operator broadcasts, else of the input's.
+    Value(Expr<'t>),
+    /// There is no derivative, for this reason.
+    NotDifferentiable(&'static str),
 }
 
 /// The cotangent of input number `input` of an operator: one line for each operator and input.
@@ -98,7 +110,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
         (ScatterAdd { axis }, 2) => g.with(GatherElements { axis: *axis }, inputs[1]),
         (Sigmoid, _) => g * y * (1.0 - y),
         (Sin, _) => g * x.apply(Cos),
-        (Slice { axes, starts, steps, .. }, _) => linear::slice(axes, starts, steps, &x.shape(), g)?,
+        (Slice { axes, starts, steps, .. }, _) => slice::slice(axes, starts, steps, &x.shape(), g)?,
         (Softmax { axis }, _) => y * (g - (g * y).sum([*axis])),
         (Softplus, _) => g * (x - y).exp(),
         (Sqrt, _) => g / (2.0 * y),

@@ -1,7 +1,7 @@
 //! Normalisations.
 
 use super::Site;
-use crate::{graph::Dim, tape::Expr};
+use crate::{dim::Dim, tape::Expr};
 
 /// Cotangents of `gamma * (x - mean) * r + beta` by channel, where `r = (variance + epsilon)^(-1/2)`.
 pub(super) fn batch<'t>(epsilon: f32, site: &Site<'_, 't>, input: usize) -> Expr<'t> {

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    graph::Dim,
+    dim::Dim,
     op::{Convolution, Op, Pool},
     shape::fixed_from,
     tape::{Expr, Tape},

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, Result,
-    graph::Dim,
+    dim::Dim,
     op::{Op, Reduction},
     shape::fixed_from,
     tape::Expr,

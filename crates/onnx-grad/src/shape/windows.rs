@@ -3,7 +3,8 @@
 use super::{Shape, display, expect_type, fixed_from};
 use crate::{
     Error, Result,
-    graph::{Dim, Node},
+    dim::Dim,
+    node::Node,
     op::{Convolution, Pool},
     tensor::DType,
 };

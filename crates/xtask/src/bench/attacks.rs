@@ -1,4 +1,7 @@
-//! Whole attacks beside those of torchattacks and Foolbox: from the start of a process to its last figure.
+//! Attacks beside those of torchattacks and Foolbox: a gradient, an attack at equal steps, a process at equal success.
+
+mod duel;
+mod start;
 
 use std::{
     cell::Cell,
@@ -12,25 +15,30 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::{Setup, machine};
-use crate::{cargo, say};
+use crate::cargo;
 
 /// How often each contender runs. The rounds alternate, so that a busy moment of the machine falls on all.
 const ROUNDS: usize = 3;
 
-const PICTURES: &str = "1000";
 const STEPS: &str = "40";
-const RESTARTS: &str = "5";
 
-/// A model under PGD-40 on the first thousand of its pictures.
+#[derive(Clone, Copy)]
+struct Ball {
+    eps: &'static str,
+    step: &'static str,
+}
+
+/// A model under PGD-40.
 struct Duel {
     title: &'static str,
     model: &'static str,
     mean: &'static str,
     std: &'static str,
-    eps: &'static str,
-    step: &'static str,
-    /// How many times as fast as either peer the faster engine should be.
-    wanted: f64,
+    ball: Ball,
+    /// Pictures of the whole process.
+    pictures: &'static str,
+    /// Pictures of the attack that nobody ends early: a multiple of the peers' batches.
+    right: &'static str,
 }
 
 const DUELS: [Duel; 2] = [
@@ -39,57 +47,103 @@ const DUELS: [Duel; 2] = [
         model: "cifar10/models/resnet20_akamaster.onnx",
         mean: "0.485,0.456,0.406",
         std: "0.229,0.224,0.225",
-        eps: "8/255",
-        step: "2/255",
-        wanted: 5.0,
+        ball: Ball {
+            eps: "8/255",
+            step: "2/255",
+        },
+        pictures: "512",
+        right: "256",
     },
     Duel {
         title: "resnet_2b, trained adversarially, 2/255",
         model: "cifar10/models/resnet_2b_adv2.onnx",
         mean: "0.4914,0.4822,0.4465",
         std: "0.2471,0.2435,0.2616",
-        eps: "2/255",
-        step: "0.5/255",
-        wanted: 1.5,
+        ball: Ball {
+            eps: "2/255",
+            step: "0.5/255",
+        },
+        pictures: "1000",
+        right: "1024",
     },
 ];
 
-/// Who runs it: its name, and for hoodwink the engine and the number of threads.
-const CONTENDERS: [(&str, Option<(&str, &str)>); 6] = [
-    ("torchattacks", None),
-    ("foolbox", None),
-    ("hoodwink, ORT", Some(("ort", "2"))),
-    ("hoodwink, ORT, one worker", Some(("ort", "1"))),
-    ("hoodwink, rten", Some(("rten", "2"))),
-    ("hoodwink, rten, one worker", Some(("rten", "1"))),
-];
-
 const HEAD: &str = "\
-# Attacks beside torchattacks and Foolbox
+# PGD beside PyTorch, torchattacks and Foolbox
 
-PGD with 40 steps on the first 1,000 pictures of CIFAR-10's training set, whole processes: from their start to the last
-figure, medians of three rounds in which the contenders took turns, two threads each. `hoodwink` reads all pictures first,
-judges every success on floats and on the PNG, and writes the run folder with its report; the peers print two accuracies and
-save nothing. `hoodwink` ends an attack that has succeeded; the peers take all 40 steps with all pictures.
-The models are there only as ONNX files and run in PyTorch operator by operator, which may cost the peers something.
-The same eps, size of step, number of steps and a random start for all. *Peak* is the most memory the process held, in MiB.
+Three comparisons, each in a table of its own; in each the contenders took turns on the same machine, and the medians count.
+The peers' network is a PyTorch module with the weights of the ONNX file, its logits checked against ONNX Runtime's; it is in
+eval mode, its parameters are frozen, and it runs with the threads, the batch and the layout that were fastest for a gradient
+just before. `torch.compile` was not tried.
 
-Made by `cargo xtask bench peers`.
+- *Per gradient*: loss and input gradient of one batch, the same number of pictures for all; nothing else. The engines have the
+  pictures divided among their workers. Medians of eleven rounds.
+- *Per attack at equal steps*: PGD with 40 steps on the first pictures that the network gets right, in a ball so small that none
+  falls, so that nobody ends early. The seconds of the attack itself, without the start of the process; `hoodwink` judges floats
+  and writes its rows in them. Medians of three rounds.
+- *Whole process at equal success*: PGD with 40 steps on the first pictures of CIFAR-10's training set, from the start of the
+  process to the last figure. `hoodwink` reads all pictures first, judges every success on floats and on the PNG, and writes the run
+  folder with its report; the peers print two accuracies and save nothing. `hoodwink` ends an attack that has succeeded, the
+  peers take all 40 steps with all pictures: *gradients* are those spent. *Peak* is the most memory the process held, in MiB.
+  Medians of three rounds.
+
+*Processor* are the seconds of the processor that the whole process took, in all its threads: they hardly depend on what else the
+machine was doing.
+
+Made by `cargo xtask bench peers attacks`.
 
 ";
 
-/// What one run took.
+/// What PyTorch runs with.
+struct Setting {
+    threads: String,
+    batch: String,
+    layout: String,
+}
+
+impl Setting {
+    fn words(&self) -> [&str; 3] {
+        [&self.threads, &self.batch, &self.layout]
+    }
+}
+
+/// The first `count` pictures of an array, their labels, and the ball around each.
+struct Task {
+    count: &'static str,
+    pictures: PathBuf,
+    labels: PathBuf,
+    ball: Ball,
+}
+
+/// What one contender took.
 #[derive(Clone, Default)]
 struct Taken {
+    /// From the start of the process to its end, in each round.
     seconds: Vec<f64>,
+    /// Of the attack itself.
+    attack: Vec<f64>,
+    /// Of the processor, in all threads of the process.
+    processor: Vec<f64>,
     peak: f64,
     clean: f64,
     robust: f64,
+    gradients: f64,
 }
 
-/// Runs everything and answers the page.
-pub(super) fn page(setup: &Setup) -> Result<String> {
-    cargo(&["build", "--release", "--package", "hoodwink-cli"], &[])?;
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Runs everything, or the networks whose title contains `only`, and answers the page.
+pub(super) fn page(setup: &Setup, only: Option<&str>) -> Result<String> {
+    // In one command, so that one set of features is compiled.
+    let programs = ["--bin", "hoodwink", "--example", "gradient_speed"];
+    cargo(
+        &[&["build", "--release", "--workspace"][..], &programs].concat(),
+        &[],
+    )?;
     let bench = Bench {
         setup,
         ours: setup.target.join("release/hoodwink"),
@@ -102,11 +156,14 @@ pub(super) fn page(setup: &Setup) -> Result<String> {
     }
     let mut page = HEAD.to_owned();
     let _ = writeln!(page, "Machine: {}.\n", machine()?);
-    for duel in &DUELS {
+    let wanted = |duel: &&Duel| only.is_none_or(|part| duel.title.contains(part));
+    for duel in DUELS.iter().filter(wanted) {
         bench.duel(duel, &mut page)?;
     }
-    bench.workers(&mut page)?;
-    bench.cold(&mut page)?;
+    if only.is_none() {
+        bench.workers(&mut page)?;
+        bench.cold(&mut page)?;
+    }
     fs::remove_dir_all(&bench.out)?;
     let bytes = fs::metadata(&bench.ours)?.len();
     let _ = writeln!(
@@ -129,136 +186,54 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn duel(&self, duel: &Duel, page: &mut String) -> Result<()> {
-        let mut taken = vec![Taken::default(); CONTENDERS.len()];
-        for _ in 0..ROUNDS {
-            for ((name, ours), taken) in CONTENDERS.iter().zip(&mut taken) {
-                let mut command = match ours {
-                    Some((engine, threads)) => self.our_command(duel, engine, threads),
-                    None => self.their_command(name, duel),
-                };
-                let answer = self.timed(&mut command)?;
-                taken.seconds.push(number(&answer, "seconds")?);
-                taken.peak = taken.peak.max(number(&answer, "peak")?);
-                if taken.seconds.len() == 1 {
-                    (taken.clean, taken.robust) = match ours {
-                        Some(_) => self.our_accuracies()?,
-                        None => their_accuracies(&answer)?,
-                    };
-                }
-                say(&format!(
-                    "{}: {name}: {:.1?} s\n",
-                    duel.title, taken.seconds
-                ));
-            }
-        }
-        let median = |taken: &Taken| {
-            let mut seconds = taken.seconds.clone();
-            seconds.sort_by(f64::total_cmp);
-            seconds[seconds.len() / 2]
-        };
-        let _ = writeln!(
-            page,
-            "## {}\n\n| | seconds | pictures/s | times torchattacks | times Foolbox | peak | right before | right after |\n\
-             |---|---:|---:|---:|---:|---:|---:|---:|",
-            duel.title
-        );
-        for ((name, _), one) in CONTENDERS.iter().zip(&taken) {
-            let seconds = median(one);
-            let _ = writeln!(
-                page,
-                "| {name} | {seconds:.1} | {:.0} | {:.2} | {:.2} | {:.0} | {:.1}% | {:.1}% |",
-                1000.0 / seconds,
-                median(&taken[0]) / seconds,
-                median(&taken[1]) / seconds,
-                one.peak,
-                100.0 * one.clean,
-                100.0 * one.robust
-            );
-        }
-        let _ = writeln!(
-            page,
-            "\nWanted: {} times as fast; a third of the memory (here {:.2} of torchattacks' on ORT, {:.2} on rten). Two workers \
-             took one worker's time divided by {:.2} on ORT, {:.2} on rten.\n",
-            duel.wanted,
-            taken[2].peak / taken[0].peak,
-            taken[4].peak / taken[0].peak,
-            median(&taken[3]) / median(&taken[2]),
-            median(&taken[5]) / median(&taken[4]),
-        );
-        Ok(())
-    }
-
-    /// Two workers beside one, where starting is no large part of the whole.
-    fn workers(&self, page: &mut String) -> Result<()> {
-        let duel = &DUELS[1];
-        let _ = writeln!(
-            page,
-            "## Two workers\n\nThe attack on resnet_2b above with {RESTARTS} restarts, whole processes, medians of {ROUNDS} rounds; \
-             wanted: 1.8 times as fast.\n\n| engine | one worker, s | two workers, s | times |\n|---|---:|---:|---:|"
-        );
-        for engine in ["ort", "rten"] {
-            let mut seconds = [Vec::new(), Vec::new()];
-            for _ in 0..ROUNDS {
-                for (threads, seconds) in ["1", "2"].into_iter().zip(&mut seconds) {
-                    let mut command = self.our_command(duel, engine, threads);
-                    command.args(["--restarts", RESTARTS]);
-                    seconds.push(number(&self.timed(&mut command)?, "seconds")?);
-                }
-            }
-            for seconds in &mut seconds {
-                seconds.sort_by(f64::total_cmp);
-            }
-            let [one, two] = seconds.map(|seconds| seconds[ROUNDS / 2]);
-            let line = format!("| {engine} | {one:.1} | {two:.1} | {:.2} |\n", one / two);
-            say(&line);
-            page.push_str(&line);
-        }
-        page.push('\n');
-        Ok(())
-    }
-
-    fn our_command(&self, duel: &Duel, engine: &str, threads: &str) -> Command {
+    fn our_command(&self, duel: &Duel, task: &Task, engine: &str, threads: &str) -> Command {
         let mut command = Command::new(&self.ours);
         command.arg("attack").arg(self.asset(duel.model));
-        command.arg(self.asset("cifar10/train_0-1999_x_u8_NHWC.npy"));
         command
+            .arg(&task.pictures)
             .arg("--labels")
-            .arg(self.asset("cifar10/train_0-1999_y.npy"));
-        command.args(["--limit", PICTURES, "--mean", duel.mean, "--std", duel.std]);
+            .arg(&task.labels);
         command.args([
-            "--eps",
-            duel.eps,
-            "--step-size",
-            duel.step,
-            "--steps",
-            STEPS,
+            "--limit", task.count, "--mean", duel.mean, "--std", duel.std,
         ]);
-        command.args([
-            "--random-start",
-            "true",
-            "--engine",
-            engine,
-            "--threads",
-            threads,
-        ]);
+        command.args(["--eps", task.ball.eps, "--step-size", task.ball.step]);
+        command.args(["--steps", STEPS, "--random-start", "true"]);
+        command.args(["--engine", engine, "--threads", threads]);
         command.args(["--quiet", "--out"]).arg(self.folder());
         command
     }
 
-    fn their_command(&self, library: &str, duel: &Duel) -> Command {
-        let mut command = Command::new(&self.setup.python);
-        command.arg(&self.theirs).arg(library);
-        command.arg(self.asset(duel.model));
-        command.arg(self.asset("cifar10/train_0-1999_x_u8_NHWC.npy"));
-        command.arg(self.asset("cifar10/train_0-1999_y.npy"));
+    fn their_command(&self, library: &str, duel: &Duel, task: &Task, setting: &Setting) -> Command {
+        let mut command = self.python(library, duel);
+        command.arg(&task.pictures).arg(&task.labels);
         let value = |text: &str| {
             let of_255: f64 = text.trim_end_matches("/255").parse().unwrap_or(f64::NAN);
             (of_255 / 255.0).to_string()
         };
-        command.args([PICTURES, &value(duel.eps), &value(duel.step), STEPS]);
-        command.args([duel.mean, duel.std]);
+        command.args([
+            task.count,
+            &value(task.ball.eps),
+            &value(task.ball.step),
+            STEPS,
+        ]);
+        command.args([duel.mean, duel.std]).args(setting.words());
         command
+    }
+
+    /// The peers' script in one of its modes, with the model.
+    fn python(&self, mode: &str, duel: &Duel) -> Command {
+        let mut command = Command::new(&self.setup.python);
+        command.arg(&self.theirs).arg(mode);
+        command.arg(self.asset(duel.model));
+        command
+    }
+
+    fn pictures(&self) -> PathBuf {
+        self.asset("cifar10/train_0-1999_x_u8_NHWC.npy")
+    }
+
+    fn labels(&self) -> PathBuf {
+        self.asset("cifar10/train_0-1999_y.npy")
     }
 
     /// Of the next run.
@@ -276,68 +251,20 @@ impl Bench<'_> {
         answer(&mut clock)
     }
 
-    fn our_accuracies(&self) -> Result<(f64, f64)> {
-        let report = Command::new(&self.ours)
-            .arg("report")
-            .arg(self.out.join((self.runs.get() - 1).to_string()))
-            .args(["--format", "json"])
-            .output()?;
-        let summary: Value = serde_json::from_slice(&report.stdout)
-            .with_context(|| String::from_utf8_lossy(&report.stderr).into_owned())?;
-        let share = |key: &str| {
-            let value = summary["attacks"][0][key]["value"].as_f64();
-            value.with_context(|| format!("no {key}"))
-        };
-        Ok((share("clean_accuracy")?, share("robust_accuracy")?))
-    }
-
-    /// From the start of the process to the first adversarial PNG.
-    fn cold(&self, page: &mut String) -> Result<()> {
-        page.push_str(
-            "## Cold start\n\nSeconds from the start of the process to the first adversarial PNG: SqueezeNet 1.1, PGD-40 at \
-             4/255, median of five. Of many photographs, all are read and 48 are looked at by the lint before; \
-             `--no-lint` leaves that out.\n\n| | engine | first PNG | all |\n|---|---|---:|---:|\n",
-        );
-        for (title, limit, more) in [
-            ("one photograph", "1", &[][..]),
-            ("100 photographs, `--no-lint`", "100", &["--no-lint"]),
-            ("100 photographs", "100", &[]),
-        ] {
-            for engine in ["ort", "rten"] {
-                let mut first = Vec::new();
-                let mut all = Vec::new();
-                for _ in 0..5 {
-                    let mut command = Command::new(&self.ours);
-                    command.arg("attack");
-                    command.arg(self.asset("imagenet/models/squeezenet1_1_f32.onnx"));
-                    command.arg(self.asset("imagenet/images"));
-                    command.args(["--resize", "256", "--crop", "224", "--channels", "bgr"]);
-                    command.args(["--input-range", "0..255", "--mean", "0.4075,0.4579,0.4850"]);
-                    // The network is wrong about the first picture.
-                    command.args([
-                        "--skip",
-                        if limit == "1" { "1" } else { "0" },
-                        "--limit",
-                        limit,
-                    ]);
-                    command.args(["--eps", "4/255", "--steps", STEPS, "--engine", engine]);
-                    command
-                        .args(more)
-                        .args(["--quiet", "--out"])
-                        .arg(self.folder());
-                    let answer = self.timed(&mut command)?;
-                    first.push(number(&answer, "first")?);
-                    all.push(number(&answer, "seconds")?);
-                }
-                for seconds in [&mut first, &mut all] {
-                    seconds.sort_by(f64::total_cmp);
-                }
-                let line = format!("| {title} | {engine} | {:.2} | {:.2} |\n", first[2], all[2]);
-                say(&line);
-                page.push_str(&line);
-            }
-        }
-        page.push_str("\nWanted: 1 second at most.\n");
+    /// Reads the run folder of the last run.
+    fn note_ours(&self, taken: &mut Taken) -> Result<()> {
+        let folder = self.out.join((self.runs.get() - 1).to_string());
+        let timing: Value = serde_json::from_slice(&fs::read(folder.join("timing.json"))?)?;
+        taken.attack.push(number(&timing, "seconds")?);
+        let mut report = Command::new(&self.ours);
+        let summary = report.arg("report").arg(folder).args(["--format", "json"]);
+        let output = summary.output()?;
+        let summary: Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+        let attack = &summary["attacks"][0];
+        taken.clean = number(&attack["clean_accuracy"], "value")?;
+        taken.robust = number(&attack["robust_accuracy"], "value")?;
+        taken.gradients = number(&attack["gradients"], "total")?;
         Ok(())
     }
 
@@ -346,10 +273,14 @@ impl Bench<'_> {
     }
 }
 
-/// What a peer printed.
-fn their_accuracies(answer: &Value) -> Result<(f64, f64)> {
+/// Reads what a peer printed.
+fn note_theirs(answer: &Value, task: &Task, taken: &mut Taken) -> Result<()> {
     let said: Value = serde_json::from_str(answer["said"].as_str().unwrap_or_default())?;
-    Ok((number(&said, "clean")?, number(&said, "robust")?))
+    taken.attack.push(number(&said, "attack")?);
+    taken.clean = number(&said, "clean")?;
+    taken.robust = number(&said, "robust")?;
+    taken.gradients = task.count.parse::<f64>()? * STEPS.parse::<f64>()?;
+    Ok(())
 }
 
 /// The JSON on a command's last line.

@@ -1,26 +1,20 @@
 //! What `hoodwink attack` will do, with everything opened and checked, before anything is written.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-    sync::Arc,
-};
+use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 use hoodwink::{
-    attacks::{self, AttackOptions},
+    attacks::Spec,
     counted,
     data::Dataset,
-    evaluate::{Evaluation, Threat, Trial},
+    evaluate::Evaluation,
     lint,
-    model::{Classifier, Company},
-    oracle::{Access, Loss, Spent, batcher::Crew},
-    results::{
-        AttackRecord, DataRecord, ModelRecord, Run, RunFolder, Settings, ThreatRecord,
-        table::SCHEMA,
-    },
+    model::BatchSafety,
+    oracle::{Budget, pool::Parallelism},
+    plan,
+    results::{DataRecord, ModelRecord, Run, RunFolder, Settings, table::SCHEMA},
     run::{self, Ended, Limits},
-    threat::{Eps, TargetChoice},
+    threat::{TargetChoice, Threat},
 };
 use toml::Table;
 
@@ -31,6 +25,7 @@ use crate::{
     commands::warning,
     interrupt,
     progress::Progress,
+    subject::Subject,
     terminal::{self, complain},
 };
 
@@ -48,10 +43,10 @@ const LINT_EFFORT: u64 = 50_000_000_000;
 
 /// A run that is ready to begin.
 pub(crate) struct Plan {
-    model: Classifier,
+    model: Subject,
     data: Dataset,
-    evaluation: Arc<Evaluation>,
-    crew: Crew,
+    evaluation: Evaluation,
+    crew: Parallelism,
     record: Run,
     again: String,
 }
@@ -60,36 +55,24 @@ impl Plan {
     /// Opens and checks what the arguments name.
     pub(crate) fn new(args: &Args, typed: &Typed) -> Result<Self> {
         let prepared = args.model.resolve()?;
-        let model = args.model.open(&prepared, args.access)?;
-        let trials = args.trials(model.classes())?;
-        let data = args.data.open(&prepared, &model)?;
+        let model = Subject::open(&args.model, &args.remote, &prepared, args.access)?;
+        let evaluation = args.evaluation(&model)?;
+        let data = args.data.open(&prepared, model.input(), model.classes())?;
         data.labels()?;
         terminal::note(model.notices());
         terminal::note(data.notices());
-        let evaluation = Arc::new(Evaluation {
-            threat: Threat {
-                norm: args.norm,
-                target: args.target,
-                access: args.access,
-                budget: Spent {
-                    queries: args.max_queries.unwrap_or(u64::MAX),
-                    gradients: args.max_gradients.unwrap_or(u64::MAX),
-                },
-            },
-            trials,
-            seed: args.seed,
-        });
-        evaluation.check_access()?;
         let mut plan = Self {
-            crew: args.crew.resolve(),
-            record: args.record(&prepared, &model, &data, typed, &evaluation.trials)?,
+            crew: args.crew.resolve(model.input().iter().product()),
+            record: args.record(&prepared, &model, &data, typed, &evaluation)?,
             again: typed.again.clone(),
             model,
             data,
             evaluation,
         };
         plan.fit(args)?;
-        plan.model.set_threads(plan.crew.threads);
+        if let Subject::File(file) = &mut plan.model {
+            file.set_threads(plan.crew.threads);
+        }
         if !args.no_lint {
             plan.check(args, &prepared)?;
         }
@@ -103,15 +86,12 @@ impl Plan {
 
     /// Lets so much run at once as fits into the memory allowed.
     fn fit(&mut self, args: &Args) -> Result<()> {
-        let Some(limit) = args.max_memory else {
+        // Of a model elsewhere no memory is taken here.
+        let (Some(limit), Some(model)) = (args.max_memory, self.model.file()) else {
             return Ok(());
         };
-        let mut attacks = self.evaluation.trials.iter().map(|trial| &trial.attack);
-        // The gradients of all losses take about the same.
-        let loss = attacks
-            .any(|attack| attack.access() == Access::Gradients)
-            .then_some(Loss::CrossEntropy);
-        let crew = run::fitting(&self.model, loss, self.crew, limit)?;
+        let gradients = plan::asks_for_gradients(&self.evaluation);
+        let crew = run::fitting(model, gradients, self.crew, limit)?;
         if crew != self.crew {
             complain(&format!(
                 "note: --max-memory leaves room for {} with {} each",
@@ -130,7 +110,11 @@ impl Plan {
         let checked = self.data.check(self.model.input(), self.crew.threads, tell);
         progress.finish();
         checked?;
-        let answer = self.model.multiply_adds().unwrap_or(0);
+        // Each question to a model elsewhere may cost money.
+        let Some(model) = self.model.file() else {
+            return Ok(());
+        };
+        let answer = model.multiply_adds().unwrap_or(0);
         let depth = lint::Depth {
             pictures: LINTED_PICTURES,
             searched: SEARCHED_PICTURES,
@@ -141,7 +125,7 @@ impl Plan {
         let mut progress = Progress::new("asking", args.crew.quiet);
         let tell = |done, all| progress.show(done, all, "");
         let said = &prepared.preprocessing;
-        let findings = lint::lint(&self.model, said, &self.data, depth, tell);
+        let findings = lint::lint(model, said, &self.data, depth, tell);
         progress.finish();
         for finding in findings? {
             complain(&warning(&finding));
@@ -157,7 +141,7 @@ impl Plan {
         let ended = run::run(
             &folder,
             &self.evaluation,
-            &self.model,
+            self.model.model(),
             &self.data,
             self.crew,
             limits,
@@ -174,31 +158,23 @@ impl Plan {
         );
         progress.finish();
         let ended = ended?;
-        let is_alone = |company| company == Company::Alone;
-        let companies = self.model.companies()?;
-        if !self.model.runs_as_it_is() && companies.into_values().any(is_alone) {
-            complain(
-                "note: what the engine answers about a picture depends on the others in the batch, so each was asked \
-                 about alone; another --engine may be faster",
-            );
+        if let Some(model) = self.model.file() {
+            let mut safety = model.batch_safety()?.into_values();
+            if !model.runs_as_it_is() && safety.any(|safety| safety == BatchSafety::Alone) {
+                complain(
+                    "note: what the engine answers about a picture depends on the others in the batch, so each was asked \
+                     about alone; another --engine may be faster",
+                );
+            }
         }
         Ok((folder, ended))
     }
 }
 
 impl Args {
-    /// Every attack at every eps, in order.
-    fn trials(&self, classes: usize) -> Result<Vec<Trial>> {
-        refuse_twice("attack", &self.attack)?;
-        refuse_twice("eps", &self.eps)?;
-        for (what, radii) in [
-            ("eps", &self.eps[..]),
-            ("--step-size", self.step_size.as_slice()),
-        ] {
-            for eps in radii {
-                eps.in_pixels(what, self.norm)?;
-            }
-        }
+    /// What is asked for, understood.
+    fn evaluation(&self, model: &Subject) -> Result<Evaluation> {
+        let classes = model.classes();
         if let Some(TargetChoice::Class(class)) = self.target
             && class >= classes
         {
@@ -207,109 +183,80 @@ impl Args {
                 classes - 1
             );
         }
-        let entries = self.attack.iter().map(|name| attacks::find(name));
-        let entries = entries.collect::<hoodwink::Result<Vec<_>>>()?;
-        let mut by_attack: Vec<Vec<Trial>> = entries.iter().map(|_| Vec::new()).collect();
-        for eps in &self.eps {
-            let options = AttackOptions {
-                steps: self.steps,
-                step_size: self.step_size.as_ref().map(Eps::value),
-                restarts: self.restarts,
-                random_start: self.random_start,
-                loss: self.loss,
-                rule: self.step_rule,
-                momentum: self.momentum,
-                tries: self.tries,
-                ..AttackOptions::new(self.norm, eps.value(), self.target.is_some(), classes)
-            };
-            let built = attacks::build_all(&entries, &options)?;
-            for (trials, attack) in by_attack.iter_mut().zip(built) {
-                trials.push(Trial {
-                    eps: eps.clone(),
-                    attack,
-                });
-            }
-        }
-        Ok(by_attack.into_iter().flatten().collect())
+        let shared = [
+            ("steps", self.steps.map(|steps| steps.to_string())),
+            ("step_size", self.step_size.clone()),
+            (
+                "restarts",
+                self.restarts.map(|restarts| restarts.to_string()),
+            ),
+            ("loss", self.loss.map(|loss| loss.to_string())),
+            ("rule", self.step_rule.map(|rule| rule.word().to_owned())),
+            (
+                "random_start",
+                self.random_start.map(|start| start.to_string()),
+            ),
+            (
+                "momentum",
+                self.momentum.map(|momentum| momentum.to_string()),
+            ),
+            ("tries", self.tries.map(|tries| tries.to_string())),
+        ];
+        let shared = shared
+            .into_iter()
+            .filter_map(|(name, text)| Some((name.to_owned(), text?)));
+        let options = plan::Options {
+            attacks: Spec::parse_all(&self.attack.join(","))?,
+            shared: shared.collect(),
+            threat: Threat {
+                norm: self.norm,
+                target: self.target,
+                // Gradients are the default, and no model elsewhere has them.
+                access: self.access.min(model.gives()),
+                budget: Budget {
+                    queries: self.max_queries.unwrap_or(u64::MAX),
+                    gradients: self.max_gradients.unwrap_or(u64::MAX),
+                },
+            },
+            radii: self.eps.clone(),
+            skips_broken: self.skip_broken,
+            seed: self.seed,
+        };
+        Ok(plan::evaluation(&options, classes)?)
     }
 
     fn record(
         &self,
         prepared: &Prepared,
-        model: &Classifier,
+        model: &Subject,
         data: &Dataset,
         typed: &Typed,
-        trials: &[Trial],
+        evaluation: &Evaluation,
     ) -> Result<Run> {
-        let budget = [
-            ("queries", self.max_queries),
-            ("gradients", self.max_gradients),
-        ];
         Ok(Run {
             schema: SCHEMA,
             hoodwink: env!("CARGO_PKG_VERSION").to_owned(),
-            engine: model.engine().version(),
+            engine: model.engine(),
             partition: self.partition,
             model: ModelRecord {
                 path: args::text(&self.model.model),
                 sha256: model.sha256().to_owned(),
                 input: model.input(),
                 classes: model.classes(),
-                preprocessing: prepared.record(model),
+                preprocessing: prepared.record(model.file()),
             },
             data: DataRecord {
                 path: args::text(&self.data.data),
                 digest: data.digest()?,
                 samples: data.len(),
-                class_names: prepared.class_names(model, data)?,
+                class_names: prepared.class_names(model.classes(), data)?,
             },
-            threat: ThreatRecord {
-                norm: self.norm.to_string(),
-                eps: self.eps.iter().map(Eps::to_string).collect(),
-                goal: self.target.map_or_else(
-                    || "untargeted".to_owned(),
-                    |target| format!("targeted: {target}"),
-                ),
-                access: self.access.word().to_owned(),
-                budget: budget
-                    .into_iter()
-                    .filter_map(|(name, limit)| Some((name.to_owned(), limit?)))
-                    .collect::<BTreeMap<_, _>>(),
-            },
-            attacks: recipes(&self.attack, trials),
+            threat: plan::threat_record(evaluation),
+            attacks: plan::attack_records(evaluation),
             settings: Settings { seed: self.seed },
             options: options(prepared, typed)?,
         })
     }
-}
-
-fn refuse_twice(what: &str, all: &[impl ToString]) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    match all
-        .iter()
-        .map(ToString::to_string)
-        .find(|one| !seen.insert(one.clone()))
-    {
-        None => Ok(()),
-        Some(twice) => bail!("{what} {twice} is named twice"),
-    }
-}
-
-/// The recipe of each attack; where it differs between radii, all of them.
-fn recipes(names: &[String], trials: &[Trial]) -> Vec<AttackRecord> {
-    let of = |name: &String| {
-        let mut recipes: Vec<String> = trials
-            .iter()
-            .filter(|trial| trial.attack.name() == name)
-            .map(|trial| trial.attack.recipe())
-            .collect();
-        recipes.dedup();
-        AttackRecord {
-            name: name.clone(),
-            recipe: recipes.join("; "),
-        }
-    };
-    names.iter().map(of).collect()
 }
 
 /// The options that were typed, with what other files said about preprocessing in place of their names.

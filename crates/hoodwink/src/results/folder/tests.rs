@@ -1,5 +1,5 @@
 use super::*;
-use crate::results::example::{all_fooled, fooled, picture, run};
+use crate::results::example::{all_fooled, fooled, picture, recipe, run};
 
 #[test]
 fn a_killed_run_goes_on_with_the_missing_parts() {
@@ -34,14 +34,90 @@ fn samples_are_kept_until_their_part_is_complete() {
         [3, 64, 99]
     );
 
+    let all = fs::metadata(path.join(JOURNAL)).unwrap().len();
     folder.write_part(1, &all_fooled(64..100)).unwrap();
     assert_eq!(Vec::from_iter(folder.kept().unwrap().into_keys()), [3]);
+    let left = fs::metadata(path.join(JOURNAL)).unwrap().len();
+    assert!(left < all / 2, "{left} of {all}");
     assert_eq!(folder.missing_samples().unwrap(), 63);
     folder.write_part(0, &all_fooled(0..64)).unwrap();
     assert_eq!(folder.rows().unwrap(), all_fooled(0..100));
     folder.clear_kept().unwrap();
-    assert!(!path.join(KEPT).exists());
+    assert!(!path.join(JOURNAL).exists());
     folder.clear_kept().unwrap();
+}
+
+/// Killed while a sample's rows were written, after any byte.
+#[test]
+fn a_record_that_is_cut_off_is_written_anew() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("run");
+    let folder = RunFolder::create(&path, &run(100)).unwrap();
+    folder.keep(&all_fooled(3..4)).unwrap();
+    let one = folder.read(JOURNAL).unwrap();
+    folder.keep(&all_fooled(4..5)).unwrap();
+    let both = folder.read(JOURNAL).unwrap();
+    drop(folder);
+    for end in [one.len() + 1, one.len() + 9, both.len() - 1] {
+        fs::write(path.join(JOURNAL), &both[..end]).unwrap();
+        let opened = RunFolder::open(&path).unwrap();
+        assert_eq!(opened.rows().unwrap(), all_fooled(3..4));
+        let again = RunFolder::create(&path, &run(100)).unwrap();
+        assert_eq!(again.read(JOURNAL).unwrap(), one);
+        again.keep(&all_fooled(4..5)).unwrap();
+        assert_eq!(again.read(JOURNAL).unwrap(), both);
+        assert_eq!(again.missing_samples().unwrap(), 98);
+    }
+    // Killed when a part was written and the journal was not yet.
+    let again = RunFolder::open(&path).unwrap();
+    again.write_part(0, &all_fooled(0..64)).unwrap();
+    assert!(!path.join(JOURNAL).exists());
+    fs::write(path.join(JOURNAL), &both).unwrap();
+    let again = RunFolder::create(&path, &run(100)).unwrap();
+    assert!(again.read(JOURNAL).unwrap().is_empty());
+    assert_eq!(again.rows().unwrap(), all_fooled(0..64));
+    fs::remove_file(path.join(part_name(0))).unwrap();
+    drop(again);
+    // What a disk has changed in the middle is computed again, and so is what follows.
+    let mut changed = both.clone();
+    changed[20] ^= 1;
+    fs::write(path.join(JOURNAL), changed).unwrap();
+    let again = RunFolder::create(&path, &run(100)).unwrap();
+    assert_eq!(again.missing_samples().unwrap(), 100);
+    assert!(again.read(JOURNAL).unwrap().is_empty());
+}
+
+#[test]
+fn a_journal_of_rows_that_cannot_be_is_refused() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = RunFolder::create(parent.path(), &run(100)).unwrap();
+    let mut strange = all_fooled(3..4);
+    strange[2].index = 4;
+    let mut beyond = all_fooled(3..4);
+    beyond[2].label = 3;
+    for (index, rows, says) in [
+        (3, all_fooled(3..5), "sample 3 has more than 4 rows"),
+        (
+            3,
+            all_fooled(3..4)[..3].to_vec(),
+            "it lacks rows, of sample 3",
+        ),
+        (3, Vec::new(), "it lacks rows, of sample 3"),
+        (3, strange, "row 2, sample 4: it does not belong there"),
+        (3, beyond, "row 2, sample 3: label 3 of 3 classes"),
+        (100, all_fooled(100..101), "whose samples are 0..100"),
+    ] {
+        let record = journal::record(index, &rows).unwrap();
+        folder.write(JOURNAL, &record).unwrap();
+        let refusals = [
+            folder.rows().unwrap_err(),
+            folder.missing_samples().unwrap_err(),
+        ];
+        for refusal in refusals.map(|refusal| refusal.to_string()) {
+            assert!(refusal.contains(says), "{refusal}");
+            assert!(refusal.contains(JOURNAL), "{refusal}");
+        }
+    }
 }
 
 #[test]
@@ -149,7 +225,7 @@ fn rows_that_contradict_the_run_are_refused() {
         (Vec::new(), "it lacks rows"),
         (all_fooled(0..100), "at most 256 belong there"),
         (strange, "row 5, sample 64: it does not belong there"),
-        (other, "the rows of sample 6 disagree on it"),
+        (other, "sample 6 has rows that disagree on it"),
     ] {
         let bytes = table::encode(&rows).unwrap();
         folder.write(&part_name(0), &bytes).unwrap();
@@ -214,7 +290,16 @@ fn a_run_that_cannot_be_is_refused() {
             "name = \"../pgd\"",
             "\"../pgd\" is no name of an attack",
         ),
-        ("name = \"pgd\"", "name = \"fgsm\"", "fgsm is named twice"),
+        (
+            "recipe = \"pgd(loss",
+            "recipe = \"fgsm(loss",
+            "the attack fgsm(loss = cross-entropy) is named twice",
+        ),
+        (
+            "schema = 2",
+            "schema = 1",
+            "schema version 1, this program reads",
+        ),
     ] {
         let changed = text.replacen(old, new, 1);
         assert_ne!(changed, text, "{old}");
@@ -248,16 +333,20 @@ fn links_pipes_and_devices_are_refused() {
     fs::write(&secret, "SECRETKEY").unwrap();
     let folder = RunFolder::create(&path, &run(12)).unwrap();
     folder.write_part(0, &all_fooled(0..12)).unwrap();
-    let adversarial = RunFolder::adversarial("pgd", "8/255", 0);
+    folder.keep(&all_fooled(0..1)).unwrap();
+    let adversarial = RunFolder::adversarial("pgd", Some("8/255"), 0);
     for name in [&RunFolder::original(0), &adversarial] {
         folder.write_picture(name, &picture(7)).unwrap();
     }
     folder.write_command("hoodwink attack").unwrap();
     folder.write_timing(&Timing::default()).unwrap();
+    folder.write_noise(&[]).unwrap();
     drop(folder);
     let all = || -> Result<()> {
         let folder = RunFolder::open(&path)?;
         folder.rows()?;
+        folder.keep(&all_fooled(0..1))?;
+        folder.noise()?;
         folder.timing()?;
         folder.command()?;
         folder.read_picture(&RunFolder::original(0))?;
@@ -278,6 +367,8 @@ fn links_pipes_and_devices_are_refused() {
         &adversarial,
         "report.html",
         "report.html.unfinished",
+        JOURNAL,
+        SHOWN,
     ] {
         let (at, aside) = (path.join(name), parent.path().join("aside"));
         let was_there = fs::rename(&at, &aside).is_ok();
@@ -318,17 +409,17 @@ fn pictures_and_timing_come_back() {
         threads: 2,
         batch: 8,
         library: Some("/usr/lib/libonnxruntime.so".to_owned()),
-        by_attack: [("pgd".to_owned(), 2.5)].into(),
+        by_attack: [(recipe("pgd"), 2.5)].into(),
     };
     folder.write_timing(&timing).unwrap();
     assert_eq!(folder.timing().unwrap(), Some(timing.clone()));
     for (attack, seconds, says) in [
-        ("square", 1.0, "names \"square\""),
-        ("pgd", -1.0, "pgd took -1 seconds"),
-        ("pgd", 1e300, "pgd took"),
+        ("square", 1.0, "names \"square(loss = cross-entropy)\""),
+        ("pgd", -1.0, "pgd(loss = cross-entropy) took -1 seconds"),
+        ("pgd", 1e300, "took"),
     ] {
         let timing = Timing {
-            by_attack: [(attack.to_owned(), seconds)].into(),
+            by_attack: [(recipe(attack), seconds)].into(),
             ..timing.clone()
         };
         folder.write_timing(&timing).unwrap();

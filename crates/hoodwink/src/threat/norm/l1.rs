@@ -2,6 +2,8 @@
 
 use rand::{Rng, RngExt};
 
+use super::{super::Bounds, is_free};
+
 /// Share of the values that a steepest step moves. One value alone, the steepest of all, makes hardly any progress
 /// a step; Tramèr and Boneh (arXiv 1904.13000, section 3) move the top percentile.
 const MOVED_SHARE: f64 = 0.01;
@@ -14,23 +16,24 @@ const ROUNDING: f64 = 2e-6;
 ///
 /// The change of a value is `clip(|z| - lambda, 0, room)`. Its sum over all values is piecewise linear in `lambda`, with
 /// a corner where a value leaves the box's edge and one where it reaches zero.
-pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64) {
+pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds) {
     let eps = eps * (1.0 - ROUNDING);
     let wish = |x: f32, center: f32| f64::from(x) - f64::from(center);
-    let room = |wish: f64, center: f32| {
+    let room = |at: usize, wish: f64, center: f32| {
+        let (low, high) = bounds.at(at);
         if wish > 0.0 {
-            1.0 - f64::from(center)
+            high - f64::from(center)
         } else {
-            f64::from(center)
+            f64::from(center) - low
         }
     };
 
     let mut sum = 0.0;
     let mut corners = Vec::with_capacity(2 * x.len());
     let mut slope = 0.0;
-    for (&x, &center) in x.iter().zip(original) {
+    for (at, (&x, &center)) in x.iter().zip(original).enumerate() {
         let wish = wish(x, center);
-        let room = room(wish, center);
+        let room = room(at, wish, center);
         let size = wish.abs();
         sum += size.min(room);
         if size > room {
@@ -55,19 +58,15 @@ pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64) {
             lambda += (sum - eps) / slope;
         }
     }
-    for (x, &center) in x.iter_mut().zip(original) {
+    for (at, (x, &center)) in x.iter_mut().zip(original).enumerate() {
         let wish = wish(*x, center);
-        let size = (wish.abs() - lambda).clamp(0.0, room(wish, center));
+        let size = (wish.abs() - lambda).clamp(0.0, room(at, wish, center));
         *x = (f64::from(center) + size.copysign(wish)) as f32;
     }
 }
 
-pub(super) fn steepest(gradient: &[f32], x: &[f32]) -> Vec<f32> {
-    let free = |at: &usize| match gradient[*at] {
-        g if g > 0.0 => x[*at] < 1.0,
-        g if g < 0.0 => x[*at] > 0.0,
-        _ => false,
-    };
+pub(super) fn steepest(gradient: &[f32], x: &[f32], bounds: &Bounds) -> Vec<f32> {
+    let free = |&at: &usize| is_free(gradient[at], x[at], bounds.at(at));
     let mut movable: Vec<usize> = (0..gradient.len()).filter(free).collect();
     let count = ((gradient.len() as f64 * MOVED_SHARE).ceil() as usize).min(movable.len());
     let mut step = vec![0.0; gradient.len()];

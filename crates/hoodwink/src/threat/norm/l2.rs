@@ -2,43 +2,41 @@
 
 use rand::{Rng, RngExt};
 
-use super::normal;
+use super::{
+    super::{Bounds, level::level},
+    clip,
+};
+use crate::normal::normal;
 
-/// Projection onto the intersection of ball and box.
+/// Projection onto the intersection of ball and box, exactly.
 ///
-/// By the optimality conditions the perturbation is `clip(z / (1 + lambda))` for the multiplier of the ball, whose
-/// length falls as `lambda` grows; the scale `1 / (1 + lambda)` is found by bisection to the last bit.
-pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64) {
-    let scaled = |x: f32, center: f32, scale: f64| {
-        let center = f64::from(center);
-        let step = (f64::from(x) - center) * scale;
-        (center + step).clamp(0.0, 1.0) - center
-    };
-    let length = |x: &[f32], scale: f64| -> f64 {
-        let squares = x.iter().zip(original).map(|(&x, &center)| {
-            let step = scaled(x, center, scale);
-            step * step
+/// By the optimality conditions the perturbation is `clip(z * scale)`, where `scale` is 1 over 1 plus the multiplier of the
+/// ball. With `room` for what the box leaves a value, its squared length is the sum of `min(z² scale², room²)`: a sum
+/// that is poured up to `eps²` by [`level`], in the square of the scale.
+pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds) {
+    let squares = x
+        .iter()
+        .zip(original)
+        .enumerate()
+        .map(|(at, (&x, &center))| {
+            let wish = f64::from(x) - f64::from(center);
+            let (low, high) = bounds.at(at);
+            // The bound that the wish points to. A branch would be guessed wrong half of the time.
+            let wall = clip(wish * f64::MAX, low, high);
+            let room = wall - f64::from(center);
+            (wish * wish, room * room)
         });
-        squares.sum::<f64>().sqrt()
+    let length: f64 = squares.clone().map(|(wish, room)| wish.min(room)).sum();
+    let scale = if length > eps * eps {
+        level(eps * eps, squares).sqrt().min(1.0)
+    } else {
+        1.0
     };
-    let mut scale = 1.0;
-    if length(x, 1.0) > eps {
-        let (mut low, mut high) = (0.0, 1.0);
-        while high - low > f64::EPSILON * high {
-            let middle = 0.5 * (low + high);
-            if middle <= low || middle >= high {
-                break;
-            }
-            if length(x, middle) > eps {
-                high = middle;
-            } else {
-                low = middle;
-            }
-        }
-        scale = low;
-    }
-    for (x, &center) in x.iter_mut().zip(original) {
-        *x = (f64::from(center) + scaled(*x, center, scale)) as f32;
+    for (at, (x, &center)) in x.iter_mut().zip(original).enumerate() {
+        let (low, high) = bounds.at(at);
+        let center = f64::from(center);
+        let step = (f64::from(*x) - center) * scale;
+        *x = clip(center + step, low, high) as f32;
     }
 }
 

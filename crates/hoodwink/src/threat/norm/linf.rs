@@ -2,12 +2,15 @@
 
 use rand::{Rng, RngExt};
 
+use super::{super::Bounds, clip};
+
 /// Each value on its own: the box and the ball are both boxes.
-pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64) {
-    for (x, &center) in x.iter_mut().zip(original) {
+pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds) {
+    for (at, (x, &center)) in x.iter_mut().zip(original).enumerate() {
+        let (low, high) = bounds.at(at);
         let center = f64::from(center);
-        let moved = f64::from(*x).clamp(center - eps, center + eps);
-        *x = moved.clamp(0.0, 1.0) as f32;
+        let moved = clip(f64::from(*x), center - eps, center + eps);
+        *x = clip(moved, low, high) as f32;
     }
 }
 

@@ -1,5 +1,6 @@
-//! Norms: how far an image may be moved. One file each: projection, steepest step, random point, distance.
+//! Distances: how far an image may be moved. One file each: projection, steepest step, random point.
 
+mod l0;
 mod l1;
 mod l2;
 mod linf;
@@ -8,7 +9,8 @@ use std::{fmt, str::FromStr};
 
 use rand::Rng;
 
-use crate::{Error, Result, nearest::unknown, results::Norms};
+use super::{Bounds, Distances};
+use crate::{Error, Result, nearest::unknown};
 
 /// A norm on perturbations in pixel space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +21,16 @@ pub enum Norm {
     L2,
     /// Sum of changes.
     L1,
+    /// Number of values that change, channels counted apart. Not convex, and no norm in the strict sense.
+    L0,
 }
 
 impl Norm {
     /// All norms.
-    pub const ALL: [Self; 3] = [Self::Linf, Self::L2, Self::L1];
+    pub const ALL: [Self; 4] = [Self::Linf, Self::L2, Self::L1, Self::L0];
+
+    /// Those with convex balls, in which gradient ascent with projections is at home.
+    pub const CONVEX: [Self; 3] = [Self::Linf, Self::L2, Self::L1];
 
     /// The word used in settings and tables.
     pub fn word(self) -> &'static str {
@@ -31,46 +38,69 @@ impl Norm {
             Self::Linf => "linf",
             Self::L2 => "l2",
             Self::L1 => "l1",
+            Self::L0 => "l0",
         }
     }
 
     /// This norm among all that were measured.
-    pub fn of(self, norms: &Norms) -> f64 {
+    pub fn of(self, norms: &Distances) -> f64 {
         match self {
             Self::Linf => norms.linf,
             Self::L2 => norms.l2,
             Self::L1 => norms.l1,
+            Self::L0 => norms.l0,
         }
     }
 
-    /// Moves `x` to the nearest point (in the Euclidean sense) that is within `eps` of `original` *and* in the pixel
-    /// box \[0, 1\].
-    pub fn project(self, original: &[f32], x: &mut [f32], eps: f64) {
+    /// Whether these distances are within a radius in this norm, up to [`Ball::TOLERANCE`](super::Ball::TOLERANCE).
+    pub fn within(self, norms: &Distances, eps: f64) -> bool {
+        self.of(norms) <= eps * (1.0 + super::Ball::TOLERANCE) + 1e-9
+    }
+
+    /// Moves `x` to the nearest point (in the Euclidean sense) that is within `eps` of `original` *and* within the bounds,
+    /// as `original` is itself.
+    pub fn project(self, original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds) {
         match self {
-            Self::Linf => linf::project(original, x, eps),
-            Self::L2 => l2::project(original, x, eps),
-            Self::L1 => l1::project(original, x, eps),
+            Self::Linf => linf::project(original, x, eps, bounds),
+            Self::L2 => l2::project(original, x, eps, bounds),
+            Self::L1 => l1::project(original, x, eps, bounds),
+            Self::L0 => l0::project(original, x, eps, bounds),
         }
     }
 
-    /// The direction of unit norm in which a loss with this gradient grows fastest from `x`, as far as the pixel box
-    /// leaves room; all zero where the gradient is.
-    pub fn steepest(self, gradient: &[f32], x: &[f32]) -> Vec<f32> {
+    /// The direction of unit norm in which a loss with this gradient grows fastest from `x`; all zero where the gradient
+    /// is. In L1 and L0, where few values move, they are those to which the bounds leave room.
+    pub fn steepest(self, gradient: &[f32], x: &[f32], bounds: &Bounds) -> Vec<f32> {
         match self {
             Self::Linf => linf::steepest(gradient),
             Self::L2 => l2::steepest(gradient),
-            Self::L1 => l1::steepest(gradient, x),
+            Self::L1 => l1::steepest(gradient, x, bounds),
+            Self::L0 => l0::steepest(gradient, x, bounds),
         }
     }
 
-    /// Adds a random perturbation, uniform in the ball of radius `eps`. The box is not respected.
-    pub fn random_step(self, x: &mut [f32], eps: f64, rng: &mut impl Rng) {
+    /// Adds a random perturbation, uniform in the ball of radius `eps`. The bounds are not respected, except in L0, whose
+    /// ball has no end without them.
+    pub fn random_step(self, x: &mut [f32], eps: f64, bounds: &Bounds, rng: &mut impl Rng) {
         match self {
             Self::Linf => linf::random_step(x, eps, rng),
             Self::L2 => l2::random_step(x, eps, rng),
             Self::L1 => l1::random_step(x, eps, rng),
+            Self::L0 => l0::random_step(x, eps, bounds, rng),
         }
     }
+}
+
+/// Whether a value that would climb this gradient can move within its bounds.
+fn is_free(gradient: f32, x: f32, (low, high): (f64, f64)) -> bool {
+    let x = f64::from(x);
+    (gradient > 0.0 && x < high) || (gradient < 0.0 && x > low)
+}
+
+/// As `f64::clamp`, without its check of the limits: it would keep the loop from being vectorised.
+fn clip(x: f64, low: f64, high: f64) -> f64 {
+    let raised = if x < low { low } else { x };
+    if raised > high { high } else { raised }
 }
 
 impl fmt::Display for Norm {
@@ -88,19 +118,6 @@ impl FromStr for Norm {
             .into_iter()
             .find(|norm| norm.word() == word)
             .ok_or_else(|| unknown("norm", text, &Self::ALL.map(Self::word)))
-    }
-}
-
-/// A standard normal value by the polar method (Marsaglia and Bray 1964), so that the stream of numbers depends on
-/// nothing but `rng`.
-pub(crate) fn normal(rng: &mut impl Rng) -> f64 {
-    use rand::RngExt;
-    loop {
-        let (u, v) = (rng.random_range(-1.0..1.0), rng.random_range(-1.0..1.0));
-        let square: f64 = u * u + v * v;
-        if square > 0.0 && square < 1.0 {
-            return u * (-2.0 * square.ln() / square).sqrt();
-        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::{
     Result,
-    graph::{Dim, ValueId},
+    dim::Dim,
     import::{Importer, call::Call, ops::Outputs},
+    node::ValueId,
     op::Op,
     tape::Expr,
     tensor::{DType, Tensor},

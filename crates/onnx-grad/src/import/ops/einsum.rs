@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::{
     Result,
-    graph::{Dim, ValueId},
+    dim::Dim,
     import::{Importer, call::Call},
+    node::ValueId,
     tape::Expr,
     tensor::Tensor,
 };

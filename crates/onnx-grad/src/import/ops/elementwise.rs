@@ -2,8 +2,8 @@
 
 use crate::{
     Result,
-    graph::ValueId,
     import::{Importer, call::Call, tensors},
+    node::ValueId,
     op::Op,
     tape::Expr,
     tensor::{DType, Tensor},

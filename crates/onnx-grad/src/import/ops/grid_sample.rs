@@ -2,8 +2,9 @@
 
 use crate::{
     Result,
-    graph::{Dim, ValueId},
+    dim::Dim,
     import::{Importer, call::Call},
+    node::ValueId,
     op::Op,
     shape::fixed_from,
     tape::Expr,

@@ -31,7 +31,8 @@ pub(super) use selection::picked;
 use super::{Importer, Value, call::Call};
 use crate::{
     Result,
-    graph::{Dim, ValueId},
+    dim::Dim,
+    node::ValueId,
     op::{Op, Reduction},
     tensor::DType,
 };

@@ -2,13 +2,14 @@
 
 use crate::{
     Result,
-    graph::{Dim, ValueId},
+    dim::Dim,
     import::{
         Importer, Value,
         call::Call,
         ops::Outputs,
         shapes::{Size, Sizes},
     },
+    node::ValueId,
     op::Op,
     shape::{broadcast, display},
     tensor::{DType, Tensor},

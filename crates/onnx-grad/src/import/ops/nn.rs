@@ -2,8 +2,9 @@
 
 use crate::{
     Result,
-    graph::{Dim, ValueId},
+    dim::Dim,
     import::{Importer, call::Call, ops::norm::p_norm},
+    node::ValueId,
     op::{Convolution, Op, PadMode, Pool},
     rules::pool::merge_channels,
 };

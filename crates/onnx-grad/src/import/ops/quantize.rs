@@ -5,8 +5,9 @@
 
 use crate::{
     Result,
-    graph::{Dim, ValueId},
+    dim::Dim,
     import::{Importer, call::Call},
+    node::ValueId,
     op::Op,
     proto::DataType,
     tensor::DType,

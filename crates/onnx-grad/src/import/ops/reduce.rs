@@ -2,8 +2,8 @@
 
 use crate::{
     Result,
-    graph::ValueId,
     import::{Importer, call::Call},
+    node::ValueId,
     op::{Op, Reduction},
     tensor::{DType, Tensor},
 };
@@ -112,7 +112,7 @@ pub(super) fn cum_sum(importer: &mut Importer, call: &Call) -> Result<ValueId> {
         // A matrix product takes matrices.
         let moved = v[0].transpose(to_last.clone());
         let mut rows = moved.shape();
-        rows.insert(rank - 1, crate::graph::Dim::Fixed(1));
+        rows.insert(rank - 1, crate::dim::Dim::Fixed(1));
         let sums = moved.reshape(rows).matmul(triangle);
         Ok(sums.reshape(moved.shape()).transpose(to_last))
     })

@@ -5,8 +5,9 @@
 
 use crate::{
     Result,
-    graph::{Dim, ValueId},
+    dim::Dim,
     import::{Importer, call::Call, shapes::Size},
+    node::ValueId,
     op::Op,
     tape::Expr,
     tensor::Tensor,

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 
 use crate::{
     Result,
-    graph::{Dim, ValueId},
+    dim::Dim,
     import::{Importer, call::Call, ops::selection::wrapped},
+    node::ValueId,
     op::Op,
     shape::fixed_from,
     tape::Expr,

@@ -2,8 +2,9 @@
 
 use crate::{
     Result,
-    graph::{Dim, ValueId},
+    dim::Dim,
     import::{Importer, call::Call, ops::Outputs, shapes::Size},
+    node::ValueId,
     op::{Op, PadMode},
     tensor::{DType, Tensor},
 };

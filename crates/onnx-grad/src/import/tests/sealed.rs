@@ -71,7 +71,7 @@ fn one_picture_goes_in_and_one_row_of_scores_comes_out() {
     let graph = two.graph.as_mut().unwrap();
     graph.output.push(value("z", "N 9"));
     let error = seal(&two).unwrap_err().to_string();
-    assert!(error.contains("(`--scores NAME`): \"y\", \"z\""), "{error}");
+    assert!(error.contains("the scores: \"y\", \"z\""), "{error}");
     two.graph.as_mut().unwrap().input.push(value("w", "N 4"));
     let error = seal(&two).unwrap_err().to_string();
     assert!(error.contains("has 2 inputs"), "{error}");

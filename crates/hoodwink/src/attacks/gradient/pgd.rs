@@ -1,0 +1,149 @@
+//! Projected gradient descent: small steps along the gradient from a random point of the ball, begun anew several times.
+//!
+//! # Formula
+//!
+//! `x_0` uniform in the ball, `x_{k+1} = project(x_k + step_size * rule(gradient of the loss at x_k))`. The projection is
+//! the nearest point that lies both in the ball and in the pixel box; it follows every step, whatever the rule. The rule
+//! is the steepest direction of the norm (in L-inf the sign, in L2 the gradient divided by its length, in L1 the sign at
+//! the steepest hundredth of the values, shared equally), the sign in any norm, or an optimiser: `sgd`, `adam`, `rmsprop`,
+//! `adagrad`. The first point that reaches the goal, as it is and as the 8-bit picture it is saved as, ends the
+//! attack; otherwise the point with the largest loss of all restarts is kept. Restart `k` draws the same start however many restarts there are.
+//!
+//! # Defaults
+//!
+//! Loss `ce`, rule `steepest`, 1 restart, random start, 40 steps (the paper's for MNIST) of `2.5 * eps / steps` (the
+//! paper's rule for its curves over eps, in L-inf and L2: the walk can cross the ball and come back). No paper states a
+//! step for L1 with this direction; the same rule is used there. The optimisers' moves have no length of their own in L2
+//! and L1, nor has `sgd` in any norm: set the step size.
+//!
+//! # Source
+//!
+//! Madry, Makelov, Schmidt, Tsipras and Vladu, *Towards Deep Learning Models Resistant to Adversarial Attacks*, arXiv
+//! 1706.06083, sections 2.1 and 5; the direction in L1: Tramèr and Boneh, arXiv 1904.13000, section 3.
+
+use crate::{
+    Error, Result,
+    attacks::{
+        Best, Case, Values,
+        parameters::{Kind, Parameter},
+        parts::{descent::Descent, step::StepRule},
+        registry::{Aim, Entry, Family, Search, any_values},
+    },
+    oracle::Gradients,
+    threat::{Conditions, Norm},
+};
+
+pub(in crate::attacks) const ENTRY: Entry = Entry {
+    name: "pgd",
+    summary: "small steps along the gradient from random points (Madry et al. 2017)",
+    family: Family::Gradient,
+    aim: Aim::Radius,
+    norms: &Norm::CONVEX,
+    targeted: true,
+    begins_elsewhere: false,
+    parameters: &[
+        Parameter {
+            name: "steps",
+            kind: Kind::POSITIVE,
+            default: "40",
+            meaning: "steps of one restart",
+            origin: "the paper's for MNIST",
+        },
+        Parameter {
+            name: "step_size",
+            kind: Kind::Length,
+            default: "2.5*eps/steps",
+            meaning: "length of a step, in the unit of the rule",
+            origin: "the paper's for its curves over eps",
+        },
+        Parameter {
+            name: "rule",
+            kind: Kind::Word(&StepRule::WORDS),
+            default: "steepest",
+            meaning: "how a gradient becomes a move",
+            origin: "the paper's",
+        },
+        Parameter {
+            name: "momentum",
+            kind: Kind::Number {
+                least: 0.0,
+                most: 0.999_999,
+            },
+            default: "0",
+            meaning: "share of the last move that the rule sgd keeps",
+            origin: "none, as in the paper",
+        },
+        Parameter {
+            name: "restarts",
+            kind: Kind::POSITIVE,
+            default: "1",
+            meaning: "how often the walk is begun, the first time included",
+            origin: "this project's choice; the paper takes up to 20",
+        },
+        Parameter {
+            name: "random_start",
+            kind: Kind::Flag,
+            default: "true",
+            meaning: "whether a walk begins at a random point of the ball",
+            origin: "the paper's",
+        },
+        Parameter {
+            name: "loss",
+            kind: Kind::LOSS,
+            default: "ce",
+            meaning: "what is climbed",
+            origin: "the paper's",
+        },
+    ],
+    cost: "for each restart steps gradients and 1 forward pass, and 1 more for each point that reaches the goal; fewer where \
+           that ends it",
+    source: include_str!("pgd.rs"),
+    check,
+    search: Search::Gradients(|model, case, p, best| Box::pin(pgd(model, case, p, best))),
+};
+
+fn check(p: &Values, conditions: &Conditions) -> Result<()> {
+    any_values(p, conditions)?;
+    if p.count("restarts")? > 1 && !p.flag("random_start")? {
+        return Err(Error::invalid(
+            "without a random start all restarts walk the same way; set restarts=1 or random_start=true",
+        ));
+    }
+    let rule = rule(p)?;
+    if !p.is_default("momentum") && !matches!(rule, StepRule::Sgd { .. }) {
+        return Err(Error::invalid(format!(
+            "the rule {} would not use momentum; leave it out, or set rule=sgd",
+            rule.word()
+        )));
+    }
+    if p.is_default("step_size") && !rule.is_scaled_to(conditions.norm) {
+        return Err(Error::invalid(format!(
+            "the rule {} has no default step size in norm {}; set step_size",
+            rule.word(),
+            conditions.norm
+        )));
+    }
+    Ok(())
+}
+
+fn rule(p: &Values) -> Result<StepRule> {
+    Ok(match p.word("rule")?.parse()? {
+        StepRule::Sgd { .. } => StepRule::Sgd {
+            momentum: p.number("momentum")?,
+        },
+        rule => rule,
+    })
+}
+
+async fn pgd(model: Gradients<'_>, case: &Case, p: &Values, best: &mut Best) -> Result<()> {
+    let steps = p.count("steps")?;
+    let walk = Descent {
+        loss: p.loss()?,
+        rule: rule(p)?,
+        step_size: p.length("step_size", case.eps(), steps)?,
+        steps,
+        restarts: p.count("restarts")?,
+        random_start: p.flag("random_start")?,
+    };
+    walk.run(model, case, best).await
+}

@@ -1,0 +1,3 @@
+//! Attacks that look for the smallest norm, by gradients.
+
+pub(super) mod ddn;

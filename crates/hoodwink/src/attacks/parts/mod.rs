@@ -1,0 +1,4 @@
+//! What several attacks share.
+
+pub(super) mod descent;
+pub(super) mod step;

@@ -1,0 +1,3 @@
+//! Attacks that see the logits, and no gradients.
+
+pub(super) mod square;

@@ -1,0 +1,3 @@
+//! Attacks that fit one perturbation to many pictures.
+
+pub(super) mod universal;

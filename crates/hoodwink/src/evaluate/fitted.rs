@@ -1,0 +1,153 @@
+//! Perturbations that serve many pictures: fitted before any picture is attacked.
+//!
+//! Every picture is judged on a perturbation that was fitted to others: the pictures are parted into two halves by their
+//! position, and what was fitted to one is applied to the other. It depends on all pictures of the data set, whichever part of
+//! them a run is about.
+
+use std::collections::BTreeMap;
+
+use rand::seq::SliceRandom as _;
+
+use super::{Evaluation, Trial};
+use crate::{
+    Error, Result,
+    attacks::{Aim, Edit, Fitting, random},
+    data::Dataset,
+    image::Image,
+    oracle::{
+        Budget, Counted, Halt, Scores,
+        pool::{Handle, Model, Parallelism, drive},
+    },
+    threat::{Eps, Goal},
+};
+
+/// The halves of the pictures.
+const HALVES: usize = 2;
+
+/// What was fitted, by the attack's key, the radius as typed, and the half that it is applied to.
+pub(super) struct Fitted(BTreeMap<(String, String, usize), Edit>);
+
+impl Fitted {
+    /// Fits every attack of that kind at every radius. Ends early, with less, where `halt` is asked.
+    pub(super) fn to(
+        evaluation: &Evaluation,
+        model: &dyn Model,
+        data: &Dataset,
+        crew: Parallelism,
+        halt: &Halt,
+    ) -> Result<Self> {
+        let mut jobs = Vec::new();
+        for (at, trial) in evaluation.trials.iter().enumerate() {
+            if trial.attack.aim() == Aim::Many {
+                for radius in 0..evaluation.radii.len() {
+                    jobs.extend((0..HALVES).map(|half| (at, radius, half)));
+                }
+            }
+        }
+        let mut fitted = BTreeMap::new();
+        // One after the other: each keeps all workers busy, and holds many pictures.
+        for (at, radius, half) in jobs {
+            let pictures = pictures(evaluation, &evaluation.trials[at], data, half)?;
+            let (trial, eps) = (&evaluation.trials[at], &evaluation.radii[radius]);
+            let mut found = None;
+            drive(
+                &[model],
+                crew,
+                std::iter::once(pictures),
+                halt,
+                |pictures, handle| Box::pin(evaluation.fit(at, radius, half, pictures, handle)),
+                |edit| {
+                    found = Some(edit);
+                    Ok(())
+                },
+            )?;
+            let Some(edit) = found else { break };
+            fitted.insert((trial.key.clone(), eps.text().to_owned(), half), edit);
+        }
+        Ok(Self(fitted))
+    }
+
+    /// What an attack applies to the sample at this position; `None` for an attack that is not of this kind.
+    pub(super) fn edit(&self, trial: &Trial, eps: Option<&Eps>, index: usize) -> Option<&Edit> {
+        let key = (trial.key.clone(), eps?.text().to_owned(), index % HALVES);
+        self.0.get(&key)
+    }
+}
+
+/// The pictures of the other half, no more than the attack wants, with their labels.
+fn pictures(
+    evaluation: &Evaluation,
+    trial: &Trial,
+    data: &Dataset,
+    half: usize,
+) -> Result<Vec<(Image, usize)>> {
+    let mut others: Vec<usize> = (0..data.len())
+        .filter(|index| index % HALVES != half)
+        .collect();
+    if others.is_empty() {
+        return Err(Error::invalid(format!(
+            "attack {} is fitted to one half of the pictures and judged on the other: it needs two pictures or more",
+            trial.attack.name()
+        )));
+    }
+    others.shuffle(&mut random::stream(
+        evaluation.seed,
+        "",
+        trial.attack.name(),
+        half as u64,
+    ));
+    others.truncate(trial.attack.most_pictures()?);
+    let picture = |index| {
+        let sample = data.get(index)?;
+        let label = sample.label.ok_or_else(|| {
+            Error::invalid(format!(
+                "{} has no label; an attack needs to know what is true",
+                sample.file
+            ))
+        })?;
+        Ok((sample.picture.to_image(), label))
+    };
+    others.into_iter().map(picture).collect()
+}
+
+impl Evaluation {
+    async fn fit(
+        &self,
+        at: usize,
+        radius: usize,
+        half: usize,
+        pictures: Vec<(Image, usize)>,
+        handle: Handle,
+    ) -> Result<Edit> {
+        let attack = &self.trials[at].attack;
+        let mut rng = random::stream(self.seed, "", attack.name(), (HALVES + half) as u64);
+        let images: Vec<_> = pictures.iter().map(|(image, _)| image.clone()).collect();
+        let logits = Scores::of(&handle).logits_of(&images).await?;
+        let mut wanted = Vec::new();
+        for ((image, label), logits) in pictures.into_iter().zip(logits) {
+            if label >= logits.len() {
+                return Err(Error::invalid(format!(
+                    "a picture has label {label}, but the model has {} classes",
+                    logits.len()
+                )));
+            }
+            let goal = match self.threat.target {
+                None => Some(Goal::Untargeted { label }),
+                Some(choice) => {
+                    let target = choice.choose(label, &logits, &mut rng);
+                    target.map(|target| Goal::Targeted { label, target })
+                }
+            };
+            wanted.extend(goal.map(|goal| (image, goal)));
+        }
+        // Its cost is that of no picture, and the budget is for each.
+        let oracle = Counted::new(&handle, attack.access(), Budget::default());
+        let fitting = Fitting {
+            pictures: wanted,
+            norm: self.threat.norm,
+            eps: self.radii[radius].value(),
+            rng,
+        };
+        attack.fit(&oracle, &fitting).await
+    }
+}

@@ -1,0 +1,429 @@
+//! A model that is asked elsewhere: behind a URL, or by a program of the user's.
+//!
+//! What is sent and what must come back is written down in `docs/remote.md`. An answer that does not come, or that
+//! contradicts what was asked, is asked for again as the settings say; then an error names the question. Here alone the
+//! library opens network connections and starts programs, because the user named them.
+
+mod command;
+mod http;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use wire::{Answer, Description, Kind};
+
+use crate::{
+    Error, Result,
+    counted::{counted, pictures},
+    image::Image,
+    legible,
+    oracle::{
+        Differential, Objective,
+        pool::{Appetite, Model, Worker},
+    },
+};
+
+/// The most values of a picture that a model may ask for.
+const MOST_VALUES: usize = 1 << 26;
+
+/// The most classes that a model may have.
+const MOST_CLASSES: usize = 1 << 20;
+
+/// No wait is longer.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The longest wait between two tries.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+
+/// How a remote model is asked.
+#[derive(Clone)]
+pub struct RemoteSettings {
+    /// `[channels, height, width]` of its pictures; the model is asked for it if it is not given.
+    pub input: Option<[usize; 3]>,
+    /// Number of classes; if it is not given, what the model says of itself, or as many as it gives scores.
+    pub classes: Option<usize>,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How long the first answer of a program that was just started may take.
+    pub start_timeout: Duration,
+    /// How often a question is asked again after a bad answer or none.
+    pub retries: u32,
+    /// The wait before the first of them; it doubles from one to the next, up to a minute.
+    pub backoff: Duration,
+    /// The most pictures in a second, over all workers and repeated questions; without it there is no limit.
+    pub rate: Option<f64>,
+    /// The most pictures in one request, at least 1.
+    pub batch: usize,
+    /// Further headers of HTTP requests, such as an API key; never part of a message.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Default for RemoteSettings {
+    fn default() -> Self {
+        Self {
+            input: None,
+            classes: None,
+            timeout: Duration::from_secs(30),
+            start_timeout: Duration::from_secs(300),
+            retries: 3,
+            backoff: Duration::from_millis(500),
+            rate: None,
+            batch: 32,
+            headers: Vec::new(),
+        }
+    }
+}
+
+impl RemoteSettings {
+    fn check(&self) -> Result<()> {
+        let wait = |wait: Duration| wait > Duration::ZERO && wait <= LONGEST;
+        for (sound, wanted) in [
+            (
+                wait(self.timeout) && wait(self.start_timeout),
+                "the time for an answer must be positive and at most a day",
+            ),
+            (
+                self.backoff <= LONGEST,
+                "the wait between two tries must be at most a day",
+            ),
+            (
+                self.rate.is_none_or(|rate| (1e-3..=1e9).contains(&rate)),
+                "the rate must be from 0.001 to 1e9 pictures a second",
+            ),
+            (
+                self.batch > 0,
+                "the pictures of a request must be at least 1",
+            ),
+        ] {
+            if !sound {
+                return Err(Error::invalid(wanted));
+            }
+        }
+        self.input.map_or(Ok(()), check_input)?;
+        self.classes.map_or(Ok(()), check_classes)
+    }
+}
+
+fn check_input(input: [usize; 3]) -> Result<()> {
+    let values = input
+        .iter()
+        .try_fold(1, |product: usize, &size| product.checked_mul(size));
+    match values {
+        Some(1..=MOST_VALUES) => Ok(()),
+        _ => Err(Error::invalid(format!(
+            "pictures of shape {input:?} have no values or more than {MOST_VALUES}"
+        ))),
+    }
+}
+
+fn check_classes(classes: usize) -> Result<()> {
+    match classes {
+        2..=MOST_CLASSES => Ok(()),
+        _ => Err(Error::invalid(format!(
+            "{} are not from 2 to {MOST_CLASSES}",
+            counted(classes, "class", "classes")
+        ))),
+    }
+}
+
+/// One way to the model, for one thread. What goes wrong is told in words that follow "the model".
+trait Link: Send {
+    /// Asks the model for its description.
+    fn describe(&mut self) -> Result<String, String>;
+
+    /// Sends a request and waits for the answer.
+    fn ask(&mut self, request: &str) -> Result<String, String>;
+}
+
+/// Where the model is.
+enum Address {
+    Url(http::Client),
+    Program(command::Launcher),
+}
+
+impl Address {
+    fn parse(text: &str, settings: &RemoteSettings) -> Result<Self> {
+        match text.strip_prefix("cmd:") {
+            Some(line) => Ok(Self::Program(command::Launcher::new(line, settings)?)),
+            None => Ok(Self::Url(http::Client::new(text, settings)?)),
+        }
+    }
+
+    fn link(&self) -> Box<dyn Link> {
+        match self {
+            Self::Url(client) => Box::new(client.clone()),
+            Self::Program(launcher) => Box::new(launcher.pipe()),
+        }
+    }
+}
+
+/// A classifier elsewhere, which gives scores or labels and no gradients.
+pub struct Remote {
+    name: String,
+    address: Address,
+    input: [usize; 3],
+    classes: usize,
+    kind: Kind,
+    batch: usize,
+    tries: Tries,
+    /// Links that no worker uses: a program that has loaded its model is worth keeping.
+    spares: Mutex<Vec<Box<dyn Link>>>,
+}
+
+impl Remote {
+    /// Whether a model is named by this text and not by a path: `http://…`, `https://…` or `cmd:…`.
+    pub fn is_named_by(address: &str) -> bool {
+        ["http://", "https://", "cmd:"]
+            .iter()
+            .any(|scheme| address.starts_with(scheme))
+    }
+
+    /// Opens the model at `http://…` or `https://…`, or the one behind the program of `cmd:program argument …`, whose words
+    /// are parted and quoted as in a POSIX shell; no shell is started.
+    ///
+    /// One grey picture is asked about, so that a model that keeps to another contract is found out before anything begins.
+    ///
+    /// # Errors
+    /// An address or settings that make no sense, and a model that does not answer as `docs/remote.md` says.
+    pub fn open(address: &str, settings: &RemoteSettings) -> Result<Self> {
+        settings.check()?;
+        let name = legible::name(address);
+        let address = Address::parse(address, settings)?;
+        let tries = Tries::new(&name, settings);
+        let mut link = address.link();
+        let described = match settings.input {
+            Some(_) => Description::default(),
+            None => tries.ask("its description", 0, || {
+                Description::parse(&link.describe()?)
+            })?,
+        };
+        let of_model = |error: Error| Error::invalid(format!("model {name}: {error}"));
+        let input = settings.input.or(described.shape).ok_or_else(|| {
+            Error::invalid(format!(
+                "model {name} does not say the shape of its pictures; it must be set"
+            ))
+        })?;
+        check_input(input).map_err(of_model)?;
+        let classes = match (settings.classes, described.classes) {
+            (Some(set), Some(own)) if set != own => {
+                return Err(Error::invalid(format!(
+                    "model {name} has {}, and {set} are set",
+                    counted(own, "class", "classes")
+                )));
+            }
+            (set, own) => set.or(own),
+        };
+        classes.map_or(Ok(()), check_classes).map_err(of_model)?;
+
+        let grey = Image::new(input, vec![0.5; input.iter().product()])?;
+        let request = wire::request(&[&grey], input);
+        let answer = tries.ask("a grey picture", 1, || {
+            Answer::parse(&link.ask(&request)?, 1, classes, None)
+        })?;
+        let classes = answer.classes();
+        check_classes(classes).map_err(of_model)?;
+        Ok(Self {
+            name,
+            address,
+            input,
+            classes,
+            kind: answer.kind,
+            batch: settings.batch,
+            tries,
+            spares: Mutex::new(vec![link]),
+        })
+    }
+
+    /// The address, made fit for a line.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `[channels, height, width]` of the images it is shown.
+    pub fn input(&self) -> [usize; 3] {
+        self.input
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Whether it tells the most likely class alone. Its logits are then 1 for that class and 0 for the others.
+    pub fn gives_labels_only(&self) -> bool {
+        self.kind == Kind::Labels
+    }
+
+    /// Requests that were sent so far, repeated ones included.
+    pub fn requests(&self) -> u64 {
+        self.tries.sent.load(Ordering::Relaxed)
+    }
+}
+
+impl Model for Remote {
+    fn worker(&self) -> Result<Box<dyn Worker + '_>> {
+        let spare = self
+            .spares
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        Ok(Box::new(RemoteWorker {
+            remote: self,
+            link: Some(spare.unwrap_or_else(|| self.address.link())),
+        }))
+    }
+
+    fn classes(&self) -> usize {
+        self.classes
+    }
+}
+
+struct RemoteWorker<'a> {
+    remote: &'a Remote,
+    /// There until it is dropped.
+    link: Option<Box<dyn Link>>,
+}
+
+impl Worker for RemoteWorker<'_> {
+    fn logits(&mut self, images: &[&Image]) -> Result<Vec<Vec<f32>>> {
+        let Remote {
+            input,
+            classes,
+            kind,
+            batch,
+            ref tries,
+            ..
+        } = *self.remote;
+        if let Some(other) = images.iter().find(|image| image.shape() != input) {
+            return Err(Error::invalid(format!(
+                "the model takes pictures of shape {input:?} and was shown one of {:?}",
+                other.shape()
+            )));
+        }
+        let link = self.link.get_or_insert_with(|| self.remote.address.link());
+        let mut logits = Vec::with_capacity(images.len());
+        for images in images.chunks(batch) {
+            let request = wire::request(images, input);
+            let what = pictures(images.len());
+            let answer = tries.ask(&what, images.len(), || {
+                Answer::parse(
+                    &link.ask(&request)?,
+                    images.len(),
+                    Some(classes),
+                    Some(kind),
+                )
+            })?;
+            logits.extend(answer.logits);
+        }
+        Ok(logits)
+    }
+
+    fn appetite(&mut self, _for_gradients: bool) -> Result<Appetite> {
+        Ok(Appetite {
+            least: 1,
+            most: self.remote.batch,
+        })
+    }
+
+    fn differentials(&mut self, _: &[&Image], _: &[&Objective]) -> Result<Vec<Differential>> {
+        Err(Error::unsupported(format!(
+            "model {} is asked elsewhere and has no gradients; attacks that need only scores or labels can be run on it",
+            self.remote.name
+        )))
+    }
+}
+
+impl Drop for RemoteWorker<'_> {
+    fn drop(&mut self) {
+        let spares = self.remote.spares.lock();
+        spares
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(self.link.take());
+    }
+}
+
+/// Asks, waits, and asks again.
+struct Tries {
+    /// Of the model.
+    name: String,
+    retries: u32,
+    backoff: Duration,
+    /// Between the beginnings of questions about single pictures.
+    interval: Duration,
+    /// When the next may begin.
+    next: Mutex<Option<Instant>>,
+    questions: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Tries {
+    fn new(name: &str, settings: &RemoteSettings) -> Self {
+        let interval = settings.rate.map_or(0.0, |rate| 1.0 / rate);
+        Self {
+            name: name.to_owned(),
+            retries: settings.retries,
+            backoff: settings.backoff,
+            interval: Duration::from_secs_f64(interval),
+            next: Mutex::new(None),
+            questions: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// Asks about something, so many pictures, until there is an answer.
+    fn ask<T>(
+        &self,
+        what: &str,
+        pictures: usize,
+        mut ask: impl FnMut() -> Result<T, String>,
+    ) -> Result<T> {
+        let question = self.questions.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut backoff = self.backoff;
+        let mut retries = 0..self.retries;
+        loop {
+            self.pace(pictures);
+            self.sent.fetch_add(1, Ordering::Relaxed);
+            let said = match ask() {
+                Ok(answer) => return Ok(answer),
+                Err(said) => said,
+            };
+            if retries.next().is_none() {
+                return Err(Error::invalid(format!(
+                    "question {question} to model {}, about {what}, has no answer after {}: the model {}",
+                    self.name,
+                    match self.retries {
+                        0 => "one try".to_owned(),
+                        more => format!("{} tries", u64::from(more) + 1),
+                    },
+                    legible::line(&said)
+                )));
+            }
+            thread::sleep(backoff.min(LONGEST_BACKOFF));
+            backoff = backoff.saturating_mul(2);
+        }
+    }
+
+    /// Waits for the turn of so many pictures.
+    fn pace(&self, pictures: usize) {
+        let pictures = u32::try_from(pictures).unwrap_or(u32::MAX);
+        let share = self.interval.saturating_mul(pictures);
+        if share.is_zero() {
+            return;
+        }
+        let now = Instant::now();
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = next.map_or(now, |next| next.max(now));
+        *next = turn.checked_add(share);
+        drop(next);
+        thread::sleep(turn - now);
+    }
+}

@@ -1,0 +1,130 @@
+//! A model behind a URL.
+
+use std::io::Read;
+
+use ureq::{
+    Agent, Body,
+    http::{HeaderName, HeaderValue, Response, Uri, header},
+};
+
+use super::{Link, RemoteSettings, wire};
+use crate::{Error, Result, legible};
+
+/// How much is shown of the text with which a server refuses.
+const SHOWN: u64 = 200;
+
+/// Asks with POST, and with GET for a description, both at the same URL. Redirects are not followed, and no proxy is
+/// looked for: what is asked goes to the server that was named, and nowhere else.
+#[derive(Clone)]
+pub(super) struct Client {
+    agent: Agent,
+    url: Uri,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Client {
+    pub(super) fn new(url: &str, settings: &RemoteSettings) -> Result<Self> {
+        let wrong = |why: &str| {
+            Error::invalid(format!(
+                "{:?} is no address of a model ({why}); it looks like http://host:port/path",
+                legible::name(url)
+            ))
+        };
+        let uri: Uri = url.parse().map_err(|_| wrong("it is no URL"))?;
+        if !matches!(uri.scheme_str(), Some("http" | "https"))
+            || uri.host().is_none_or(str::is_empty)
+        {
+            return Err(wrong("it has no scheme or no host"));
+        }
+        // It would stand in run folders and messages.
+        if uri
+            .authority()
+            .is_some_and(|authority| authority.as_str().contains('@'))
+        {
+            return Err(wrong(
+                "a name or password is part of it; a header may carry it",
+            ));
+        }
+        let headers = settings.headers.iter().map(|(name, value)| {
+            let pair = name.parse().ok().zip(HeaderValue::from_str(value).ok());
+            // The value may be a secret.
+            pair.ok_or_else(|| {
+                Error::invalid(format!(
+                    "the header {:?} cannot be sent",
+                    legible::name(name)
+                ))
+            })
+        });
+        let config = Agent::config_builder()
+            .timeout_global(Some(settings.timeout))
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            .proxy(None)
+            .user_agent(concat!("hoodwink/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Ok(Self {
+            agent: config.into(),
+            url: uri,
+            headers: headers.collect::<Result<_>>()?,
+        })
+    }
+}
+
+impl Link for Client {
+    fn describe(&mut self) -> Result<String, String> {
+        let mut request = self.agent.get(&self.url);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        answer(request.call())
+    }
+
+    fn ask(&mut self, body: &str) -> Result<String, String> {
+        let mut request = self.agent.post(&self.url).content_type("application/json");
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        answer(request.send(body))
+    }
+}
+
+fn answer(response: Result<Response<Body>, ureq::Error>) -> Result<String, String> {
+    let mut response = response.map_err(|error| failed(&error))?;
+    let status = response.status();
+    let location = response.headers().get(header::LOCATION).cloned();
+    let mut body = response.body_mut().as_reader();
+    if !status.is_success() {
+        let mut said = Vec::new();
+        // What it says is of use, but not needed.
+        let _ = body.take(SHOWN).read_to_end(&mut said);
+        let said = String::from_utf8_lossy(&said);
+        return Err(match location {
+            Some(to) if status.is_redirection() => {
+                format!(
+                    "sends on to {to:?}, where nobody is asked; if that is right, name it instead"
+                )
+            }
+            _ => format!("answers with HTTP status {status}: {said:?}"),
+        });
+    }
+    let mut bytes = Vec::new();
+    let read = body.by_ref().take(wire::LIMIT + 1).read_to_end(&mut bytes);
+    read.map_err(|error| match ureq::Error::from(error) {
+        ureq::Error::Io(error) => format!("breaks off its answer: {error}"),
+        error => failed(&error),
+    })?;
+    if bytes.len() as u64 > wire::LIMIT {
+        return Err(format!("answers with more than {} MiB", wire::LIMIT >> 20));
+    }
+    wire::text(bytes)
+}
+
+fn failed(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(_) => "does not answer in time".to_owned(),
+        ureq::Error::HostNotFound => "cannot be reached: its host is not found".to_owned(),
+        ureq::Error::Io(error) => format!("cannot be reached: {error}"),
+        error => format!("does not answer as HTTP has it: {error}"),
+    }
+}

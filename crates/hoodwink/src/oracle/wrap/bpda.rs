@@ -1,0 +1,43 @@
+//! Backward pass differentiable approximation: a defence in front of the model that has no gradient of use.
+
+use crate::{
+    Result,
+    image::Image,
+    oracle::{Answer, Budget, Local, Oracle, Question},
+};
+
+/// A model behind a defence that is taken for the identity on the way back (Athalye, Carlini and Wagner, arXiv 1802.00420,
+/// section 4.1): the answer at `x` is the model's at `defence(x)`, and so is the gradient.
+///
+/// For a defence that is part of the ONNX file, see [`onnx_grad::with_backward`].
+pub struct Bpda<'a> {
+    inner: &'a dyn Oracle,
+    defence: Box<dyn Fn(&Image) -> Image + 'a>,
+}
+
+impl<'a> Bpda<'a> {
+    /// Behind this defence, which keeps an image's shape.
+    pub fn new(inner: &'a dyn Oracle, defence: impl Fn(&Image) -> Image + 'a) -> Self {
+        Self {
+            inner,
+            defence: Box::new(defence),
+        }
+    }
+}
+
+impl Oracle for Bpda<'_> {
+    fn ask(&self, mut questions: Vec<Question>) -> Local<'_, Result<Vec<Answer>>> {
+        for question in &mut questions {
+            question.point = (self.defence)(&question.point);
+        }
+        self.inner.ask(questions)
+    }
+
+    fn classes(&self) -> usize {
+        self.inner.classes()
+    }
+
+    fn left(&self) -> Budget {
+        self.inner.left()
+    }
+}

@@ -1,0 +1,232 @@
+//! From what is asked for to an evaluation: the one way in for every front end.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    Error, Result,
+    attacks::{ATTACKS, Aim, Attack, Entry, Spec},
+    evaluate::{Evaluation, Trial},
+    oracle::Access,
+    results::{AttackRecord, ThreatRecord, keys},
+    threat::{Eps, Threat},
+};
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The attacks, in order; none is the one that suits the threat best.
+    pub attacks: Vec<Spec>,
+    /// Parameters that serve every attack that has them, unless it sets them itself.
+    pub shared: Vec<(String, String)>,
+    /// What the attacker wants, may know and may do.
+    pub threat: Threat,
+    /// Radii, in order; none where the smallest norm is looked for.
+    pub radii: Vec<Eps>,
+    /// Whether an attack leaves alone what an earlier one has broken at the same radius.
+    pub skips_broken: bool,
+    /// Seed of all randomness.
+    pub seed: u64,
+}
+
+/// The evaluation of a model with so many classes.
+///
+/// # Errors
+/// An attack or a radius that is named twice, a parameter that none of the attacks has, and what [`Evaluation::check`]
+/// refuses.
+pub fn evaluation(options: &Options, classes: usize) -> Result<Evaluation> {
+    let mut specs = options.attacks.clone();
+    if specs.is_empty() {
+        specs.push(Spec {
+            entry: by_default(&options.threat, options.radii.is_empty())?,
+            set: Vec::new(),
+        });
+    }
+    for (name, text) in &options.shared {
+        let taken = specs.iter_mut().map(|spec| spec.set_if_free(name, text));
+        // All are told, not only the first that takes it.
+        if taken.filter(|taken| *taken).count() == 0 {
+            return Err(unused(name, &specs));
+        }
+    }
+    let attacks = specs.iter().map(Spec::build).collect::<Result<Vec<_>>>()?;
+    let mut recipes = BTreeSet::new();
+    for (attack, spec) in attacks.iter().zip(&specs) {
+        if !recipes.insert(attack.recipe()) {
+            return Err(Error::invalid(format!("attack {spec} is named twice")));
+        }
+    }
+    let mut texts = BTreeSet::new();
+    for eps in &options.radii {
+        if !texts.insert(eps.text()) {
+            return Err(Error::invalid(format!("eps {eps} is named twice")));
+        }
+        eps.in_pixels("eps", options.threat.norm)?;
+    }
+    let keys = keys(attacks.iter().map(Attack::name));
+    let trials = attacks.into_iter().zip(keys);
+    let evaluation = Evaluation {
+        threat: options.threat.clone(),
+        radii: options.radii.clone(),
+        trials: trials.map(|(attack, key)| Trial { attack, key }).collect(),
+        skips_broken: options.skips_broken,
+        seed: options.seed,
+    };
+    evaluation.check(classes)?;
+    Ok(evaluation)
+}
+
+/// What `run.toml` says about the threat of an evaluation.
+pub fn threat_record(evaluation: &Evaluation) -> ThreatRecord {
+    let Threat {
+        norm,
+        target,
+        access,
+        budget,
+    } = &evaluation.threat;
+    let limits = [("queries", budget.queries), ("gradients", budget.gradients)];
+    let limits = limits.into_iter().filter(|(_, limit)| *limit < u64::MAX);
+    ThreatRecord {
+        norm: norm.to_string(),
+        eps: evaluation.radii.iter().map(Eps::to_string).collect(),
+        goal: target.map_or_else(
+            || "untargeted".to_owned(),
+            |target| format!("targeted: {target}"),
+        ),
+        access: access.word().to_owned(),
+        budget: limits
+            .map(|(name, limit)| (name.to_owned(), limit))
+            .collect(),
+    }
+}
+
+/// What `run.toml` says about the attacks of an evaluation.
+pub fn attack_records(evaluation: &Evaluation) -> Vec<AttackRecord> {
+    let record = |trial: &Trial| AttackRecord {
+        name: trial.attack.name().to_owned(),
+        recipe: trial.attack.recipe(),
+    };
+    evaluation.trials.iter().map(record).collect()
+}
+
+/// The attack where none is named: projected gradient descent within a radius; without one the attack for the smallest norm
+/// that sees most of what it may.
+fn by_default(threat: &Threat, smallest: bool) -> Result<&'static Entry> {
+    let fits = |entry: &&Entry| {
+        let wanted = match smallest {
+            true => entry.aim == Aim::Smallest,
+            false => entry.aim == Aim::Radius,
+        };
+        wanted
+            && entry.norms.contains(&threat.norm)
+            && entry.access() <= threat.access
+            && (threat.target.is_none() || entry.targeted)
+    };
+    let fitting = || ATTACKS.iter().filter(fits);
+    if let Some(pgd) = fitting().find(|entry| entry.name == "pgd") {
+        return Ok(pgd);
+    }
+    let found = fitting().max_by_key(|entry| entry.access());
+    found.ok_or_else(|| {
+        Error::unsupported(format!(
+            "no attack for {} in {} does with access to {}{}",
+            if smallest {
+                "the smallest norm"
+            } else {
+                "a radius"
+            },
+            threat.norm,
+            threat.access.word(),
+            if smallest { "; give a radius" } else { "" },
+        ))
+    })
+}
+
+fn unused(name: &str, specs: &[Spec]) -> Error {
+    let names: Vec<&str> = specs.iter().map(|spec| spec.entry.name).collect();
+    Error::invalid(match &names[..] {
+        [only] => format!("attack {only} would not use {name}; leave it out"),
+        names => format!(
+            "none of the attacks {} would use {name}; leave it out",
+            names.join(", ")
+        ),
+    })
+}
+
+/// Whether any of the attacks asks for gradients.
+pub fn asks_for_gradients(evaluation: &Evaluation) -> bool {
+    let mut attacks = evaluation.trials.iter().map(|trial| &trial.attack);
+    attacks.any(|attack| attack.access() == Access::Gradients)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{oracle::Budget, threat::Norm};
+
+    fn options(attacks: &str, radii: &[&str]) -> Options {
+        Options {
+            attacks: Spec::parse_all(attacks).unwrap(),
+            shared: Vec::new(),
+            threat: Threat {
+                norm: Norm::Linf,
+                target: None,
+                access: Access::Gradients,
+                budget: Budget::default(),
+            },
+            radii: radii.iter().map(|text| text.parse().unwrap()).collect(),
+            skips_broken: false,
+            seed: 0,
+        }
+    }
+
+    fn shared(name: &str, text: &str) -> Vec<(String, String)> {
+        vec![(name.to_owned(), text.to_owned())]
+    }
+
+    #[test]
+    fn attacks_are_built_with_what_serves_all() {
+        let mut asked = options("pgd(steps=7), pgd(loss=dlr), fgsm", &["0.1"]);
+        asked.shared = shared("steps", "3");
+        let evaluation = evaluation(&asked, 10).unwrap();
+        let keys: Vec<&str> = evaluation.trials.iter().map(|one| &*one.key).collect();
+        assert_eq!(keys, ["pgd", "pgd-2", "fgsm"]);
+        let recipes = attack_records(&evaluation);
+        assert!(recipes[0].recipe.contains("steps=7"));
+        assert!(recipes[1].recipe.contains("steps=3"));
+        assert!(asks_for_gradients(&evaluation));
+    }
+
+    #[test]
+    fn without_a_name_the_attack_suits_the_threat() {
+        let name = |asked: &Options| evaluation(asked, 10).map(|one| one.trials[0].attack.name());
+        assert_eq!(name(&options("", &["0.1"])).unwrap(), "pgd");
+        let mut black = options("", &["0.1"]);
+        black.threat.access = Access::Labels;
+        assert!(name(&black).unwrap().ends_with("noise"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_way_on() {
+        let mut unused = options("fgsm, bim", &["0.1"]);
+        unused.shared = shared("tries", "5");
+        let mut targeted = options("fgsm", &["0.1"]);
+        targeted.threat.access = Access::Scores;
+        for (asked, says) in [
+            (
+                options("fgsm,fgsm(loss=ce)", &["0.1"]),
+                "fgsm(loss=ce) is named twice",
+            ),
+            (options("fgsm", &["0.1", "0.1"]), "eps 0.1 is named twice"),
+            (options("fgsm", &["8"]), "8/255"),
+            (options("fgsm", &[]), "give eps"),
+            (unused, "fgsm, bim would use tries"),
+            (targeted, "needs gradients"),
+        ] {
+            let error = evaluation(&asked, 10)
+                .err()
+                .expect("it is refused")
+                .to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

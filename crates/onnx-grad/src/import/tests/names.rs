@@ -1,0 +1,59 @@
+//! The file's names of values after the import.
+
+use super::bytes;
+use crate::{Loss, Result, gradient_at, gradient_graph, inner_values, parse, shape::display};
+
+/// A convolution with a normalisation behind it, a choice, and a step that is no node after the import.
+const NODES: &str = "c = Conv(x, {2 1 1 1: 1 -2}); n = BatchNormalization(c, {1 2}, {0 1}, {0 1}, {1 4}); r = Relu(n); \
+                     same = Identity(r); t = Transpose(same) perm=0,2,3,1; u = Transpose(t) perm=0,3,1,2; \
+                     flat = Flatten(u); best = ArgMax(flat) axis=1; s = Shape(x); \
+                     y = Gemm(flat, {8 3: 1 0 2 -1 3 0 1 1 -2 0 4 1 2 2 0 1 -1 1 0 0 3 1 2 -2})";
+
+#[test]
+fn values_keep_their_names() -> Result<()> {
+    let graph = parse(&bytes(13, "1 1 2 2", NODES), None)?.graph;
+    let inner = inner_values(&graph);
+    let found: Vec<String> = (inner.iter())
+        .map(|(name, shape)| format!("{name} {}", display(shape)))
+        .collect();
+    let expected = [
+        "n [N, 2, 2, 2]",
+        "r [N, 2, 2, 2]",
+        "same [N, 2, 2, 2]",
+        "u [N, 2, 2, 2]",
+        "flat [N, 8]",
+        "y [N, 3]",
+    ];
+    assert_eq!(found, expected);
+    // Gradients are asked for in graphs made of the model, which know the names too.
+    let gradient = gradient_graph(&graph, Loss::Margin)?;
+    assert_eq!(inner_values(&gradient), inner);
+    Ok(())
+}
+
+#[test]
+fn names_that_are_lost_are_told_from_those_that_never_were() -> Result<()> {
+    let graph = parse(&bytes(13, "1 1 2 2", NODES), None)?.graph;
+    for (name, reason) in [
+        (
+            "c",
+            "is not kept, as it is part of another value or no output needs it; the nearest that can be asked for is \"n\"",
+        ),
+        (
+            "t",
+            "is not kept, as it is part of another value or no output needs it; the nearest that can be asked for is \"u\"",
+        ),
+        (
+            "best",
+            "is not kept, as it is part of another value or no output needs it; the nearest",
+        ),
+        (
+            "flatten",
+            "is no value inside the model; the nearest that can be asked for is \"flat\"",
+        ),
+    ] {
+        let error = gradient_at(&graph, &[name]).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    Ok(())
+}
