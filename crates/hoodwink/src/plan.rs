@@ -8,7 +8,7 @@ use crate::{
     evaluate::{Evaluation, Trial},
     oracle::Access,
     results::{AttackRecord, ThreatRecord, keys},
-    threat::{Eps, Threat},
+    threat::{Eps, Norm, Threat},
 };
 
 /// What is asked for.
@@ -73,6 +73,16 @@ pub fn evaluation(options: &Options, classes: usize) -> Result<Evaluation> {
     };
     evaluation.check(classes)?;
     Ok(evaluation)
+}
+
+/// The norm where none is named: L-inf, if all of the attacks work in it, else the first that they share; for the smallest
+/// norm without a named attack L2, in which the fastest of these works.
+pub fn norm_by_default(attacks: &[Spec], smallest: bool) -> Norm {
+    if attacks.is_empty() && smallest {
+        return Norm::L2;
+    }
+    let shared = |norm: &Norm| attacks.iter().all(|spec| spec.entry.norms.contains(norm));
+    Norm::ALL.into_iter().find(shared).unwrap_or(Norm::Linf)
 }
 
 /// What `run.toml` says about the threat of an evaluation.
@@ -161,7 +171,7 @@ pub fn asks_for_gradients(evaluation: &Evaluation) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{oracle::Budget, threat::Norm};
+    use crate::oracle::Budget;
 
     fn options(attacks: &str, radii: &[&str]) -> Options {
         Options {
@@ -203,6 +213,21 @@ mod tests {
         let mut black = options("", &["0.1"]);
         black.threat.access = Access::Labels;
         assert!(name(&black).unwrap().ends_with("noise"));
+    }
+
+    #[test]
+    fn without_a_norm_it_is_one_that_all_attacks_share() {
+        for (attacks, smallest, norm) in [
+            ("", false, Norm::Linf),
+            ("", true, Norm::L2),
+            ("ddn", true, Norm::L2),
+            ("hopskipjump", true, Norm::Linf),
+            ("hopskipjump, ddn", true, Norm::L2),
+            ("pgd", false, Norm::Linf),
+        ] {
+            let specs = Spec::parse_all(attacks).unwrap();
+            assert_eq!(norm_by_default(&specs, smallest), norm, "{attacks}");
+        }
     }
 
     #[test]

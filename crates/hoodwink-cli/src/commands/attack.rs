@@ -84,9 +84,9 @@ pub(crate) struct Args {
         long_help = long_list()
     )]
     attack: Vec<String>,
-    /// Norm of the ball: linf, l2 or l1
-    #[arg(long, default_value_t = Norm::Linf, help_heading = "Attack")]
-    norm: Norm,
+    /// How distances are measured: linf, l2 or l1 [default: linf where the attacks work in it; l2 for the smallest distance]
+    #[arg(long, help_heading = "Attack")]
+    norm: Option<Norm>,
     /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5; without it the smallest distance is looked for
     #[arg(
         long,

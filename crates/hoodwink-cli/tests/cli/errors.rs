@@ -38,7 +38,10 @@ fn attack_refuses_what_makes_no_sense() {
             "give eps, or take an attack for the smallest norm",
         ),
         (&["--eps", "eight"], "\"eight\" is not a radius"),
-        (&["--attack", "ddn"], "attack ddn works in l2, not in linf"),
+        (
+            &["--attack", "ddn", "--norm", "linf"],
+            "attack ddn works in l2, not in linf",
+        ),
         (
             &["--attack", "pgd(stepz=3)", "--eps", "0.1"],
             "did you mean steps?",

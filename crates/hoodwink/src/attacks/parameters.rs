@@ -367,6 +367,11 @@ pub(super) fn find<'t>(table: &'t [Parameter], name: &str) -> Result<&'t Paramet
     if let Some(found) = table.iter().find(|parameter| parameter.name == plain) {
         return Ok(found);
     }
+    if ["eps", "epsilon", "radius", "norm", "target"].contains(&&*plain) {
+        return Err(Error::invalid(format!(
+            "{plain} is no parameter of an attack: it belongs to the threat, which is the same for all attacks, and is set there"
+        )));
+    }
     let names: Vec<&str> = table.iter().map(|parameter| parameter.name).collect();
     let meant = did_you_mean(&plain, names.iter().copied());
     Err(Error::invalid(match names.is_empty() {
@@ -481,6 +486,7 @@ mod tests {
     fn mistakes_are_refused_with_the_way_on() {
         for (set, says) in [
             (&[("step", "3")][..], "did you mean steps?"),
+            (&[("eps", "0.1")], "belongs to the threat"),
             (&[("steps", "0")], "from 1 to 50"),
             (&[("steps", "51")], "from 1 to 50"),
             (&[("steps", "2.5")], "whole number"),

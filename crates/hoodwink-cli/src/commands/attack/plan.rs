@@ -205,11 +205,15 @@ impl Args {
         let shared = shared
             .into_iter()
             .filter_map(|(name, text)| Some((name.to_owned(), text?)));
+        let attacks = Spec::parse_all(&self.attack.join(","))?;
+        let norm = self
+            .norm
+            .unwrap_or_else(|| plan::norm_by_default(&attacks, self.eps.is_empty()));
         let options = plan::Options {
-            attacks: Spec::parse_all(&self.attack.join(","))?,
+            attacks,
             shared: shared.collect(),
             threat: Threat {
-                norm: self.norm,
+                norm,
                 target: self.target,
                 // Gradients are the default, and no model elsewhere has them.
                 access: self.access.min(model.gives()),
