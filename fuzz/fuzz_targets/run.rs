@@ -9,7 +9,10 @@ mod runs;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Some((name, bytes)) = data::split(bytes, &["run.toml", "timing.json", "command.txt", "shown.json"]) {
+    if let Some((name, bytes)) = data::split(
+        bytes,
+        &["run.toml", "timing.json", "command.txt", "shown.json"],
+    ) {
         runs::explore(name, bytes);
     }
 });

@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 
 use hoodwink::image::Picture;
 use hoodwink::results::{
-    AttackRecord, DataRecord, ModelRecord, Distances, Outcome, Row, Run, RunFolder, Seen, Settings,
-    Summary, ThreatRecord, Timing, Verdict, merge, table,
+    AttackRecord, DataRecord, ModelRecord, Outcome, Row, Run, RunFolder, Seen, Settings, Summary,
+    ThreatRecord, Timing, Verdict, merge, table,
 };
-use hoodwink::{data::Partition, report};
+use hoodwink::{data::Partition, report, threat::Distances};
 
 use crate::data::empty_folder;
 
