@@ -106,7 +106,7 @@ pub(in crate::attacks) const CE: Entry = Entry {
 
 pub(in crate::attacks) const DLR: Entry = Entry {
     name: "apgd-dlr",
-    summary: "the same on the difference of logits ratio (Croce and Hein 2020)",
+    summary: "steps of a length that adapts itself, on the difference of logits ratio (Croce and Hein 2020)",
     check: |_, conditions| {
         let Conditions {
             targeted, classes, ..
@@ -121,7 +121,7 @@ pub(in crate::attacks) const DLR: Entry = Entry {
 
 pub(in crate::attacks) const T: Entry = Entry {
     name: "apgd-t",
-    summary: "the same towards each of the nearest rivals in turn (Croce and Hein 2020)",
+    summary: "steps of a length that adapts itself, towards each of the nearest rivals (Croce and Hein 2020)",
     targeted: false,
     parameters: &[STEPS, RESTARTS, TARGETS, RHO, LARGE_EPS],
     cost: "1 forward pass, and for each of the targets and restarts steps gradients and 1 forward pass; fewer where a point fools",
