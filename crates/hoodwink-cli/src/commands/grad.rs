@@ -5,7 +5,7 @@ use std::{io::Write as _, path::PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use hoodwink::{attacks::LossName, files, legible};
-use onnx_grad::{Dim, Lowering, fold, gradient_graph, load_with, logits, scores, to_onnx};
+use onnx_grad::{Dim, Lowering, gradient_graph, load_with, logits, scores, to_onnx};
 use serde::Serialize;
 
 use super::{Format, print_json};
@@ -75,7 +75,6 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         _ => bail!("the model's number of classes is not fixed"),
     };
     let gradient = gradient_graph(&model, args.loss.resolve(args.targeted, classes)?)?;
-    let gradient = fold(&gradient)?;
     files::write(&args.output, &to_onnx(&gradient, Lowering::Portable)?)?;
     let written = Written {
         file: text(&args.output),

@@ -372,7 +372,7 @@ fn a_budget_is_kept_and_named() {
             {
                 let fits = wanted.queries <= limit && wanted.gradients <= limit;
                 let name = format!("{} with {limit}", bench.name());
-                assert!(fits || candidate.budget_spent, "{name}");
+                assert_eq!(candidate.budget_spent, !fits, "{name}");
                 assert!(spent.queries <= limit && spent.gradients <= limit, "{name}");
                 assert!(bench.setup.region(job).contains(&candidate.image), "{name}");
                 let logits = toy.classify(&candidate.image);

@@ -27,6 +27,15 @@ pub struct Parameter {
     pub origin: &'static str,
 }
 
+/// What a walk along gradients climbs.
+pub(super) const LOSS: Parameter = Parameter {
+    name: "loss",
+    kind: Kind::LOSS,
+    default: "ce",
+    meaning: "what is climbed",
+    origin: "the paper's",
+};
+
 /// What values a parameter takes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {

@@ -33,7 +33,7 @@ const MANY_EXECUTIONS: Executions = &[
 
 const EXECUTIONS: Executions = &[&[1, 5, 0, 6, 2, 4, 3, 7], &[2, 0, 1], &[0, 1], &[0]];
 
-/// Those of a large network, whose answers are dear, and gain little by company.
+/// Those of a large network, whose answers are dear, and gain little by being asked together.
 const FEW_EXECUTIONS: Executions = &[&[1, 3, 0, 2], &[2, 0, 1], &[0, 1], &[0]];
 
 /// Those of large pictures, of which many at once take much memory.
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_probe_finds_the_company_that_makes_no_difference() {
+    fn the_probe_finds_what_makes_no_difference() {
         for (at, (engine, expected)) in ENGINES.into_iter().enumerate() {
             let found = probe(AtOnce::of(SMALL + 1, 0, false), engine);
             assert_eq!(found, expected, "engine {at}");
@@ -223,16 +223,16 @@ mod tests {
     }
 
     #[test]
-    fn in_that_company_answers_are_the_same_in_any_batch() {
+    fn asked_so_answers_are_the_same_in_any_batch() {
         let questions: Vec<u32> = (0..16).collect();
         for most in [(0, 0), (SMALL + 1, 0), (LARGE, 0), (0, LARGE_PICTURE)] {
             let most = AtOnce::of(most.0, most.1, false);
             for (at, (engine, _)) in ENGINES.into_iter().enumerate() {
-                let company = probe(most, engine);
+                let safety = probe(most, engine);
                 let in_batches_of = |count: usize| -> Vec<u32> {
                     let batches = questions.chunks(count);
                     let answers =
-                        batches.flat_map(|batch| company.ask(most, batch, engine).unwrap());
+                        batches.flat_map(|batch| safety.ask(most, batch, engine).unwrap());
                     answers.collect()
                 };
                 for count in 2..=16 {

@@ -59,7 +59,7 @@ impl Adversarial {
     ///
     /// Start, step and projection are those of the registry's `pgd` with the loss `ce`; the loop is not. There a picture
     /// stops where it is fooled and the worst point is kept, here every picture takes every step and the last point is
-    /// kept, as the paper trains. So all go in step, and a batcher would have nothing to gather or refill.
+    /// kept, as the paper trains. So all go in step, and a pool would have nothing to gather or refill.
     pub(super) fn attack(
         &self,
         worker: &mut Worker,

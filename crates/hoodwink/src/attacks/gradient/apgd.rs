@@ -95,7 +95,7 @@ pub(in crate::attacks) const CE: Entry = Entry {
     targeted: true,
     begins_elsewhere: false,
     parameters: &[STEPS, RESTARTS, RHO, LARGE_EPS],
-    cost: "for each restart steps gradients and 1 forward pass, and 1 more for each point that reaches the goal; fewer where \
+    cost: "for each restart steps gradients and 1 forward pass (3 in L1 with large_eps), and 1 more for each point that reaches the goal; fewer where \
            that ends it",
     source: include_str!("apgd.rs"),
     check: any_values,
@@ -124,7 +124,7 @@ pub(in crate::attacks) const T: Entry = Entry {
     summary: "steps of a length that adapts itself, towards each of the nearest rivals (Croce and Hein 2020)",
     targeted: false,
     parameters: &[STEPS, RESTARTS, TARGETS, RHO, LARGE_EPS],
-    cost: "1 forward pass, and for each of the targets and restarts steps gradients and 1 forward pass; fewer where a point fools",
+    cost: "1 forward pass, and for each of the targets and restarts steps gradients and 1 forward pass (3 in L1 with large_eps); fewer where a point fools",
     check: |_, conditions| LossName::Dlr.resolve(true, conditions.classes).map(drop),
     search: Search::Gradients(|model, case, p, best| {
         Box::pin(towards_rivals(model, case, p, best))

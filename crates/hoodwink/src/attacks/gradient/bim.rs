@@ -21,7 +21,7 @@ use crate::{
     Result,
     attacks::{
         Best, Case, Values,
-        parameters::{Kind, Parameter},
+        parameters::{Kind, LOSS, Parameter},
         parts::{descent::Descent, step::StepRule},
         registry::{Aim, Entry, Family, Search, any_values},
     },
@@ -52,13 +52,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
             meaning: "length of a step",
             origin: "the paper's ratio of way and radius",
         },
-        Parameter {
-            name: "loss",
-            kind: Kind::LOSS,
-            default: "ce",
-            meaning: "what is climbed",
-            origin: "the paper's",
-        },
+        LOSS,
     ],
     cost: "steps gradients and 1 forward pass, and 1 more for each point that reaches the goal; fewer where that ends it",
     source: include_str!("bim.rs"),

@@ -20,7 +20,7 @@ use crate::{
     Result,
     attacks::{
         Best, Case, Values,
-        parameters::{Kind, Parameter},
+        parameters::LOSS,
         parts::{descent::Descent, step::StepRule},
         registry::{Aim, Entry, Family, Search, any_values},
     },
@@ -36,13 +36,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
     norms: &Norm::CONVEX,
     targeted: true,
     begins_elsewhere: false,
-    parameters: &[Parameter {
-        name: "loss",
-        kind: Kind::LOSS,
-        default: "ce",
-        meaning: "what is climbed",
-        origin: "the paper's",
-    }],
+    parameters: &[LOSS],
     cost: "1 gradient and 1 forward pass, and 1 more where a point reaches the goal",
     source: include_str!("fgsm.rs"),
     check: any_values,

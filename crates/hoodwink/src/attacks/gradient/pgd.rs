@@ -25,7 +25,7 @@ use crate::{
     Error, Result,
     attacks::{
         Best, Case, Values,
-        parameters::{Kind, Parameter},
+        parameters::{Kind, LOSS, Parameter},
         parts::{descent::Descent, step::StepRule},
         registry::{Aim, Entry, Family, Search, any_values},
     },
@@ -87,13 +87,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
             meaning: "whether a walk begins at a random point of the ball",
             origin: "the paper's",
         },
-        Parameter {
-            name: "loss",
-            kind: Kind::LOSS,
-            default: "ce",
-            meaning: "what is climbed",
-            origin: "the paper's",
-        },
+        LOSS,
     ],
     cost: "for each restart steps gradients and 1 forward pass, and 1 more for each point that reaches the goal; fewer where \
            that ends it",
