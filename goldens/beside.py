@@ -3,8 +3,8 @@
     python goldens/beside.py HOODWINK ASSETS FOLDER [NAME ...]
 
 runs HOODWINK on the pictures of each golden in goldens/attacks (or of those named), into FOLDER, and prints one line of a
-Markdown table for each: what the reference found, what hoodwink found, and on how many pictures they agree. Made with
-goldens/attacks.py, which says what the references are. A run that is there already is taken up, not repeated.
+Markdown table for each: what the reference found, what hoodwink found, and on how many pictures they agree. `seed=N`
+among the names sets hoodwink's seed. Made with goldens/attacks.py, which says what the references are. A run that is there already is taken up, not repeated.
 
 Needs numpy and pyarrow.
 """
@@ -75,6 +75,9 @@ def distances(program, assets, folder, golden, reference, attack, theirs, more):
 
 def main(program, assets, folder, *names):
     assets, folder = Path(assets), Path(folder)
+    seeds = [name.removeprefix("seed=") for name in names if name.startswith("seed=")]
+    names = [name for name in names if not name.startswith("seed=")]
+    seed = ["--seed", seeds[0]] if seeds else []
     goldens = sorted((HERE / "attacks").glob("*.json"))
     for path in goldens:
         if names and path.stem not in names:
@@ -85,15 +88,15 @@ def main(program, assets, folder, *names):
                 continue
             attack = reference["attack"]
             if attack.startswith("apgd"):
-                verdicts(program, assets, folder, golden, reference, attack, [])
+                verdicts(program, assets, folder, golden, reference, attack, seed)
             elif attack == "square":
-                verdicts(program, assets, folder, golden, reference, f"square(queries={reference['queries']})", [])
+                verdicts(program, assets, folder, golden, reference, f"square(queries={reference['queries']})", seed)
             elif attack == "ddn":
                 named = f"ddn(steps={reference['steps']})"
-                distances(program, assets, folder, golden, reference, named, reference["distance"], [])
+                distances(program, assets, folder, golden, reference, named, reference["distance"], seed)
             elif attack == "hopskipjump":
                 for budget, best in zip(reference["budgets"], reference["best"]):
-                    distances(program, assets, folder, golden, reference, attack, best, ["--max-queries", str(budget)])
+                    distances(program, assets, folder, golden, reference, attack, best, ["--max-queries", str(budget), *seed])
 
 
 if __name__ == "__main__":
