@@ -7,26 +7,26 @@ use anyhow::{Context as _, Result};
 use crate::{example, library_of, python, root, run, say};
 
 const HEAD: &str = "\
-# Gradients beside PyTorch's
+# Gradients compared with PyTorch's
 
 Two comparisons, both on rten and ONNX Runtime (ORT):
 
-- `cargo xtask test` compares published models with numbers that PyTorch computed once in float64. Which pictures it takes,
-  which tolerance it asks for and where the question is ill posed is said in [goldens/README.md](../goldens/README.md).
-- `cargo xtask goldens` exports networks of torchvision and timm by PyTorch with both of its exporters, compares the gradients
-  of the files with those of the modules themselves in float64, and writes this page. It installs PyTorch into
-  `target/torch-env` and takes some 8 GB of disk; it is no part of `cargo xtask test`.
+- `cargo xtask test` compares published models with numbers that PyTorch computed once in float64.
+  [goldens/README.md](../goldens/README.md) says which pictures and tolerances it uses, and where the comparison is ill-posed.
+- `cargo xtask goldens` exports networks of torchvision and timm with both of PyTorch's exporters, compares the gradients
+  of the files with those of the modules in float64, and writes this page. It installs PyTorch into
+  `target/torch-env` and needs about 8 GB of disk; it is not part of `cargo xtask test`.
 
-The networks have seeded random weights, disturbed normalisation statistics and evaluation mode; some are shrunk, as
-`goldens/networks.py` says. `legacy` is the TorchScript exporter (`dynamo=False`), `dynamo` the current one; the number is the
+The networks are in evaluation mode, with seeded random weights and perturbed normalisation statistics; some are reduced in size (see
+`goldens/networks.py`). `legacy` is the TorchScript exporter (`dynamo=False`), `dynamo` the current one; the number is the
 opset. Errors are relative L2 distances of the logits and of the gradient of cross-entropy with respect to the pixels, one for
-each of two random pictures. Signs are compared where PyTorch's gradient is above a millionth of its largest entry. *Weights* is
-the largest error among the gradients of a network's weights, and how many there are.
+each of two random pictures. Signs are compared where PyTorch's gradient exceeds a millionth of its largest entry. *Weights* is
+the largest error among the gradients of a network's weights, followed by the number of weight tensors.
 
-*Gap* is how far PyTorch's own gradient moves when every sum of products of the forward pass is disturbed by noise of 5e-7 of
-the root of its squared products, somewhat more than single precision is off by: where it is above 1e-4, activations lie within
-rounding of a kink of a ReLU, a clip or a pooling window, and no gradient there is the right one. So the script looks through
-a few random pictures for two with a gap below 1e-4, and takes the least ill posed ones of a network that has none.
+*Gap* is how far PyTorch's own gradient moves when noise is added to every sum of products of the forward pass, with a size of 5e-7 of
+the root of the sum of its squared products; that is slightly more than the rounding error of single precision. Where the gap exceeds 1e-4, some activation lies within
+rounding of a kink of a ReLU, a clip or a pooling window, so no single gradient is right. The script therefore searches
+a few random pictures for two with a gap below 1e-4; if a network has none, it uses those with the smallest gap.
 
 ";
 

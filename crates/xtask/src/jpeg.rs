@@ -15,15 +15,15 @@ use crate::{assets, example, python, root, say};
 const PACKAGES: [&str; 1] = ["pillow==13.0.0"];
 
 const HEAD: &str = "\
-# JPEGs beside libjpeg-turbo's
+# JPEGs compared with libjpeg-turbo
 
-Networks are trained and measured on what libjpeg-turbo decodes, which Pillow, OpenCV and torchvision carry. `cargo xtask
-measure jpeg` writes the 100 photographs of the assets as JPEGs of several kinds by Pillow, decodes them here and there, and
-counts the values of pixels that differ, and by how many of 256 levels. It writes this page; `HOODWINK_ASSETS` names the folder
-with the photographs. The sizes are width by height; the others are 299x299.
+Most networks are trained and evaluated on pictures decoded by libjpeg-turbo, the decoder inside Pillow, OpenCV and torchvision. `cargo xtask
+measure jpeg` saves 100 photographs as JPEGs of several kinds with Pillow, decodes them with Pillow and with Hoodwink, and
+counts the pixel values that differ, and by how many of 256 levels. It writes this page; `HOODWINK_ASSETS` names the folder
+with the photographs. Sizes are width by height; where no size is given, pictures are 299x299.
 
-Files with other subsampling than these (4:4:0 aside), which hardly any encoder writes, are decoded by the crate `image`, whose
-values differ by up to 5 levels, and by more than 2 in about 1 of 2,500.
+Files with any other subsampling (except 4:4:0) are rare. They are decoded by the crate `image`, whose
+values differ by up to 5 levels, and by more than 2 levels for about 1 value in 2,500.
 
 ";
 
