@@ -114,15 +114,15 @@ const SUBJECTS: [Subject; 9] = [
 ];
 
 const HEAD: &str = "\
-# Robust accuracies, measured and for reference
+# Measured robust accuracies and reference figures
 
-PGD in L∞ with 40 steps and 2 restarts, untargeted, on 200 pictures of each data set. *Reference* are the figures that
-were recorded with this collection of models, by the same attack in PyTorch: robust on 200 pictures, clean on larger
-sets; other pictures than ours, so they differ by sampling error. *Saved* is judged on the written 8-bit PNGs, read
-back. Intervals are Clopper–Pearson at 95%.
+PGD in L∞ with 40 steps and 2 restarts, untargeted, on 200 pictures of each data set. The *reference* figures were
+recorded with this collection of models, using the same attack in PyTorch: robust accuracy on 200 pictures, clean accuracy on larger
+sets. Those were different pictures, so the figures differ by sampling error. *Saved* is judged on the 8-bit PNGs after
+reading them back. Intervals are Clopper–Pearson at 95%.
 
-Made by `cargo xtask measure`, which needs the folder of models and pictures in `HOODWINK_ASSETS`; `$A` stands for it
-below.
+Made by `cargo xtask measure`, which needs the folder of models and pictures in `HOODWINK_ASSETS`; below, `$A` stands
+for that folder.
 
 | model | eps | clean | reference | robust | interval | reference | saved |
 |---|---|---:|---:|---:|---|---:|---:|
