@@ -13,12 +13,26 @@ use hoodwink::{data::Partition, report, threat::Distances};
 
 use crate::data::empty_folder;
 
+const PART: &str = "samples/part-00000.parquet";
+
 /// Writes the run with these bytes in place of a file of it, and reads all there is. Whether it can be read does not matter;
 /// that it ends with a value does.
+#[allow(dead_code, reason = "the journal is that of an unfinished run")]
 pub(crate) fn explore(name: &str, bytes: &[u8]) {
+    explore_without("", name, bytes);
+}
+
+/// Reads a run without complete parts, with these bytes as its journal.
+#[allow(dead_code, reason = "most targets read a finished run")]
+pub(crate) fn explore_unfinished(journal: &[u8]) {
+    explore_without(PART, "unfinished.journal", journal);
+}
+
+/// As [`explore`], after leaving out one of the sound files.
+fn explore_without(left_out: &str, name: &str, bytes: &[u8]) {
     let parent = empty_folder();
     let path = parent.join("run");
-    for (file, sound) in sound() {
+    for (file, sound) in sound().iter().filter(|(file, _)| *file != left_out) {
         let path = path.join(file);
         fs::create_dir_all(path.parent().expect("every file has a folder"))
             .expect("a folder of its own can be made");
@@ -29,10 +43,18 @@ pub(crate) fn explore(name: &str, bytes: &[u8]) {
         return;
     };
     let _ = report::write(&folder);
+    let _ = (folder.kept(), folder.missing_samples());
     if let (Ok(rows), Ok(timing)) = (folder.rows(), folder.timing()) {
         let _ = Summary::of(folder.run(), &rows, timing.as_ref());
     }
     let _ = merge(&[folder], &parent.join("merged"), |_, _| {});
+}
+
+/// The rows of a sound record of the journal.
+#[allow(dead_code, reason = "most targets read a finished run")]
+pub(crate) fn sound_rows() -> &'static [u8] {
+    static ROWS: OnceLock<Vec<u8>> = OnceLock::new();
+    ROWS.get_or_init(|| postcard::to_allocvec(&row(0)).expect("a row can be written"))
 }
 
 /// One of the files of the run that is sound.
@@ -73,10 +95,7 @@ fn make_sound() -> Vec<(&'static str, Vec<u8>)> {
             "command.txt",
             b"hoodwink attack model.onnx pictures".to_vec(),
         ),
-        (
-            "samples/part-00000.parquet",
-            table::encode(&rows).expect("rows are a table"),
-        ),
+        (PART, table::encode(&rows).expect("rows are a table")),
         ("pictures/0.png", picture(100)),
         ("pictures/1.png", picture(100)),
         ("adversarial/pgd-8-255/000000.png", picture(108)),
