@@ -1,6 +1,6 @@
-//! Numbers of things in sentences.
+//! Counts of things in sentences.
 
-/// `1 picture`, `2 pictures`, `1 class`, `0 classes`.
+/// Formats a count: `1 picture`, `2 pictures`, `1 class`, `0 classes`.
 pub fn counted(count: usize, one: &str, several: &str) -> String {
     match count {
         1 => format!("1 {one}"),
@@ -8,18 +8,18 @@ pub fn counted(count: usize, one: &str, several: &str) -> String {
     }
 }
 
-/// `3 pictures`.
+/// Formats `3 pictures`.
 pub(crate) fn pictures(count: usize) -> String {
     counted(count, "picture", "pictures")
 }
 
-/// `1 of 3 pictures is missing`.
+/// Formats `1 of 3 pictures is missing`.
 pub(crate) fn missing(count: usize, of: usize) -> String {
     let are = if count == 1 { "is" } else { "are" };
     format!("{count} of {} {are} missing", pictures(of))
 }
 
-/// `1 channel`.
+/// Formats `1 channel`.
 pub(crate) fn channels(count: usize) -> String {
     counted(count, "channel", "channels")
 }

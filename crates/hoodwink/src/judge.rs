@@ -1,8 +1,8 @@
-//! The judge alone decides whether an attack succeeded.
+//! The judge: the only code that decides whether an attack succeeded.
 //!
-//! It projects the candidate itself, measures every norm itself and asks the model again; then it rounds the
-//! candidate to 8 bits, writes a PNG, reads it back through the real decoder, and asks once more. What it finds can be held
-//! against any radius.
+//! It projects the candidate, measures every norm and asks the model again, all on its own. Then it rounds the
+//! candidate to 8 bits, writes a PNG, decodes it with the real decoder, and asks once more. Its findings can be
+//! compared with any radius.
 
 use crate::{
     Result,
@@ -12,30 +12,30 @@ use crate::{
     threat::{Distances, Goal, Norm, Region},
 };
 
-/// What was found about a candidate, and the picture that it is saved as.
+/// The findings about a candidate, with the picture that is saved for it.
 #[derive(Clone, Debug)]
 pub struct Judgement {
-    /// On the candidate, projected.
+    /// About the projected candidate.
     pub float: Finding,
-    /// On the PNG.
+    /// About the PNG.
     pub saved: Finding,
-    /// Bytes of the PNG.
+    /// The content of the PNG file.
     pub png: Vec<u8>,
 }
 
-/// What was found about one image.
+/// The findings about one image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Finding {
-    /// What the model says about it.
+    /// The model's prediction.
     pub seen: Seen,
-    /// Whether that reaches the goal, and the image keeps to the pixel box and the mask.
+    /// Whether the prediction reaches the goal and the image respects the pixel box and the mask.
     pub reached: bool,
-    /// Its measured distances from the original.
+    /// Measured distances from the original.
     pub norms: Distances,
 }
 
 impl Finding {
-    /// The verdict at a radius; without one, any distance will do.
+    /// Returns the verdict at a radius. Without a radius every distance is accepted.
     pub fn verdict(&self, norm: Norm, radius: Option<f64>) -> Verdict {
         Verdict {
             seen: self.seen,
@@ -55,14 +55,14 @@ pub async fn judge(
     region.project(&mut candidate);
     let float = finding(model, region, goal, &candidate).await?;
     let png = region.on_lattice(&candidate).encode_png();
-    // Pictures may be large, and what follows is about the saved one.
+    // Frees the candidate, since pictures may be large and the rest only uses the saved one.
     drop(candidate);
     let picture = Picture::decode(&png, "adversarial.png")?;
     let saved = finding(model, region, goal, &picture.to_image()).await?;
     Ok(Judgement { float, saved, png })
 }
 
-/// The prediction behind logits.
+/// Returns the prediction from logits.
 pub fn seen(logits: &[f32]) -> Seen {
     let label = argmax(logits);
     Seen {

@@ -1,15 +1,15 @@
-//! The name that a mistyped one may stand for.
+//! Suggestions for mistyped names.
 
 use strsim::osa_distance;
 
 use crate::{error::Error, legible};
 
-/// The most bytes of what may be mistyped: the time of a comparison grows with it, and no name here is as long.
+/// The maximum length of a typed name in bytes. The time of a comparison grows with it, and every name here is shorter.
 const LONGEST: usize = 100;
 
-/// The known name nearest to what was typed, if there is one that it may stand for.
+/// Returns the known name nearest to what was typed, if it is close enough to be meant.
 ///
-/// Of a long name the beginning will do: people shorten names.
+/// Also compares with the beginning of long names, because people shorten names.
 pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if typed.len() > LONGEST {
         return None;
@@ -18,7 +18,7 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     let length = typed.chars().count();
     let distance = |known: &str| {
         let beginning: String = known.chars().take(length).collect();
-        // Two letters in each other's place are one mistake.
+        // Two swapped letters count as one mistake.
         (
             osa_distance(&beginning, &typed),
             osa_distance(known, &typed),
@@ -29,12 +29,12 @@ pub fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     (distance.0 <= 1 + length / 3).then_some(name)
 }
 
-/// The end of a message about something unknown: `; did you mean pgd?`, or nothing.
+/// Returns the end of an error about an unknown name, `; did you mean pgd?`, or an empty string.
 pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(typed, known).map_or_else(String::new, |name| format!("; did you mean {name}?"))
 }
 
-/// The error that `typed` is none of the known words of `what`.
+/// Returns the error that `typed` is not one of the known words for `what`.
 pub(crate) fn unknown(what: &str, typed: &str, known: &[&str]) -> Error {
     let words = match known {
         [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),

@@ -1,9 +1,9 @@
-//! Normally distributed numbers that depend on nothing but their generator.
+//! Normally distributed random numbers.
 
 use rand::{Rng, RngExt as _};
 
-/// A standard normal value by the polar method (Marsaglia and Bray 1964), so that the stream of numbers depends on
-/// nothing but `rng`.
+/// Draws a standard normal value by the polar method (Marsaglia and Bray 1964). The stream of numbers depends only on
+/// `rng`.
 pub(crate) fn normal(rng: &mut impl Rng) -> f64 {
     loop {
         let (u, v) = (rng.random_range(-1.0..1.0), rng.random_range(-1.0..1.0));

@@ -1,4 +1,4 @@
-//! Panics in other people's code, taken as errors: a file that they stumble over must not end the program.
+//! Turns panics in third-party code into errors: a file that triggers one must not end the program.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,12 +7,13 @@ thread_local! {
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a panic of this thread would be caught and returned as an error, so that a panic hook need not tell it.
+/// Returns whether a panic of this thread would be caught and returned as an error. Then a panic hook need not report
+/// it.
 pub fn are_caught() -> bool {
     CAUGHT.get()
 }
 
-/// What `work` answers, or the message of its panic.
+/// Returns the result of `work`, or the message of its panic.
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let before = CAUGHT.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));

@@ -1,4 +1,4 @@
-//! One thing for each of many, on several threads.
+//! Parallel maps over numbered items.
 
 use std::{
     sync::{
@@ -10,16 +10,16 @@ use std::{
 
 use crate::error::{Error, Result};
 
-/// More threads than so many for each core only take memory.
+/// The maximum number of useful threads per core. More only take memory.
 const THREADS_PER_CORE: usize = 4;
 
-/// As many of the threads wanted as are of use for so many jobs; at least one.
+/// Returns how many of the wanted threads are useful for this many jobs; at least one.
 pub(crate) fn useful(threads: usize, jobs: usize) -> usize {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     threads.min(jobs).clamp(1, THREADS_PER_CORE * cores)
 }
 
-/// Starts a thread; an error where the system allows no more.
+/// Starts a thread. Returns an error if the system allows no more threads.
 pub(crate) fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
@@ -27,15 +27,15 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
     let spawned = thread::Builder::new().spawn_scoped(scope, work);
     spawned.map_err(|error| {
         Error::invalid(format!(
-            "no further thread can be started ({error}); fewer threads may do"
+            "cannot start another thread ({error}); try fewer threads"
         ))
     })
 }
 
-/// What `work` makes of 0, 1, … `count` − 1, in that order; the same for any number of threads.
+/// Returns the results of `work` for 0, 1, … `count` − 1, in that order. They are the same for any number of threads.
 ///
-/// `done` is called on this thread with how many are made. After an error no more are begun, and the error of the lowest
-/// number is returned.
+/// Calls `done` on this thread with the number of finished items. After an error no further item starts, and the error
+/// of the lowest item is returned.
 pub(crate) fn in_order<T: Send>(
     count: usize,
     threads: usize,

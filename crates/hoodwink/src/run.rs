@@ -1,4 +1,5 @@
-//! An evaluation into a run folder: what is computed is written at once, and what is written is not computed again.
+//! Runs an evaluation into a run folder. Results are written as soon as they are computed, and existing results are not
+//! computed again.
 
 mod limits;
 mod memory;
@@ -23,36 +24,36 @@ use crate::{
     results::{Row, RunFolder, SAMPLES_PER_PART, Timing},
 };
 
-/// What a run has done so far, told after every sample.
+/// The progress of a run, reported after every sample.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Samples done, those of an earlier run that is taken up again included.
+    /// Samples done, including those of an earlier run that this one resumes.
     pub done: usize,
-    /// Samples in all.
+    /// Total number of samples.
     pub samples: usize,
-    /// Attacks attempted since this call began.
+    /// Attacks attempted in this call.
     pub attempted: usize,
     /// Attempts that succeeded.
     pub fooled: usize,
 }
 
-/// How a call of [`run`] ended. Whatever it was, what is in the folder stays, and the next call goes on from there.
+/// How a call of [`run`] ended. In every case the folder keeps its content, and the next call resumes from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// Every sample is done.
     Complete,
     /// It was halted from outside.
     Halted,
-    /// The time allowed was over.
+    /// The time limit was reached.
     OutOfTime,
-    /// The process held more memory than allowed: so many bytes.
+    /// The process exceeded its memory limit; it held this many bytes.
     OutOfMemory(u64),
 }
 
-/// Attacks the samples that `folder` lacks, and writes pictures and rows as they come.
+/// Attacks the samples that are missing in `folder`. Writes pictures and rows as they arrive.
 ///
-/// A limit that is reached drops the samples in hand; `halt` may ask for either.
-#[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
+/// When a limit is reached, samples in progress are dropped. `halt` may request either ending.
+#[expect(clippy::too_many_arguments, reason = "the arguments are independent")]
 pub fn run(
     folder: &RunFolder,
     evaluation: &Evaluation,
@@ -120,7 +121,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// With what an earlier call kept.
+    /// Reads the rows that an earlier call kept.
     fn of(folder: &'a RunFolder) -> Result<Self> {
         let mut parts = Self {
             folder,
@@ -132,7 +133,7 @@ impl<'a> Parts<'a> {
         Ok(parts)
     }
 
-    /// The samples that have no rows yet, in order.
+    /// Returns the samples that have no rows yet, in order.
     fn missing(&self) -> Result<Vec<u64>> {
         let done: BTreeSet<&u64> = self.unfinished.values().flat_map(BTreeMap::keys).collect();
         let parts = self.folder.missing_parts()?.into_iter();
@@ -140,7 +141,7 @@ impl<'a> Parts<'a> {
         Ok(samples.filter(|sample| !done.contains(sample)).collect())
     }
 
-    /// Keeps the rows of a sample, or writes its part if it was the last one.
+    /// Keeps the rows of a sample. Writes its part if it was the last one missing.
     fn add(&mut self, rows: Vec<Row>) -> Result<()> {
         if self.is_last(&rows) {
             return self.insert(rows);
@@ -149,7 +150,7 @@ impl<'a> Parts<'a> {
         self.insert(rows)
     }
 
-    /// Whether the part of these rows lacks no other sample.
+    /// Returns whether all other samples of the part have rows.
     fn is_last(&self, rows: &[Row]) -> bool {
         let Some(first) = rows.first() else {
             return false;

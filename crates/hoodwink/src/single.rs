@@ -1,4 +1,4 @@
-//! One picture, one attack: what a program wants that has no data set.
+//! Attacks on single pictures, for programs without a data set.
 
 use std::sync::Mutex;
 
@@ -15,25 +15,25 @@ use crate::{
     threat::{Conditions, Goal, Norm, Region},
 };
 
-/// What an attack on one picture came to.
+/// The result of an attack on one picture.
 #[derive(Clone, Debug)]
 pub struct Attempted {
     /// The adversarial picture, as it would be saved.
     pub picture: Picture,
-    /// The judge's verdict on the attack's own floats.
+    /// The judge's verdict on the attack's own float image.
     pub float: Verdict,
-    /// And on the 8-bit picture.
+    /// The judge's verdict on the 8-bit picture.
     pub saved: Verdict,
-    /// What the attack asked.
+    /// The number of questions that the attack asked.
     pub spent: Spent,
 }
 
-/// Attacks one picture away from what the model says about it, within `eps` in pixel units; `None` looks for the smallest
-/// distance.
+/// Attacks one picture, away from the class that the model predicts, within `eps` in pixel units. `None` searches for
+/// the smallest distance.
 ///
 /// # Errors
-/// A picture that does not fit the model, an attack that does not work in this norm or needs a radius, and what the model
-/// answers with an error.
+/// A picture that does not fit the model, an attack that does not support this norm or needs a radius, or an error of
+/// the model.
 pub fn attack(
     model: &dyn Model,
     attack: &Attack,
@@ -86,5 +86,5 @@ pub fn attack(
         },
     )?;
     let found = found.into_inner().unwrap_or_default();
-    found.ok_or_else(|| Error::invalid("the attack ended without an answer"))
+    found.ok_or_else(|| Error::invalid("the attack ended without a result"))
 }

@@ -1,16 +1,15 @@
-//! Intervals and tests for counts: how sure a measured accuracy is.
+//! Confidence intervals and tests for counts.
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal};
 use statrs::function::beta::{beta_reg, inv_beta_reg};
 
-/// The confidence of every interval in a report, unless the caller says otherwise.
+/// The confidence level of every interval in a report, unless the caller sets another.
 pub const CONFIDENCE: f64 = 0.95;
 
 /// A measured proportion with its confidence interval.
 ///
-/// With `n == 0` nothing was measured: `value` is NaN (which JSON writes as `null`), and the
-/// interval is the whole of \[0, 1\].
+/// With `n == 0` nothing was measured: `value` is NaN (which JSON writes as `null`), and the interval is \[0, 1\].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
     /// The measured proportion, in \[0, 1\].
@@ -34,10 +33,10 @@ impl Interval {
     }
 }
 
-/// The exact interval of Clopper and Pearson (Biometrika 26(4), 1934) for a binomial proportion.
+/// Computes the exact interval of Clopper and Pearson (Biometrika 26(4), 1934) for a binomial proportion.
 ///
-/// It covers the true proportion with probability `confidence` or more, whatever the proportion:
-/// the interval to print beside an accuracy.
+/// It covers the true proportion with probability at least `confidence`, whatever the proportion. Use it for the
+/// interval of an accuracy.
 ///
 /// # Panics
 ///
@@ -65,10 +64,9 @@ pub fn clopper_pearson(successes: u64, n: u64, confidence: f64) -> Interval {
     }
 }
 
-/// The score interval of Wilson (JASA 22, 1927) for a binomial proportion, without continuity
-/// correction.
+/// Computes the score interval of Wilson (JASA 22, 1927) for a binomial proportion, without continuity correction.
 ///
-/// Shorter than [`clopper_pearson`]; its coverage is right on average, not for every proportion.
+/// It is shorter than [`clopper_pearson`]. Its coverage is right on average, not for every proportion.
 ///
 /// # Panics
 ///
@@ -93,12 +91,12 @@ pub fn wilson(successes: u64, n: u64, confidence: f64) -> Interval {
     }
 }
 
-/// The two-sided p-value of McNemar's exact test: do two models (or two attacks), measured on the
-/// same pictures, differ?
+/// Computes the two-sided p-value of McNemar's exact test: do two models (or two attacks), measured on the same
+/// pictures, differ?
 ///
-/// `b` counts the pictures where only the first is right, `c` those where only the second is;
-/// pictures on which both agree say nothing. Under the null hypothesis `b` is binomial with
-/// probability 1/2. Without any disagreement the p-value is 1.
+/// `b` counts the pictures that only the first classifies correctly, and `c` those that only the second does. Pictures
+/// on which both agree carry no information. Under the null hypothesis `b` is binomial with probability 1/2. Without
+/// any disagreement the p-value is 1.
 pub fn mcnemar_exact(b: u64, c: u64) -> f64 {
     if b == c {
         return 1.0;
@@ -122,8 +120,8 @@ mod tests {
 
     type Case = (u64, u64, f64, [f64; 2], [f64; 2]);
 
-    /// Successes, trials, confidence; Clopper-Pearson and Wilson bounds. From SciPy 1.17.1:
-    /// `binomtest(k, n).proportion_ci(confidence, "exact" | "wilson")`.
+    /// Successes, trials, confidence; Clopper-Pearson and Wilson bounds. From SciPy 1.17.1: `binomtest(k,
+    /// n).proportion_ci(confidence, "exact" | "wilson")`.
     #[rustfmt::skip]
     const INTERVALS: [Case; 15] = [
         (0, 1, 0.95, [0.0, 0.975], [0.0, 0.7934506856227626]),
@@ -143,7 +141,7 @@ mod tests {
         (49999, 50000, 0.99, [0.9998514069649661, 0.9999998997491697], [0.9998296730952347, 0.9999976518863629]),
     ];
 
-    /// Disagreements either way and the p-value, from SciPy 1.17.1: `binomtest(b, b + c).pvalue`.
+    /// Disagreements in each direction and the p-value, from SciPy 1.17.1: `binomtest(b, b + c).pvalue`.
     const MCNEMAR: [(u64, u64, f64); 9] = [
         (0, 1, 1.0),
         (0, 5, 0.0625),

@@ -35,7 +35,7 @@ fn attack_refuses_what_makes_no_sense() {
     for (rest, says) in [
         (
             &["--attack", "pgd"][..],
-            "give eps, or take an attack for the smallest norm",
+            "set eps, or use an attack for the smallest norm",
         ),
         (&["--eps", "eight"], "\"eight\" is not a radius"),
         (
@@ -54,7 +54,7 @@ fn attack_refuses_what_makes_no_sense() {
         ),
         (
             &["--attack", "apgd-t", "--target", "3", "--eps", "0.1"],
-            "attack apgd-t cannot aim at a class",
+            "attack apgd-t does not support a target class",
         ),
         (
             &["--timeout", "3", "--eps", "0.1"],
@@ -99,7 +99,7 @@ fn attack_refuses_what_makes_no_sense() {
         ),
         (
             &["--eps", "0.1", "--steps", "0"],
-            "steps is 0, and takes a whole number, at least 1",
+            "steps is 0, but must be a whole number, at least 1",
         ),
         (&["--eps", "0.1", "--batch", "0"], "--batch"),
         (&["--eps", "0.1", "--resize", "20"], "20x20"),

@@ -1,4 +1,4 @@
-//! What an attack has found so far.
+//! The best point that an attack has found so far.
 
 use super::Case;
 use crate::{
@@ -8,23 +8,23 @@ use crate::{
     threat::{Goal, Region},
 };
 
-/// What an attack proposes.
+/// The result that an attack proposes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// The best image found.
     pub image: Image,
-    /// Whether the model, asked by the attack about this very image, gave an answer that reaches the goal.
+    /// Whether the attack itself saw the model's answer for this image reach the goal.
     pub reached: bool,
-    /// The loss at every step of the restart that gave it; empty if the attack looks at none.
+    /// The loss at every step of the restart that produced the image; empty if the attack uses no loss.
     pub loss: Vec<f32>,
-    /// Whether every gradient seen was zero: failure then proves nothing.
+    /// Whether every gradient was zero. Failure then proves nothing.
     pub zero_gradient: bool,
-    /// Whether the budget ended the attack before its own end.
+    /// Whether the attack stopped because its budget was spent.
     pub budget_spent: bool,
 }
 
 impl Candidate {
-    /// The image as it is: what an attack has before it has seen anything.
+    /// Creates the candidate of an attack that has seen nothing yet: the unchanged image.
     pub fn unchanged(original: &Image) -> Self {
         Self {
             image: original.clone(),
@@ -36,44 +36,44 @@ impl Candidate {
     }
 }
 
-/// How far a point has got; later is better.
+/// The rank of a point; later is better.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 enum Standing {
-    /// It does not reach the goal.
+    /// Does not reach the goal.
     Short,
-    /// It reaches the goal as it is.
+    /// Reaches the goal as it is.
     Reached,
-    /// It reaches the goal as the picture it would be saved as, too.
+    /// Also reaches the goal as the picture that would be saved for it.
     Saved,
 }
 
 /// The best of all points that an attack has offered.
 ///
-/// Within a radius that is the point that stands highest, then the one with the largest loss, and the first of equals: one that
-/// reaches the goal also as the 8-bit picture it would be saved as, before one that reaches it as it is. Without a radius it
-/// is the nearest of those that reach the goal.
+/// Within a radius, that is the point of the highest rank, then of the largest loss, then the first one. A point that
+/// also reaches the goal as a saved 8-bit picture ranks above one that only reaches it as it is. Without a radius, it
+/// is the nearest point that reaches the goal.
 #[derive(Clone, Debug)]
 pub struct Best {
     region: Region,
     goal: Goal,
     image: Image,
     standing: Standing,
-    /// Of the best point.
+    /// Loss of the best point.
     loss: f32,
-    /// Of the best point, if it reaches the goal.
+    /// Distance of the best point if it reaches the goal.
     distance: f64,
-    /// The loss at every point of the present restart, and of the one that gave the best point.
+    /// The loss at every point of the current restart and, below, of the restart that produced the best point.
     trace: Vec<f32>,
     best_trace: Vec<f32>,
-    /// Whether the best point is one of the present restart.
+    /// Whether the best point belongs to the current restart.
     improved: bool,
-    /// Whether any gradient was looked at, and whether all were zero.
+    /// Whether the attack has seen any gradient, and whether all were zero.
     looked: bool,
     zero_gradient: bool,
 }
 
 impl Best {
-    /// The image as it is: what an attack has before it has seen anything.
+    /// Creates the state before the first point: the unchanged image.
     pub fn of(case: &Case) -> Self {
         Self {
             region: case.region.clone(),
@@ -90,9 +90,9 @@ impl Best {
         }
     }
 
-    /// Takes note of a point with these logits and this loss. Where the point is within a radius and reaches the goal, the model
-    /// is asked about it once more as the picture it would be saved as, since a point just over the boundary seldom survives
-    /// rounding. Answers whether there is nothing left to look for.
+    /// Records a point with these logits and this loss. If the point lies within a radius and reaches the goal, asks
+    /// the model about the picture that would be saved for it, because a point just beyond the boundary rarely survives
+    /// rounding. Returns whether the search is complete.
     pub async fn offer(
         &mut self,
         model: Labels<'_>,
@@ -112,17 +112,17 @@ impl Best {
             self.take(x, loss, Standing::Short);
             return Ok(false);
         }
-        // Taken before the question, which the budget may refuse.
+        // Recorded before the question, which the budget may refuse.
         self.take(x, loss, Standing::Reached);
-        // The original needs no second look.
+        // The original needs no second question.
         if *x == self.region.center || self.survives_saving(model, x).await? {
             self.take(x, loss, Standing::Saved);
         }
         Ok(self.standing == Standing::Saved)
     }
 
-    /// Takes note of a point with this label, for an attack that looks at no loss and takes the first point that reaches the
-    /// goal, or else the last. Answers whether it does.
+    /// Records a point with this label, for attacks without a loss. They take the first point that reaches the goal, or
+    /// else the last one. Returns whether the point reaches the goal.
     pub fn offer_label(&mut self, x: &Image, label: usize) -> bool {
         let reached = self.goal.reached_by(label);
         if self.region.radius.is_none() {
@@ -140,8 +140,8 @@ impl Best {
         reached
     }
 
-    /// Takes note of a point that is known to reach the goal, without a radius: kept if it is nearer than all before.
-    /// Answers its distance.
+    /// Records a point that is known to reach the goal, for attacks without a radius. It is kept if it is nearer than
+    /// all earlier points. Returns its distance.
     pub fn offer_reaching(&mut self, x: &Image) -> f64 {
         let distance = self.region.distance(x);
         if distance < self.distance {
@@ -153,14 +153,14 @@ impl Best {
         distance
     }
 
-    /// Takes note of the loss at a step, for the record.
+    /// Records the loss at a step.
     pub fn note(&mut self, loss: f32) {
         self.trace.push(loss);
     }
 
     async fn survives_saving(&self, model: Labels<'_>, x: &Image) -> Result<bool> {
-        // In a ball narrower than one level of grey nothing can be saved; the point itself is asked about then, since the program
-        // that computes gradients may round otherwise than the one the judge asks.
+        // A ball narrower than one grey level contains no other picture. Then the question is about the point itself,
+        // since the program that computes gradients may round differently from the one that the judge asks.
         let picture = match self.region.holds_pictures() {
             true => self.region.on_lattice(x).to_image(),
             false => x.clone(),
@@ -168,7 +168,7 @@ impl Best {
         Ok(self.goal.reached_by(model.label(&picture).await?))
     }
 
-    /// Keeps `x` if it stands higher than all before, or as high with a larger loss; a NaN is never larger.
+    /// Keeps `x` if it ranks above all earlier points, or equal with a larger loss. A NaN is never larger.
     fn take(&mut self, x: &Image, loss: f32, standing: Standing) {
         if standing > self.standing || (standing == self.standing && loss > self.loss) {
             self.image.clone_from(x);
@@ -178,7 +178,7 @@ impl Best {
         }
     }
 
-    /// Clears what is not finite from a gradient, and notes whether every gradient so far was zero.
+    /// Sets the values of a gradient that are not finite to zero, and records whether every gradient so far was zero.
     pub fn look(&mut self, gradient: &mut [f32]) {
         for g in gradient.iter_mut().filter(|g| !g.is_finite()) {
             *g = 0.0;
@@ -188,7 +188,7 @@ impl Best {
         self.looked = true;
     }
 
-    /// The present restart is over.
+    /// Ends the current restart.
     pub fn end_restart(&mut self) {
         let trace = std::mem::take(&mut self.trace);
         if std::mem::take(&mut self.improved) {
@@ -196,27 +196,28 @@ impl Best {
         }
     }
 
-    /// Whether a point was offered that reaches the goal.
+    /// Returns whether any offered point reaches the goal.
     pub fn is_reached(&self) -> bool {
         self.standing > Standing::Short
     }
 
-    /// Whether there is nothing left to look for within a radius.
+    /// Returns whether a search within a radius is complete.
     pub fn is_saved(&self) -> bool {
         self.standing == Standing::Saved
     }
 
-    /// Distance of the nearest point that reaches the goal, of an attack without a radius; infinite if there is none.
+    /// Returns the distance of the nearest point that reaches the goal, for attacks without a radius; infinite if there
+    /// is none.
     pub fn distance(&self) -> f64 {
         self.distance
     }
 
-    /// The best point.
+    /// Returns the best point.
     pub fn image(&self) -> &Image {
         &self.image
     }
 
-    /// What is proposed in the end.
+    /// Returns the final result.
     pub(super) fn into_candidate(mut self, budget_spent: bool) -> Candidate {
         self.end_restart();
         Candidate {

@@ -1,4 +1,4 @@
-//! One image to attack, and under which rules.
+//! One image to attack, with the rules.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -11,32 +11,33 @@ use crate::{
 
 use super::LossName;
 
-/// One image to attack, and under which rules.
+/// One image to attack, with the rules.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// Where the attacker may move, around the image as it is.
+    /// The region around the original in which the attacker may move.
     pub region: Region,
-    /// What the attacker wants.
+    /// The attacker's goal.
     pub goal: Goal,
-    /// Pictures that an attack may begin at: of the class aimed at, or of other classes than the true one. Whether the model
-    /// sees them as such is not known.
+    /// Pictures that an attack may start from: of the target class, or of any class except the true one. The model may
+    /// classify them differently.
     pub starts: Vec<Image>,
-    /// Randomness keyed by seed, sample and attack (see [`super::random::stream`]); the attack forks it for its restarts.
+    /// Randomness keyed by seed, sample and attack (see [`super::random::stream`]). The attack forks it for its
+    /// restarts.
     pub rng: ChaCha8Rng,
 }
 
 impl Case {
-    /// The image as it is.
+    /// Returns the original image.
     pub fn original(&self) -> &Image {
         &self.region.center
     }
 
-    /// The radius, for an attack that has one; 0 where there is none.
+    /// Returns the radius, or 0 if there is none.
     pub fn eps(&self) -> f64 {
         self.region.radius.unwrap_or(0.0)
     }
 
-    /// The objective of this name for the goal, on a model with so many classes.
+    /// Returns the objective with this loss for the goal, on a model with `classes` classes.
     ///
     /// # Errors
     /// A loss that does not fit the goal or the number of classes.
@@ -48,7 +49,8 @@ impl Case {
         })
     }
 
-    /// The largest difference between a class that would do and one that would not: at least 0 where the goal is reached.
+    /// Returns the largest difference between the logit of a class that reaches the goal and one that does not. It is
+    /// at least 0 if the goal is reached.
     pub fn margin(&self, logits: &[f32]) -> f32 {
         let own = self.goal.target().unwrap_or(self.goal.label());
         let mut others = logits.to_vec();

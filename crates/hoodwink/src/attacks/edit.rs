@@ -1,4 +1,4 @@
-//! Perturbations that serve many pictures.
+//! Perturbations shared by many pictures.
 
 use rand_chacha::ChaCha8Rng;
 
@@ -7,28 +7,28 @@ use crate::{
     threat::{Goal, Norm},
 };
 
-/// What a perturbation is fitted to.
+/// The task of fitting one perturbation.
 #[derive(Clone, Debug)]
 pub struct Fitting {
-    /// Pictures as they are, and what is wanted of each.
+    /// Original pictures, each with its goal.
     pub pictures: Vec<(Image, Goal)>,
-    /// How the perturbation is measured.
+    /// The norm that measures the perturbation.
     pub norm: Norm,
-    /// Its largest size, in pixel units.
+    /// Its maximum size, in pixel units.
     pub eps: f64,
     /// Randomness keyed by seed and attack.
     pub rng: ChaCha8Rng,
 }
 
-/// A change that can be made to any picture of the shape it was fitted to.
+/// A change that applies to any picture of the shape it was fitted to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Edit {
-    /// These values are added, and the sum is clipped into the pixel box.
+    /// Adds these values and clips the sum to the pixel box.
     Add(Image),
 }
 
 impl Edit {
-    /// The changed picture; the picture itself where the shapes differ.
+    /// Returns the changed picture, or the unchanged picture if the shapes differ.
     pub fn apply(&self, original: &Image) -> Image {
         let Self::Add(perturbation) = self;
         let mut x = original.clone();

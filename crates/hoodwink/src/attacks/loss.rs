@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{Error, Result, nearest::unknown, oracle::Loss};
 
-/// A loss as people name it; a targeted goal takes its targeted form.
+/// A loss by its name. With a target it takes its targeted form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LossName {
     /// Cross-entropy.
@@ -14,7 +14,7 @@ pub enum LossName {
     Margin,
     /// Difference of logits ratio (Croce and Hein, arXiv 2003.01690).
     Dlr,
-    /// Away from the truth and towards the target at once; targeted goals only.
+    /// Away from the true class and towards the target class at once; needs a target.
     TwoTerm,
 }
 
@@ -22,10 +22,10 @@ impl LossName {
     /// All names.
     pub const ALL: [Self; 4] = [Self::Ce, Self::Margin, Self::Dlr, Self::TwoTerm];
 
-    /// The words of all names.
+    /// The names as text.
     pub const WORDS: [&'static str; 4] = ["ce", "margin", "dlr", "two-term"];
 
-    /// The word used in settings.
+    /// Returns the name as settings spell it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ce => "ce",
@@ -35,7 +35,7 @@ impl LossName {
         }
     }
 
-    /// The loss for this kind of goal on a model with this many classes.
+    /// Returns the loss for a targeted or untargeted goal on a model with this many classes.
     pub fn resolve(self, targeted: bool, classes: usize) -> Result<Loss> {
         let loss = match (self, targeted) {
             (Self::Ce, false) => Loss::CrossEntropy,
@@ -47,7 +47,7 @@ impl LossName {
             (Self::TwoTerm, true) => Loss::TwoTerm,
             (Self::TwoTerm, false) => {
                 return Err(Error::invalid(
-                    "the loss two-term needs a class to aim at; choose a target, or take the loss ce",
+                    "the loss two-term needs a target class; set a target, or use the loss ce",
                 ));
             }
         };
@@ -56,10 +56,10 @@ impl LossName {
             let way_on = if classes < 2 {
                 ""
             } else {
-                "; take the loss margin"
+                "; use the loss margin"
             };
             return Err(Error::invalid(format!(
-                "the loss {self} needs {needed} classes{} and the model has {classes}{way_on}",
+                "the loss {self} needs {needed} classes{}, but the model has {classes}{way_on}",
                 if targeted { " with a target" } else { "" },
             )));
         }

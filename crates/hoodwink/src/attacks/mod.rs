@@ -1,7 +1,7 @@
-//! Attacks: straight-line code for one image, one file each.
+//! Attacks: straight-line code for one image, one file per attack.
 //!
-//! An attack offers points; the judge alone decides whether it succeeded. [`ATTACKS`] lists them all; many share parts, such as
-//! the walk of `parts/descent.rs`. `docs/adding-an-attack.md` says what a new one takes.
+//! An attack offers points; only the judge decides whether it succeeded. [`ATTACKS`] lists all attacks. Many share
+//! parts, such as the loop in `parts/descent.rs`. `docs/adding-an-attack.md` explains how to add one.
 
 mod best;
 mod case;

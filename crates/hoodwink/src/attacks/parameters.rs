@@ -1,7 +1,7 @@
-//! The parameters of an attack: declared once, read from text, written into its recipe.
+//! The parameters of an attack: declared once, parsed from text, and written into its recipe.
 //!
-//! From the one table that an attack declares come what a user may type, the defaults, the checks, the documentation and the
-//! recipe. A value is kept as it would be typed, so that what is written is what was read.
+//! The table that an attack declares is the single source of its settings, defaults, checks, documentation and recipe.
+//! A value keeps its text form, so a recipe spells it the way it was typed.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -15,45 +15,45 @@ use crate::{
 /// One parameter of an attack.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameter {
-    /// Its name, lower case with underscores.
+    /// The name, lower case with underscores.
     pub name: &'static str,
-    /// What values it takes.
+    /// The values it accepts.
     pub kind: Kind,
-    /// The value where none is set, as it would be typed; empty where there is none and it has to be set.
+    /// The default as it would be typed; empty if there is none and the parameter must be set.
     pub default: &'static str,
-    /// What it means, in a line.
+    /// The meaning, in one line.
     pub meaning: &'static str,
-    /// Where the default comes from: the value of the paper, of its code, or this project's choice.
+    /// The source of the default: the paper, its code, or this project's choice.
     pub origin: &'static str,
 }
 
-/// What a walk along gradients climbs.
+/// The loss that gradient steps increase.
 pub(super) const LOSS: Parameter = Parameter {
     name: "loss",
     kind: Kind::LOSS,
     default: "ce",
-    meaning: "what is climbed",
-    origin: "the paper's",
+    meaning: "the loss to increase",
+    origin: "the paper",
 };
 
-/// What values a parameter takes.
+/// The values that a parameter accepts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// A whole number in a range.
     Count {
-        /// The smallest.
+        /// The minimum.
         least: u64,
-        /// The largest.
+        /// The maximum.
         most: u64,
     },
-    /// A number in a range, ends included.
+    /// A number in a closed range.
     Number {
-        /// The smallest.
+        /// The minimum.
         least: f64,
-        /// The largest.
+        /// The maximum.
         most: f64,
     },
-    /// A length above 0 in pixel units or relative to the radius; see [`Length`].
+    /// A positive length, in pixel units or relative to the radius; see [`Length`].
     Length,
     /// `true` or `false`.
     Flag,
@@ -62,7 +62,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// From 1 on.
+    /// A whole number from 1 up.
     pub const POSITIVE: Self = Self::Count {
         least: 1,
         most: 1_000_000_000,
@@ -84,7 +84,7 @@ impl fmt::Display for Kind {
             }
             Self::Number { least, most } => write!(f, "a number from {least} to {most}"),
             Self::Length => f.write_str(
-                "a length above 0 in pixel units (0.01, 2/255) or of the radius (0.1*eps)",
+                "a length above 0, in pixel units (0.01, 2/255) or relative to the radius (0.1*eps)",
             ),
             Self::Flag => f.write_str("true or false"),
             Self::Word(words) => f.write_str(&words.join(", ")),
@@ -92,22 +92,22 @@ impl fmt::Display for Kind {
     }
 }
 
-/// A length: in pixel units, or as a multiple of the radius, perhaps divided among the steps.
+/// A length in pixel units, or a multiple of the radius that may be divided by the number of steps.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Length {
     /// In pixel units.
     Pixels(Eps),
-    /// `times * eps / over`, with `over` 1 or the number of steps.
+    /// `times * eps / over`, where `over` is 1 or the number of steps.
     OfEps {
-        /// Factor of the radius.
+        /// The factor of the radius.
         times: f64,
-        /// Whether it is divided by the number of steps.
+        /// Whether to divide by the number of steps.
         per_step: bool,
     },
 }
 
 impl Length {
-    /// The length in pixel units, at this radius and with so many steps.
+    /// Returns the length in pixel units for this radius and number of steps.
     pub fn in_pixels(&self, eps: f64, steps: u64) -> f64 {
         match self {
             Self::Pixels(length) => length.value(),
@@ -127,7 +127,7 @@ impl FromStr for Length {
         let text: String = text.split_whitespace().collect();
         let bad = || {
             Error::invalid(format!(
-                "{text:?} is no length; write pixel units (0.01, 2/255) or a part of the radius (0.1*eps, 2.5*eps/steps)"
+                "{text:?} is not a length; use pixel units (0.01, 2/255) or a multiple of the radius (0.1*eps, 2.5*eps/steps)"
             ))
         };
         let length = match text.split_once("eps") {
@@ -194,7 +194,8 @@ impl Parameter {
     fn read(&self, text: &str) -> Result<Value> {
         let name = self.name;
         let text = text.trim();
-        let out_of_range = || Error::invalid(format!("{name} is {text}, and takes {}", self.kind));
+        let out_of_range =
+            || Error::invalid(format!("{name} is {text}, but must be {}", self.kind));
         Ok(match self.kind {
             Kind::Count { least, most } => {
                 let count: u64 = text.parse().map_err(|_| out_of_range())?;
@@ -204,7 +205,7 @@ impl Parameter {
                 }
             }
             Kind::Number { least, most } => {
-                // `8/255` is as good a number as 0.5.
+                // `8/255` is a number too.
                 let number: Option<f64> = match text.split_once('/') {
                     None => text.parse().ok(),
                     Some((over, under)) => {
@@ -250,11 +251,11 @@ impl PartialEq for Values {
 }
 
 impl Values {
-    /// What is set, as name and text, and the defaults of all else.
+    /// Reads the given names and texts, and fills in the defaults of the other parameters.
     ///
     /// # Errors
-    /// A name that the table does not have (the nearest is suggested), one that is set twice, a value that is out of range or of
-    /// another kind, and a parameter without a default that is not set.
+    /// A name that is not in the table (the error suggests the nearest one), a name that is set twice, a value that is
+    /// out of range or of the wrong kind, or a missing value without a default.
     pub fn read(table: &'static [Parameter], set: &[(String, String)]) -> Result<Self> {
         let mut values = BTreeMap::new();
         for (name, text) in set {
@@ -272,7 +273,7 @@ impl Values {
             }
             if parameter.default.is_empty() {
                 return Err(Error::invalid(format!(
-                    "{} has to be set: {}",
+                    "{} must be set: {}",
                     parameter.name, parameter.meaning
                 )));
             }
@@ -287,7 +288,7 @@ impl Values {
             .ok_or_else(|| Error::invalid(format!("the attack declares no parameter {name}")))
     }
 
-    /// A whole number.
+    /// Returns a whole number.
     pub fn count(&self, name: &str) -> Result<u64> {
         match self.get(name)? {
             Value::Count(count) => Ok(*count),
@@ -295,7 +296,7 @@ impl Values {
         }
     }
 
-    /// A number.
+    /// Returns a number.
     pub fn number(&self, name: &str) -> Result<f64> {
         match self.get(name)? {
             Value::Number(number) => Ok(*number),
@@ -303,7 +304,7 @@ impl Values {
         }
     }
 
-    /// A length in pixel units, at this radius and with so many steps.
+    /// Returns a length in pixel units for this radius and number of steps.
     pub fn length(&self, name: &str, eps: f64, steps: u64) -> Result<f64> {
         match self.get(name)? {
             Value::Length(length) => Ok(length.in_pixels(eps, steps)),
@@ -311,7 +312,7 @@ impl Values {
         }
     }
 
-    /// Refuses lengths that can only be meant in 255ths.
+    /// Refuses lengths so large that they must have been meant in 255ths.
     pub(super) fn check_lengths(&self, norm: Norm) -> Result<()> {
         for (name, value) in &self.values {
             if let Value::Length(Length::Pixels(length)) = value {
@@ -321,7 +322,7 @@ impl Values {
         Ok(())
     }
 
-    /// `true` or `false`.
+    /// Returns a flag.
     pub fn flag(&self, name: &str) -> Result<bool> {
         match self.get(name)? {
             Value::Flag(flag) => Ok(*flag),
@@ -329,7 +330,7 @@ impl Values {
         }
     }
 
-    /// A word.
+    /// Returns a word.
     pub fn word(&self, name: &str) -> Result<&'static str> {
         match self.get(name)? {
             Value::Word(word) => Ok(word),
@@ -337,12 +338,12 @@ impl Values {
         }
     }
 
-    /// The loss called `loss`.
+    /// Returns the loss in the parameter `loss`.
     pub fn loss(&self) -> Result<LossName> {
         self.word("loss")?.parse()
     }
 
-    /// Whether a parameter has its default value.
+    /// Returns whether a parameter has its default value.
     pub fn is_default(&self, name: &str) -> bool {
         let of_table = self.table.iter().find(|parameter| parameter.name == name);
         of_table.is_some_and(|parameter| {
@@ -352,7 +353,7 @@ impl Values {
 }
 
 impl fmt::Display for Values {
-    /// `name=value, …` in the order of the table.
+    /// Writes `name=value, …` in the order of the table.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, parameter) in self.table.iter().enumerate() {
             let comma = if at == 0 { "" } else { ", " };
@@ -366,11 +367,11 @@ impl fmt::Display for Values {
 
 fn mistaken(name: &str, found: &Value) -> Error {
     Error::invalid(format!(
-        "the parameter {name} is of another kind than asked for: {found}"
+        "the parameter {name} has another kind than the attack expects: {found}"
     ))
 }
 
-/// The parameter of that name, however its words are parted.
+/// Finds a parameter by name. Hyphens count as underscores.
 pub(super) fn find<'t>(table: &'t [Parameter], name: &str) -> Result<&'t Parameter> {
     let plain = name.trim().replace('-', "_");
     if let Some(found) = table.iter().find(|parameter| parameter.name == plain) {
@@ -378,13 +379,13 @@ pub(super) fn find<'t>(table: &'t [Parameter], name: &str) -> Result<&'t Paramet
     }
     if ["eps", "epsilon", "radius", "norm", "target"].contains(&&*plain) {
         return Err(Error::invalid(format!(
-            "{plain} is no parameter of an attack: it belongs to the threat, which is the same for all attacks, and is set there"
+            "{plain} is not a parameter of an attack: it belongs to the threat, which all attacks share; set it there"
         )));
     }
     let names: Vec<&str> = table.iter().map(|parameter| parameter.name).collect();
     let meant = did_you_mean(&plain, names.iter().copied());
     Err(Error::invalid(match names.is_empty() {
-        true => format!("it has no parameters, and so no {name:?}"),
+        true => format!("it has no parameters, so {name:?} cannot be set"),
         false => format!(
             "it has no parameter {name:?}{meant} (it has {})",
             names.join(", ")

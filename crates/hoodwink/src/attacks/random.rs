@@ -1,14 +1,14 @@
-//! Randomness that depends on what is attacked, never on when or beside what.
+//! Random numbers that depend on what is attacked, never on the order or the neighbours.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-/// The random numbers of one attack on one sample for one purpose.
+/// Returns the random numbers of one attack on one sample for one purpose.
 ///
-/// The key is the SHA-256 of the fields, each with its length before it, so that no two sets of fields run together.
-/// `sample` is the content hash of the picture and `attack` the attack's name: the same attack at two radii draws the
-/// same numbers, which makes the radii comparable.
+/// The key is the SHA-256 of the fields, each preceded by its length, so that different fields never give the same
+/// bytes. `sample` is the content hash of the picture, and `attack` is the attack's name. The same attack draws the
+/// same numbers at two radii, which makes the radii comparable.
 pub fn stream(seed: u64, sample: &str, attack: &str, purpose: u64) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     for field in [
@@ -23,8 +23,8 @@ pub fn stream(seed: u64, sample: &str, attack: &str, purpose: u64) -> ChaCha8Rng
     ChaCha8Rng::from_seed(hash.finalize().into())
 }
 
-/// The numbers of restart `restart`: the same ChaCha key with a nonce of its own, from the beginning. They do not depend
-/// on how many numbers `rng` or another restart has drawn.
+/// Returns the random numbers of restart `restart`: the same ChaCha key with a separate nonce, from the beginning. They
+/// do not depend on how many numbers `rng` or another restart has drawn.
 pub fn fork(rng: &ChaCha8Rng, restart: u64) -> ChaCha8Rng {
     let mut fork = ChaCha8Rng::from_seed(rng.get_seed());
     // Stream 0 is `rng` itself.
@@ -55,7 +55,7 @@ mod tests {
         assert_eq!(seen.len(), 7);
     }
 
-    /// The key is SHA-256 over length-prefixed fields: the numbers were computed with Python's `hashlib`.
+    /// The key is the SHA-256 of length-prefixed fields. Python's `hashlib` computed the expected numbers.
     #[test]
     fn the_key_is_the_documented_digest() {
         let seed = stream(7, "cat", "pgd", 3).get_seed();

@@ -1,24 +1,24 @@
-//! Attacks as text: `pgd(steps=100, loss=dlr), fgsm`.
+//! The text form of attacks: `pgd(steps=100, loss=dlr), fgsm`.
 
 use std::fmt;
 
 use super::{Attack, Entry, find, parameters};
 use crate::{Error, Result};
 
-/// An attack by name, with what is set about it; all else is as by default.
+/// An attack by name with its settings. Everything else has its default.
 #[derive(Clone, Debug)]
 pub struct Spec {
     /// The attack.
     pub entry: &'static Entry,
-    /// Parameters and values, as typed.
+    /// Names and values of parameters, as typed.
     pub set: Vec<(String, String)>,
 }
 
 impl Spec {
-    /// The attacks of a text: names parted by commas, each with its parameters in parentheses or without.
+    /// Parses a list of attacks: names separated by commas, each optionally followed by parameters in parentheses.
     ///
     /// # Errors
-    /// A name that is not there and parentheses that do not match; what is in them is checked by [`Spec::build`].
+    /// An unknown name or unbalanced parentheses. [`Spec::build`] checks the parameters.
     pub fn parse_all(text: &str) -> Result<Vec<Self>> {
         parted(text)?.into_iter().map(Self::parse).collect()
     }
@@ -35,7 +35,7 @@ impl Spec {
         let set = parted(inner)?.into_iter().map(|pair| {
             let (name, value) = pair.split_once('=').ok_or_else(|| {
                 Error::invalid(format!(
-                    "attack {}: {pair:?} is no parameter; write name=value, as in {}",
+                    "attack {}: {pair:?} is not a parameter; write name=value, as in {}",
                     entry.name,
                     example(entry)
                 ))
@@ -48,7 +48,7 @@ impl Spec {
         })
     }
 
-    /// Sets a parameter, unless the attack does not have it or it is set already; answers whether the attack has it.
+    /// Sets a parameter unless it is unknown or already set. Returns whether the attack has it.
     pub fn set_if_free(&mut self, name: &str, value: &str) -> bool {
         let Ok(parameter) = parameters::find(self.entry.parameters, name) else {
             return false;
@@ -60,10 +60,10 @@ impl Spec {
         true
     }
 
-    /// The attack.
+    /// Builds the attack.
     ///
     /// # Errors
-    /// A parameter that it does not have, or a value that it does not take.
+    /// An unknown parameter, or a value that it does not accept.
     pub fn build(&self) -> Result<Attack> {
         self.entry.build(&self.set)
     }
@@ -83,7 +83,7 @@ impl fmt::Display for Spec {
     }
 }
 
-/// A parameter of the attack as one would write it.
+/// Returns an example of a parameter in the syntax of recipes.
 fn example(entry: &Entry) -> String {
     match entry.parameters.first() {
         Some(first) => format!("{}({}={})", entry.name, first.name, first.default),
@@ -93,11 +93,11 @@ fn example(entry: &Entry) -> String {
 
 fn unmatched(text: &str) -> Error {
     Error::invalid(format!(
-        "the parentheses of {text:?} do not match; an attack is written pgd or pgd(steps=100, loss=dlr)"
+        "the parentheses of {text:?} do not match; write an attack as pgd or pgd(steps=100, loss=dlr)"
     ))
 }
 
-/// What commas outside parentheses part; nothing of an empty text.
+/// Splits a text at the commas outside parentheses. An empty text has no parts.
 fn parted(text: &str) -> Result<Vec<&str>> {
     let (mut parts, mut depth, mut begin) = (Vec::new(), 0_usize, 0);
     for (at, c) in text.char_indices() {
@@ -120,7 +120,7 @@ fn parted(text: &str) -> Result<Vec<&str>> {
         return Ok(Vec::new());
     }
     match parts.iter().any(|part| part.is_empty()) {
-        true => Err(Error::invalid(format!("{text:?} has a comma too many"))),
+        true => Err(Error::invalid(format!("{text:?} has one comma too many"))),
         false => Ok(parts),
     }
 }

@@ -35,54 +35,54 @@ pub const ATTACKS: &[Entry] = &[
     universal::ENTRY,
 ];
 
-/// One attack that can be asked for by name.
+/// One attack in the registry.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Name, unique in the registry.
+    /// The name, unique in the registry.
     pub name: &'static str,
-    /// What it does, in a line.
+    /// What it does, in one line.
     pub summary: &'static str,
-    /// What kind of method it is.
+    /// The kind of method.
     pub family: Family,
-    /// What it looks for.
+    /// What it searches for.
     pub aim: Aim,
-    /// The norms it works in.
+    /// The norms that it supports.
     pub norms: &'static [Norm],
-    /// Whether it can aim at a class.
+    /// Whether it supports a target class.
     pub targeted: bool,
-    /// Whether it wants pictures of the class aimed at to begin at ([`Case::starts`]).
+    /// Whether it needs pictures of the target class to start from ([`Case::starts`]).
     pub begins_elsewhere: bool,
-    /// What may be set about it.
+    /// Its parameters.
     pub parameters: &'static [Parameter],
-    /// What it asks, in words.
+    /// Its cost in queries and gradients, in words.
     pub cost: &'static str,
-    /// Text of the attack's source file.
+    /// The text of the attack's source file.
     pub(super) source: &'static str,
-    /// Refuses values that do not fit each other or the conditions.
+    /// Refuses parameters that conflict with each other or with the conditions.
     pub(super) check: fn(&Values, &Conditions) -> Result<()>,
     /// The attack itself.
     pub(super) search: Search,
 }
 
-/// What kind of method an attack is.
+/// The kind of method of an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// Random points, as a control.
     Noise,
-    /// The largest loss within a radius, by gradients.
+    /// The largest loss within a radius, using gradients.
     Gradient,
-    /// The smallest norm, by gradients.
+    /// The smallest norm, using gradients.
     Minimum,
-    /// By scores alone.
+    /// Uses scores only.
     Scores,
-    /// By the most likely class alone.
+    /// Uses only the most likely class.
     Labels,
     /// One perturbation for many pictures.
     Shared,
 }
 
 impl Family {
-    /// The word used in lists.
+    /// Returns the word used in lists.
     pub fn word(self) -> &'static str {
         match self {
             Self::Noise => "noise",
@@ -95,7 +95,7 @@ impl Family {
     }
 }
 
-/// What an attack looks for.
+/// What an attack searches for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aim {
     /// Any point within a given radius that reaches the goal.
@@ -107,7 +107,7 @@ pub enum Aim {
 }
 
 impl Aim {
-    /// The word used in lists.
+    /// Returns the word used in lists.
     pub fn word(self) -> &'static str {
         match self {
             Self::Radius => "radius",
@@ -117,8 +117,8 @@ impl Aim {
     }
 }
 
-/// An attack as a function over the front that it needs. It ends with an error on a spent budget; what it has seen is in
-/// `best`.
+/// An attack as a function of the front that it needs. It returns an error when the budget is spent; `best` then holds
+/// the result so far.
 #[derive(Clone, Copy)]
 pub(super) enum Search {
     /// Sees the most likely class.
@@ -129,7 +129,7 @@ pub(super) enum Search {
     Gradients(
         for<'a> fn(Gradients<'a>, &'a Case, &'a Values, &'a mut Best) -> Local<'a, Result<()>>,
     ),
-    /// Fits one perturbation to many pictures, by gradients.
+    /// Fits one perturbation to many pictures, using gradients.
     Many(for<'a> fn(Gradients<'a>, &'a Fitting, &'a Values) -> Local<'a, Result<Edit>>),
 }
 
@@ -150,15 +150,15 @@ impl Search {
 }
 
 impl Entry {
-    /// The least access it needs.
+    /// Returns the weakest access that it needs.
     pub fn access(&self) -> Access {
         self.search.access()
     }
 
-    /// The attack with these parameters, as names and texts; what is not set is as by default.
+    /// Builds the attack from names and texts of parameters. The other parameters have their defaults.
     ///
     /// # Errors
-    /// A parameter that it does not have, and a value that it does not take.
+    /// An unknown parameter, or a value that it does not accept.
     pub fn build(&'static self, set: &[(String, String)]) -> Result<Attack> {
         let values = Values::read(self.parameters, set)
             .map_err(|error| Error::invalid(format!("attack {}: {error}", self.name)))?;
@@ -168,8 +168,8 @@ impl Entry {
         })
     }
 
-    /// What the attack does, its formula, paper, defaults and their source, in Markdown: the comment at the head of its
-    /// source file.
+    /// Returns the description of the attack in Markdown (formula, paper, defaults and their source): the comment at
+    /// the head of its source file.
     pub fn doc(&self) -> String {
         let lines = self.source.lines().map_while(|line| {
             let text = line.strip_prefix("//!")?;
@@ -193,28 +193,31 @@ impl PartialEq for Attack {
 }
 
 impl Attack {
-    /// The attack of a recipe, or of a name with what is set about it: `pgd(steps=100)`.
+    /// Parses the recipe of one attack, such as `pgd(steps=100)`.
     ///
     /// # Errors
-    /// Those of [`Spec::parse_all`] and [`Entry::build`], and more or fewer attacks than one.
+    /// The errors of [`Spec::parse_all`] and [`Entry::build`], or a text with no attack or several.
     pub fn parse(recipe: &str) -> Result<Self> {
         match &Spec::parse_all(recipe)?[..] {
             [one] => one.build(),
-            _ => Err(Error::invalid(format!("{recipe:?} is not one attack"))),
+            _ => Err(Error::invalid(format!(
+                "{recipe:?} must name exactly one attack"
+            ))),
         }
     }
 
-    /// Name in the registry.
+    /// Returns the name in the registry.
     pub fn name(&self) -> &'static str {
         self.entry.name
     }
 
-    /// Its entry in the registry.
+    /// Returns the entry in the registry.
     pub fn entry(&self) -> &'static Entry {
         self.entry
     }
 
-    /// The full recipe: every parameter, so that equal recipes mean equal attacks. [`Attack::parse`] reads it back.
+    /// Returns the full recipe. It lists every parameter, so equal recipes mean equal attacks. [`Attack::parse`] reads
+    /// it back.
     pub fn recipe(&self) -> String {
         match self.entry.parameters.is_empty() {
             true => self.entry.name.to_owned(),
@@ -222,17 +225,17 @@ impl Attack {
         }
     }
 
-    /// The least access it needs.
+    /// Returns the weakest access that it needs.
     pub fn access(&self) -> Access {
         self.entry.access()
     }
 
-    /// What it looks for.
+    /// Returns what it searches for.
     pub fn aim(&self) -> Aim {
         self.entry.aim
     }
 
-    /// Refuses conditions that it does not work under, and parameters that do not fit them or each other.
+    /// Refuses conditions that the attack does not support, and parameters that conflict with them or with each other.
     pub fn check(&self, conditions: &Conditions) -> Result<()> {
         let Entry { name, norms, .. } = self.entry;
         if !norms.contains(&conditions.norm) {
@@ -245,7 +248,7 @@ impl Attack {
         }
         if conditions.targeted && !self.entry.targeted {
             return Err(Error::unsupported(format!(
-                "attack {name} cannot aim at a class"
+                "attack {name} does not support a target class"
             )));
         }
         let checked = self
@@ -258,9 +261,9 @@ impl Attack {
         })
     }
 
-    /// Looks for an image in the case's region that reaches its goal.
+    /// Searches the case's region for an image that reaches its goal.
     ///
-    /// A spent budget is no error: it ends the attack with the best candidate so far.
+    /// A spent budget is not an error: it ends the attack with the best candidate so far.
     pub async fn run(&self, oracle: &dyn Oracle, case: &Case) -> Result<Candidate> {
         let mut best = Best::of(case);
         let values = &self.values;
@@ -270,7 +273,7 @@ impl Attack {
             Search::Gradients(run) => run(Gradients::of(oracle), case, values, &mut best).await,
             Search::Many(_) => {
                 return Err(Error::invalid(format!(
-                    "attack {} is fitted to many pictures",
+                    "attack {} fits one perturbation to many pictures and cannot run on one",
                     self.name()
                 )));
             }
@@ -288,25 +291,25 @@ impl Attack {
     /// Fits a perturbation to many pictures.
     ///
     /// # Errors
-    /// Those of the model, and an attack that works on one picture ([`Attack::run`]).
+    /// Errors of the model, or an attack that works on single pictures ([`Attack::run`]).
     pub async fn fit(&self, oracle: &dyn Oracle, fitting: &Fitting) -> Result<Edit> {
         match self.entry.search {
             Search::Many(fit) => fit(Gradients::of(oracle), fitting, &self.values).await,
             _ => Err(Error::invalid(format!(
-                "attack {} works on one picture",
+                "attack {} works on single pictures and fits no shared perturbation",
                 self.name()
             ))),
         }
     }
 
-    /// How many pictures a perturbation is fitted to, at most: the parameter `pictures`.
+    /// Returns the maximum number of pictures that a perturbation is fitted to: the parameter `pictures`.
     pub fn most_pictures(&self) -> Result<usize> {
         let most = self.values.count("pictures")?;
         Ok(usize::try_from(most).unwrap_or(usize::MAX))
     }
 }
 
-/// The attack of that name; where there is none, the error suggests the nearest if one is near.
+/// Finds an attack by name. If there is none, the error suggests a similar name.
 pub fn find(name: &str) -> Result<&'static Entry> {
     if let Some(entry) = ATTACKS.iter().find(|entry| entry.name == name) {
         return Ok(entry);
@@ -319,7 +322,7 @@ pub fn find(name: &str) -> Result<&'static Entry> {
     )))
 }
 
-/// For an attack whose parameters go together in any way; checks that the loss, if there is one, fits.
+/// The check of attacks whose parameters never conflict: only the loss, if there is one, must fit.
 pub(super) fn any_values(values: &Values, conditions: &Conditions) -> Result<()> {
     match values.loss() {
         Ok(loss) => loss

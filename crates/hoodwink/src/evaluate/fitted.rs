@@ -1,8 +1,8 @@
-//! Perturbations that serve many pictures: fitted before any picture is attacked.
+//! Perturbations shared by many pictures, fitted before any picture is attacked.
 //!
-//! Every picture is judged on a perturbation that was fitted to others: the pictures are parted into two halves by their
-//! position, and what was fitted to one is applied to the other. It depends on all pictures of the data set, whichever part of
-//! them a run is about.
+//! Every picture is judged with a perturbation that was fitted to other pictures. The pictures are split into two
+//! halves by their position, and a perturbation fitted to one half is applied to the other. It depends on all pictures
+//! of the data set, even if a run covers only some of them.
 
 use std::collections::BTreeMap;
 
@@ -21,14 +21,14 @@ use crate::{
     threat::{Eps, Goal},
 };
 
-/// The halves of the pictures.
+/// The number of halves.
 const HALVES: usize = 2;
 
-/// What was fitted, by the attack's key, the radius as typed, and the half that it is applied to.
+/// Perturbations by the attack's key, the radius as typed, and the half that it is applied to.
 pub(super) struct Fitted(BTreeMap<(String, String, usize), Edit>);
 
 impl Fitted {
-    /// Fits every attack of that kind at every radius. Ends early, with less, where `halt` is asked.
+    /// Fits every such attack at every radius. Ends early with fewer perturbations if `halt` is requested.
     pub(super) fn to(
         evaluation: &Evaluation,
         model: &dyn Model,
@@ -45,7 +45,7 @@ impl Fitted {
             }
         }
         let mut fitted = BTreeMap::new();
-        // One after the other: each keeps all workers busy, and holds many pictures.
+        // One after the other: each fit keeps all workers busy and holds many pictures in memory.
         for (at, radius, half) in jobs {
             let pictures = pictures(evaluation, &evaluation.trials[at], data, half)?;
             let (trial, eps) = (&evaluation.trials[at], &evaluation.radii[radius]);
@@ -67,14 +67,15 @@ impl Fitted {
         Ok(Self(fitted))
     }
 
-    /// What an attack applies to the sample at this position; `None` for an attack that is not of this kind.
+    /// Returns the change that an attack makes to the sample at this position, or `None` if the attack fits no
+    /// perturbation.
     pub(super) fn edit(&self, trial: &Trial, eps: Option<&Eps>, index: usize) -> Option<&Edit> {
         let key = (trial.key.clone(), eps?.text().to_owned(), index % HALVES);
         self.0.get(&key)
     }
 }
 
-/// The pictures of the other half, no more than the attack wants, with their labels.
+/// Returns labelled pictures of the other half, at most as many as the attack uses.
 fn pictures(
     evaluation: &Evaluation,
     trial: &Trial,
@@ -86,7 +87,7 @@ fn pictures(
         .collect();
     if others.is_empty() {
         return Err(Error::invalid(format!(
-            "attack {} is fitted to one half of the pictures and judged on the other: it needs two pictures or more",
+            "attack {} fits one half of the pictures and is judged on the other, so it needs at least two pictures",
             trial.attack.name()
         )));
     }
@@ -101,7 +102,7 @@ fn pictures(
         let sample = data.get(index)?;
         let label = sample.label.ok_or_else(|| {
             Error::invalid(format!(
-                "{} has no label; an attack needs to know what is true",
+                "{} has no label; an attack needs the true class",
                 sample.file
             ))
         })?;
@@ -140,7 +141,7 @@ impl Evaluation {
             };
             wanted.extend(goal.map(|goal| (image, goal)));
         }
-        // Its cost is that of no picture, and the budget is for each.
+        // The cost belongs to no single picture, and the budget applies per picture.
         let oracle = Counted::new(&handle, attack.access(), Budget::default());
         let fitting = Fitting {
             pictures: wanted,

@@ -1,4 +1,4 @@
-//! Attacks every sample of a data set and has the judge decide: one row for each sample, attack and eps.
+//! Attacks every sample of a data set and lets the judge decide. Gives one row per sample, attack and eps.
 
 mod fitted;
 mod sample;
@@ -26,42 +26,42 @@ use crate::{
 pub struct Trial {
     /// The attack.
     pub attack: Attack,
-    /// What it is called in paths ([`crate::results::Run::keys`]).
+    /// Its name in paths ([`crate::results::Run::keys`]).
     pub key: String,
 }
 
-/// Everything a worker needs to know about one evaluation.
+/// The settings of an evaluation that workers need.
 pub struct Evaluation {
     /// The threat model.
     pub threat: Threat,
-    /// Radii, in the order of the rows; none where all attacks look for the smallest norm, and then each has one row.
+    /// Radii in the order of the rows. Empty if all attacks search for the smallest norm; then each attack has one row.
     ///
-    /// An attack within a radius is not run again at a larger one where its picture has fooled the model at a smaller one:
-    /// that picture is judged at the larger radius too. An attack for the smallest norm is run once for all radii.
+    /// If an attack within a radius fools the model, it is not run again at larger radii: the same picture is judged at
+    /// those too. An attack for the smallest norm runs once for all radii.
     pub radii: Vec<Eps>,
-    /// Attacks in order.
+    /// The attacks, in order.
     pub trials: Vec<Trial>,
-    /// Whether an attack leaves alone what an earlier one has broken at the same radius.
+    /// Whether an attack skips samples that an earlier attack has broken at the same radius.
     pub skips_broken: bool,
-    /// Seed of all randomness.
+    /// The seed of all randomness.
     pub seed: u64,
 }
 
-/// One attacked sample: its rows, and the PNG files that belong to them.
+/// One attacked sample: its rows and their PNG files.
 pub struct Attacked {
-    /// One row for each attack and eps, in order.
+    /// One row per attack and eps, in order.
     pub rows: Vec<Row>,
-    /// Path relative to the run folder, and bytes.
+    /// Path relative to the run folder, and content.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Wall-clock seconds of each row's attack, waiting for others in the batch included; of rows that come from one attack, the
-    /// first has them.
+    /// Wall-clock seconds of each row's attack, including the time it waited for others in the batch. If several rows
+    /// come from one attack, the first has the time.
     pub seconds: Vec<f64>,
 }
 
 impl Evaluation {
-    /// Attacks the samples at `indices`; `sink` is given each when it is done, in order of completion.
+    /// Attacks the samples at `indices` and passes each finished sample to `sink`, in order of completion.
     ///
-    /// The rows of a sample depend on the seed, the sample and the settings alone.
+    /// The rows of a sample depend only on the seed, the sample and the settings.
     pub fn run(
         &self,
         model: &dyn Model,
@@ -87,14 +87,15 @@ impl Evaluation {
         )
     }
 
-    /// Refuses attacks that need more than the threat model allows, or do not work under it; [`Evaluation::run`] does so too.
+    /// Refuses attacks that need more access than the threat model allows or that do not support it.
+    /// [`Evaluation::run`] also checks this.
     pub fn check(&self, classes: usize) -> Result<()> {
         let conditions = self.threat.conditions(classes);
         for Trial { attack, .. } in &self.trials {
             attack.check(&conditions)?;
             if attack.access() > self.threat.access {
                 return Err(Error::invalid(format!(
-                    "attack {} needs {}, and the threat model allows no more than {}: leave the attack out or raise the \
+                    "attack {} needs {}, but the threat model allows only {}: leave the attack out or raise the \
                      access",
                     attack.name(),
                     attack.access().word(),
@@ -103,7 +104,7 @@ impl Evaluation {
             }
             if self.radii.is_empty() && attack.aim() != Aim::Smallest {
                 return Err(Error::invalid(format!(
-                    "attack {} works within a radius, and none is given: give eps, or take an attack for the smallest norm",
+                    "attack {} works within a radius, but none is given: set eps, or use an attack for the smallest norm",
                     attack.name()
                 )));
             }
@@ -121,7 +122,7 @@ impl Evaluation {
         let sample = &sample?;
         let label = sample.label.ok_or_else(|| {
             Error::invalid(format!(
-                "{} has no label; an attack needs to know what is true",
+                "{} has no label; an attack needs the true class",
                 sample.file
             ))
         })?;
@@ -162,7 +163,7 @@ impl Evaluation {
                 None => under.unattempted(trial),
                 Some(goal) => under.attempt(trial, goal, &mut attacked.files).await?,
             };
-            // One answer may fill several rows: the first of them has the time.
+            // One attack may fill several rows; the first has the time.
             let seconds = begun.elapsed().as_secs_f64();
             attacked.seconds.push(seconds);
             attacked
@@ -173,7 +174,8 @@ impl Evaluation {
         Ok(attacked)
     }
 
-    /// What the attacker wants of this sample; `None` where the model is wrong already, or is asked for the true class.
+    /// Returns the attacker's goal for this sample, or `None` if the model is already wrong or the target is the true
+    /// class.
     fn goal(&self, sample: &Sample, label: usize, logits: &[f32]) -> Option<Goal> {
         let goal = match self.threat.target {
             None => Goal::Untargeted { label },
@@ -189,7 +191,7 @@ impl Evaluation {
         (right && !goal.reached(logits)).then_some(goal)
     }
 
-    /// The positions of the radii, the smallest first.
+    /// Returns the positions of the radii in ascending order.
     fn ascending(&self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.radii.len()).collect();
         order.sort_by(|&a, &b| self.radii[a].value().total_cmp(&self.radii[b].value()));

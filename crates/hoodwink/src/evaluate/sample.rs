@@ -14,27 +14,27 @@ use crate::{
     threat::{Eps, Goal, Region},
 };
 
-/// One sample, attack after attack.
+/// The state of one sample between attacks.
 pub(super) struct UnderAttack<'a> {
     pub(super) evaluation: &'a Evaluation,
     pub(super) sample: &'a Sample,
-    /// The others, of which some attacks begin at one.
+    /// The whole data set; some attacks start from another picture.
     pub(super) data: &'a Dataset,
-    /// What was fitted to many pictures before.
+    /// Perturbations that were fitted to many pictures.
     pub(super) fitted: &'a Fitted,
     pub(super) model: &'a Memo<'a>,
     pub(super) label: usize,
     pub(super) clean: Seen,
-    /// All of the box.
+    /// The whole box.
     pub(super) region: Region,
-    /// At which radii some attack has broken it, on floats and as a saved picture.
+    /// For each radius, whether an attack has broken the sample, both on floats and as a saved picture.
     pub(super) broken: Vec<bool>,
 }
 
-/// Pictures that an attack may begin at, at most.
+/// The maximum number of pictures that an attack may start from.
 const MOST_STARTS: usize = 5;
 
-/// What an attack came to, judged.
+/// The judged result of an attack.
 struct Attempt {
     candidate: Candidate,
     judgement: Judgement,
@@ -43,7 +43,7 @@ struct Attempt {
 }
 
 impl UnderAttack<'_> {
-    /// The rows of an attack on a sample that needs none.
+    /// Returns the rows of an attack on a sample that needs no attack.
     pub(super) fn unattempted(&self, trial: &Trial) -> Vec<Row> {
         let radii = self.evaluation.radii.iter().map(Some);
         match self.evaluation.radii.is_empty() {
@@ -52,7 +52,7 @@ impl UnderAttack<'_> {
         }
     }
 
-    /// The rows of an attack, one for each radius.
+    /// Returns the rows of an attack, one per radius.
     pub(super) async fn attempt(
         &mut self,
         trial: &Trial,
@@ -65,7 +65,7 @@ impl UnderAttack<'_> {
             return Ok(vec![self.judged(trial, None, goal, &attempt)]);
         }
         let mut rows: Vec<Option<Row>> = vec![None; evaluation.radii.len()];
-        // What serves the next radius as well: the smallest norm, or what was broken at a smaller one.
+        // The result that also serves the next radius: the smallest norm, or a success at a smaller radius.
         let mut serves: Option<Attempt> = None;
         for at in evaluation.ascending() {
             let eps = &evaluation.radii[at];
@@ -85,7 +85,7 @@ impl UnderAttack<'_> {
                     if trial.attack.aim() == Aim::Smallest {
                         serves = Some(attempt);
                     } else if is_broken(&row) {
-                        // Nothing is spent at a larger radius.
+                        // The larger radius costs nothing.
                         serves = Some(Attempt {
                             spent: Spent::default(),
                             candidate: Candidate {
@@ -104,7 +104,7 @@ impl UnderAttack<'_> {
         Ok(rows.into_iter().flatten().collect())
     }
 
-    /// Runs one attack within a radius, or without, and has it judged.
+    /// Runs one attack, within a radius or without, and judges its result.
     async fn search(
         &self,
         trial: &Trial,
@@ -145,7 +145,7 @@ impl UnderAttack<'_> {
         })
     }
 
-    /// Pictures of the class aimed at, always the same for a sample; none without a target.
+    /// Returns pictures of the target class, always the same for a sample; none without a target.
     fn starts(&self, goal: Goal) -> Result<Vec<Image>> {
         let (Some(target), Ok(labels)) = (goal.target(), self.data.labels()) else {
             return Ok(Vec::new());
@@ -164,7 +164,7 @@ impl UnderAttack<'_> {
         starts.collect()
     }
 
-    /// The row of a judged attempt at a radius.
+    /// Builds the row of a judged attempt at a radius.
     fn judged(&self, trial: &Trial, eps: Option<&Eps>, goal: Goal, attempt: &Attempt) -> Row {
         let (norm, radius) = (self.region.norm, eps.map(Eps::value));
         let float = attempt.judgement.float.verdict(norm, radius);
@@ -186,7 +186,7 @@ impl UnderAttack<'_> {
         }
     }
 
-    /// A row of which nothing is known but the sample.
+    /// Builds a row that describes only the sample.
     fn row(&self, trial: &Trial, eps: Option<&Eps>, goal: Option<Goal>) -> Row {
         Row {
             index: self.sample.index as u64,
@@ -210,7 +210,7 @@ impl UnderAttack<'_> {
     }
 }
 
-/// Whether a row's picture has fooled the model, on floats and as it is saved.
+/// Returns whether a row's picture fools the model, both on floats and as it is saved.
 fn is_broken(row: &Row) -> bool {
     let verdicts = [row.float, row.saved];
     verdicts

@@ -1,4 +1,4 @@
-//! Fronts of an oracle: each can ask what its level of access allows, and no more.
+//! Fronts of an oracle. Each front asks only what its level of access allows.
 
 use super::{Budget, Differential, Objective, Oracle, Question, argmax};
 use crate::{Error, Result, image::Image};
@@ -16,81 +16,81 @@ pub struct Scores<'a>(&'a dyn Oracle);
 pub struct Gradients<'a>(&'a dyn Oracle);
 
 impl<'a> Labels<'a> {
-    /// A front of this oracle.
+    /// Returns a front of `oracle`.
     pub fn of(oracle: &'a dyn Oracle) -> Self {
         Self(oracle)
     }
 
-    /// The most likely class of an image.
+    /// Returns the most likely class of an image.
     pub async fn label(self, x: &Image) -> Result<usize> {
         Scores(self.0).logits(x).await.map(|logits| argmax(&logits))
     }
 
-    /// The most likely class of each image; all are asked about at once.
+    /// Returns the most likely class of each image. Asks about all of them at once.
     pub async fn labels(self, images: &[Image]) -> Result<Vec<usize>> {
         let logits = Scores(self.0).logits_of(images).await?;
         Ok(logits.iter().map(|logits| argmax(logits)).collect())
     }
 
-    /// How many classes the model tells apart.
+    /// Returns the number of classes.
     pub fn classes(self) -> usize {
         self.0.classes()
     }
 
-    /// How many questions may still be asked.
+    /// Returns the budget that is left.
     pub fn left(self) -> Budget {
         self.0.left()
     }
 }
 
 impl<'a> Scores<'a> {
-    /// A front of this oracle.
+    /// Returns a front of `oracle`.
     pub fn of(oracle: &'a dyn Oracle) -> Self {
         Self(oracle)
     }
 
-    /// The logits of an image, one per class.
+    /// Returns the logits of an image, one per class.
     pub async fn logits(self, x: &Image) -> Result<Vec<f32>> {
         let answers = self.0.ask(vec![Question::logits(x)]).await?;
         Ok(only(answers)?.into_logits())
     }
 
-    /// The logits of each image; all are asked about at once.
+    /// Returns the logits of each image. Asks about all of them at once.
     pub async fn logits_of(self, images: &[Image]) -> Result<Vec<Vec<f32>>> {
         let questions = images.iter().map(Question::logits).collect();
         let answers = self.0.ask(questions).await?;
         Ok(answers.into_iter().map(|a| a.into_logits()).collect())
     }
 
-    /// What a weaker attacker sees.
+    /// Returns the front of a weaker attacker, who sees labels only.
     pub fn as_labels(self) -> Labels<'a> {
         Labels(self.0)
     }
 
-    /// How many classes the model tells apart.
+    /// Returns the number of classes.
     pub fn classes(self) -> usize {
         self.0.classes()
     }
 
-    /// How many questions may still be asked.
+    /// Returns the budget that is left.
     pub fn left(self) -> Budget {
         self.0.left()
     }
 }
 
 impl<'a> Gradients<'a> {
-    /// A front of this oracle.
+    /// Returns a front of `oracle`.
     pub fn of(oracle: &'a dyn Oracle) -> Self {
         Self(oracle)
     }
 
-    /// Logits, value and gradient of an objective at an image.
+    /// Returns the logits, the value and the gradient of an objective at an image.
     pub async fn gradient(self, x: &Image, objective: &Objective) -> Result<Differential> {
         let question = Question::gradient(x, objective.clone());
         only(self.0.ask(vec![question]).await?)?.into_differential()
     }
 
-    /// Those of several objectives or images, all asked at once.
+    /// Returns the logits, values and gradients of several pairs of image and objective. Asks for all of them at once.
     pub async fn gradients(self, asked: Vec<(Image, Objective)>) -> Result<Vec<Differential>> {
         let questions = asked
             .iter()
@@ -99,27 +99,27 @@ impl<'a> Gradients<'a> {
         answers.into_iter().map(|a| a.into_differential()).collect()
     }
 
-    /// The logits of an image, one per class.
+    /// Returns the logits of an image, one per class.
     pub async fn logits(self, x: &Image) -> Result<Vec<f32>> {
         self.as_scores().logits(x).await
     }
 
-    /// What a weaker attacker sees.
+    /// Returns the front of a weaker attacker, who sees scores.
     pub fn as_scores(self) -> Scores<'a> {
         Scores(self.0)
     }
 
-    /// What a still weaker attacker sees.
+    /// Returns the front of a still weaker attacker, who sees labels only.
     pub fn as_labels(self) -> Labels<'a> {
         Labels(self.0)
     }
 
-    /// How many classes the model tells apart.
+    /// Returns the number of classes.
     pub fn classes(self) -> usize {
         self.0.classes()
     }
 
-    /// How many questions may still be asked.
+    /// Returns the budget that is left.
     pub fn left(self) -> Budget {
         self.0.left()
     }
@@ -130,7 +130,7 @@ fn only<T>(answers: Vec<T>) -> Result<T> {
     match (answers.next(), answers.next()) {
         (Some(answer), None) => Ok(answer),
         _ => Err(Error::invalid(
-            "the model answered another number of questions",
+            "the model returned a wrong number of answers",
         )),
     }
 }

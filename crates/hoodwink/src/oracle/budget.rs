@@ -1,16 +1,16 @@
-//! What an attack may ask, and what it has asked.
+//! The budget of an attack, and what it has spent.
 
 use std::cell::Cell;
 
 use super::{Access, Answer, Local, Oracle, Question};
 use crate::{Error, Result};
 
-/// How much may be asked. The default allows everything.
+/// The number of questions that may be asked. The default is unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Forward passes.
     pub queries: u64,
-    /// Gradients, each with its forward pass (not counted in `queries`).
+    /// Gradients. Each includes a forward pass, which `queries` does not count.
     pub gradients: u64,
 }
 
@@ -24,24 +24,24 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// As many questions for logits as are allowed, of so many wanted.
+    /// Returns how many of `wanted` queries the budget allows.
     pub fn queries_of(self, wanted: usize) -> usize {
         usize::try_from(self.queries).map_or(wanted, |left| left.min(wanted))
     }
 }
 
-/// What was asked so far.
+/// The number of questions asked so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spent {
     /// Forward passes.
     pub queries: u64,
-    /// Gradients, each with its forward pass (not counted in `queries`).
+    /// Gradients. Each includes a forward pass, which `queries` does not count.
     pub gradients: u64,
 }
 
-/// An oracle that counts what is asked, and refuses what the threat model does not allow.
+/// An oracle that counts the questions and refuses those that the threat model does not allow.
 ///
-/// It stands next to the model: what wraps it pays for every question that it makes of one.
+/// It stands directly in front of the model, so a wrapper around it pays for every question that it sends on.
 pub struct Counted<'a> {
     inner: &'a dyn Oracle,
     access: Access,
@@ -50,7 +50,7 @@ pub struct Counted<'a> {
 }
 
 impl<'a> Counted<'a> {
-    /// Of `inner`, no more than `access` and `budget`.
+    /// Limits `inner` to `access` and `budget`.
     pub fn new(inner: &'a dyn Oracle, access: Access, budget: Budget) -> Self {
         Self {
             inner,
@@ -60,18 +60,18 @@ impl<'a> Counted<'a> {
         }
     }
 
-    /// What was asked through it.
+    /// Returns the number of questions asked through this oracle.
     pub fn spent(&self) -> Spent {
         self.spent.get()
     }
 
-    /// Refuses or charges for all the questions, never for some of them.
+    /// Charges for all the questions or refuses all of them.
     fn charge(&self, questions: &[Question]) -> Result<()> {
         let gradients = questions.iter().filter(|q| q.is_for_gradient()).count() as u64;
         let queries = questions.len() as u64 - gradients;
         if gradients > 0 && self.access < Access::Gradients {
             return Err(Error::invalid(format!(
-                "the threat model allows access to {}, and the attack asked for gradients",
+                "the threat model allows access to {} only, but the attack asked for gradients",
                 self.access.word()
             )));
         }

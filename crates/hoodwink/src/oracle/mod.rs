@@ -1,8 +1,8 @@
-//! Oracles: what an attacker may ask about a model.
+//! Oracles: the questions that an attacker may ask about a model.
 //!
-//! Access is a type. An attack is given a front for the least it needs ([`Labels`], [`Scores`] or [`Gradients`]) and cannot
-//! name a question beyond it. It is asynchronous straight-line code that may ask many questions at once; the [`pool`]
-//! gathers the questions of many attacks into batches, for several workers.
+//! Access is a type. An attack receives a front for the weakest access that it needs ([`Labels`], [`Scores`] or
+//! [`Gradients`]) and cannot ask for anything beyond it. An attack is asynchronous straight-line code that may ask many
+//! questions at once. The [`pool`] gathers the questions of many attacks into batches for several workers.
 
 mod access;
 mod budget;
@@ -23,17 +23,17 @@ pub use question::{Answer, Differential, Oracle, Question, Want};
 
 use crate::{Error, Result, nearest::unknown};
 
-/// A future that lives on its worker's thread.
+/// A future that stays on its worker's thread.
 pub type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// How much the attacker may see, weakest first.
+/// What the attacker may see, weakest access first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
-    /// The most likely class only.
+    /// Only the most likely class.
     Labels,
     /// Logits (or log-probabilities) of all classes.
     Scores,
-    /// Gradients with respect to the pixels: white box.
+    /// Gradients with respect to the pixels (white-box access).
     Gradients,
 }
 
@@ -59,7 +59,7 @@ impl Access {
     }
 }
 
-/// Position of the largest value; the first of equals. NaN never wins.
+/// Returns the position of the largest value: the first of several equal values. NaN never wins.
 pub fn argmax(logits: &[f32]) -> usize {
     let mut best = 0;
     for (class, &value) in logits.iter().enumerate() {
@@ -70,7 +70,7 @@ pub fn argmax(logits: &[f32]) -> usize {
     best
 }
 
-/// Softmax probability of one class.
+/// Returns the softmax probability of one class.
 pub fn confidence(logits: &[f32], class: usize) -> f32 {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = logits.iter().map(|&z| f64::from(z - largest).exp()).sum();

@@ -1,8 +1,8 @@
-//! What a gradient is taken of. All objectives are to be maximised.
+//! Objectives: the quantities that gradients are taken of. All are to be maximised.
 //!
-//! One program answers them all: behind the model it takes, row by row, a [`Head`], which says how the logits' cotangent is
-//! made of linear terms, a softmax (or a maximum) over the classes in the running, and a ratio. What is a positive factor
-//! of the gradient, and the value itself, are computed here from the logits, in double precision.
+//! One program serves all objectives. After the model it takes one [`Head`] per row. The head says how to compute the
+//! cotangent of the logits from linear terms, a softmax (or a maximum) over the eligible classes, and a ratio. The
+//! positive factor of the gradient and the value itself are computed here from the logits, in double precision.
 
 use std::sync::Arc;
 
@@ -10,52 +10,53 @@ use onnx_grad::Loss;
 
 use crate::{Error, Result};
 
-/// What a gradient is taken of.
+/// The quantity that a gradient is taken of.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Objective {
-    /// A loss with its classes.
+    /// A loss with the classes that it needs.
     Loss {
         /// The loss.
         loss: Loss,
         /// The true class.
         label: usize,
-        /// The class aimed at; needed by targeted losses, ignored by the others.
+        /// The target class. Targeted losses need it; the others ignore it.
         target: Option<usize>,
     },
-    /// A linear combination of the logits, one weight for each class.
+    /// A linear combination of the logits, with one weight per class.
     Linear(Arc<[f32]>),
-    /// `-KL(q || p)`: towards these probabilities (soft labels), one for each class.
+    /// `-KL(q || p)`: moves towards these probabilities (soft labels), one per class.
     Towards(Arc<[f32]>),
-    /// `KL(q || p)`: away from these probabilities.
+    /// `KL(q || p)`: moves away from these probabilities.
     AwayFrom(Arc<[f32]>),
 }
 
-/// How an objective's cotangent is made of the logits `z`, but for a positive factor ([`Objective::scale`]).
+/// A recipe that computes an objective's cotangent from the logits `z`, up to a positive factor ([`Objective::scale`]).
 ///
-/// `c = linear + pull * p` with `p` the softmax over the classes in the running, or one at the first largest of them if
-/// `hard`; then `c - (c . z) / (d . z + floor) * d` with `d` of weight `spread[k]` at the class of the `k`-th largest logit.
+/// `c = linear + pull * p`. Here `p` is the softmax over the eligible classes or, if `hard`, 1 at the first largest of
+/// them. The cotangent is `c - (c . z) / (d . z + floor) * d`, where `d` has weight `spread[k]` at the class of the
+/// `k`-th largest logit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head<'a> {
     /// The constant part.
     pub linear: Linear<'a>,
-    /// The class that is out of the running.
+    /// The class that is not eligible.
     pub out: Option<usize>,
     /// Factor of `p`.
     pub pull: f32,
-    /// Whether `p` is a maximum rather than a softmax.
+    /// Whether `p` marks the maximum instead of being a softmax.
     pub hard: bool,
-    /// Weights of the largest logits, largest first, in the denominator of a ratio.
+    /// Weights of the largest logits in the denominator of a ratio, largest logit first.
     pub spread: [f32; 4],
-    /// Added to the denominator; 1 where there is no ratio.
+    /// Added to the denominator; 1 if there is no ratio.
     pub floor: f32,
 }
 
 /// The constant part of a cotangent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Linear<'a> {
-    /// These weights at these classes, the others 0.
+    /// These weights at these classes, and 0 at the others.
     At([(usize, f32); 2]),
-    /// A factor of these weights.
+    /// These weights multiplied by a factor.
     Times(f32, &'a [f32]),
 }
 
@@ -63,11 +64,11 @@ pub enum Linear<'a> {
 const DLR_FLOOR: f64 = 1e-12;
 
 impl Objective {
-    /// How the cotangent is made.
+    /// Returns the recipe for the cotangent.
     ///
     /// # Errors
-    /// A class that is not one of the model's, a targeted loss without a target, too few classes for the loss, and weights
-    /// that are not one for each class.
+    /// A class that the model doesn't have, a targeted loss without a target class, too few classes for the loss, or a
+    /// number of weights that differs from the number of classes.
     pub fn head(&self, classes: usize) -> Result<Head<'_>> {
         let plain = Head {
             linear: Linear::At([(0, 0.0); 2]),
@@ -101,7 +102,7 @@ impl Objective {
         };
         if classes < loss.least_classes() {
             return Err(Error::invalid(format!(
-                "loss {} needs {} classes and the model has {classes}",
+                "loss {} needs {} classes, but the model has {classes}",
                 word(loss),
                 loss.least_classes()
             )));
@@ -109,14 +110,14 @@ impl Objective {
         let there = |class: usize| match class < classes {
             true => Ok(class),
             false => Err(Error::invalid(format!(
-                "class {class} was named and the model has {classes}"
+                "there is no class {class}: the model has {classes} classes"
             ))),
         };
         let y = there(label)?;
         let t = match target {
             Some(target) => there(target)?,
             None if loss.is_targeted() => {
-                return Err(Error::invalid("a targeted loss needs a class to aim at"));
+                return Err(Error::invalid("a targeted loss needs a target class"));
             }
             None => y,
         };
@@ -157,7 +158,7 @@ impl Objective {
         })
     }
 
-    /// The positive factor between what a [`Head`] describes and the objective's gradient at these logits.
+    /// Returns the positive factor between the cotangent of [`Head`] and the objective's gradient at these logits.
     pub fn scale(&self, logits: &[f32]) -> f64 {
         let Self::Loss {
             loss,
@@ -169,7 +170,7 @@ impl Objective {
         };
         let others = |class: usize| {
             let gap = log_sum_exp_but(logits, Some(class)) - f64::from(logits[class]);
-            // 1 - p of the class, whole where p is almost 1.
+            // 1 - p of the class, computed without cancellation when p is near 1.
             1.0 / (1.0 + (-gap).exp())
         };
         match (loss, target) {
@@ -180,10 +181,10 @@ impl Objective {
         }
     }
 
-    /// The gradient with respect to the logits, in double precision: what the program behind a model computes.
+    /// Computes the gradient with respect to the logits in double precision, as the program behind a model does.
     ///
     /// # Errors
-    /// Those of [`Objective::head`].
+    /// The errors of [`Objective::head`].
     pub fn cotangent(&self, logits: &[f32]) -> Result<Vec<f64>> {
         let head = self.head(logits.len())?;
         let mut running: Vec<f64> = logits.iter().map(|&z| f64::from(z)).collect();
@@ -193,7 +194,7 @@ impl Objective {
         let largest = running.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut p = vec![0.0; logits.len()];
         if head.hard {
-            // Where nothing is a number there is no largest.
+            // If all logits are NaN there is no largest one.
             if let Some(first) = running.iter().position(|&z| z == largest) {
                 p[first] = 1.0;
             }
@@ -229,10 +230,10 @@ impl Objective {
         Ok(slopes.map(|(c, d)| (c - ratio * d) * scale).collect())
     }
 
-    /// The value at these logits, in double precision inside.
+    /// Computes the value at these logits, in double precision internally.
     ///
     /// # Errors
-    /// Those of [`Objective::head`].
+    /// The errors of [`Objective::head`].
     pub fn value(&self, logits: &[f32]) -> Result<f32> {
         self.head(logits.len())?;
         let z = |class: usize| f64::from(logits[class]);
@@ -275,7 +276,7 @@ impl Objective {
     }
 }
 
-/// The word of a loss in sentences.
+/// Returns the name of a loss as settings and sentences spell it.
 pub fn word(loss: Loss) -> &'static str {
     match loss {
         Loss::CrossEntropy => "ce",
@@ -292,13 +293,13 @@ fn one_each(weights: &[f32], classes: usize) -> Result<()> {
     match weights.len() == classes {
         true => Ok(()),
         false => Err(Error::invalid(format!(
-            "{} weights of logits for {classes} classes",
+            "there are {} weights for {classes} classes; give one per class",
             weights.len()
         ))),
     }
 }
 
-/// The denominator of a DLR loss; there are enough classes.
+/// Returns the denominator of a DLR loss. The caller has checked that there are enough classes.
 fn spread(loss: Loss, logits: &[f32]) -> f64 {
     let mut sorted = logits.to_vec();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));
@@ -309,7 +310,7 @@ fn spread(loss: Loss, logits: &[f32]) -> f64 {
     }
 }
 
-/// Logarithm of the sum of exponentials over all classes but one.
+/// Computes the logarithm of the sum of exponentials over all classes except `out`.
 fn log_sum_exp_but(logits: &[f32], out: Option<usize>) -> f64 {
     let others = || {
         let all = logits.iter().enumerate();
@@ -332,7 +333,7 @@ mod tests {
         }
     }
 
-    /// Computed with PyTorch 2.15 in float64 from the formulas of the papers.
+    /// Expected values: PyTorch 2.15 in float64, from the formulas of the papers.
     #[test]
     fn values_are_those_of_pytorch() {
         let logits = [1.5, -0.25, 3.0, 0.75, -2.0];
@@ -350,7 +351,7 @@ mod tests {
         }
     }
 
-    /// Every objective with its head and scale, against differences of its values.
+    /// Compares every objective's head and scale with differences of its values.
     #[test]
     fn heads_are_the_slopes_of_the_values() {
         let logits = [1.5, -0.25, 3.0, 0.75, -2.0];

@@ -1,10 +1,10 @@
-//! Drives many attacks at once, and shares their questions among workers.
+//! Runs many attacks at once and shares their questions among workers.
 //!
-//! Each worker keeps some attacks alive on its own thread and polls them until all wait for answers. Their questions lie in
-//! one place, from which any worker takes as many of one kind as its model likes at once: a thousand pictures with one
-//! question each keep all workers busy, and so does one picture with a thousand questions. An attack that is done is
-//! replaced at once, and none waits for another. What an attack sees does not depend on its neighbours: its randomness is its
-//! own, and a [`Model`] answers each question as if it were alone.
+//! Each worker keeps some attacks alive on its own thread and polls them until all of them wait for answers. All
+//! questions lie in one shared queue. Any worker takes as many questions of one kind as its model can use at once. So a
+//! thousand pictures with one question each keep all workers busy, and so does one picture with a thousand questions. A
+//! finished attack is replaced immediately, and no attack waits for another. An attack's results do not depend on its
+//! neighbours: it has its own randomness, and a [`Model`] answers each question as if it were alone.
 
 use std::{
     path::Path,
@@ -29,61 +29,61 @@ mod shared;
 pub use shared::Handle;
 use shared::{Chunk, Next, Shared};
 
-/// More live images than so many for each worker only take memory: far fewer are asked about at once.
+/// The maximum number of live images per worker. More only take memory: far fewer are asked about at once.
 const MOST_LIVE: usize = 64;
 
 /// A model that can be asked from several threads.
 pub trait Model: Sync {
-    /// What one thread needs to ask it.
+    /// Creates what one thread needs to ask the model.
     fn worker(&self) -> Result<Box<dyn Worker + '_>>;
 
-    /// How many classes it tells apart.
+    /// Returns the number of classes.
     fn classes(&self) -> usize;
 
-    /// The shared library that answers, where one was loaded for it.
+    /// Returns the path of the shared library that runs the model, if one was loaded.
     fn library(&self) -> Option<&Path> {
         None
     }
 }
 
-/// How many questions of one kind a worker takes at once.
+/// The number of questions of one kind that a worker takes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Appetite {
-    /// Fewer cost as much.
+    /// Preferred minimum: fewer questions cost as much as this many.
     pub least: usize,
-    /// More are not answered in one execution.
+    /// The maximum for one execution.
     pub most: usize,
 }
 
-/// One thread's way to a model. Answers come in the order of the questions.
+/// One thread's access to a model. Answers come in the order of the questions.
 pub trait Worker: Send {
-    /// The logits of images in pixel space.
+    /// Computes the logits of images in pixel space.
     fn logits(&mut self, images: &[&Image]) -> Result<Vec<Vec<f32>>>;
 
-    /// Logits, value and gradient of objectives, one for each image in pixel space.
+    /// Computes the logits, value and gradient of one objective per image in pixel space.
     fn differentials(
         &mut self,
         images: &[&Image],
         objectives: &[&Objective],
     ) -> Result<Vec<Differential>>;
 
-    /// How many questions it takes at once: for gradients, or for logits.
+    /// Returns how many questions the worker takes at once, for gradients or for logits.
     fn appetite(&mut self, _for_gradients: bool) -> Result<Appetite> {
         Ok(Appetite { least: 1, most: 8 })
     }
 }
 
-/// How much runs at once, at most: of what so many jobs have no use for nothing is made ([`Parallelism::within`]).
+/// The maximum parallelism. [`Parallelism::within`] cuts it down to what a given number of jobs can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parallelism {
     /// Worker threads; at least 1.
     pub threads: usize,
-    /// Live images of each worker; at least 1.
+    /// Live images per worker; at least 1.
     pub batch: usize,
 }
 
 impl Parallelism {
-    /// The part of it that is of use for so many jobs, each of which may ask many questions at once.
+    /// Returns the part that `jobs` jobs can use, each of which may ask many questions at once.
     pub fn within(self, jobs: usize) -> Self {
         Self {
             threads: useful(self.threads, usize::MAX),
@@ -92,11 +92,12 @@ impl Parallelism {
     }
 }
 
-/// Runs `task` on every job and gives what it returns to `sink`, in order of completion. A task asks the first model through
-/// its handle, and the others through [`Handle::of`].
+/// Runs `task` on every job and passes the results to `sink` in order of completion. A task asks the first model
+/// through its handle, and the other models through [`Handle::of`].
 ///
-/// After the first error, from a task or from `sink`, no new job is begun; those in hand are finished as far as their
-/// questions can be answered, and still given to `sink` unless it is what failed. `halt` ends the run without an error.
+/// After the first error, from a task or from `sink`, no new job starts. Running jobs finish as far as their questions
+/// can be answered. Their results still go to `sink`, unless `sink` is what failed. `halt` ends the run without an
+/// error.
 pub fn drive<'t, J: Send, T: Send>(
     models: &[&dyn Model],
     crew: Parallelism,
@@ -113,7 +114,7 @@ pub fn drive<'t, J: Send, T: Send>(
         if halt.is_asked() || failed.load(Ordering::Relaxed) {
             return None;
         }
-        // Another worker's panic is re-raised when its thread is joined.
+        // A panic in another worker is raised again when its thread is joined.
         queue.lock().ok()?.next()
     };
     let (sender, receiver) = mpsc::channel();
@@ -121,7 +122,7 @@ pub fn drive<'t, J: Send, T: Send>(
         for _ in 0..crew.threads {
             let (sent, next, task, shared) = (sender.clone(), &next, &task, &shared);
             let failed = &failed;
-            // It counts before it runs, so that the others wait for it rather than give up.
+            // The worker is counted before it runs, so that the others wait for it instead of giving up.
             let present = shared.enter();
             let spawned = spawn(scope, move || {
                 let _present = present;
@@ -145,7 +146,7 @@ pub fn drive<'t, J: Send, T: Send>(
             });
             if let Err(error) = spawned {
                 failed.store(true, Ordering::Relaxed);
-                // The receiver is not gone before the senders are.
+                // The receiver outlives the senders.
                 let _ = sender.send(Err(error));
                 break;
             }
@@ -167,14 +168,14 @@ pub fn drive<'t, J: Send, T: Send>(
     })
 }
 
-/// One attack in hand.
+/// A running attack.
 struct Live<'t, T> {
     future: Local<'t, Result<T>>,
     ready: Arc<Ready>,
     waker: Waker,
 }
 
-/// Whether an attack may go on.
+/// Whether an attack can continue.
 struct Ready(AtomicBool);
 
 impl Wake for Ready {
@@ -186,7 +187,7 @@ impl Wake for Ready {
 /// One worker thread.
 struct Member<'a> {
     models: &'a [&'a dyn Model],
-    /// By model, made when first asked.
+    /// One per model, created when that model is first asked.
     workers: Vec<Option<Box<dyn Worker + 'a>>>,
     shared: &'a Arc<Shared>,
     batch: usize,
@@ -194,7 +195,7 @@ struct Member<'a> {
 }
 
 impl Member<'_> {
-    /// Keeps up to `batch` attacks alive until there are no more, and answers questions, its own attacks' or others'.
+    /// Keeps up to `batch` attacks alive until none are left. Answers the questions of its own attacks and of others.
     fn work<'t, J, T>(
         mut self,
         next: &dyn Fn() -> Option<J>,
@@ -258,7 +259,7 @@ impl Member<'_> {
                 }
                 Next::Stuck => {
                     return Err(Error::invalid(
-                        "an attack waits for something else than an answer",
+                        "an attack waits for something other than an answer",
                     ));
                 }
             }
@@ -267,7 +268,7 @@ impl Member<'_> {
 
     fn worker(&mut self, model: usize) -> Result<&mut (dyn Worker + '_)> {
         let (Some(slot), Some(made)) = (self.workers.get_mut(model), self.models.get(model)) else {
-            return Err(Error::invalid(format!("there is no model {model}")));
+            return Err(Error::invalid(format!("the run has no model {model}")));
         };
         Ok(match slot {
             Some(worker) => worker.as_mut(),
@@ -295,7 +296,7 @@ impl Member<'_> {
         };
         if answers.len() != questions.len() {
             return Err(Error::invalid(
-                "the model answered another number of questions",
+                "the model returned a wrong number of answers",
             ));
         }
         drop(images);

@@ -3,26 +3,26 @@
 use super::{Budget, Local, Objective};
 use crate::{Error, Result, image::Image};
 
-/// What is asked about one point.
+/// A question about one point.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// An image in pixel space; it need not lie on the 8-bit lattice.
+    /// An image in pixel space. It need not lie on the 8-bit lattice.
     pub point: Image,
-    /// What is wanted there.
+    /// The requested quantity.
     pub want: Want,
 }
 
-/// What a question is for.
+/// The quantity that a question asks for.
 #[derive(Clone, Debug)]
 pub enum Want {
     /// The logits: one forward pass.
     Logits,
-    /// The logits, the value of an objective and its gradient: one forward pass and one backward.
+    /// The logits, and the value and gradient of an objective: one forward pass and one backward pass.
     Gradient(Objective),
 }
 
 impl Question {
-    /// For the logits of a point.
+    /// Asks for the logits of a point.
     pub fn logits(point: &Image) -> Self {
         Self {
             point: point.clone(),
@@ -30,7 +30,7 @@ impl Question {
         }
     }
 
-    /// For the gradient of an objective at a point.
+    /// Asks for the gradient of an objective at a point.
     pub fn gradient(point: &Image, objective: Objective) -> Self {
         Self {
             point: point.clone(),
@@ -38,13 +38,13 @@ impl Question {
         }
     }
 
-    /// Whether it is for a gradient.
+    /// Returns whether the question asks for a gradient.
     pub fn is_for_gradient(&self) -> bool {
         matches!(self.want, Want::Gradient(_))
     }
 }
 
-/// What a model is like at a point.
+/// Logits, and value and gradient of an objective, at one point.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Differential {
     /// One value per class.
@@ -58,14 +58,14 @@ pub struct Differential {
 /// The answer to one question.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// To [`Want::Logits`]: one value per class.
+    /// The answer to [`Want::Logits`]: one value per class.
     Logits(Vec<f32>),
-    /// To [`Want::Gradient`].
+    /// The answer to [`Want::Gradient`].
     Gradient(Differential),
 }
 
 impl Answer {
-    /// One value per class.
+    /// Returns the logits, one value per class.
     pub fn into_logits(self) -> Vec<f32> {
         match self {
             Self::Logits(logits) => logits,
@@ -73,28 +73,30 @@ impl Answer {
         }
     }
 
-    /// The differential; an error for the answer to another question.
+    /// Returns the differential, or an error if the answer holds logits only.
     pub fn into_differential(self) -> Result<Differential> {
         match self {
             Self::Gradient(differential) => Ok(differential),
-            Self::Logits(_) => Err(Error::invalid("the model answered another question")),
+            Self::Logits(_) => Err(Error::invalid(
+                "the model returned logits instead of a gradient",
+            )),
         }
     }
 }
 
-/// Something that answers questions: a model, or what stands between it and an attack.
+/// Something that answers questions: a model, or a wrapper between a model and an attack.
 ///
-/// An oracle may be made of others (see [`super::wrap`]): what it is asked becomes questions to them.
+/// An oracle may be made of other oracles (see [`super::wrap`]) and pass questions on to them.
 pub trait Oracle {
-    /// The answers, in the order of the questions. All are asked at once.
+    /// Returns the answers in the order of the questions. All questions are asked at once.
     ///
     /// # Errors
-    /// [`Error::Budget`] if they are more than may still be asked; then none of them was.
+    /// [`Error::Budget`] if the questions exceed the budget; then none of them was asked.
     fn ask(&self, questions: Vec<Question>) -> Local<'_, Result<Vec<Answer>>>;
 
-    /// How many classes the model tells apart.
+    /// Returns the number of classes.
     fn classes(&self) -> usize;
 
-    /// How many questions of this oracle may still be asked.
+    /// Returns the budget that is left.
     fn left(&self) -> Budget;
 }

@@ -1,4 +1,4 @@
-//! What a run may take before it is ended.
+//! Limits that end a run.
 
 use std::{
     sync::Mutex,
@@ -9,20 +9,20 @@ use std::{
 use super::Ended;
 use crate::{Result, oracle::Halt, parallel::spawn};
 
-/// How long it takes at most to notice that a limit is reached.
+/// The maximum delay before a reached limit is noticed.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a run may take before it is ended; `None` is no limit.
+/// Limits that end a run; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// When it must be over.
+    /// The time at which the run must have ended.
     pub deadline: Option<Instant>,
-    /// Bytes of memory that the whole process may hold (its resident set).
+    /// Maximum memory of the whole process (its resident set), in bytes.
     pub memory: Option<u64>,
 }
 
 impl Limits {
-    /// The limit that is reached, if one is.
+    /// Returns the ending that corresponds to the reached limit, if any.
     fn reached(self) -> Option<Ended> {
         if self
             .deadline
@@ -35,12 +35,12 @@ impl Limits {
     }
 }
 
-/// Bytes that this process holds in memory; `None` where the system does not tell.
+/// Returns the memory that this process holds in bytes, or `None` if the system does not report it.
 pub(crate) fn resident() -> Option<u64> {
     memory_stats::memory_stats().map(|stats| stats.physical_mem as u64)
 }
 
-/// Does the work, and halts it at once where a limit is reached; answers which it was.
+/// Does the work and halts it as soon as a limit is reached. Returns which limit it was.
 pub(super) fn watch<T>(
     limits: Limits,
     halt: &Halt,
@@ -55,7 +55,7 @@ pub(super) fn watch<T>(
         let watcher = spawn(scope, || {
             while !over.is_asked() {
                 if let Some(limit) = limits.reached() {
-                    // Nobody else holds it before this thread is joined.
+                    // Only the thread below holds the lock before it is joined.
                     if let Ok(mut reached) = reached.lock() {
                         *reached = Some(limit);
                     }
@@ -70,7 +70,7 @@ pub(super) fn watch<T>(
     Ok((answer, reached.into_inner().unwrap_or_default()))
 }
 
-/// Ends the watch, also where the work panics.
+/// Ends the watch, even if the work panics.
 struct Ends<'a>(&'a Halt, &'a thread::Thread);
 
 impl Drop for Ends<'_> {

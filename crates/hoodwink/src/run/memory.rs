@@ -1,25 +1,26 @@
-//! How much may run at once within a limit of memory.
+//! How much can run at once within a memory limit.
 
 use onnx_grad::{Dim, Graph, Op, inspect::Cost};
 
 use super::limits::resident;
 use crate::{Error, Result, model::Classifier, oracle::pool::Parallelism};
 
-/// Bytes that an execution takes, for each byte of values alive at once: engines copy into other layouts and need
-/// workspaces, and allocators keep what they were given. Measured on seven networks with both engines: 1.9 to 2.9.
+/// Bytes that an execution takes per byte of values alive at the same time. Engines copy into other layouts and need
+/// workspaces, and allocators keep freed memory. Measured on seven networks with both engines: 1.9 to 2.9.
 const OVERHEAD: u64 = 3;
 
-/// Bytes that an engine, pictures and rows take besides.
+/// Additional bytes for the engine, pictures and rows.
 const BESIDES: u64 = 24 << 20;
 
-/// Copies of the weights that a worker makes: the file it compiles, and what the engine makes of it.
+/// Copies of the weights per worker: the file that it compiles, and the engine's own copy.
 const COPIES: u64 = 2;
 
-/// The largest crew, at most `wanted`, whose work is expected to fit into `limit` bytes with what the process holds
-/// already; fewer pictures at once before fewer threads. Refuses a limit that is too small for one thread.
+/// Returns the largest parallelism, at most `wanted`, whose work is expected to fit into `limit` bytes together with
+/// the process's current memory. Reduces the pictures at once before the threads. Refuses a limit that is too small for
+/// one thread.
 ///
-/// `gradients` says whether gradients are asked for besides logits; of which losses makes no difference. It is an estimate
-/// from the graph; [`super::Limits`] sees to the rest.
+/// `gradients` says whether gradients are needed besides logits; the losses make no difference. The result is an
+/// estimate from the graph. [`super::Limits`] enforces the limit.
 pub fn fitting(
     model: &Classifier,
     gradients: bool,
@@ -28,7 +29,7 @@ pub fn fitting(
 ) -> Result<Parallelism> {
     let need = Need::of(model, gradients)?;
     let base = resident().unwrap_or(0).saturating_add(BESIDES);
-    // The first program is asked in several batches before its first use.
+    // The first program runs in several batch sizes before its first use.
     let probe = Parallelism {
         threads: 1,
         batch: model.at_once(),
@@ -50,7 +51,7 @@ pub fn fitting(
     });
     let most = |crew: &Parallelism| crew.threads * crew.batch.min(model.at_once());
     let fitting: Vec<Parallelism> = crews.filter(fits).collect();
-    // Of equals the first: it has the most threads.
+    // The first of several equal values has the most threads.
     let best = fitting.iter().map(most).max();
     let found = fitting.iter().find(|crew| Some(most(crew)) == best);
     Ok(found.copied().unwrap_or(Parallelism {
@@ -59,22 +60,22 @@ pub fn fitting(
     }))
 }
 
-/// What one worker needs.
+/// The memory that one worker needs.
 struct Need {
     weights: u64,
-    /// For each picture in an execution.
+    /// Bytes per picture in an execution.
     picture: u64,
-    /// The most pictures in an execution.
+    /// The maximum number of pictures in an execution.
     at_once: usize,
 }
 
 impl Need {
     fn of(model: &Classifier, gradients: bool) -> Result<Self> {
-        // Of a file that is run as it is nothing is known: the limit is watched, and that is all.
+        // The memory of a file that runs as it is cannot be estimated. Then only the limit applies.
         let (mut weights, mut picture) = model.forward_graph().map_or((0, 0), weights_and_picture);
         if gradients {
             let gradient = weights_and_picture(&*model.gradient_graph()?);
-            // The judge asks for logits: both programs stay compiled, and keep the memory of their last execution.
+            // The judge asks for logits, so both programs stay compiled and keep the memory of their last execution.
             weights += gradient.0;
             picture = picture.saturating_add(gradient.1);
         }
@@ -92,7 +93,7 @@ impl Need {
     }
 }
 
-/// Bytes of a graph's weights, and of what is alive at once while it answers about one picture.
+/// Returns the bytes of a graph's weights, and of the values alive at the same time for one picture.
 fn weights_and_picture(graph: &Graph) -> (u64, u64) {
     let constants = graph
         .nodes()
@@ -107,7 +108,7 @@ fn weights_and_picture(graph: &Graph) -> (u64, u64) {
     (4 * elements.sum::<u64>(), Cost::of(graph).activation_bytes)
 }
 
-/// Bytes in units of 1,024.
+/// Formats bytes in units of 1,024.
 fn shown(bytes: u64) -> String {
     format!("{:.0} MiB", bytes as f64 / f64::from(1 << 20))
 }

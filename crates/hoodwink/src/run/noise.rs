@@ -1,4 +1,4 @@
-//! What the model sees in the noise alone, asked once a run is complete, of the pictures that its report shows.
+//! Asks the model about the perturbation alone, once a run is complete, for the pictures that its report shows.
 
 use crate::{
     Result,
@@ -8,7 +8,7 @@ use crate::{
     results::{NoiseSeen, Row, RunFolder},
 };
 
-/// Writes the answers into the folder, unless they are there.
+/// Writes the answers into the folder unless they exist.
 pub(super) fn ask(folder: &RunFolder, model: &dyn Model) -> Result<()> {
     if folder.noise()?.is_some() {
         return Ok(());
@@ -25,7 +25,7 @@ pub(super) fn ask(folder: &RunFolder, model: &dyn Model) -> Result<()> {
             Some(worker) => worker,
             none => none.insert(model.worker()?),
         };
-        // One at a time: no answer depends on the others, and memory may be short.
+        // One picture per execution: no answer depends on the others, and memory may be short.
         let logits = worker.logits(&[&map])?;
         let first = logits.first();
         Ok(first.map(|logits| NoiseSeen::of(row, seen(logits))))

@@ -1,11 +1,11 @@
-//! Where the attacker may move: a norm ball around the original, cut with the pixel box.
+//! The norm ball around the original, intersected with the pixel box.
 
 use rand::Rng;
 
 use super::{Bounds, Distances, Norm, distances};
 use crate::image::{Image, Picture};
 
-/// All images within `eps` of the original in some norm whose pixels stay in \[0, 1\].
+/// All images within `eps` of the original, in a norm, whose pixels lie in \[0, 1\].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ball {
     /// The norm.
@@ -15,12 +15,12 @@ pub struct Ball {
 }
 
 impl Ball {
-    /// How far float rounding may carry a projected image over the radius, relative to it.
+    /// How far float rounding may carry a projected image beyond the radius, relative to the radius.
     pub const TOLERANCE: f64 = 1e-5;
 
-    /// The point of the ball nearest to `x` in the Euclidean sense, both limits respected at once.
+    /// Moves `x` to the nearest point of the ball in the Euclidean sense, respecting both limits at once.
     pub fn project(&self, original: &Image, x: &mut Image) {
-        // A ball of one point needs no search for a multiplier.
+        // The only point is the original.
         if self.eps == 0.0 {
             x.clone_from(original);
             return;
@@ -29,7 +29,7 @@ impl Ball {
         self.norm.project(original, x, self.eps, &Bounds::PIXELS);
     }
 
-    /// A random point of the ball; how it is distributed is the norm's business.
+    /// Returns a random point of the ball. The norm determines the distribution.
     pub fn random_point(&self, original: &Image, rng: &mut impl Rng) -> Image {
         let mut x = original.clone();
         self.norm
@@ -38,19 +38,19 @@ impl Ball {
         x
     }
 
-    /// Whether `x` lies in the ball, up to [`Ball::TOLERANCE`].
+    /// Returns whether `x` lies in the ball, up to [`Ball::TOLERANCE`].
     pub fn contains(&self, original: &Image, x: &Image) -> bool {
         let inside = x.pixels().iter().all(|pixel| (0.0..=1.0).contains(pixel));
         inside && self.holds(&distances(original, x))
     }
 
-    /// Whether these distances from the original are within the radius, up to [`Ball::TOLERANCE`].
+    /// Returns whether these distances from the original are within the radius, up to [`Ball::TOLERANCE`].
     pub(crate) fn holds(&self, norms: &Distances) -> bool {
         self.norm.within(norms, self.eps)
     }
 
-    /// What `x` is saved as: the nearest 8-bit picture, if it is in the ball; else each value is rounded towards the
-    /// original, which lies on the lattice itself, so no norm grows.
+    /// Returns the picture to save for `x`: the nearest 8-bit picture if that lies in the ball. Otherwise each value is
+    /// rounded towards the original, which lies on the lattice itself, so no norm grows.
     pub fn on_lattice(&self, original: &Image, x: &Image) -> Picture {
         let nearest = x.to_picture();
         if self.contains(original, &nearest.to_image()) {
@@ -58,7 +58,7 @@ impl Ball {
         }
         let mut inward = x.clone();
         for (x, &original) in inward.pixels_mut().iter_mut().zip(original.pixels()) {
-            // A value that float rounding left a hair below a level counts as on it.
+            // A value that float rounding left slightly below a level counts as on it.
             let slack = 1e-3;
             let levels = f64::from(*x - original) * 255.0;
             let whole = (levels.abs() + slack).floor().copysign(levels);
@@ -76,14 +76,14 @@ mod tests {
         let original = Picture::new(1, 1, 4, vec![0, 100, 200, 255]).unwrap();
         let center = original.to_image();
         for (norm, eps, steps, expected) in [
-            // Whole levels stay.
+            // Whole levels stay as they are.
             (
                 Norm::Linf,
                 8.0 / 255.0,
                 [8.0, -8.0, 8.0, -8.0],
                 [8, 92, 208, 247],
             ),
-            // 2.6 levels would round to 3, over an eps of 2.6 levels.
+            // 2.6 levels would round to 3, which exceeds an eps of 2.6 levels.
             (
                 Norm::Linf,
                 2.6 / 255.0,

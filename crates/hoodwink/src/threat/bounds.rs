@@ -1,10 +1,11 @@
-//! The box: which values a network's input may have.
+//! The box: the allowed range of each input value of a network.
 
 use std::sync::Arc;
 
 use crate::{Error, Result};
 
-/// A least and a largest value for each value of an input: the same for all, as for pictures, or one pair each.
+/// A lower and an upper bound for each value of an input. Either all values share one pair, as in pictures, or each has
+/// its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bounds(Range);
 
@@ -15,29 +16,29 @@ enum Range {
 }
 
 impl Bounds {
-    /// Pixels: from 0 to 1.
+    /// Bounds of pixels: 0 and 1.
     pub const PIXELS: Self = Self(Range::Same {
         low: 0.0,
         high: 1.0,
     });
 
-    /// The same bounds for all values.
+    /// Creates the same bounds for all values.
     ///
     /// # Errors
-    /// Bounds that are not finite, and a `low` above `high`.
+    /// Bounds that are not finite, or `low` above `high`.
     pub fn same(low: f32, high: f32) -> Result<Self> {
         check(low, high).map_err(Error::Invalid)?;
         Ok(Self(Range::Same { low, high }))
     }
 
-    /// Bounds for each value on its own, in the order of the values of an input.
+    /// Creates separate bounds for each value, in the order of the input's values.
     ///
     /// # Errors
-    /// Lists of different lengths, bounds that are not finite, and a `low` above its `high`.
+    /// Lists of different lengths, bounds that are not finite, or a lower bound above its upper bound.
     pub fn each(low: Arc<[f32]>, high: Arc<[f32]>) -> Result<Self> {
         if low.len() != high.len() {
             return Err(Error::invalid(format!(
-                "there are {} lower and {} upper bounds; each value needs one of both",
+                "there are {} lower and {} upper bounds; each value needs one of each",
                 low.len(),
                 high.len()
             )));
@@ -48,7 +49,7 @@ impl Bounds {
         Ok(Self(Range::Each { low, high }))
     }
 
-    /// The number of values that have bounds of their own; `None` where all have the same.
+    /// Returns the number of values with separate bounds, or `None` if all share the same.
     pub fn values(&self) -> Option<usize> {
         match &self.0 {
             Range::Same { .. } => None,
@@ -56,15 +57,15 @@ impl Bounds {
         }
     }
 
-    /// Whether an input of so many values can have these bounds.
+    /// Returns whether an input with this number of values can have these bounds.
     pub fn fit(&self, values: usize) -> bool {
         self.values().is_none_or(|own| own == values)
     }
 
-    /// The bounds of one value, low and high.
+    /// Returns the lower and the upper bound of one value.
     ///
     /// # Panics
-    /// Where values have bounds of their own and there are fewer of them.
+    /// If the bounds are separate and there are too few of them.
     #[inline]
     pub fn at(&self, value: usize) -> (f64, f64) {
         let (low, high) = match &self.0 {
@@ -74,7 +75,7 @@ impl Bounds {
         (f64::from(low), f64::from(high))
     }
 
-    /// Whether every value lies in its bounds; NaN does not.
+    /// Returns whether every value lies within its bounds. NaN does not.
     pub fn contains(&self, x: &[f32]) -> bool {
         self.fit(x.len())
             && x.iter().enumerate().all(|(at, &x)| {

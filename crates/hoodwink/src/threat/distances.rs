@@ -1,23 +1,23 @@
-//! How far one image is from another, in every norm.
+//! The distance between two images in every norm.
 
 use serde::{Deserialize, Serialize};
 
 use crate::image::Image;
 
-/// Distances between two images, in the units of their values: pixel units for pictures.
+/// Distances between two images, in the units of their values (pixel units for pictures).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Distances {
-    /// Number of pixels' channel values that differ.
+    /// The number of differing values; each channel of a pixel counts.
     pub l0: f64,
-    /// Sum of absolute differences.
+    /// The sum of absolute differences.
     pub l1: f64,
-    /// Root of the sum of squared differences.
+    /// The root of the sum of squared differences.
     pub l2: f64,
-    /// Largest absolute difference.
+    /// The largest absolute difference.
     pub linf: f64,
 }
 
-/// All norms of the difference of two images of the same shape.
+/// Computes all norms of the difference of two images of the same shape.
 pub fn distances(original: &Image, x: &Image) -> Distances {
     let mut norms = Distances::default();
     for (&a, &b) in original.pixels().iter().zip(x.pixels()) {

@@ -1,11 +1,11 @@
-//! The radius of the ball, as typed and as computed.
+//! The radius of the ball, as typed and as a number.
 
 use std::{fmt, str::FromStr};
 
 use super::Norm;
 use crate::{Error, Result};
 
-/// A radius in pixel space that remembers how it was typed: `8/255`, `0.5`, `1e-2`.
+/// A radius in pixel space that keeps its text form: `8/255`, `0.5`, `1e-2`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Eps {
     text: String,
@@ -23,7 +23,8 @@ impl Eps {
         &self.text
     }
 
-    /// The radius, unless in this norm it allows any picture at all: then 255ths were meant. `what` names it.
+    /// Returns the radius, or an error if it allows every picture in this norm; then 255ths were probably meant. `what`
+    /// names the radius in the error.
     pub fn in_pixels(&self, what: &str, norm: Norm) -> Result<f64> {
         // A difference of 1 turns black into white.
         if norm != Norm::Linf || self.value <= 1.0 {
@@ -34,7 +35,7 @@ impl Eps {
             false => format!("did you mean {self}/255?"),
         };
         Err(Error::invalid(format!(
-            "{what} {self} allows any picture at all: pixels are from 0 to 1; {meant}"
+            "{what} {self} allows every picture, since pixels range from 0 to 1; {meant}"
         )))
     }
 }
@@ -55,7 +56,7 @@ impl FromStr for Eps {
                 value,
             }),
             _ => Err(Error::invalid(format!(
-                "{text:?} is not a radius; type a number such as 0.03 or a fraction such as 8/255"
+                "{text:?} is not a radius; write a number such as 0.03 or a fraction such as 8/255"
             ))),
         }
     }

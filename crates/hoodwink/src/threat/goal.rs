@@ -1,4 +1,4 @@
-//! What the attacker wants.
+//! The attacker's goal.
 
 use std::{fmt, str::FromStr};
 
@@ -6,30 +6,30 @@ use rand::{Rng, RngExt};
 
 use crate::{Error, Result, nearest::did_you_mean, oracle::argmax};
 
-/// What the attacker wants for one picture.
+/// The attacker's goal for one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
-    /// Any class but the true one.
+    /// Any class except the true one.
     Untargeted {
         /// The true class.
         label: usize,
     },
-    /// One certain class.
+    /// One particular class.
     Targeted {
         /// The true class.
         label: usize,
-        /// The class aimed at.
+        /// The target class.
         target: usize,
     },
 }
 
 impl Goal {
-    /// Whether a prediction with these logits reaches the goal. Logits with a NaN are no prediction.
+    /// Returns whether a prediction with these logits reaches the goal. Logits with a NaN never do.
     pub fn reached(self, logits: &[f32]) -> bool {
         !logits.iter().any(|logit| logit.is_nan()) && self.reached_by(argmax(logits))
     }
 
-    /// Whether this most likely class reaches the goal.
+    /// Returns whether this most likely class reaches the goal.
     pub fn reached_by(self, predicted: usize) -> bool {
         match self {
             Self::Untargeted { label } => predicted != label,
@@ -37,14 +37,14 @@ impl Goal {
         }
     }
 
-    /// The true class.
+    /// Returns the true class.
     pub fn label(self) -> usize {
         match self {
             Self::Untargeted { label } | Self::Targeted { label, .. } => label,
         }
     }
 
-    /// The class aimed at, if there is one.
+    /// Returns the target class, if there is one.
     pub fn target(self) -> Option<usize> {
         match self {
             Self::Untargeted { .. } => None,
@@ -53,21 +53,21 @@ impl Goal {
     }
 }
 
-/// How the class aimed at is chosen for each picture.
+/// How to choose the target class of each picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetChoice {
-    /// This class; pictures of this class are left out.
+    /// This class. Pictures of this class are left out.
     Class(usize),
-    /// The most likely wrong class on the original.
+    /// The most likely wrong class of the original.
     MostLikely,
-    /// The least likely class on the original.
+    /// The least likely wrong class of the original.
     LeastLikely,
     /// Any wrong class, uniformly.
     Random,
 }
 
 impl TargetChoice {
-    /// The class aimed at, given the logits of the original; `None` where the picture already is of that class.
+    /// Returns the target class, given the logits of the original, or `None` if the picture already has that class.
     pub fn choose(self, label: usize, logits: &[f32], rng: &mut impl Rng) -> Option<usize> {
         let others = || (0..logits.len()).filter(|&class| class != label);
         match self {
@@ -86,7 +86,7 @@ impl TargetChoice {
     }
 }
 
-/// The choices that are no number.
+/// The choices that are words instead of numbers.
 const WORDS: [&str; 3] = ["most-likely", "least-likely", "random"];
 
 impl FromStr for TargetChoice {

@@ -1,42 +1,42 @@
-//! Projections onto a hyperplane within a box: the nearest points at which a linear classifier changes its mind.
+//! Projections onto a hyperplane within a box: the nearest points at which a linear classifier changes its decision.
 //!
-//! FAB (Croce and Hein, arXiv 1907.02044, section 3) moves along such projections, onto the boundary between two classes as
-//! the gradient shows it.
+//! FAB (Croce and Hein, arXiv 1907.02044, section 3) moves along such projections, onto the linearised boundary between
+//! two classes.
 
 use super::{Bounds, Norm, level::level};
 
 /// The points `x` with `<normal, x> = offset`.
 #[derive(Clone, Copy, Debug)]
 pub struct Hyperplane<'a> {
-    /// A vector orthogonal to it, of any length; its values may be zero.
+    /// A vector orthogonal to the hyperplane, of any length. Its values may be zero.
     pub normal: &'a [f32],
-    /// How far out it lies, in units of the normal vector's length.
+    /// The inner product of the normal vector with any point of the hyperplane.
     pub offset: f64,
 }
 
-/// Where one value may go to come nearer to the hyperplane.
+/// How one value may move towards the hyperplane.
 struct Way {
-    /// How much nearer a move of 1 brings.
+    /// How much nearer a move of length 1 brings the point.
     slope: f64,
-    /// How far it is to the bound, 0 where the slope is.
+    /// The distance to the bound; 0 if the slope is 0.
     room: f64,
 }
 
 impl Way {
-    /// What the move to the bound brings.
+    /// Returns how much nearer a move to the bound brings the point.
     fn gain(&self) -> f64 {
         self.slope * self.room
     }
 }
 
 impl Hyperplane<'_> {
-    /// The point of hyperplane and box that is nearest to `point` in this norm. Where they do not meet, the point of the box
-    /// that comes nearest to the hyperplane: each value whose normal is not zero is then at a bound.
+    /// Returns the point of hyperplane and box that is nearest to `point` in this norm. If they do not meet, returns
+    /// the point of the box that is nearest to the hyperplane: then each value with a nonzero normal is at a bound.
     ///
-    /// A `point` outside the box counts as the nearest one in it.
+    /// A `point` outside the box is first moved to the nearest point inside.
     ///
     /// # Panics
-    /// Where the normal vector has another length than the point.
+    /// If the normal vector and the point have different lengths.
     pub fn nearest(&self, norm: Norm, point: &[f32], bounds: &Bounds) -> Vec<f32> {
         assert_eq!(self.normal.len(), point.len());
         let mut x = point.to_vec();
@@ -65,15 +65,15 @@ impl Hyperplane<'_> {
     }
 }
 
-/// The smallest moves, none beyond its room, that bring `missing` in all.
+/// Returns the smallest moves, none beyond its room, that bring the point nearer by `missing` in total.
 fn moves(norm: Norm, missing: f64, ways: &[Way]) -> Vec<f64> {
     match norm {
-        // All move alike.
+        // All moves have the same size.
         Norm::Linf => {
             let size = level(missing, ways.iter().map(|way| (way.slope, way.gain())));
             ways.iter().map(|way| way.room.min(size)).collect()
         }
-        // Each moves in proportion to what a move brings.
+        // Each move is proportional to its slope.
         Norm::L2 => {
             let squares = ways.iter().map(|way| (way.slope * way.slope, way.gain()));
             let scale = level(missing, squares);
@@ -85,7 +85,8 @@ fn moves(norm: Norm, missing: f64, ways: &[Way]) -> Vec<f64> {
     }
 }
 
-/// One value after the other moves to its bound, the worthiest first, until nothing is missing. Ties go to the lower index.
+/// Moves one value after the other to its bound, in order of worth, until nothing is missing. The lower index wins
+/// ties.
 fn filled(mut missing: f64, ways: &[Way], worth: impl Fn(&Way) -> f64) -> Vec<f64> {
     let mut order: Vec<usize> = (0..ways.len()).collect();
     let worth = |at: usize| worth(&ways[at]);
@@ -175,14 +176,14 @@ mod tests {
                 &[0.5, 0.5],
                 &[1.0, 0.25],
             ),
-            // The second is worth less by slope, more by room.
+            // The second is worth less by slope but more by room.
             (
                 plane(&[2.0, 1.0], 2.5),
                 Norm::L0,
                 &[0.875, 0.0],
                 &[0.875, 0.75],
             ),
-            // Already there, and no way to get there.
+            // Already on the hyperplane, and a hyperplane that is out of reach.
             (
                 plane(&[1.0, 0.0], 0.25),
                 Norm::L2,
@@ -204,7 +205,7 @@ mod tests {
         }
     }
 
-    /// Normal vectors of which some values are zero.
+    /// Normal vectors with some zeros.
     fn normals(size: usize) -> impl Strategy<Value = Vec<f32>> {
         let value = prop_oneof![1 => Just(0.0_f32), 4 => -2.0..2.0_f32];
         proptest::collection::vec(value, size)
@@ -240,7 +241,7 @@ mod tests {
         ) {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let point = within(&bounds, &mut rng, SIZE);
-            // How far a linear function reaches within the box.
+            // The largest or smallest value of the linear function in the box.
             let end = |up: bool| -> f64 {
                 let ends = normal.iter().enumerate().map(|(at, &n)| {
                     let (low, high) = bounds.at(at);
@@ -257,7 +258,7 @@ mod tests {
                 let reached = dot(&normal, &found);
                 prop_assert!((reached - offset.clamp(least, most)).abs() < 1e-5, "{norm}: {reached} is not {offset}");
                 for _ in 0..20 {
-                    // Where the way between two points of the box crosses the hyperplane is feasible.
+                    // A point where the line between two points of the box crosses the hyperplane is feasible.
                     let [a, b] = [(); 2].map(|()| within(&bounds, &mut rng, SIZE));
                     let (from, to) = (dot(&normal, &a), dot(&normal, &b));
                     let share = (offset - from) / (to - from);
@@ -276,7 +277,7 @@ mod tests {
             }
         }
 
-        /// All values but one go over a fine grid; the hyperplane decides the last.
+        /// Searches a fine grid over all values but one; the hyperplane determines the last.
         #[test]
         fn in_few_dimensions_a_search_finds_nothing_nearer(
             normal in (2..=3_usize).prop_flat_map(normals),

@@ -1,11 +1,11 @@
-//! The level at which what is poured over many values adds up.
+//! Water filling: the level at which capped linear terms add up to a total.
 
-/// The least `level` with `sum of min(slope * level, cap) = total`, for pairs of slope and cap that are not negative; the
-/// level at which all caps are reached, or infinity, where they add up to less.
+/// Returns the smallest `level` with `sum of min(slope * level, cap) = total`, for pairs of nonnegative slope and cap.
+/// If the caps add up to less, returns the level at which all caps are reached, or infinity.
 ///
-/// The sum is concave and piecewise linear in the level, so Newton's method, from below, never oversteps: it ends exactly,
-/// as soon as no further cap is reached on the way. Every step halves what is missing or the slope, so that steps are
-/// few. Nothing is sorted, and no memory is taken.
+/// The sum is concave and piecewise linear in the level, so Newton's method from below never oversteps. It ends exactly
+/// as soon as a step reaches no further cap. Every step halves either the missing amount or the slope, so there are few
+/// steps. Nothing is sorted and no memory is allocated.
 pub(super) fn level(total: f64, pairs: impl Iterator<Item = (f64, f64)> + Clone) -> f64 {
     let mut level = 0.0;
     let mut next = newton(total, level, pairs.clone());
@@ -16,11 +16,11 @@ pub(super) fn level(total: f64, pairs: impl Iterator<Item = (f64, f64)> + Clone)
     level
 }
 
-/// Where the line that the sum follows just above `level` reaches the total.
+/// Extends the linear piece of the sum just above `level`, and returns the level at which it reaches the total.
 fn newton(total: f64, level: f64, pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
     let (mut capped, mut slopes) = (0.0, 0.0);
     for (slope, cap) in pairs {
-        // A branch would often be guessed wrong.
+        // The CPU would often mispredict a branch here.
         let full = f64::from(u8::from(slope * level >= cap));
         capped += full * cap;
         slopes += (1.0 - full) * slope;
@@ -41,9 +41,9 @@ mod tests {
             (0.0, 0.0),
             // 3.5 levels, before any cap.
             (1.75, 0.5),
-            // From 0.5 on the second is full.
+            // The second is full from 0.5 on.
             (2.5, 1.0),
-            // From 1 on only the last grows.
+            // Only the last grows from 1 on.
             (3.5, 3.0),
             (12.0, 20.0),
         ] {
@@ -53,7 +53,7 @@ mod tests {
         assert!(level(1.0, std::iter::empty()) > 1e300);
     }
 
-    /// Caps that are met one after the other, over fifty orders of magnitude.
+    /// Caps that are reached one after the other, over fifty orders of magnitude.
     #[test]
     fn steps_are_few_even_where_scales_are_many() {
         let pairs = (0..60).map(|at| (4.0_f64.powi(-at), 2.0_f64.powi(at)));

@@ -1,4 +1,4 @@
-//! The threat model: what the attacker wants, may do and may see.
+//! The threat model: what the attacker wants, may know and may do.
 
 mod ball;
 mod bounds;
@@ -9,7 +9,7 @@ pub mod hyperplane;
 mod level;
 pub mod norm;
 mod region;
-#[expect(clippy::module_inception, reason = "it is the thing itself")]
+#[expect(clippy::module_inception, reason = "the module's main type")]
 mod threat;
 
 pub use ball::Ball;

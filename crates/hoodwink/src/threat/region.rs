@@ -1,4 +1,4 @@
-//! Where the attacker may move.
+//! The region in which the attacker may move.
 
 use std::sync::Arc;
 
@@ -10,24 +10,24 @@ use crate::{
     image::{Image, Picture},
 };
 
-/// The images an attacker may make of one original: those in the box, within a radius of it if there is one, that differ from
-/// it only where a mask allows. For pictures the box is that of pixels.
+/// The images that an attacker may make from one original. They lie in the box, within the radius (if there is one),
+/// and differ from the original only where the mask allows. For pictures the box is the pixel box.
 #[derive(Clone, Debug)]
 pub struct Region {
     /// The original.
     pub center: Image,
-    /// The least and the largest value.
+    /// The lower and upper bounds of the values.
     pub bounds: Bounds,
-    /// How distances from it are measured.
+    /// The norm that measures distances from the original.
     pub norm: Norm,
-    /// The largest distance; `None` where the attacker looks for the smallest.
+    /// The maximum distance; `None` if the attacker looks for the smallest one.
     pub radius: Option<f64>,
-    /// Which values may change, one for each; `None` is all.
+    /// For each value, whether it may change; `None` if all may.
     pub mask: Option<Arc<[bool]>>,
 }
 
 impl Region {
-    /// The pictures within a radius of the original; all of the pixel box without one.
+    /// Creates the region of pictures within a radius of the original, or the whole pixel box if there is no radius.
     pub fn new(center: Image, norm: Norm, radius: Option<f64>) -> Self {
         Self {
             center,
@@ -38,20 +38,20 @@ impl Region {
         }
     }
 
-    /// The same in another box.
+    /// Returns the same region in another box.
     ///
     /// # Errors
-    /// A box that is not for so many values, or in which the original does not lie.
+    /// The box is for another number of values, or the original lies outside it.
     pub fn bounded(self, bounds: Bounds) -> Result<Self> {
         match bounds.contains(self.center.pixels()) {
             true => Ok(Self { bounds, ..self }),
             false => Err(Error::invalid(
-                "the original does not lie in the box that the attacker may not leave",
+                "the original lies outside the box that limits the attacker",
             )),
         }
     }
 
-    /// The same, with values that may not change.
+    /// Returns the same region with a mask of the values that may change.
     pub fn masked(self, mask: Arc<[bool]>) -> Self {
         Self {
             mask: Some(mask),
@@ -59,7 +59,7 @@ impl Region {
         }
     }
 
-    /// The same around the same original, within another radius.
+    /// Returns the same region with another radius.
     pub fn within(&self, radius: Option<f64>) -> Self {
         Self {
             radius,
@@ -67,7 +67,7 @@ impl Region {
         }
     }
 
-    /// Moves `x` to the point of the region nearest to it in the Euclidean sense, all limits respected at once.
+    /// Moves `x` to the nearest point of the region in the Euclidean sense, respecting all limits at once.
     pub fn project(&self, x: &mut Image) {
         if let Some(mask) = &self.mask {
             let center = self.center.pixels();
@@ -77,7 +77,7 @@ impl Region {
             }
         }
         match self.radius {
-            // A ball of one point needs no search for a multiplier.
+            // The only point is the original.
             Some(0.0) => x.clone_from(&self.center),
             Some(eps) => {
                 let (center, x) = (self.center.pixels(), x.pixels_mut());
@@ -87,7 +87,7 @@ impl Region {
         }
     }
 
-    /// A random point: as the norm distributes it in the ball, or uniform in the box.
+    /// Returns a random point: distributed as the norm determines in the ball, or uniform in the box.
     pub fn random_point(&self, rng: &mut impl Rng) -> Image {
         use rand::RngExt as _;
         let mut x = self.center.clone();
@@ -106,17 +106,17 @@ impl Region {
         x
     }
 
-    /// How far `x` is from the original, in the region's norm.
+    /// Returns the distance of `x` from the original in the region's norm.
     pub fn distance(&self, x: &Image) -> f64 {
         self.norm.of(&self.distances(x))
     }
 
-    /// How far `x` is from the original, in every norm.
+    /// Returns the distance of `x` from the original in every norm.
     pub fn distances(&self, x: &Image) -> Distances {
         distances(&self.center, x)
     }
 
-    /// Whether `x` lies in the region, up to [`Ball::TOLERANCE`].
+    /// Returns whether `x` lies in the region, up to [`Ball::TOLERANCE`].
     pub fn contains(&self, x: &Image) -> bool {
         let is_free = |at: usize| self.mask.as_ref().is_none_or(|mask| mask[at]);
         let mut values = x.pixels().iter().zip(self.center.pixels()).enumerate();
@@ -126,8 +126,8 @@ impl Region {
             && self.radius.is_none_or(within)
     }
 
-    /// What `x` is saved as: the nearest 8-bit picture, if it is in the region; else each value is rounded towards the
-    /// original, which lies on the lattice itself.
+    /// Returns the picture to save for `x`: the nearest 8-bit picture if that lies in the region. Otherwise each value
+    /// is rounded towards the original, which lies on the lattice itself.
     pub fn on_lattice(&self, x: &Image) -> Picture {
         let norm = self.norm;
         match self.radius {
@@ -136,7 +136,7 @@ impl Region {
         }
     }
 
-    /// Whether 8-bit pictures other than the original can lie in it.
+    /// Returns whether the region can contain 8-bit pictures other than the original.
     pub fn holds_pictures(&self) -> bool {
         self.radius.is_none_or(|radius| radius >= 1.0 / 255.0)
     }

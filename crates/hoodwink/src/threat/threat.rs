@@ -1,23 +1,23 @@
-//! What the attacker wants, may know and may do.
+//! The threat: what the attacker wants, may know and may do.
 
 use super::{Norm, TargetChoice};
 use crate::oracle::{Access, Budget};
 
-/// What the attacker wants, may know and may do: the same for every sample.
+/// What the attacker wants, may know and may do. It is the same for every sample.
 #[derive(Clone, Debug)]
 pub struct Threat {
-    /// How distances are measured.
+    /// The norm that measures distances.
     pub norm: Norm,
-    /// How targets are chosen; `None` is untargeted.
+    /// How targets are chosen; `None` for untargeted attacks.
     pub target: Option<TargetChoice>,
-    /// The most the attacker may see.
+    /// The maximum access.
     pub access: Access,
     /// Limits for each sample and attack.
     pub budget: Budget,
 }
 
 impl Threat {
-    /// What an attack on a model with so many classes is to work under.
+    /// Returns the conditions of an attack on a model with this number of classes.
     pub fn conditions(&self, classes: usize) -> Conditions {
         Conditions {
             norm: self.norm,
@@ -27,13 +27,13 @@ impl Threat {
     }
 }
 
-/// What an attack is to work under.
+/// The conditions under which an attack works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conditions {
-    /// How distances are measured.
+    /// The norm that measures distances.
     pub norm: Norm,
-    /// Whether a certain class is aimed at.
+    /// Whether there is a target class.
     pub targeted: bool,
-    /// How many classes the model tells apart.
+    /// The number of classes.
     pub classes: usize,
 }

@@ -1,4 +1,4 @@
-//! What a network is made of, as a user may write it down.
+//! The layers of a network, in the form that users write.
 
 use std::{fmt, path::Path, str::FromStr};
 
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, files, legible, nearest::unknown};
 
-/// The largest file that is read.
+/// The maximum size of a network file.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The most layers of a network.
+/// The maximum number of layers of a network.
 const MAX_LAYERS: usize = 200;
 
-/// The layers of a network, between the normalised pixels and a last linear layer with an output for each class.
+/// The layers of a network, between the normalised pixels and the last linear layer, which has one output per class.
 ///
-/// As TOML, a list of words and tables:
+/// In TOML it is a list of words and tables:
 ///
 /// ```
 /// # fn main() -> hoodwink::Result<()> {
@@ -33,24 +33,24 @@ const MAX_LAYERS: usize = 200;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Architecture {
-    /// In the order in which pictures pass them.
+    /// The layers, in order from the pictures to the classes.
     pub layers: Vec<Layer>,
 }
 
-/// A layer. Convolutions pad so that they keep the sides of a picture, divided by the stride and rounded up.
+/// A layer. Convolutions are padded so that the output has the sides of the input divided by the stride, rounded up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Layer {
     /// A convolution with a bias.
     Conv {
-        /// Channels of its output, 1 to 4096.
+        /// Output channels, 1 to 4096.
         channels: usize,
-        /// Side of its window, 1 to 31.
+        /// Side of the window, 1 to 31.
         kernel: usize,
-        /// 1 to 16.
+        /// Stride, 1 to 16.
         #[serde(default = "one")]
         stride: usize,
-        /// Doubles the stride where both sides of its input have at least so many pixels.
+        /// Doubles the stride if both sides of the input have at least this many pixels.
         #[serde(
             default,
             rename = "halve-from",
@@ -60,28 +60,28 @@ pub enum Layer {
     },
     /// max(x, 0).
     Relu,
-    /// The largest value of each window; windows do not overlap, and what is left at the edge is cut off.
+    /// The largest value of each window. Windows do not overlap, and the remainder at the edge is cut off.
     MaxPool {
         /// Side of the window, 1 to 31.
         size: usize,
     },
-    /// `relu(shortcut(x) + scale * conv(relu(conv(x))))` with windows of 3x3, without normalisation: the second
-    /// convolution, which has a learned scale, starts at zero after Fixup (Zhang, Dauphin and Ma, arXiv 1901.09321,
-    /// section 3). The shortcut is a convolution of 1x1 where the shape changes.
+    /// `relu(shortcut(x) + scale * conv(relu(conv(x))))` with 3x3 windows, without normalisation. The second
+    /// convolution has a learned scale and starts at zero, following Fixup (Zhang, Dauphin and Ma, arXiv 1901.09321,
+    /// section 3). The shortcut is a 1x1 convolution if the shape changes.
     Residual {
-        /// Channels of its output, 1 to 4096.
+        /// Output channels, 1 to 4096.
         channels: usize,
-        /// Of the first convolution and the shortcut, 1 to 16.
+        /// Stride of the first convolution and the shortcut, 1 to 16.
         #[serde(default = "one")]
         stride: usize,
     },
     /// The mean of each channel.
     GlobalAverage,
-    /// All values in a row.
+    /// All values as one vector.
     Flatten,
     /// A linear layer with a bias.
     Dense {
-        /// Values of its output, 1 to 65,536.
+        /// Number of outputs, 1 to 65,536.
         outputs: usize,
     },
 }
@@ -91,7 +91,7 @@ fn one() -> usize {
 }
 
 impl Layer {
-    /// The word in TOML.
+    /// Returns the word in TOML.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Conv { .. } => "conv",
@@ -104,7 +104,7 @@ impl Layer {
         }
     }
 
-    /// Fails with the setting that is out of range.
+    /// Returns an error that names a setting out of range.
     fn check(&self) -> Result<(), String> {
         let settings: &[(&str, usize, usize)] = match *self {
             Self::Conv {
@@ -126,7 +126,7 @@ impl Layer {
         };
         for &(name, value, most) in settings {
             if !(1..=most).contains(&value) {
-                return Err(format!("{name} is 1 to {most}, not {value}"));
+                return Err(format!("{name} must be from 1 to {most}, not {value}"));
             }
         }
         Ok(())
@@ -134,18 +134,18 @@ impl Layer {
 }
 
 impl Architecture {
-    /// Reads a file of TOML.
+    /// Reads a TOML file.
     pub fn open(path: &Path) -> Result<Self> {
         let text = files::read_text(path, MAX_FILE_BYTES)?;
         text.parse()
             .map_err(|error| Error::invalid(format!("{}: {error}", path.display())))
     }
 
-    /// Fails with the layer that has a setting out of range.
+    /// Returns an error that names a layer with a setting out of range.
     pub(super) fn check(&self) -> Result<()> {
         if self.layers.len() > MAX_LAYERS {
             return Err(Error::invalid(format!(
-                "a network has {MAX_LAYERS} layers at most, not {}",
+                "a network can have at most {MAX_LAYERS} layers, not {}",
                 self.layers.len()
             )));
         }
@@ -156,7 +156,7 @@ impl Architecture {
     }
 }
 
-/// An error that names a layer.
+/// Creates an error that names a layer.
 pub(super) fn at_layer(at: usize, layer: &Layer, what: &str) -> Error {
     Error::invalid(format!("layer {} ({}): {what}", at + 1, layer.word()))
 }
@@ -166,7 +166,10 @@ impl FromStr for Architecture {
 
     fn from_str(text: &str) -> Result<Self> {
         let network: Self = toml::from_str(text).map_err(|error| {
-            Error::invalid(format!("this is no network: {}", legible::of_toml(&error)))
+            Error::invalid(format!(
+                "this is not a network: {}",
+                legible::of_toml(&error)
+            ))
         })?;
         network.check()?;
         Ok(network)
@@ -203,13 +206,13 @@ impl fmt::Display for Architecture {
     }
 }
 
-/// A network that has a name. Its layers are a file of TOML, like those a user writes.
+/// A named network. Its layers are a TOML file like those that users write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// Two convolutions with max-pooling and two linear layers: 84,552 weights for grey 28x28 pictures of ten classes,
-    /// and easy to fool.
+    /// Two convolutions with max-pooling and two linear layers. It has 84,552 weights for grey 28x28 pictures of ten
+    /// classes, and is easy to fool.
     Tutorial,
-    /// A residual network without normalisation layers of about 100,000 weights.
+    /// A residual network without normalisation layers, with about 100,000 weights.
     Residual,
 }
 
@@ -217,7 +220,7 @@ impl Preset {
     /// All presets.
     pub const ALL: [Self; 2] = [Self::Tutorial, Self::Residual];
 
-    /// The word used in settings.
+    /// Returns the name as settings spell it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Tutorial => "tutorial",
@@ -225,7 +228,7 @@ impl Preset {
         }
     }
 
-    /// Its layers as TOML.
+    /// Returns its layers as TOML.
     pub fn toml(self) -> &'static str {
         match self {
             Self::Tutorial => include_str!("presets/tutorial.toml"),
@@ -233,7 +236,7 @@ impl Preset {
         }
     }
 
-    /// Its layers.
+    /// Returns its layers.
     pub fn architecture(self) -> Result<Architecture> {
         self.toml().parse()
     }
@@ -289,23 +292,23 @@ mod tests {
             ),
             (
                 r#"["relu", { conv = { channels = 0, kernel = 3 } }]"#,
-                "layer 2 (conv): channels is 1 to 4096, not 0",
+                "layer 2 (conv): channels must be from 1 to 4096, not 0",
             ),
             (
                 r#"[{ conv = { channels = 8, kernel = 3, stride = 99 } }]"#,
-                "layer 1 (conv): stride is 1 to 16, not 99",
+                "layer 1 (conv): stride must be from 1 to 16, not 99",
             ),
             (
                 r#"[{ dense = { outputs = 99999999999 } }]"#,
-                "layer 1 (dense): outputs is 1 to 65536",
+                "layer 1 (dense): outputs must be from 1 to 65536",
             ),
             (
                 r#"[{ max-pool = { size = 0 } }]"#,
-                "layer 1 (max-pool): size is 1 to 31",
+                "layer 1 (max-pool): size must be from 1 to 31",
             ),
             (
                 r#"[{ residual = { channels = 4097 } }]"#,
-                "layer 1 (residual): channels is 1 to 4096",
+                "layer 1 (residual): channels must be from 1 to 4096",
             ),
             ("3", "invalid type"),
         ] {
@@ -315,7 +318,7 @@ mod tests {
         }
         let many = format!("layers = [{}]", r#""relu","#.repeat(MAX_LAYERS + 1));
         let error = many.parse::<Architecture>().unwrap_err().to_string();
-        assert!(error.contains("200 layers at most, not 201"), "{error}");
+        assert!(error.contains("at most 200 layers, not 201"), "{error}");
         assert!("layer = []".parse::<Architecture>().is_err());
     }
 }

@@ -1,20 +1,20 @@
-//! Small changes of training pictures that keep their class.
+//! Small changes to training pictures that keep their class.
 
 use rand::{Rng, RngExt};
 
 use crate::{Result, image::Image};
 
-/// Random changes, drawn anew for each picture in each epoch.
+/// Random changes, drawn again for each picture in each epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Augment {
-    /// Shift by up to so many pixels each way; what enters repeats the edge.
+    /// Maximum shift in each direction, in pixels. The new border repeats the edge.
     pub shift: usize,
-    /// Mirror every other picture left to right. Not for digits or letters.
+    /// Mirror half of the pictures left to right, at random. Not suitable for digits or letters.
     pub flip: bool,
 }
 
 impl Augment {
-    /// One random change of `image`.
+    /// Applies one random change to `image`.
     pub(super) fn apply(self, image: &Image, rng: &mut impl Rng) -> Result<Image> {
         let [down, right] =
             [(); 2].map(|()| rng.random_range(0..=2 * self.shift) as isize - self.shift as isize);

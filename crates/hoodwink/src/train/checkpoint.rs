@@ -1,8 +1,8 @@
-//! What a training that was interrupted needs to go on as if nothing had happened.
+//! Checkpoints: the state from which an interrupted training resumes as if nothing had happened.
 //!
-//! A checkpoint is a file in the format of the crate `safetensors`: the weights and what the optimiser remembers of
-//! them, and in the metadata, under `hoodwink`, where the training stands and what it depends on, as TOML. The random
-//! numbers need no place: they are keyed by seed, epoch and picture.
+//! A checkpoint is a file in the format of the crate `safetensors`. It contains the weights and the optimiser's state
+//! for them. Its metadata holds, under `hoodwink`, the progress of the training and everything that the result depends
+//! on, as TOML. Random numbers need no state: they are keyed by seed, epoch and picture.
 
 use std::{
     borrow::Cow,
@@ -20,37 +20,37 @@ use crate::{
     files::{self, is_missing},
 };
 
-/// Key of the metadata.
+/// The key of the metadata.
 const KEY: &str = "hoodwink";
 
-/// The most that the metadata may take, history included.
+/// The maximum size of the metadata, including the history.
 const MAX_HEADER_BYTES: u64 = 16 << 20;
 
-/// Where checkpoints are kept, and how often one is written.
+/// Where and how often checkpoints are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The file. One that is there is taken up; the next replaces it, whole or not at all.
+    /// The file. Training resumes from an existing file; each new checkpoint replaces it atomically.
     pub path: PathBuf,
-    /// Time between two; the beginning and an interruption have one of their own. Zero: after every step.
+    /// Time between two checkpoints. The start and an interruption write one too. Zero: after every step.
     pub every: Duration,
 }
 
-/// How far a training is.
+/// The progress of a training.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Standing {
     /// Steps taken.
     pub(super) step: usize,
-    /// Sum of the losses of the present epoch.
+    /// Sum of the losses in the current epoch.
     pub(super) loss: f64,
-    /// Pictures of the present epoch that were classified correctly.
+    /// Pictures of the current epoch that were classified correctly.
     pub(super) correct: usize,
-    /// The epochs that are over.
+    /// The completed epochs.
     pub(super) history: Vec<Epoch>,
 }
 
 impl Standing {
-    /// Whether a training can stand so: `pictures` of the present epoch were seen at most.
+    /// Returns whether this state is possible, if the current epoch has seen at most `pictures` pictures.
     pub(super) fn is_possible(&self, steps_per_epoch: usize, pictures: usize) -> bool {
         let share = |share: &f64| (0.0..=1.0).contains(share);
         let epoch = |(at, epoch): (usize, &Epoch)| {
@@ -71,12 +71,12 @@ impl Standing {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
-    /// What the result depends on.
+    /// Everything that the result depends on.
     record: BTreeMap<String, String>,
     standing: Standing,
 }
 
-/// Writes checkpoints of one training.
+/// Writes the checkpoints of one training.
 pub(super) struct Keeper<'a> {
     checkpoint: &'a Checkpoint,
     record: BTreeMap<String, String>,
@@ -84,7 +84,7 @@ pub(super) struct Keeper<'a> {
 }
 
 impl<'a> Keeper<'a> {
-    /// `record` is what the result depends on.
+    /// Creates a keeper. `record` is everything that the result depends on.
     pub(super) fn new(checkpoint: &'a Checkpoint, record: BTreeMap<String, String>) -> Self {
         Self {
             checkpoint,
@@ -93,9 +93,9 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Reads the checkpoint, if there is one, into `weights` and `descent`, and answers how far it had got.
+    /// Reads the checkpoint, if there is one, into `weights` and `descent`, and returns the progress.
     ///
-    /// Refuses a checkpoint of a training that depends on something else, and says what.
+    /// Refuses a checkpoint of a training with a different record, and names the differences.
     pub(super) fn take_up(
         &self,
         weights: &mut Weights,
@@ -132,10 +132,10 @@ impl<'a> Keeper<'a> {
         Ok(Some(header.standing))
     }
 
-    /// Why the file cannot be gone on from.
+    /// Creates the error that the file cannot be used.
     pub(super) fn broken(&self, why: &str) -> Error {
         Error::invalid(format!(
-            "{} is no checkpoint of this training ({why}); delete it to begin anew",
+            "{} is not a checkpoint of this training ({why}); delete it to start again",
             self.checkpoint.path.display()
         ))
     }
@@ -158,13 +158,13 @@ impl<'a> Keeper<'a> {
         }
         let said = format!(
             "{} belongs to a training with other settings; use the same settings, name another checkpoint, or delete it to \
-             begin anew",
+             start again",
             self.checkpoint.path.display()
         );
         Err(Error::several(said, differences))
     }
 
-    /// Writes a checkpoint if it is time.
+    /// Writes a checkpoint if one is due.
     pub(super) fn keep_now_and_then(
         &mut self,
         standing: &Standing,
@@ -178,7 +178,7 @@ impl<'a> Keeper<'a> {
         self.keep(standing, weights, descent)
     }
 
-    /// Writes a checkpoint. The values are only read.
+    /// Writes a checkpoint. Does not change the values.
     pub(super) fn keep(
         &self,
         standing: &Standing,
@@ -204,10 +204,10 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// One tensor of a checkpoint: its name, its shape and its values.
+/// One tensor of a checkpoint: its name, shape and values.
 type Part<'a> = (String, Vec<usize>, &'a mut [f32]);
 
-/// Everything that changes from step to step, by name.
+/// Returns everything that changes from step to step, by name.
 fn parts<'a>(weights: &'a mut Weights, descent: &'a mut Descent) -> Vec<Part<'a>> {
     let (first, second) = descent.memory();
     let mut parts: Vec<Part<'a>> = Vec::new();

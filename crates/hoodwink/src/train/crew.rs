@@ -1,7 +1,7 @@
 //! Threads that each hold the compiled programs of one network.
 //!
-//! Nothing here depends on the number of threads: work is cut into shards of a fixed size, a shard's numbers depend on
-//! the shard alone, and answers come back in the order of the shards.
+//! Nothing here depends on the number of threads: work is cut into shards of a fixed size, a shard's numbers depend
+//! only on the shard, and results come back in the order of the shards.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -19,7 +19,7 @@ use crate::{
     parallel::spawn,
 };
 
-/// Pictures that are answered in one execution: small enough to stay in a core's cache.
+/// Pictures per execution: few enough to stay in a core's cache.
 pub(super) const SHARD: usize = 16;
 
 /// One thread's programs. All take the pixels first and the weights last.
@@ -29,17 +29,18 @@ pub(super) struct Worker {
     pixel_gradients: Option<Box<dyn Executable>>,
 }
 
-/// What a shard adds to a step.
+/// The contribution of a shard to a step.
 pub(super) struct Learned {
     /// Sum of the losses.
     pub(super) loss: f64,
-    /// How many pictures were classified correctly.
+    /// Number of pictures that were classified correctly.
     pub(super) correct: usize,
-    /// For each weight the gradient of the sum of the losses.
+    /// The gradient of the sum of the losses, for each weight.
     pub(super) gradients: Vec<Tensor>,
 }
 
-/// From pixels, labels and weights to the gradient of each picture's cross-entropy with respect to its pixels.
+/// Builds the program from pixels, labels and weights to the gradient of each picture's cross-entropy with respect to
+/// its pixels.
 fn pixel_gradient(network: &Network) -> Result<Graph> {
     let mut graph = network.graph.clone();
     let (&[pixels], &[(_, logits)]) = (graph.inputs(), graph.outputs()) else {
@@ -73,7 +74,7 @@ impl Worker {
         })
     }
 
-    /// The most likely class of each image.
+    /// Returns the most likely class of each image.
     pub(super) fn classes(&mut self, images: &[Image], weights: &[Tensor]) -> Result<Vec<usize>> {
         let inputs = [&[stack(images)?], weights].concat();
         let [logits] = self
@@ -84,7 +85,7 @@ impl Worker {
         most_likely(&logits, images.len())
     }
 
-    /// Cross-entropy of the images and its gradients with respect to the weights.
+    /// Computes the cross-entropy of the images and its gradients with respect to the weights.
     pub(super) fn learn(
         &mut self,
         images: &[Image],
@@ -110,9 +111,9 @@ impl Worker {
         })
     }
 
-    /// For each image the gradient of its cross-entropy with respect to its pixels.
+    /// Computes the gradient of each image's cross-entropy with respect to its pixels.
     ///
-    /// Fails if the worker was made without attacks.
+    /// Fails if the worker was created without attacks.
     pub(super) fn pixel_gradients(
         &mut self,
         images: &[Image],
@@ -148,7 +149,7 @@ impl Crew {
             .map(Self)
     }
 
-    /// Runs `task` on every job, on whichever thread is free; answers in the order of the jobs.
+    /// Runs `task` on every job, on whichever thread is free. Returns the results in the order of the jobs.
     pub(super) fn map<J: Sync, T: Send>(
         &mut self,
         jobs: &[J],
@@ -183,7 +184,7 @@ fn take<'j, J>(next: &AtomicUsize, jobs: &'j [J]) -> Option<(usize, &'j J)> {
     jobs.get(at).map(|job| (at, job))
 }
 
-/// Images one after the other as `[N, C, H, W]`.
+/// Stacks images as `[N, C, H, W]`.
 fn stack(images: &[Image]) -> Result<Tensor> {
     let [channels, height, width] = images.first().ok_or_else(unexpected)?.shape();
     let pixels: Vec<f32> = images
@@ -213,5 +214,5 @@ fn most_likely(logits: &Tensor, count: usize) -> Result<Vec<usize>> {
 }
 
 fn unexpected() -> Error {
-    Error::invalid("the engine answered in another shape than the graph promises")
+    Error::invalid("the engine returned another shape than the graph declares")
 }

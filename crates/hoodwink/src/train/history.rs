@@ -1,30 +1,30 @@
-//! How a training went.
+//! The history of a training.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// What is known of an epoch.
+/// The measurements of an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Epoch {
-    /// From 1.
+    /// Number of the epoch, from 1.
     pub epoch: usize,
-    /// Mean loss over the training pictures, each as it was learned from: changed and, in adversarial training,
-    /// attacked.
+    /// Mean loss over the training pictures as they were used: augmented and, in adversarial training, attacked.
     pub loss: f64,
-    /// Part of these that were classified correctly, by the weights of that moment.
+    /// Share of these pictures that the weights of that moment classified correctly.
     pub train_accuracy: f64,
-    /// Part of the held-out pictures that the weights at the end of the epoch classify correctly; `None` without any.
+    /// Share of the held-out pictures that the weights at the end of the epoch classify correctly; `None` without any.
     pub held_out_accuracy: Option<f64>,
-    /// The same after the attack of the training at its full radius; `None` in plain training.
+    /// The same share under the training's attack at its full radius; `None` in plain training.
     pub held_out_robust_accuracy: Option<f64>,
 }
 
-/// One line for each epoch, with a header; what was not measured is empty.
+/// Writes one line per epoch, with a header. Values that were not measured are empty.
 pub fn to_csv(history: &[Epoch]) -> Result<String> {
-    let unwritable =
-        |error: &dyn std::fmt::Display| Error::invalid(format!("the history is no table: {error}"));
+    let unwritable = |error: &dyn std::fmt::Display| {
+        Error::invalid(format!("the history cannot be written as a table: {error}"))
+    };
     let mut table = csv::Writer::from_writer(Vec::new());
     for epoch in history {
         table.serialize(epoch).map_err(|error| unwritable(&error))?;

@@ -17,14 +17,14 @@ use crate::{
 /// projected gradient ascent on its cross-entropy, from a random point of the ball.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adversarial {
-    /// Norm and radius, in pixel units.
+    /// The norm and the radius, in pixel units.
     pub ball: Ball,
-    /// Length of a step in the same norm.
+    /// The step size in the same norm.
     pub step_size: f64,
     /// Number of steps; at least 1.
     pub steps: usize,
-    /// The first half of so many epochs is plain training; in the second, radius and step grow linearly to their full
-    /// size. From a large radius at once, small networks often do not learn at all.
+    /// Length of the warm-up. Its first half is plain training; in the second half, radius and step size grow linearly
+    /// to their full values. Small networks often learn nothing if they start with a large radius.
     pub warm_up_epochs: usize,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Adversarial {
 }
 
 impl Adversarial {
-    /// The attack after `epochs` (a fraction counts) have passed; `None` while training is plain.
+    /// Returns the attack after `epochs` epochs, which may be a fraction, or `None` while training is plain.
     pub(super) fn after(self, epochs: f64) -> Option<Self> {
         let part = match self.warm_up_epochs {
             0 => 1.0,
@@ -55,11 +55,12 @@ impl Adversarial {
         })
     }
 
-    /// Moves each image of a shard, each with its own randomness.
+    /// Moves each image of a shard with its own random numbers.
     ///
-    /// Start, step and projection are those of the registry's `pgd` with the loss `ce`; the loop is not. There a picture
-    /// stops where it is fooled and the worst point is kept, here every picture takes every step and the last point is
-    /// kept, as the paper trains. So all go in step, and a pool would have nothing to gather or refill.
+    /// Start, step and projection equal those of the registry's `pgd` with the loss `ce`, but the loop differs. There a
+    /// picture stops when it fools the model, and the worst point is kept. Here every picture takes every step and the
+    /// last point is kept, as in the paper. All pictures move in lockstep, so a pool would have nothing to gather or
+    /// refill.
     pub(super) fn attack(
         &self,
         worker: &mut Worker,
@@ -135,8 +136,8 @@ mod tests {
         assert_eq!(at_once.after(0.0), Some(at_once));
     }
 
-    /// The worker as an oracle that never admits a mistake, and whose loss grows from answer to answer: the attack of the
-    /// registry then takes every step and keeps the last point.
+    /// The worker as an oracle that is never wrong and whose loss grows from answer to answer, so that the registry's
+    /// attack takes every step and keeps the last point.
     struct Stubborn<'a>(Mutex<Crew>, &'a [Tensor]);
 
     impl Model for Stubborn<'_> {
@@ -153,7 +154,7 @@ mod tests {
 
     impl pool::Worker for StubbornWorker<'_> {
         fn logits(&mut self, images: &[&Image]) -> Result<Vec<Vec<f32>>> {
-            // The loss is 1e-3 and larger than those below; class 0 is the largest.
+            // The loss is 1e-3, larger than those below; class 0 is the largest.
             Ok(images.iter().map(|_| vec![6.9, 0.0]).collect())
         }
 
@@ -196,7 +197,7 @@ mod tests {
         let network =
             Network::new(&Preset::Tutorial.architecture().unwrap(), &task, &mut rng).unwrap();
         let mut weights = Weights::of(&network).unwrap();
-        // Behind a last layer of zeros every gradient would be zero.
+        // With a last layer of zeros every gradient would be zero.
         for weight in weights.values.iter_mut().flatten() {
             *weight += rng.random_range(-0.05..0.05);
         }

@@ -1,7 +1,7 @@
 //! Trains small classifiers, plainly or adversarially, with the gradients of this project.
 //!
-//! The result depends on the settings, the data and the engine alone, not on the number of threads or on interruptions:
-//! every mini-batch is cut into fixed shards, whose gradients are added in order, and a checkpoint holds everything that
+//! The result depends only on the settings, the data and the engine, not on the number of threads or on interruptions.
+//! Every mini-batch is cut into fixed shards, whose gradients are added in order. A checkpoint holds everything that
 //! changes from step to step.
 
 mod architecture;
@@ -39,40 +39,41 @@ use pictures::Pictures;
 use settings::Purpose;
 use weights::Weights;
 
-/// What training reports while it runs.
+/// A progress report of the training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Progress<'a> {
     /// A checkpoint was found.
     TakenUp {
-        /// Steps that need not be taken again.
+        /// Steps already taken.
         done: usize,
-        /// How many there will be.
+        /// Total number of steps.
         of: usize,
     },
     /// A step was taken.
     Step {
-        /// How many so far.
+        /// Steps taken so far.
         done: usize,
-        /// How many there will be.
+        /// Total number of steps.
         of: usize,
         /// Mean loss of the mini-batch.
         loss: f64,
     },
-    /// An epoch ended; all so far. Told before the epoch's last step, so that an end that is asked for there loses none.
+    /// An epoch ended; holds all epochs so far. Reported before the epoch's last step, so that stopping there loses no
+    /// epoch.
     Epoch(&'a [Epoch]),
 }
 
 /// A trained classifier.
 #[derive(Clone, Debug)]
 pub struct Trained {
-    /// From `pixels` `[N, C, H, W]` in \[0, 1\] to `logits` `[N, classes]`, normalisation included.
+    /// Maps `pixels` `[N, C, H, W]` in \[0, 1\] to `logits` `[N, classes]`, including the normalisation.
     pub graph: Graph,
-    /// One entry for each epoch.
+    /// One entry per epoch.
     pub history: Vec<Epoch>,
 }
 
 impl Trained {
-    /// The classifier as an ONNX file.
+    /// Returns the classifier as an ONNX file.
     pub fn to_onnx(&self) -> Result<Vec<u8>> {
         Ok(onnx_grad::to_onnx(
             &onnx_grad::fold(&self.graph)?,
@@ -81,14 +82,14 @@ impl Trained {
     }
 }
 
-/// Trains a network on labelled pictures of one size and looks at `held_out` after every epoch.
+/// Trains a network on labelled pictures of one size, and measures it on `held_out` after every epoch.
 ///
-/// With a `checkpoint` the training goes on where the file says, and gives the same bytes as without an interruption. A
-/// file of a training with other settings, data or engine is refused. The file stays when the training is over, and
-/// stands at the last step then.
+/// With a `checkpoint`, training resumes from an existing file and gives the same bytes as without an interruption. A
+/// file of a training with other settings, data or engine is refused. The file remains after the training and then
+/// holds the state of the last step.
 ///
-/// `progress` is told of every step and epoch; an error from it, such as [`Error::Stopped`], ends the training, after a
-/// last checkpoint.
+/// `progress` is called for every step and epoch. If it returns an error, such as [`Error::Stopped`], the training ends
+/// after a last checkpoint.
 pub fn train(
     settings: &Settings,
     engine: &dyn Engine,
@@ -143,7 +144,7 @@ pub fn train(
     })
 }
 
-/// A training under way.
+/// A training in progress.
 struct Training<'a> {
     settings: &'a Settings,
     pictures: Pictures,
@@ -201,7 +202,7 @@ impl Training<'_> {
         Ok(())
     }
 
-    /// Goes on from the checkpoint, or writes the first.
+    /// Resumes from the checkpoint, or writes the first one.
     fn take_up(
         &mut self,
         steps: usize,
@@ -218,7 +219,7 @@ impl Training<'_> {
                     .batch
                     .saturating_mul(standing.step % steps_per_epoch);
                 if standing.step > steps || !standing.is_possible(steps_per_epoch, pictures) {
-                    return Err(keeper.broken("it stands where no training can stand"));
+                    return Err(keeper.broken("its progress is impossible"));
                 }
                 self.descent.go_on_after(standing.step);
                 self.standing = standing;
@@ -227,12 +228,12 @@ impl Training<'_> {
                     of: steps,
                 })
             }
-            // A folder that cannot be written to is better known now than in half an hour.
+            // Fails now if the folder is not writable, instead of after half an hour.
             None => keeper.keep(&self.standing, &mut self.weights, &mut self.descent),
         }
     }
 
-    /// Learns from one mini-batch and answers its mean loss.
+    /// Learns from one mini-batch and returns its mean loss.
     fn step(
         &mut self,
         batch: &[usize],
@@ -267,7 +268,7 @@ impl Training<'_> {
         let loss: f64 = learned.iter().map(|shard| shard.loss).sum();
         if !loss.is_finite() {
             return Err(Error::invalid(format!(
-                "the loss is no longer a number in epoch {}; lower the learning rate",
+                "the loss is NaN in epoch {}; lower the learning rate",
                 epoch + 1
             )));
         }
@@ -281,7 +282,7 @@ impl Training<'_> {
         Ok(loss / batch.len() as f64)
     }
 
-    /// Notes how the epoch went, and measures.
+    /// Records the epoch and measures the accuracies.
     fn end_epoch(&mut self, epoch: usize) -> Result<()> {
         let settings = self.settings;
         let measured = match &self.held_out {
@@ -307,7 +308,7 @@ impl Training<'_> {
     }
 }
 
-/// `0..count` in random order (Fisher and Yates).
+/// Returns `0..count` in random order (Fisher and Yates).
 fn shuffled(count: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     for last in (1..count).rev() {

@@ -1,4 +1,4 @@
-//! Small classifiers to be trained, as graphs with named weights.
+//! Small trainable classifiers, as graphs with named weights.
 
 use onnx_grad::{Convolution, DType, Dim, Graph, Op, Pool, Reduction, Tensor, ValueId};
 use rand_chacha::ChaCha8Rng;
@@ -6,37 +6,37 @@ use rand_chacha::ChaCha8Rng;
 use super::architecture::{Architecture, Layer, at_layer};
 use crate::{Error, Result, normal::normal};
 
-/// The most weights of a network.
+/// The maximum number of weights of a network.
 const MAX_WEIGHTS: usize = 50_000_000;
 
-/// The most values that a layer may make of one picture.
+/// The maximum number of values that a layer may compute for one picture.
 const MAX_VALUES: usize = 1 << 24;
 
-/// What a network is made for.
+/// The task that a network is built for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
     /// `[channels, height, width]` of the pictures.
     pub input: [usize; 3],
     /// Number of classes; at least 2.
     pub classes: usize,
-    /// Mean of each channel over the training pictures, in pixel space; subtracted inside the network.
+    /// Mean of each channel over the training pictures, in pixel space. The network subtracts it.
     pub mean: Vec<f32>,
-    /// Standard deviation of each channel; divided by inside the network. Positive.
+    /// Standard deviation of each channel; positive. The network divides by it.
     pub deviation: Vec<f32>,
 }
 
 /// A classifier from `pixels` `[N, C, H, W]` in \[0, 1\] to `logits` `[N, classes]`.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// The computation, with the weights it starts from.
+    /// The computation, with the starting weights.
     pub graph: Graph,
     /// The weights: constants of the graph, named `LAYER.weight`, `LAYER.bias` and `LAYER.scale`.
     pub weights: Vec<ValueId>,
 }
 
 impl Network {
-    /// Draws the starting weights: He's normal distribution (arXiv 1502.01852, section 2.2). Biases, the last layer and
-    /// what [`Layer`] says start at zero.
+    /// Draws the starting weights from He's normal distribution (arXiv 1502.01852, section 2.2). Biases, the last layer
+    /// and the layers noted at [`Layer`] start at zero.
     ///
     /// An error names the layer that does not fit.
     pub fn new(architecture: &Architecture, task: &Task, rng: &mut ChaCha8Rng) -> Result<Self> {
@@ -47,7 +47,7 @@ impl Network {
                 .any(|v| v.len() != channels)
         {
             return Err(Error::invalid(format!(
-                "a network needs two classes or more and a mean and deviation for each of {channels} channels"
+                "a network needs at least two classes, and a mean and a deviation for each of {channels} channels"
             )));
         }
         architecture.check()?;
@@ -67,7 +67,7 @@ impl Network {
         }
         if fixed(&builder.graph, x)?.len() != 1 {
             return Err(Error::invalid(
-                "the last layer leaves pictures: end with flatten, global-average or dense",
+                "the last layer outputs pictures: end with flatten, global-average or dense",
             ));
         }
         let logits = builder.linear("head", x, task.classes, false)?;
@@ -78,7 +78,7 @@ impl Network {
         })
     }
 
-    /// Puts other values into the weights, in the order of [`Network::weights`].
+    /// Replaces the weights' values, in the order of [`Network::weights`].
     pub(super) fn bind(&mut self, values: &[Tensor]) -> Result<()> {
         for (&id, value) in self.weights.iter().zip(values) {
             self.graph.set_constant(id, value.clone())?;
@@ -90,7 +90,7 @@ impl Network {
 struct Builder<'r> {
     graph: Graph,
     weights: Vec<ValueId>,
-    /// Values of all weights so far.
+    /// Total number of values of the weights so far.
     count: usize,
     rng: &'r mut ChaCha8Rng,
 }
@@ -111,7 +111,7 @@ impl Builder<'_> {
         Ok(self.graph.add(Op::Div, &[centred, deviation])?)
     }
 
-    /// One layer, the `number`-th of its kind from 1.
+    /// Adds one layer, the `number`-th of its kind, counted from 1.
     fn layer(&mut self, layer: &Layer, number: usize, x: ValueId) -> Result<ValueId> {
         let sides = fixed(&self.graph, x)?;
         let is_flat = sides.len() == 1;
@@ -122,7 +122,7 @@ impl Builder<'_> {
         };
         if takes_pictures == is_flat {
             return Err(Error::invalid(match is_flat {
-                true => "it takes pictures, and those are flat by now",
+                true => "it takes pictures, but its input is flat",
                 false => "it takes flat values: put flatten or global-average before it",
             }));
         }
@@ -141,7 +141,7 @@ impl Builder<'_> {
             Layer::MaxPool { size } => {
                 if sides[1..].iter().any(|&side| side < size) {
                     return Err(Error::invalid(format!(
-                        "its windows of {size}x{size} are larger than the {}x{} that reach it; take larger pictures or \
+                        "its windows of {size}x{size} are larger than its input of {}x{}; use larger pictures or \
                          fewer strides",
                         sides[1], sides[2]
                     )));
@@ -168,13 +168,13 @@ impl Builder<'_> {
         let values = fixed(&self.graph, y)?.iter().product::<usize>();
         if values > MAX_VALUES {
             return Err(Error::unsupported(format!(
-                "it makes {values} values of one picture, more than {MAX_VALUES}"
+                "it computes {values} values for one picture, more than {MAX_VALUES}"
             )));
         }
         Ok(y)
     }
 
-    /// `relu(shortcut(x) + scale * conv(relu(conv(x))))`.
+    /// Adds `relu(shortcut(x) + scale * conv(relu(conv(x))))`.
     fn block(&mut self, name: &str, x: ValueId, channels: usize, stride: usize) -> Result<ValueId> {
         let mut branch = self.conv(&format!("{name}.conv1"), x, channels, 3, stride, true)?;
         branch = self.graph.add(Op::Relu, &[branch])?;
@@ -190,8 +190,8 @@ impl Builder<'_> {
         Ok(self.graph.add(Op::Relu, &[sum])?)
     }
 
-    /// A convolution whose output has the input's sides over `stride`, rounded up; odd padding goes behind. It starts
-    /// from He's distribution if `drawn`, else from zero.
+    /// Adds a convolution whose output has the sides of the input divided by `stride`, rounded up. Odd padding goes to
+    /// the end. It starts from He's distribution if `drawn`, else from zero.
     fn conv(
         &mut self,
         name: &str,
@@ -229,7 +229,7 @@ impl Builder<'_> {
             .add_named(name, Op::Conv(convolution), &[x, weight, bias])?)
     }
 
-    /// A linear layer; it starts from He's distribution if `drawn`, else from zero.
+    /// Adds a linear layer. It starts from He's distribution if `drawn`, else from zero.
     fn linear(&mut self, name: &str, x: ValueId, outputs: usize, drawn: bool) -> Result<ValueId> {
         let inputs = fixed(&self.graph, x)?[0];
         let deviation = if drawn { he(inputs) } else { 0.0 };
@@ -266,12 +266,12 @@ impl Builder<'_> {
     }
 }
 
-/// Standard deviation that keeps the variance through a layer of so many inputs and a ReLU.
+/// Returns the standard deviation that preserves the variance through a layer with this many inputs and a ReLU.
 fn he(inputs: usize) -> f64 {
     (2.0 / inputs as f64).sqrt()
 }
 
-/// Windows side by side.
+/// Adjacent windows without overlap.
 fn windows(size: usize) -> Pool {
     Pool {
         kernel: vec![size; 2],
@@ -283,13 +283,13 @@ fn windows(size: usize) -> Pool {
     }
 }
 
-/// The sides behind the batch.
+/// Returns the sides after the batch axis.
 fn fixed(graph: &Graph, x: ValueId) -> Result<Vec<usize>> {
     graph.shape(x)[1..]
         .iter()
         .map(|dim| match dim {
             Dim::Fixed(side) => Ok(*side),
-            Dim::Batch(_) => Err(Error::invalid("the batch is the first axis only")),
+            Dim::Batch(_) => Err(Error::invalid("only the first axis may be the batch")),
         })
         .collect()
 }
@@ -386,7 +386,7 @@ mod tests {
             ),
             (
                 r#"{ max-pool = { size = 9 } }, "flatten""#,
-                "layer 1 (max-pool): its windows of 9x9 are larger than the 8x8",
+                "layer 1 (max-pool): its windows of 9x9 are larger than its input of 8x8",
             ),
             (
                 r#"{ conv = { channels = 4096, kernel = 1 } }, { conv = { channels = 4096, kernel = 3 } }, "flatten""#,
@@ -403,7 +403,7 @@ mod tests {
                 .unwrap();
         let error = build(&wide, [1, 256, 256]).unwrap_err().to_string();
         assert!(
-            error.contains("layer 1 (conv): it makes 268435456 values"),
+            error.contains("layer 1 (conv): it computes 268435456 values"),
             "{error}"
         );
         let without_layers: Architecture = r#"layers = ["flatten", "relu"]"#.parse().unwrap();

@@ -1,26 +1,26 @@
-//! How weights follow their gradients.
+//! Optimisers: how gradients change the weights.
 
 use std::{fmt, str::FromStr};
 
 use crate::{Error, Result, nearest::unknown};
 
-/// A rule for the step.
+/// The rule of a training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Optimiser {
     /// Stochastic gradient descent with momentum, as in PyTorch: `v = momentum * v + g`, `w -= rate * v`.
     Sgd {
-        /// In \[0, 1).
+        /// Momentum, in \[0, 1).
         momentum: f64,
     },
-    /// Adam (Kingma and Ba, arXiv 1412.6980, algorithm 1) with its defaults: decay .9 and .999, floor 1e-8.
+    /// Adam (Kingma and Ba, arXiv 1412.6980, algorithm 1) with its defaults: decays 0.9 and 0.999, floor 1e-8.
     Adam,
 }
 
 impl Optimiser {
-    /// With defaults: momentum .9.
+    /// All optimisers with their defaults: momentum 0.9.
     pub const ALL: [Self; 2] = [Self::Adam, Self::Sgd { momentum: 0.9 }];
 
-    /// The word used in settings.
+    /// Returns the name as settings spell it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Sgd { .. } => "sgd",
@@ -53,20 +53,20 @@ const FIRST_DECAY: f64 = 0.9;
 const SECOND_DECAY: f64 = 0.999;
 const FLOOR: f64 = 1e-8;
 
-/// An optimiser with what it remembers of one network.
+/// An optimiser with its state for one network.
 #[derive(Clone, Debug)]
 pub(super) struct Descent {
     optimiser: Optimiser,
     weight_decay: f64,
     steps: i32,
-    /// For each weight its elements' velocity or first moment.
+    /// Velocity or first moment of each weight's elements.
     first: Vec<Vec<f32>>,
-    /// For each weight its elements' second moment; empty without Adam.
+    /// Second moment of each weight's elements; empty without Adam.
     second: Vec<Vec<f32>>,
 }
 
 impl Descent {
-    /// `weight_decay` times the weight is added to its gradient.
+    /// Creates the state. `weight_decay` times the weight is added to its gradient.
     pub(super) fn new(optimiser: Optimiser, weight_decay: f64, sizes: &[usize]) -> Self {
         let zeros = || sizes.iter().map(|&size| vec![0.0; size]).collect();
         Self {
@@ -81,17 +81,17 @@ impl Descent {
         }
     }
 
-    /// What it remembers, for a checkpoint: velocities or first moments, and second moments.
+    /// Returns the state for a checkpoint: velocities or first moments, and second moments.
     pub(super) fn memory(&mut self) -> (&mut Vec<Vec<f32>>, &mut Vec<Vec<f32>>) {
         (&mut self.first, &mut self.second)
     }
 
-    /// Goes on after so many steps.
+    /// Sets the number of steps already taken.
     pub(super) fn go_on_after(&mut self, steps: usize) {
         self.steps = i32::try_from(steps).unwrap_or(i32::MAX);
     }
 
-    /// Moves every weight once.
+    /// Takes one step.
     pub(super) fn step(&mut self, weights: &mut [Vec<f32>], gradients: &[Vec<f32>], rate: f64) {
         self.steps = self.steps.saturating_add(1);
         let decay = self.weight_decay as f32;
@@ -130,7 +130,7 @@ mod tests {
 
     const START: [f32; 3] = [0.5, -1.0, 2.0];
 
-    /// Five steps on `g = w^2 - 0.3 * step`.
+    /// Takes five steps on `g = w^2 - 0.3 * step`.
     fn descend(optimiser: Optimiser, weight_decay: f64) -> Vec<f32> {
         let mut descent = Descent::new(optimiser, weight_decay, &[3]);
         let mut weights = vec![START.to_vec()];

@@ -1,4 +1,4 @@
-//! The training pictures, in memory.
+//! The training pictures in memory.
 
 use onnx_grad::Tensor;
 use sha2::{Digest, Sha256};
@@ -14,7 +14,7 @@ use crate::{
     parallel::in_order,
 };
 
-/// The most that the decoded pictures of a set may take.
+/// The maximum size of a set of decoded pictures.
 const MAX_BYTES: usize = 8 << 30;
 
 /// A data set in memory.
@@ -24,10 +24,10 @@ pub(super) struct Pictures {
     named_classes: usize,
 }
 
-/// How many of the pictures a network classifies correctly.
+/// The share of pictures that a network classifies correctly.
 pub(super) struct Accuracy {
     pub(super) clean: f64,
-    /// After an attack; `None` without one.
+    /// Under an attack; `None` without one.
     pub(super) robust: Option<f64>,
 }
 
@@ -38,7 +38,7 @@ impl Pictures {
         let first = data.get(0)?.picture;
         if first.bytes().len().saturating_mul(data.len()) > MAX_BYTES {
             return Err(Error::unsupported(format!(
-                "{} pictures of {}x{} do not fit into memory: make them smaller with --resize, or take fewer with --limit",
+                "{} pictures of {}x{} do not fit into memory: resize them, or limit their number",
                 data.len(),
                 first.height(),
                 first.width()
@@ -48,7 +48,7 @@ impl Pictures {
             let picture = data.get(row)?.picture;
             if shape(&picture) != shape(&first) {
                 return Err(Error::invalid(format!(
-                    "{}[{row}] has shape {:?} and the first picture {:?}; --resize and --crop make them equal",
+                    "{}[{row}] has shape {:?}, but the first picture has {:?}; resize or crop them to one size",
                     data.name(),
                     shape(&picture),
                     shape(&first)
@@ -72,7 +72,7 @@ impl Pictures {
         rows.iter().map(|&row| self.labels[row]).collect()
     }
 
-    /// SHA-256 over shape, labels and bytes, in hexadecimal.
+    /// Computes the SHA-256 of shape, labels and bytes, in hexadecimal.
     pub(super) fn digest(&self) -> String {
         let mut hash = Sha256::new();
         let sizes = shape(&self.pictures[0]);
@@ -87,7 +87,7 @@ impl Pictures {
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What a network for these pictures must do; classes that have names are counted even where none is shown.
+    /// Returns the task of a network for these pictures. Named classes count even if no picture has them.
     pub(super) fn task(&self) -> Task {
         let input = shape(&self.pictures[0]);
         let channels = input[0];
@@ -105,7 +105,7 @@ impl Pictures {
             |sums: &[u64]| -> Vec<f64> { sums.iter().map(|&sum| sum as f64 / count).collect() };
         let (means, squares) = (mean(&sums), mean(&squares));
         let deviation = |(mean, square): (&f64, &f64)| {
-            // One level of grey at least, so that flat pictures do not divide by zero.
+            // At least one grey level, so that uniform pictures cause no division by zero.
             ((square - mean * mean).max(1.0).sqrt() / 255.0) as f32
         };
         let shown = self.labels.iter().max().map_or(0, |label| label + 1);
@@ -117,7 +117,7 @@ impl Pictures {
         }
     }
 
-    /// Fails where these pictures are not such as the network is made for.
+    /// Refuses pictures that do not fit the task of the network.
     pub(super) fn fit(&self, task: &Task, training: &str) -> Result<()> {
         let is_known = |&label: &usize| label < task.classes;
         if shape(&self.pictures[0]) == task.input && self.labels.iter().all(is_known) {
@@ -128,7 +128,8 @@ impl Pictures {
         )))
     }
 
-    /// Part that is classified correctly, as it is and under an attack whose random numbers for a row are `rng(row)`.
+    /// Measures the share that is classified correctly, clean and under an attack. `rng(row)` supplies the attack's
+    /// random numbers for a row.
     pub(super) fn accuracy(
         &self,
         crew: &mut Crew,
@@ -164,7 +165,7 @@ impl Pictures {
     }
 }
 
-/// `[channels, height, width]`.
+/// Returns `[channels, height, width]`.
 fn shape(picture: &Picture) -> [usize; 3] {
     [picture.channels(), picture.height(), picture.width()]
 }

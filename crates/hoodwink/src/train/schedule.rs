@@ -1,18 +1,18 @@
-//! How the learning rate changes over the steps.
+//! Learning rate schedules.
 
 use std::{f64::consts::PI, fmt, str::FromStr};
 
 use crate::{Error, Result, nearest::unknown};
 
-/// The course of the learning rate after its rise to the highest value, which takes the first twentieth of the steps.
+/// The course of the learning rate after its rise to the maximum, which takes the first twentieth of the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
-    /// It stays.
+    /// Stays at the maximum.
     Constant,
-    /// It falls to zero along half a cosine (Loshchilov and Hutter, arXiv 1608.03983, equation 5, without restarts).
+    /// Falls to zero along half a cosine (Loshchilov and Hutter, arXiv 1608.03983, equation 5, without restarts).
     Cosine,
-    /// It is divided by ten after half of the steps and again after three quarters (He et al., arXiv 1512.03385,
-    /// section 4.2).
+    /// Is divided by ten after half of the steps and again after three quarters (He et al., arXiv 1512.03385, section
+    /// 4.2).
     Steps,
 }
 
@@ -20,7 +20,7 @@ impl Schedule {
     /// All schedules.
     pub const ALL: [Self; 3] = [Self::Constant, Self::Cosine, Self::Steps];
 
-    /// The word used in settings.
+    /// Returns the name as settings spell it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Constant => "constant",
@@ -29,7 +29,7 @@ impl Schedule {
         }
     }
 
-    /// The share of the highest rate at a step, counted from 0, of `steps`.
+    /// Returns the share of the maximum rate at step `step` of `steps`, counted from 0.
     pub(super) fn share(self, step: usize, steps: usize) -> f64 {
         let rise = steps / 20;
         if step < rise {

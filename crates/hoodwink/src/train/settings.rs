@@ -1,4 +1,4 @@
-//! How to train.
+//! Training settings.
 
 use std::collections::BTreeMap;
 
@@ -8,34 +8,34 @@ use rand_chacha::ChaCha8Rng;
 use super::{Adversarial, Architecture, Augment, Optimiser, Schedule};
 use crate::{Error, Result, threat::Norm};
 
-/// How to train.
+/// Training settings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The layers.
     pub network: Architecture,
     /// Passes over the training pictures; at least 1.
     pub epochs: usize,
-    /// Pictures of one step; at least 1.
+    /// Pictures per step; at least 1.
     pub batch: usize,
-    /// The highest learning rate.
+    /// The maximum learning rate.
     pub learning_rate: f64,
-    /// How the learning rate goes on from there.
+    /// The course of the learning rate after it reaches the maximum.
     pub schedule: Schedule,
-    /// The rule for the step.
+    /// The rule of a training step.
     pub optimiser: Optimiser,
-    /// This times the weight is added to its gradient.
+    /// The multiple of the weight that is added to its gradient.
     pub weight_decay: f64,
     /// Random changes of the training pictures.
     pub augment: Augment,
-    /// Adversarial training; plain where `None`.
+    /// Adversarial training; `None` for plain training.
     pub adversarial: Option<Adversarial>,
-    /// Seed of the starting weights, the order of pictures, their changes and the attack's random starts.
+    /// Seed of the starting weights, the picture order, the augmentation and the attack's random starts.
     pub seed: u64,
-    /// Worker threads; at least 1. Does not change the result.
+    /// Worker threads; at least 1. The result does not depend on it.
     pub threads: usize,
 }
 
-/// What random numbers are for.
+/// The purpose of random numbers.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     Weights,
@@ -86,9 +86,9 @@ impl Settings {
         Ok(())
     }
 
-    /// Everything that the result depends on, as names and values for people.
+    /// Returns everything that the result depends on, as readable names and values.
     pub fn record(&self) -> BTreeMap<String, String> {
-        // Taken apart so that a new setting cannot be forgotten here.
+        // Destructured so that a new setting cannot be forgotten here.
         let Self {
             network,
             epochs,
@@ -120,7 +120,7 @@ impl Settings {
         .into()
     }
 
-    /// A stream of its own for each purpose, epoch and picture.
+    /// Returns a separate stream of random numbers for each purpose, epoch and picture.
     pub(super) fn rng(&self, purpose: Purpose, epoch: usize, row: usize) -> ChaCha8Rng {
         let mut key = [0; 32];
         let parts = [self.seed, purpose as u64, epoch as u64, row as u64];

@@ -60,7 +60,7 @@ fn run(settings: &Settings, data: &Dataset, held_out: Option<&Dataset>) -> Resul
     )
 }
 
-/// Its balls are not convex: there is no step of steepest ascent to train with.
+/// L0 balls are not convex, so there is no steepest ascent step to train with.
 #[test]
 fn adversarial_training_in_l0_is_refused() {
     let attack = |norm| Adversarial {
@@ -148,7 +148,7 @@ fn weight_gradients_agree_with_finite_differences() {
     let pixels = Tensor::f32([4, 1, 28, 28], pixels).unwrap();
     let labels = Tensor::vector(&[0, 3, 7, 9]);
     let mut weights = Weights::of(&network).unwrap();
-    // Behind a last layer of zeros every gradient would be zero.
+    // With a last layer of zeros every gradient would be zero.
     for weight in weights.values.iter_mut().flatten() {
         *weight += rng.random_range(-0.05..0.05);
     }
@@ -174,7 +174,8 @@ fn weight_gradients_agree_with_finite_differences() {
             .sum::<f64>()
             .sqrt();
         assert!(length > 0.0);
-        // Along the gradient the loss must change by its length; a short step stays between the kinks.
+        // A step of unit length along the gradient must change the loss by the gradient's length; a short step avoids
+        // the kinks.
         let moved = |sign: f64| {
             let mut values = weights.values.clone();
             for (value, g) in values[at].iter_mut().zip(gradient) {
@@ -240,7 +241,7 @@ fn progress_can_stop_the_training() {
     assert!(matches!(stopped, Err(Error::Stopped)));
 }
 
-/// Trains with a checkpoint, stops after `stop` steps, and says how many were taken.
+/// Trains with a checkpoint, stops after `stop` steps, and returns how many were taken.
 fn run_until(
     stop: usize,
     settings: &Settings,
@@ -279,7 +280,7 @@ fn an_interrupted_training_goes_on_to_the_same_bytes() {
     };
     let folder = tempfile::tempdir().unwrap();
     for (at, (optimiser, every, adversarial)) in [
-        // After a kill there is no last checkpoint: only the one after every step or at the beginning.
+        // A kill leaves no final checkpoint: only the one after every step, or at the start.
         (Optimiser::Adam, Duration::ZERO, Some(attack)),
         (Optimiser::Sgd { momentum: 0.9 }, Duration::MAX, None),
     ]
@@ -298,7 +299,7 @@ fn an_interrupted_training_goes_on_to_the_same_bytes() {
             path: folder.path().join(at.to_string()),
             every,
         };
-        // 4 steps an epoch: in the middle of the first, at the end of the second, in the third.
+        // 4 steps an epoch: stops in the middle of the first, at the end of the second, and in the third.
         for (stop, steps) in [(2, 2), (6, 6), (1, 1)] {
             let (stopped, taken) = run_until(stop, &settings, &data, &checkpoint);
             assert!(matches!(stopped, Err(Error::Stopped)));
@@ -309,7 +310,7 @@ fn an_interrupted_training_goes_on_to_the_same_bytes() {
         assert_eq!(taken, 3);
         assert_eq!(resumed.history, undisturbed.history);
         assert_eq!(resumed.to_onnx().unwrap(), undisturbed.to_onnx().unwrap());
-        // Once more: it is over.
+        // Once more: the training is complete.
         let (again, taken) = run_until(usize::MAX, &settings, &data, &checkpoint);
         assert_eq!(taken, 0);
         assert_eq!(
@@ -383,7 +384,7 @@ fn a_checkpoint_that_cannot_be_is_refused() {
         let at = sound.windows(old.len()).position(|window| window == old);
         let at = at.unwrap_or_else(|| panic!("there is no {}", String::from_utf8_lossy(old)));
         changed.splice(at..at + old.len(), new.iter().copied());
-        // The metadata stay as long as they were: a digit of the padding goes.
+        // The metadata keep their length: a digit of the padding is dropped.
         let header = u64::from_le_bytes(sound[..8].try_into().unwrap());
         let grown = header + new.len() as u64 - old.len() as u64;
         changed[..8].copy_from_slice(&grown.to_le_bytes());
@@ -391,10 +392,7 @@ fn a_checkpoint_that_cannot_be_is_refused() {
         let (refused, _) = run_until(usize::MAX, &settings, &data, &checkpoint);
         let refused = refused.map(|_| String::from_utf8_lossy(new).into_owned());
         let refusal = refused.unwrap_err().to_string();
-        assert!(
-            refusal.contains("stands where no training can"),
-            "{refusal}"
-        );
+        assert!(refusal.contains("its progress is impossible"), "{refusal}");
     }
 }
 
@@ -417,7 +415,7 @@ fn a_killed_training_goes_on_from_its_last_checkpoint() {
         Some(&checkpoint),
         |told| {
             if let Progress::Step { done: 2, .. } = told {
-                // That after the first step, as a kill would leave it.
+                // The checkpoint after the first step, as a kill would leave it.
                 std::fs::copy(&checkpoint.path, &copy).unwrap();
             }
             Ok(())
@@ -480,7 +478,7 @@ fn a_checkpoint_of_something_else_is_refused() {
     ] {
         std::fs::write(&checkpoint.path, broken).unwrap();
         let error = refused(&ours, &data);
-        assert!(error.contains("delete it to begin anew"), "{error}");
+        assert!(error.contains("delete it to start again"), "{error}");
     }
     #[cfg(unix)]
     {

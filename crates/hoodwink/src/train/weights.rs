@@ -1,4 +1,4 @@
-//! The values that are trained.
+//! The trained values.
 
 use onnx_grad::Tensor;
 
@@ -22,7 +22,7 @@ impl Weights {
                 .as_constant(id)
                 .and_then(|t| Some((t.shape(), t.as_f32()?)));
             let (shape, elements) =
-                tensor.ok_or_else(|| Error::invalid("a weight is no float constant"))?;
+                tensor.ok_or_else(|| Error::invalid("a weight is not a float constant"))?;
             names.push(network.graph.node(id).name.clone());
             shapes.push(shape.to_vec());
             values.push(elements.to_vec());
@@ -45,7 +45,7 @@ impl Weights {
             .collect()
     }
 
-    /// The shards' gradients added in their order, over the number of pictures.
+    /// Adds the shards' gradients in order and divides by the number of pictures.
     pub(super) fn mean_gradient(
         &self,
         shards: &[Learned],

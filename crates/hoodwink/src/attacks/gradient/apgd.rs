@@ -1,27 +1,29 @@
-//! Auto-PGD: projected gradient steps with momentum whose length is halved where the loss no longer grows.
+//! Auto-PGD: projected gradient steps with momentum. The step size is halved when the loss stops growing.
 //!
 //! # Formula
 //!
-//! With `z = project(x_k + step * steepest(gradient))`, `x_{k+1} = project(x_k + a (z - x_k) + (1 - a) (x_k - x_{k-1}))`, a = 0.75
-//! but for the first step. The step begins at 2 eps. It is looked at after 22% of the steps and then after intervals that
-//! shrink by 3% of the steps, down to 6%: where fewer than `rho` of the steps since have raised the loss, or where neither the
-//! step nor the best loss has changed since the last look, it is halved, and the walk goes on from the best point. In L2 the
-//! projection scales the perturbation and then clips it into the box, as published. The walk begins on the surface of the ball.
+//! With `z = project(x_k + step * steepest(gradient))`, `x_{k+1} = project(x_k + a (z - x_k) + (1 - a) (x_k -
+//! x_{k-1}))`, where a = 0.75 except in the first step. The step size starts at 2 eps. It is checked after 22% of the
+//! steps, then after intervals that shrink by 3% of the steps, down to 6%. It is halved if fewer than `rho` of the
+//! steps since the last check have raised the loss, or if neither the step size nor the best loss has changed since
+//! then. The walk then continues from the best point. In L2 the projection scales the perturbation and then clips it to
+//! the box, as published. The walk starts on the surface of the ball.
 //!
-//! In L1 the step is `eps * sign(g) / count` at the steepest values, at first a fifth of them, later the share in which the
-//! best point differs from the original, divided by 1.5; every 4% of the steps the step is divided by 1.5, down to a tenth, or
-//! set back to eps where the best point has become sparser by 5%. With `large_eps`, 30% of the steps are taken in a ball of
-//! three times the radius and 30% in one of twice the radius before the rest, each from the best point of the last.
+//! In L1 the step is `eps * sign(g) / count` at the steepest values. At first these are a fifth of all values; later
+//! their share is the share of values in which the best point differs from the original, divided by 1.5. Every 4% of
+//! the steps the step size is divided by 1.5, down to a tenth, or reset to eps if the best point has become sparser by
+//! 5%. With `large_eps`, 30% of the steps use a ball of three times the radius and 30% one of twice the radius; each
+//! stage starts from the best point of the last.
 //!
-//! `apgd-ce` climbs the cross-entropy, `apgd-dlr` the difference of logits ratio; `apgd-t` the targeted difference of logits
-//! ratio towards each of the `targets` nearest rivals of the original in turn. A point that fools ends the attack, as it is
-//! and as the 8-bit picture it is saved as.
+//! `apgd-ce` increases the cross-entropy and `apgd-dlr` the difference of logits ratio. `apgd-t` increases the targeted
+//! difference of logits ratio, towards each of the original's `targets` most likely wrong classes in turn. The attack
+//! ends at the first point that fools the model both as it is and as the 8-bit picture that is saved for it.
 //!
 //! # Defaults
 //!
-//! 100 steps, 1 restart, rho 0.75, 9 targets, `large_eps` in L1: those of AutoAttack's standard suite in L-inf and L2. Of its code,
-//! one thing is done as in the paper instead: the first look counts the first step against the loss at the start, where
-//! the code compares with a zero.
+//! 100 steps, 1 restart, rho 0.75, 9 targets, `large_eps` in L1: the values of AutoAttack's standard suite in L-inf and
+//! L2. One detail follows the paper instead of AutoAttack's code: the first check compares the first step with the loss
+//! at the start, where the code compares it with zero.
 //!
 //! # Source
 //!
@@ -48,15 +50,15 @@ const STEPS: Parameter = Parameter {
     name: "steps",
     kind: Kind::POSITIVE,
     default: "100",
-    meaning: "steps of one restart",
+    meaning: "number of steps of a restart",
     origin: "AutoAttack's",
 };
 const RESTARTS: Parameter = Parameter {
     name: "restarts",
     kind: Kind::POSITIVE,
     default: "1",
-    meaning: "how often the walk is begun, the first time included",
-    origin: "AutoAttack's in L-inf and L2; it takes 5 in L1",
+    meaning: "number of restarts, including the first start",
+    origin: "AutoAttack in L-inf and L2; it uses 5 in L1",
 };
 const RHO: Parameter = Parameter {
     name: "rho",
@@ -65,14 +67,14 @@ const RHO: Parameter = Parameter {
         most: 1.0,
     },
     default: "0.75",
-    meaning: "share of the steps that have to raise the loss for the step to stay as it is",
-    origin: "the paper's",
+    meaning: "share of the steps that must raise the loss to keep the step size",
+    origin: "the paper",
 };
 const LARGE_EPS: Parameter = Parameter {
     name: "large_eps",
     kind: Kind::Flag,
     default: "true",
-    meaning: "whether a walk in L1 begins in balls of three and two times the radius",
+    meaning: "whether L1 walks start in balls of three and two times the radius",
     origin: "AutoAttack's",
 };
 const TARGETS: Parameter = Parameter {
@@ -82,21 +84,21 @@ const TARGETS: Parameter = Parameter {
         most: 1_000_000,
     },
     default: "9",
-    meaning: "how many of the nearest rivals are aimed at; no more than there are",
-    origin: "AutoAttack's in L-inf and L2; it takes 5 in L1",
+    meaning: "number of most likely wrong classes to target, if there are as many",
+    origin: "AutoAttack in L-inf and L2; it uses 5 in L1",
 };
 
 pub(in crate::attacks) const CE: Entry = Entry {
     name: "apgd-ce",
-    summary: "steps of a length that adapts itself, on the cross-entropy (Croce and Hein 2020)",
+    summary: "adaptive gradient steps on the cross-entropy (Croce and Hein 2020)",
     family: Family::Gradient,
     aim: Aim::Radius,
     norms: &[Norm::Linf, Norm::L2, Norm::L1],
     targeted: true,
     begins_elsewhere: false,
     parameters: &[STEPS, RESTARTS, RHO, LARGE_EPS],
-    cost: "for each restart steps gradients and 1 forward pass (3 in L1 with large_eps), and 1 more for each point that reaches the goal; fewer where \
-           that ends it",
+    cost: "per restart, steps gradients and 1 forward pass (3 in L1 with large_eps), plus 1 for each point that reaches the goal; fewer if \
+           such a point ends it",
     source: include_str!("apgd.rs"),
     check: any_values,
     search: Search::Gradients(|model, case, p, best| {
@@ -106,7 +108,7 @@ pub(in crate::attacks) const CE: Entry = Entry {
 
 pub(in crate::attacks) const DLR: Entry = Entry {
     name: "apgd-dlr",
-    summary: "steps of a length that adapts itself, on the difference of logits ratio (Croce and Hein 2020)",
+    summary: "adaptive gradient steps on the difference of logits ratio (Croce and Hein 2020)",
     check: |_, conditions| {
         let Conditions {
             targeted, classes, ..
@@ -121,10 +123,10 @@ pub(in crate::attacks) const DLR: Entry = Entry {
 
 pub(in crate::attacks) const T: Entry = Entry {
     name: "apgd-t",
-    summary: "steps of a length that adapts itself, towards each of the nearest rivals (Croce and Hein 2020)",
+    summary: "adaptive gradient steps towards each of the most likely wrong classes (Croce and Hein 2020)",
     targeted: false,
     parameters: &[STEPS, RESTARTS, TARGETS, RHO, LARGE_EPS],
-    cost: "1 forward pass, and for each of the targets and restarts steps gradients and 1 forward pass (3 in L1 with large_eps); fewer where a point fools",
+    cost: "1 forward pass, then per target and restart steps gradients and 1 forward pass (3 in L1 with large_eps); fewer if a point fools",
     check: |_, conditions| LossName::Dlr.resolve(true, conditions.classes).map(drop),
     search: Search::Gradients(|model, case, p, best| {
         Box::pin(towards_rivals(model, case, p, best))
@@ -179,14 +181,14 @@ async fn towards_rivals(
     Ok(())
 }
 
-/// What is set about the walk.
+/// The settings of the walk.
 struct Apgd {
     steps: u64,
     rho: f64,
     large_eps: bool,
 }
 
-/// Share of a step that is the step itself; the rest is the last move.
+/// The weight of the new step; the last move has the rest.
 const MOMENTUM: f32 = 0.75;
 
 impl Apgd {
@@ -198,7 +200,7 @@ impl Apgd {
         })
     }
 
-    /// One restart; answers whether it has reached the goal.
+    /// Runs one restart. Returns whether it reached the goal.
     async fn run(
         &self,
         model: Gradients<'_>,
@@ -227,7 +229,7 @@ impl Apgd {
             for (times, steps) in stages {
                 let stage = region.within(Some(times * case.eps()));
                 stage.project(&mut x);
-                // In the wider balls nothing counts.
+                // Points in the wider balls don't count as results.
                 let counts = times == 1.0;
                 x = self
                     .walk(model, &stage, objective, steps, Start::At(x), counts, best)
@@ -238,8 +240,8 @@ impl Apgd {
         Ok(best.is_reached())
     }
 
-    /// The walk in one ball; answers the point with the largest loss. What is found is offered where it `counts`.
-    #[expect(clippy::too_many_arguments, reason = "each is a thing of its own")]
+    /// Walks in one ball and returns the point with the largest loss. Points are offered as results only if `counts`.
+    #[expect(clippy::too_many_arguments, reason = "the arguments are independent")]
     async fn walk(
         &self,
         model: Gradients<'_>,
@@ -255,7 +257,7 @@ impl Apgd {
         let mut before = x.clone();
         let mut largest = Largest::none(&x);
         for step in 0..=steps {
-            // The last point is only looked at.
+            // The last point needs no gradient.
             let (logits, loss, gradient) = if step < steps {
                 let mut at = model.gradient(&x, objective).await?;
                 best.look(at.gradient.pixels_mut());
@@ -285,11 +287,11 @@ impl Apgd {
     }
 }
 
-/// Where a walk begins.
+/// The start of a walk.
 enum Start {
-    /// At random.
+    /// A random point.
     Random(Image),
-    /// At the best point of another walk.
+    /// The best point of another walk.
     At(Image),
 }
 
@@ -301,7 +303,7 @@ impl Start {
     }
 }
 
-/// On the surface of the ball, clipped into the box.
+/// Returns a random point on the surface of the ball, clipped to the box.
 fn start(region: &Region, rng: &mut impl Rng) -> Start {
     use rand::RngExt as _;
     let eps = region.radius.unwrap_or(0.0);
@@ -325,7 +327,7 @@ fn start(region: &Region, rng: &mut impl Rng) -> Start {
     Start::Random(x)
 }
 
-/// Standard normal noise on the original.
+/// Adds standard normal noise to the original.
 fn noisy(region: &Region, rng: &mut impl Rng) -> Image {
     let mut x = region.center.clone();
     for x in x.pixels_mut() {
@@ -334,7 +336,7 @@ fn noisy(region: &Region, rng: &mut impl Rng) -> Image {
     x
 }
 
-/// The point with the largest loss so far, and the gradient there.
+/// The point with the largest loss so far, with its gradient.
 struct Largest {
     point: Image,
     gradient: Image,
@@ -361,22 +363,22 @@ impl Largest {
     }
 }
 
-/// The length of the step, and when it is looked at.
+/// The step size and the schedule of its checks.
 struct Pace {
     step: f64,
     eps: f64,
     rho: f64,
-    /// Steps from one look to the next, how much they shrink, and how far.
+    /// Steps until the next check, how much this interval shrinks, and its minimum.
     interval: u64,
     shrink: u64,
     shortest: u64,
-    /// Since the last look.
+    /// Counters since the last check.
     taken: u64,
     raised: u64,
     last_loss: Option<f32>,
     best_at_last_look: f32,
     halved_at_last_look: bool,
-    /// In L1: the share of values that move, and how many differed at the last look.
+    /// In L1: the share of values that move, and how many differed at the last check.
     share: f64,
     differing: f64,
 }
@@ -411,7 +413,7 @@ impl Pace {
         }
     }
 
-    /// Takes note of the loss at a new point; answers whether the walk goes on from the best one.
+    /// Records the loss at a new point. Returns whether the walk continues from the best point.
     fn look(&mut self, region: &Region, loss: f32, largest: &Largest) -> bool {
         let Some(last) = self.last_loss.replace(loss) else {
             self.best_at_last_look = loss;
@@ -453,7 +455,7 @@ impl Pace {
         sparser
     }
 
-    /// The next point.
+    /// Returns the next point.
     fn step(
         &self,
         region: &Region,
@@ -507,7 +509,7 @@ impl Pace {
     }
 }
 
-/// Into ball and box, as the attack is published: in L2 the perturbation is scaled, then clipped.
+/// Projects onto ball and box as the attack is published: in L2 the perturbation is scaled, then clipped.
 fn limit(region: &Region, x: &mut Image) {
     if region.norm != Norm::L2 {
         return region.project(x);
@@ -533,7 +535,7 @@ mod tests {
         oracle::Spent,
     };
 
-    /// 22, then 19, 16, 13, 10, 7, 6 and 6 steps: the published points of 100 steps (arXiv 2003.01690, section 3).
+    /// 22, then 19, 16, 13, 10, 7, 6 and 6 steps: the published checkpoints of 100 steps (arXiv 2003.01690, section 3).
     #[test]
     fn the_step_is_looked_at_where_the_paper_says() {
         let region = Region::new(Image::zeros([1, 2, 2]), Norm::Linf, Some(0.1));
@@ -544,7 +546,7 @@ mod tests {
         let mut looked = Vec::new();
         pace.look(&region, 0.0, &largest);
         for step in 1..=100 {
-            // A loss that falls is halved at every look.
+            // A loss that falls halves the step size at every check.
             if pace.look(&region, -(step as f32), &largest) {
                 looked.push(step);
             }
@@ -553,7 +555,7 @@ mod tests {
         assert!((pace.step - 0.2 / 256.0).abs() < 1e-12, "{}", pace.step);
     }
 
-    /// Where the loss grows at every step, nothing is halved.
+    /// If the loss grows at every step, nothing is halved.
     #[test]
     fn a_step_that_serves_stays_as_it_is() {
         let region = Region::new(Image::zeros([1, 2, 2]), Norm::L2, Some(0.1));
@@ -590,7 +592,7 @@ mod tests {
         }
     }
 
-    /// Where plain descent finds a way, so does this, in every norm.
+    /// It fools wherever plain descent does, in every norm.
     #[test]
     fn it_is_no_weaker_than_plain_descent() {
         let toy = Toy::tanh();

@@ -1,17 +1,17 @@
-//! The basic iterative method: several small steps along the gradient, from the original, never at random.
+//! The basic iterative method: several small steps along the gradient, from the original without a random start.
 //!
 //! # Formula
 //!
-//! `x_0 = x`, `x_{k+1} = project(x_k + step_size * steepest(gradient of the loss at x_k))`. The projection is the nearest
-//! point that lies both in the ball and in the pixel box. In L-inf the steepest direction is the gradient's sign, as in
-//! the paper. The first point that reaches the goal, as it is and as the 8-bit picture it is saved as, ends the attack;
-//! otherwise the point with the largest loss is kept.
+//! `x_0 = x`, `x_{k+1} = project(x_k + step_size * steepest(gradient of the loss at x_k))`. The projection returns the
+//! nearest point that lies in the ball and in the pixel box. In L-inf the steepest direction is the gradient's sign, as
+//! in the paper. The attack ends at the first point that reaches the goal both as it is and as the 8-bit picture that
+//! is saved for it. If there is none, the point with the largest loss is kept.
 //!
 //! # Defaults
 //!
-//! Loss `ce`, 10 steps of `1.25 * eps / steps`. The paper states its L-inf rule in 8-bit levels: steps of one level,
-//! `min(eps + 4, 1.25 * eps)` of them. That is 10 steps of 1/255 at eps = 8/255, and a way of 1.25 eps at every eps up to
-//! 16/255: the ratio kept here for all radii and norms.
+//! Loss `ce`, 10 steps of `1.25 * eps / steps`. The paper states its L-inf rule in 8-bit levels: `min(eps + 4, 1.25 *
+//! eps)` steps of one level. That is 10 steps of 1/255 at eps = 8/255, and a total way of 1.25 eps for every eps up to
+//! 16/255. This implementation keeps that ratio for all radii and norms.
 //!
 //! # Source
 //!
@@ -43,18 +43,18 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
             kind: Kind::POSITIVE,
             default: "10",
             meaning: "number of steps",
-            origin: "the paper's at 8/255",
+            origin: "the paper at 8/255",
         },
         Parameter {
             name: "step_size",
             kind: Kind::Length,
             default: "1.25*eps/steps",
-            meaning: "length of a step",
-            origin: "the paper's ratio of way and radius",
+            meaning: "step size",
+            origin: "the paper's ratio of total way to radius",
         },
         LOSS,
     ],
-    cost: "steps gradients and 1 forward pass, and 1 more for each point that reaches the goal; fewer where that ends it",
+    cost: "steps gradients and 1 forward pass, plus 1 for each point that reaches the goal; fewer if such a point ends it",
     source: include_str!("bim.rs"),
     check: any_values,
     search: Search::Gradients(|model, case, p, best| Box::pin(bim(model, case, p, best))),

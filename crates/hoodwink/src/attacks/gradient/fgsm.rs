@@ -2,14 +2,15 @@
 //!
 //! # Formula
 //!
-//! `x' = project(x + eps * steepest(gradient of the loss at x))`. In L-inf the steepest direction is the gradient's sign,
-//! as in the paper; in L2 it is the gradient divided by its length (the fast gradient method); in L1 it is the sign at
-//! the steepest hundredth of the values, shared equally. With a target, the loss is one that grows towards the target.
-//! The original is looked at first: where it already reaches the goal, it is the answer.
+//! `x' = project(x + eps * steepest(gradient of the loss at x))`. In L-inf the steepest direction is the gradient's
+//! sign, as in the paper. In L2 it is the gradient divided by its length (the fast gradient method). In L1 it is the
+//! sign at the steepest hundredth of the values, shared equally. With a target, the loss grows towards the target
+//! class. The original is checked first: if it already reaches the goal, it is the result.
 //!
 //! # Defaults
 //!
-//! Loss `ce`. The step is eps: there is nothing else to set. Costs one gradient, and one forward pass at the new point.
+//! Loss `ce`. The step size is eps, so there is nothing else to set. Costs one gradient, and one forward pass at the
+//! new point.
 //!
 //! # Source
 //!
@@ -37,7 +38,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
     targeted: true,
     begins_elsewhere: false,
     parameters: &[LOSS],
-    cost: "1 gradient and 1 forward pass, and 1 more where a point reaches the goal",
+    cost: "1 gradient and 1 forward pass, plus 1 if a point reaches the goal",
     source: include_str!("fgsm.rs"),
     check: any_values,
     search: Search::Gradients(|model, case, p, best| Box::pin(fgsm(model, case, p, best))),
@@ -75,8 +76,8 @@ mod tests {
 
     const AWAY: Goal = Goal::Untargeted { label: 0 };
 
-    /// arXiv 1412.6572, section 3: on a linear model the perturbation is `eps sign(w)` and the activation grows by
-    /// `eps |w|_1`. All numbers here are exact in floats, so the equality is too.
+    /// arXiv 1412.6572, section 3: on a linear model the perturbation is `eps sign(w)` and the activation grows by `eps
+    /// |w|_1`. All numbers here are exact in floats, so the test demands equality.
     #[test]
     fn on_a_linear_model_it_is_the_closed_form() {
         let eps = 1.0 / 64.0;

@@ -1,4 +1,4 @@
-//! Attacks that look for the largest loss within a radius, by gradients.
+//! Attacks that search for the largest loss within a radius, using gradients.
 
 pub(super) mod apgd;
 pub(super) mod bim;

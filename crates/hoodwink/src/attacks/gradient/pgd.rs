@@ -1,20 +1,21 @@
-//! Projected gradient descent: small steps along the gradient from a random point of the ball, begun anew several times.
+//! Projected gradient descent: small steps along the gradient from a random point of the ball, with restarts.
 //!
 //! # Formula
 //!
-//! `x_0` uniform in the ball, `x_{k+1} = project(x_k + step_size * rule(gradient of the loss at x_k))`. The projection is
-//! the nearest point that lies both in the ball and in the pixel box; it follows every step, whatever the rule. The rule
-//! is the steepest direction of the norm (in L-inf the sign, in L2 the gradient divided by its length, in L1 the sign at
-//! the steepest hundredth of the values, shared equally), the sign in any norm, or an optimiser: `sgd`, `adam`, `rmsprop`,
-//! `adagrad`. The first point that reaches the goal, as it is and as the 8-bit picture it is saved as, ends the
-//! attack; otherwise the point with the largest loss of all restarts is kept. Restart `k` draws the same start however many restarts there are.
+//! `x_0` uniform in the ball, `x_{k+1} = project(x_k + step_size * rule(gradient of the loss at x_k))`. The projection
+//! returns the nearest point that lies in the ball and in the pixel box. It follows every step, whatever the rule. The
+//! rule is the steepest direction of the norm (in L-inf the sign, in L2 the gradient divided by its length, in L1 the
+//! sign at the steepest hundredth of the values, shared equally), the sign in any norm, or an optimiser: `sgd`, `adam`,
+//! `rmsprop`, `adagrad`. The attack ends at the first point that reaches the goal both as it is and as the 8-bit
+//! picture that is saved for it. If there is none, the point with the largest loss of all restarts is kept. Restart `k`
+//! draws the same start whatever the number of restarts.
 //!
 //! # Defaults
 //!
-//! Loss `ce`, rule `steepest`, 1 restart, random start, 40 steps (the paper's for MNIST) of `2.5 * eps / steps` (the
-//! paper's rule for its curves over eps, in L-inf and L2: the walk can cross the ball and come back). No paper states a
-//! step for L1 with this direction; the same rule is used there. The optimisers' moves have no length of their own in L2
-//! and L1, nor has `sgd` in any norm: set the step size.
+//! Loss `ce`, rule `steepest`, 1 restart, random start, 40 steps (the paper's value for MNIST) of `2.5 * eps / steps`
+//! (the paper's rule for its curves over eps, in L-inf and L2: the walk can cross the ball and come back). No paper
+//! states a step size for L1 with this direction, so it uses the same rule. The optimisers' moves have no definite
+//! length in L2 and L1, and those of `sgd` in no norm: set the step size.
 //!
 //! # Source
 //!
@@ -46,22 +47,22 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
             name: "steps",
             kind: Kind::POSITIVE,
             default: "40",
-            meaning: "steps of one restart",
-            origin: "the paper's for MNIST",
+            meaning: "number of steps of a restart",
+            origin: "the paper, for MNIST",
         },
         Parameter {
             name: "step_size",
             kind: Kind::Length,
             default: "2.5*eps/steps",
-            meaning: "length of a step, in the unit of the rule",
-            origin: "the paper's for its curves over eps",
+            meaning: "step size, in the unit of the rule",
+            origin: "the paper, for its curves over eps",
         },
         Parameter {
             name: "rule",
             kind: Kind::Word(&StepRule::WORDS),
             default: "steepest",
-            meaning: "how a gradient becomes a move",
-            origin: "the paper's",
+            meaning: "the rule that turns a gradient into a move",
+            origin: "the paper",
         },
         Parameter {
             name: "momentum",
@@ -70,27 +71,27 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
                 most: 0.999_999,
             },
             default: "0",
-            meaning: "share of the last move that the rule sgd keeps",
-            origin: "none, as in the paper",
+            meaning: "share of the last move that is added to the next, for rule=sgd",
+            origin: "the paper uses no momentum",
         },
         Parameter {
             name: "restarts",
             kind: Kind::POSITIVE,
             default: "1",
-            meaning: "how often the walk is begun, the first time included",
-            origin: "this project's choice; the paper takes up to 20",
+            meaning: "number of restarts, including the first start",
+            origin: "this project's choice; the paper uses up to 20",
         },
         Parameter {
             name: "random_start",
             kind: Kind::Flag,
             default: "true",
-            meaning: "whether a walk begins at a random point of the ball",
-            origin: "the paper's",
+            meaning: "whether a walk starts at a random point of the ball",
+            origin: "the paper",
         },
         LOSS,
     ],
-    cost: "for each restart steps gradients and 1 forward pass, and 1 more for each point that reaches the goal; fewer where \
-           that ends it",
+    cost: "per restart, steps gradients and 1 forward pass, plus 1 for each point that reaches the goal; fewer if \
+           such a point ends it",
     source: include_str!("pgd.rs"),
     check,
     search: Search::Gradients(|model, case, p, best| Box::pin(pgd(model, case, p, best))),
@@ -100,13 +101,13 @@ fn check(p: &Values, conditions: &Conditions) -> Result<()> {
     any_values(p, conditions)?;
     if p.count("restarts")? > 1 && !p.flag("random_start")? {
         return Err(Error::invalid(
-            "without a random start all restarts walk the same way; set restarts=1 or random_start=true",
+            "without a random start all restarts are the same; set restarts=1 or random_start=true",
         ));
     }
     let rule = rule(p)?;
     if !p.is_default("momentum") && !matches!(rule, StepRule::Sgd { .. }) {
         return Err(Error::invalid(format!(
-            "the rule {} would not use momentum; leave it out, or set rule=sgd",
+            "the rule {} does not use momentum; leave it out, or set rule=sgd",
             rule.word()
         )));
     }

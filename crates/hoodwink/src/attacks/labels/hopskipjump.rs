@@ -1,22 +1,26 @@
-//! HopSkipJump: along the boundary by labels alone, with the direction of the boundary estimated from many labels at once.
+//! HopSkipJump: moves along the boundary using only labels, and estimates the boundary's direction from many labels at
+//! once.
 //!
 //! # Formula
 //!
-//! From a point `x_t` on the boundary: the labels of `B_t = evaluations * sqrt(t + 1)` points `x_t + delta u_b`, `u_b` random of
-//! unit length, give the direction `v = sum (phi_b - mean phi) u_b` with `phi_b = 1` where the goal is reached and -1 where it is
-//! not. A step along `v` (in L-inf along its sign) of length `distance / sqrt(t + 1)`, halved until the goal is reached; then
-//! back to the boundary by bisection towards the original, down to `theta`. In L2 `theta = gamma d^(-3/2)` of the way and
-//! `delta = sqrt(d) theta * distance`, in L-inf `theta = gamma d^(-2)` of the distance and `delta = d theta * distance`; 0.1 at
-//! first. All labels of a direction are asked for at once. `theta` is at least 2^-18: the paper's falls below what floats
-//! resolve, in L-inf for images of more than 512 values, in L2 of more than 4,096.
+//! Start from a point `x_t` on the boundary. Ask for the labels of `B_t = evaluations * sqrt(t + 1)` points `x_t +
+//! delta u_b`, where `u_b` is random of unit length. They give the direction `v = sum (phi_b - mean phi) u_b`, where
+//! `phi_b` is 1 if the goal is reached and -1 if not. Take a step along `v` (in L-inf along its sign) of length
+//! `distance / sqrt(t + 1)`, halved until the goal is reached. Then return to the boundary by bisection towards the
+//! original, down to `theta`. In L2 `theta = gamma d^(-3/2)` of the way and `delta = sqrt(d) theta * distance`. In
+//! L-inf `theta = gamma d^(-2)` of the distance and `delta = d theta * distance`. The first delta is 0.1. All labels of
+//! a direction are asked for at once. `theta` is at least 2^-18: the paper's value falls below float resolution, in
+//! L-inf for images of more than 512 values and in L2 of more than 4,096.
 //!
-//! The search begins at the first of 50 blends of the original with a uniformly random image that reaches the goal, or with a target
-//! at a picture of the target's class, if there are any. The nearest point that was seen to reach the goal is the answer.
+//! The search blends the original with a uniformly random image in 50 steps, and starts at the first blend that reaches
+//! the goal. With a target it starts at a picture of the target class instead, if there is one. The result is the
+//! nearest point that was seen to reach the goal.
 //!
 //! # Defaults
 //!
-//! 64 iterations, 100 evaluations at first and 10,000 at most, gamma 1, 1,000 random images at most: those of the paper's code
-//! and Foolbox. A budget of questions ends it earlier; the last direction is estimated with what is left.
+//! 64 iterations, 100 evaluations at first and at most 10,000, gamma 1, at most 1,000 random images: the values of the
+//! paper's code and of Foolbox. A query budget ends the search earlier; the last direction uses the queries that are
+//! left.
 //!
 //! # Source
 //!
@@ -41,7 +45,7 @@ use crate::{
 
 pub(in crate::attacks) const ENTRY: Entry = Entry {
     name: "hopskipjump",
-    summary: "along the boundary by labels alone, the smallest L2 or L-inf (Chen et al. 2020)",
+    summary: "along the boundary using only labels, for the smallest L2 or L-inf (Chen et al. 2020)",
     family: Family::Labels,
     aim: Aim::Smallest,
     norms: &[Norm::L2, Norm::Linf],
@@ -52,21 +56,21 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
             name: "iterations",
             kind: Kind::POSITIVE,
             default: "64",
-            meaning: "steps along the boundary",
+            meaning: "number of steps along the boundary",
             origin: "the paper's code",
         },
         Parameter {
             name: "evaluations",
             kind: Kind::POSITIVE,
             default: "100",
-            meaning: "labels for the first direction",
-            origin: "the paper's",
+            meaning: "number of labels for the first direction",
+            origin: "the paper",
         },
         Parameter {
             name: "most_evaluations",
             kind: Kind::POSITIVE,
             default: "10000",
-            meaning: "labels for a direction, at most",
+            meaning: "maximum number of labels for a direction",
             origin: "the paper's code",
         },
         Parameter {
@@ -76,18 +80,18 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
                 most: 1e9,
             },
             default: "1",
-            meaning: "how near the boundary bisection ends, as a factor of theta",
-            origin: "the paper's",
+            meaning: "how near to the boundary bisection ends, as a factor of theta",
+            origin: "the paper",
         },
         Parameter {
             name: "draws",
             kind: Kind::POSITIVE,
             default: "1000",
-            meaning: "random images to begin at, at most",
+            meaning: "maximum number of random images to start from",
             origin: "the paper's code",
         },
     ],
-    cost: "for iteration t evaluations * sqrt(t + 1) forward passes, and some 20 to 30 for a step and the way back",
+    cost: "evaluations * sqrt(t + 1) forward passes in iteration t, plus about 20 to 30 for the step and the way back",
     source: include_str!("hopskipjump.rs"),
     check: any_values,
     search: Search::Labels(|model, case, p, best| Box::pin(hopskipjump(model, case, p, best))),
@@ -119,7 +123,7 @@ async fn hopskipjump(model: Labels<'_>, case: &Case, p: &Values, best: &mut Best
     Ok(())
 }
 
-/// An image that reaches the goal.
+/// Finds an image that reaches the goal.
 async fn begin(
     model: Labels<'_>,
     case: &Case,
@@ -140,8 +144,8 @@ async fn begin(
     Ok(None)
 }
 
-/// The first of the images on the way from the original to `far`, step by step, that reaches the goal: there may be such before
-/// the boundary that bisection would find.
+/// Returns the first image on the way from the original to `far`, in equal steps, that reaches the goal. It may lie
+/// nearer than the boundary that bisection would find.
 async fn blended(model: Labels<'_>, case: &Case, far: Image) -> Result<Image> {
     let mut shares = (1..BLENDS).map(|step| f64::from(step) / f64::from(BLENDS));
     loop {
@@ -165,12 +169,12 @@ async fn blended(model: Labels<'_>, case: &Case, far: Image) -> Result<Image> {
     }
 }
 
-/// Steps from the original to a random image, and how many of them are asked about at once.
+/// Number of steps from the original to a random image, and how many of them are asked about at once.
 const BLENDS: u32 = 50;
 const BLENDS_AT_ONCE: usize = 7;
 
-/// The least theta: nearer to the boundary, and with points as near to each other as follows from it, the roundings of images and
-/// logits decide about the labels, not the boundary.
+/// The minimum of theta. Nearer to the boundary, the rounding of images and logits decides the labels instead of the
+/// boundary.
 const FINEST: f64 = 1.0 / (1 << 18) as f64;
 
 struct Walk<'a> {
@@ -186,12 +190,12 @@ impl Walk<'_> {
         Ok(self.case.goal.reached_by(self.model.label(x).await?))
     }
 
-    /// Number of values.
+    /// Returns the number of values of the image.
     fn dimension(&self) -> f64 {
         self.case.original().pixels().len() as f64
     }
 
-    /// How near the boundary bisection ends, relative to its way.
+    /// Returns how near to the boundary bisection ends, relative to its way.
     fn theta(&self) -> f64 {
         let theta = match self.case.region.norm {
             Norm::Linf => self.gamma / self.dimension().powi(2),
@@ -200,8 +204,8 @@ impl Walk<'_> {
         theta.max(FINEST)
     }
 
-    /// The image at this part of the way from the original to `x`: in L-inf clipped to that part of the distance, else
-    /// blended.
+    /// Returns the image at this part of the way from the original to `x`: clipped to that part of the distance in
+    /// L-inf, otherwise blended.
     fn part(&self, x: &Image, distance: f64, part: f64) -> Image {
         let mut image = x.clone();
         let center = self.case.original().pixels();
@@ -216,7 +220,7 @@ impl Walk<'_> {
         image
     }
 
-    /// The nearest image on the way from `x` to the original that still reaches the goal, as `x` does.
+    /// Returns the nearest image on the way from `x` to the original that still reaches the goal, as `x` does.
     async fn to_the_boundary(&self, x: &Image, best: &mut Best) -> Result<Image> {
         let distance = self.case.region.distance(x);
         let theta = self.theta();
@@ -225,7 +229,7 @@ impl Walk<'_> {
         while high - low > theta {
             let middle = 0.5 * (low + high);
             let image = self.part(x, distance, middle);
-            // Floats end before bisection does.
+            // Float resolution ends before bisection does.
             if image == nearest {
                 break;
             }
@@ -240,7 +244,7 @@ impl Walk<'_> {
         Ok(nearest)
     }
 
-    /// An estimate of the direction in which the goal lies, of unit length.
+    /// Estimates the direction of the goal, as a vector of unit length.
     async fn direction(
         &self,
         x: &Image,
@@ -250,7 +254,7 @@ impl Walk<'_> {
     ) -> Result<Vec<f64>> {
         let wanted = self.evaluations * ((iteration + 1) as f64).sqrt();
         let wanted = (wanted as u64).clamp(1, self.most_evaluations);
-        // One question is kept for the step: without it the direction would be of no use.
+        // One query is kept for the step: without it the direction would be useless.
         let left = self.model.left().queries.saturating_sub(1).max(1);
         let wanted = usize::try_from(wanted.min(left)).unwrap_or(usize::MAX);
         let dimension = self.dimension();
@@ -288,7 +292,7 @@ impl Walk<'_> {
             })
             .collect();
         let mean = signs.iter().sum::<f64>() / signs.len() as f64;
-        // Where all agree there is nothing to compare them with.
+        // If all labels agree, there is no baseline to subtract.
         let base = if mean.abs() == 1.0 { 0.0 } else { mean };
         let mut direction = vec![0.0; x.pixels().len()];
         for (image, sign) in images.iter().zip(signs) {
@@ -308,7 +312,7 @@ impl Walk<'_> {
         Ok(direction)
     }
 
-    /// A point in that direction that reaches the goal; as far as allowed, halved until it does.
+    /// Returns a point in that direction that reaches the goal. Starts with the full step and halves it until it does.
     async fn step(
         &self,
         x: &Image,
@@ -324,7 +328,7 @@ impl Walk<'_> {
                 *x = (f64::from(*x) + length * d) as f32;
             }
             self.case.region.bounds.clamp(proposal.pixels_mut());
-            // No way leads in this direction: the point itself reaches the goal.
+            // No step in this direction reaches the goal, but the point itself does.
             if proposal == *x {
                 return Ok(proposal);
             }
@@ -348,8 +352,8 @@ mod tests {
         oracle::Budget,
     };
 
-    /// On a linear model the nearest point of the boundary is known: the least margin, divided by the length of its weights in
-    /// the dual norm. The box may bar the way to it.
+    /// The nearest boundary point of a linear model is known: the smallest margin divided by the dual norm of its
+    /// weights. The box may bar the way to it.
     #[test]
     fn on_a_linear_model_it_comes_near_the_nearest_point() {
         let toy = Toy::linear();

@@ -1,4 +1,4 @@
-//! Attacks that see no more than the most likely class.
+//! Attacks that see only the most likely class.
 
 pub(super) mod hopskipjump;
 pub(super) mod noise;

@@ -1,20 +1,20 @@
-//! Random noise, uniform or Gaussian: the control that every other attack has to beat.
+//! Random noise, uniform or Gaussian: the control that every other attack must beat.
 //!
 //! # Formula
 //!
 //! `uniform-noise`: a uniform point of the ball around `x`. `gaussian-noise`: `x' = x + eps * n / norm(n)` with
-//! independent standard normal values `n`, a random direction at full length. Either is then projected to the nearest
-//! point that lies both in the ball and in the pixel box. The first try that reaches the goal is the answer; where none
-//! does, it is the last try.
+//! independent standard normal values `n`, a random direction at full length. Both are then projected to the nearest
+//! point that lies in the ball and in the pixel box. The result is the first try that reaches the goal, or else the
+//! last try.
 //!
 //! # Defaults
 //!
-//! 10 tries, each of one forward pass, of which only the label is used. The number is this project's choice.
+//! 10 tries of one forward pass each, which uses only the label. The number is this project's choice.
 //!
 //! # Source
 //!
-//! Random directions against worst-case ones: Fawzi, Moosavi-Dezfooli and Frossard, *Robustness of Classifiers: from
-//! Adversarial to Random Noise*, arXiv 1608.08967.
+//! For random compared with worst-case directions: Fawzi, Moosavi-Dezfooli and Frossard, *Robustness of Classifiers:
+//! from Adversarial to Random Noise*, arXiv 1608.08967.
 
 use rand::Rng;
 
@@ -36,15 +36,15 @@ const PARAMETERS: &[Parameter] = &[Parameter {
     name: "tries",
     kind: Kind::POSITIVE,
     default: "10",
-    meaning: "how many random points are tried",
+    meaning: "number of random points",
     origin: "this project's choice",
 }];
 
-const COST: &str = "tries forward passes; fewer where a point reaches the goal";
+const COST: &str = "tries forward passes; fewer if a point reaches the goal";
 
 pub(in crate::attacks) const UNIFORM: Entry = Entry {
     name: "uniform-noise",
-    summary: "uniform points of the ball, as a control",
+    summary: "uniform random points of the ball, as a control",
     family: Family::Noise,
     aim: Aim::Radius,
     norms: &Norm::CONVEX,
@@ -86,7 +86,7 @@ async fn gaussian(model: Labels<'_>, case: &Case, p: &Values, best: &mut Best) -
     Ok(())
 }
 
-/// A random direction at full length.
+/// Returns a random direction at full length.
 fn gaussian_point(region: &Region, rng: &mut impl Rng) -> Image {
     let mut noise = Image::zeros(region.center.shape());
     noise.pixels_mut().fill_with(|| normal(rng) as f32);

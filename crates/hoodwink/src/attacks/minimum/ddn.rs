@@ -1,17 +1,19 @@
-//! Decoupled direction and norm: steps along the gradient, on a sphere that shrinks where the picture fools and grows where it
-//! does not.
+//! Decoupled direction and norm: steps along the gradient on a sphere that shrinks while the picture fools the model
+//! and grows while it does not.
 //!
 //! # Formula
 //!
-//! From `d = 0` and `eps = init_norm`, for each of the steps: look at `x + d`; `d <- d + a_k g / |g|` with the gradient `g` of the
-//! cross-entropy and `a_k` falling from 1 to 0.01 along a cosine; `eps <- (1 - gamma) eps` if `x + d` fooled, else
-//! `(1 + gamma) eps`, no more than the farthest corner of the box; `d <- eps d / |d|`, clipped into the box and rounded to
-//! `levels` of grey. The nearest point that fooled is kept. With `levels` 256 every point is a picture that can be saved.
+//! Start with `d = 0` and `eps = init_norm`. Each step evaluates `x + d` and updates `d <- d + a_k g / |g|`, where `g`
+//! is the gradient of the cross-entropy and `a_k` falls from 1 to 0.01 along a cosine. Then `eps <- (1 - gamma) eps` if
+//! `x + d` fooled the model, else `(1 + gamma) eps`, up to the distance of the farthest corner of the box. Then `d <-
+//! eps d / |d|`, clipped to the box and rounded to `levels` grey levels. The nearest point that fooled the model is
+//! kept. With `levels` 256 every point is a picture that can be saved.
 //!
 //! # Defaults
 //!
-//! 100 steps, init_norm 1, gamma 0.05, 256 levels: those of the paper (which also reports 300 and 1,000 steps) and of the
-//! authors' adversarial-library, which caps the norm as is done here. A gradient of zero is followed in a random direction, as there.
+//! 100 steps, init_norm 1, gamma 0.05, 256 levels: the values of the paper (which also reports 300 and 1,000 steps) and
+//! of the authors' adversarial-library, which also caps the norm. As in that library, a random direction replaces a
+//! zero gradient.
 //!
 //! # Source
 //!
@@ -47,7 +49,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
             kind: Kind::POSITIVE,
             default: "100",
             meaning: "number of steps",
-            origin: "the paper's smallest",
+            origin: "the smallest in the paper",
         },
         Parameter {
             name: "init_norm",
@@ -57,7 +59,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
             },
             default: "1",
             meaning: "radius of the first sphere, in pixel units",
-            origin: "the paper's",
+            origin: "the paper",
         },
         Parameter {
             name: "gamma",
@@ -66,8 +68,8 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
                 most: 0.999_999,
             },
             default: "0.05",
-            meaning: "share by which the radius changes",
-            origin: "the paper's",
+            meaning: "relative change of the radius per step",
+            origin: "the paper",
         },
         Parameter {
             name: "levels",
@@ -76,8 +78,8 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
                 most: 65_536,
             },
             default: "256",
-            meaning: "levels of grey that points are rounded to; 0 or 1 is no rounding",
-            origin: "the paper's",
+            meaning: "number of grey levels that points are rounded to; 0 or 1 for no rounding",
+            origin: "the paper",
         },
     ],
     cost: "steps gradients",
@@ -150,7 +152,7 @@ mod tests {
         threat::Goal,
     };
 
-    /// On a linear model the nearest point of the boundary is known: the margin divided by the length of the weights.
+    /// On a linear model the nearest boundary point is known: the margin divided by the length of the weights.
     #[test]
     fn on_a_linear_model_it_finds_the_nearest_point() {
         let job = ramp_job(Goal::Untargeted { label: 0 });

@@ -1,3 +1,3 @@
-//! Attacks that look for the smallest norm, by gradients.
+//! Attacks that search for the smallest norm, using gradients.
 
 pub(super) mod ddn;

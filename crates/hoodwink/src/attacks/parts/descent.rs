@@ -1,4 +1,4 @@
-//! The loop that most gradient attacks share: step, project, look, start again.
+//! The loop that most gradient attacks share: step, project, evaluate, restart.
 
 use super::step::{StepRule, Stepper};
 use crate::{
@@ -7,29 +7,29 @@ use crate::{
     oracle::{Gradients, Objective},
 };
 
-/// Projected steps along the gradient of a loss; descent by tradition, though the loss is climbed.
+/// Projected steps along the gradient of a loss. The name "descent" is traditional: the loss is increased.
 ///
-/// A restart asks for one gradient at each of its `steps` points and for the logits of the last one. A point that reaches
-/// the goal is also asked about as the 8-bit picture it would be saved as. If that reaches the goal too, the walk is
-/// over; if not, the restart goes on from there, and no other is begun.
+/// A restart asks for one gradient at each of its `steps` points and for the logits of the last one. If a point reaches
+/// the goal, the model is also asked about the 8-bit picture that would be saved for it. If that reaches the goal too,
+/// the walk ends. If not, this restart continues, but no further restart follows.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::attacks) struct Descent {
-    /// What is climbed.
+    /// The loss to increase.
     pub loss: LossName,
-    /// How a gradient becomes a move.
+    /// The rule that turns a gradient into a move.
     pub rule: StepRule,
-    /// Length of a step, in the unit of the rule: pixel units in the norm for [`StepRule::Steepest`].
+    /// Step size, in the unit of the rule: pixel units in the norm for [`StepRule::Steepest`].
     pub step_size: f64,
-    /// Steps of one restart.
+    /// Number of steps of a restart.
     pub steps: u64,
-    /// How often the walk is begun.
+    /// Number of restarts.
     pub restarts: u64,
-    /// Whether a walk begins at a random point of the ball rather than at the original.
+    /// Whether a walk starts at a random point of the ball instead of the original.
     pub random_start: bool,
 }
 
 impl Descent {
-    /// All restarts.
+    /// Runs all restarts.
     pub(in crate::attacks) async fn run(
         &self,
         model: Gradients<'_>,
@@ -47,7 +47,7 @@ impl Descent {
         Ok(())
     }
 
-    /// One restart.
+    /// Runs one restart.
     async fn walk(
         &self,
         model: Gradients<'_>,
@@ -95,7 +95,7 @@ mod tests {
 
     const AWAY: Goal = Goal::Untargeted { label: 0 };
 
-    /// On the margin, in 40 steps of an eighth of the radius.
+    /// The margin loss, in 40 steps of an eighth of the radius.
     fn descent(with: &str) -> Attack {
         let with = match with.contains("step_size") {
             true => with.to_owned(),
@@ -137,7 +137,7 @@ mod tests {
         assert!(early > 3, "{early}");
     }
 
-    /// Between two levels of grey a point just over the boundary is rounded back over it.
+    /// A point just beyond the boundary, between two grey levels, is rounded back over it.
     #[test]
     fn off_the_lattice_the_walk_goes_on_until_the_picture_fools() {
         let attack = descent("step_size=0.2/255, random_start=false");
@@ -203,8 +203,8 @@ mod tests {
         }
     }
 
-    /// Every optimiser ends in the same corner of an L-inf ball: with a real projection it cannot leave the ball, and on
-    /// a linear model it has nothing else to find.
+    /// Every optimiser ends in the same corner of an L-inf ball. The projection keeps it in the ball, and a linear
+    /// model has no other optimum.
     #[test]
     fn on_a_linear_model_every_rule_reaches_the_optimum() {
         let eps = 0.05;

@@ -1,4 +1,4 @@
-//! What several attacks share.
+//! Parts that several attacks share.
 
 pub(super) mod descent;
 pub(super) mod step;

@@ -1,8 +1,8 @@
-//! Step rules: how a gradient becomes a move of the image. Each climbs the loss; the projection follows in
-//! [`Descent`](super::descent::Descent).
+//! Step rules: how a gradient becomes a move of the image. Each rule increases the loss.
+//! [`Descent`](super::descent::Descent) projects afterwards.
 //!
-//! The rules named after optimisers are those of `torch.optim` with its default constants, on the perturbation as the
-//! variable. Their state belongs to one restart of one image.
+//! The rules named after optimisers are those of `torch.optim` with its default constants; the variable is the
+//! perturbation. Their state belongs to one restart of one image.
 
 use std::{fmt, str::FromStr};
 
@@ -12,16 +12,16 @@ use crate::{
     threat::{Bounds, Norm},
 };
 
-/// How a gradient becomes a move, before the step size is multiplied in.
+/// The rule that turns a gradient into a move, before multiplication by the step size.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum StepRule {
-    /// The direction of unit norm in which the loss grows fastest, by the norm of the ball.
+    /// The direction of unit norm in which the loss grows fastest, in the norm of the ball.
     Steepest,
     /// The sign of every value's gradient, whatever the norm.
     Sign,
     /// The gradient itself, with heavy-ball momentum (dampening 0, no Nesterov).
     Sgd {
-        /// Share of the last move that is kept, in \[0, 1).
+        /// Share of the last move that is added to the next, in \[0, 1).
         momentum: f64,
     },
     /// Adam (arXiv 1412.6980, algorithm 1), with 1e-8 in the denominator.
@@ -51,10 +51,10 @@ impl StepRule {
         Self::Adagrad,
     ];
 
-    /// The words of all rules.
+    /// The names of all rules.
     pub const WORDS: [&'static str; 6] = ["steepest", "sign", "sgd", "adam", "rmsprop", "adagrad"];
 
-    /// The word used in settings.
+    /// Returns the name as settings spell it.
     pub fn word(self) -> &'static str {
         match self {
             Self::Steepest => "steepest",
@@ -66,8 +66,8 @@ impl StepRule {
         }
     }
 
-    /// Whether the length of a move in this norm is about the step size, whatever the scale of the gradient; without
-    /// that no step size is a sensible default.
+    /// Returns whether a move in this norm is about as long as the step size, whatever the scale of the gradient.
+    /// Otherwise there is no sensible default step size.
     pub fn is_scaled_to(self, norm: Norm) -> bool {
         match self {
             Self::Steepest => true,
@@ -99,12 +99,12 @@ impl FromStr for StepRule {
     }
 }
 
-/// The farthest a value is moved at once: farther out, floats are too coarse to be projected.
+/// The maximum move of a value. Farther out, floats are too coarse for the projection.
 const FARTHEST: f64 = 1e6;
 
 const RMSPROP_DECAY: f64 = 0.99;
 
-/// A step rule at work on one image.
+/// The state of a step rule on one image.
 pub(crate) struct Stepper {
     rule: StepRule,
     norm: Norm,
@@ -117,9 +117,9 @@ pub(crate) struct Stepper {
 }
 
 impl Stepper {
-    /// For an image of `values` values and a ball in `norm`.
+    /// Creates the state for an image of `values` values and a ball in `norm`.
     pub(crate) fn new(rule: StepRule, norm: Norm, step_size: f64, values: usize) -> Self {
-        // What a rule does not remember takes no memory: pictures may be large.
+        // Allocates only what the rule needs, since pictures may be large.
         let (first, second) = match rule {
             StepRule::Steepest | StepRule::Sign => (0, 0),
             StepRule::Sgd { .. } => (values, 0),
@@ -187,7 +187,7 @@ impl Stepper {
     }
 }
 
-/// Moves every value by its share of a step.
+/// Moves every value by the step size times its direction.
 fn walk(x: &mut [f32], step_size: f64, moves: impl Iterator<Item = f64>) {
     for (x, direction) in x.iter_mut().zip(moves) {
         let step = (step_size * direction).clamp(-FARTHEST, FARTHEST);
@@ -201,8 +201,8 @@ mod tests {
 
     const GRADIENTS: [[f32; 2]; 4] = [[0.5, -2.0], [0.25, 1.0], [-1.0, 0.0], [0.125, -0.5]];
 
-    /// Where two values that start at 0 lie after each step, with step size 0.1: `torch.optim` (PyTorch 2.15, float64,
-    /// `maximize=True`) on the same gradients.
+    /// The positions of two values that start at 0 after each step of size 0.1. Expected values: `torch.optim` (PyTorch
+    /// 2.15, float64, `maximize=True`) on the same gradients.
     #[test]
     fn rules_named_after_optimisers_move_as_in_pytorch() {
         let adam = StepRule::ALL[3];

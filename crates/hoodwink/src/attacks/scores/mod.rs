@@ -1,3 +1,3 @@
-//! Attacks that see the logits, and no gradients.
+//! Attacks that see logits but no gradients.
 
 pub(super) mod square;

@@ -1,21 +1,22 @@
-//! Square Attack: random search by square patches, smaller as time goes on.
+//! Square Attack: random search with square patches that shrink over time.
 //!
 //! # Formula
 //!
-//! A point is kept if its loss is larger than that of the best so far: the margin `max_{j != y} z_j - z_y`, or with a target
-//! `ln p_t`. The share `p` of the picture that a patch covers begins at `p_init` and is halved after 10, 50, 200, 500, 1000,
-//! 2000, 4000, 6000 and 8000 questions.
+//! A point is kept if its loss is larger than that of the best point so far. The loss is the margin `max_{j != y} z_j -
+//! z_y` or, with a target, `ln p_t`. The share `p` of the picture that a patch covers starts at `p_init` and is halved
+//! after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 queries.
 //!
-//! In L-inf the search begins with vertical stripes of `±eps`; a patch of side `sqrt(p h w)` moves each channel by `±2 eps`, and the
-//! result is projected. In L2 it begins with a grid of little hills, five to a side, scaled to eps; a patch takes the norm
-//! that another window had and what is still missing to eps, in the shape of a hill whose one half is turned upside down,
-//! on top of what was there; the whole is scaled to eps and clipped. A point that fools ends the attack, as it is and as
-//! the 8-bit picture it is saved as.
+//! In L-inf the search starts with vertical stripes of `±eps`. A patch of side `sqrt(p h w)` moves each channel by `±2
+//! eps`, and the result is projected. In L2 it starts with a grid of small hills, five per side, scaled to eps. A patch
+//! takes over the norm of another window, plus the norm still missing to eps. Its shape is a hill with one half turned
+//! upside down, added to what was there. The whole is scaled to eps and clipped. The attack ends at the first point
+//! that fools the model both as it is and as the 8-bit picture that is saved for it.
 //!
 //! # Defaults
 //!
-//! 5,000 questions, `p_init` 0.8, 1 restart: AutoAttack's. Three things differ from its code: every picture draws
-//! windows of its own, where the code draws one for the whole batch; a window may lie at the last row and column; and pictures need not be square.
+//! 5,000 queries, `p_init` 0.8, 1 restart: the values of AutoAttack. Three things differ from its code: every picture
+//! draws its own windows, where the code draws one for the whole batch; a window may lie at the last row and column;
+//! and pictures need not be square.
 //!
 //! # Source
 //!
@@ -41,7 +42,7 @@ use crate::{
 
 pub(in crate::attacks) const ENTRY: Entry = Entry {
     name: "square",
-    summary: "random search by square patches (Andriushchenko et al. 2020)",
+    summary: "random search with square patches (Andriushchenko et al. 2020)",
     family: Family::Scores,
     aim: Aim::Radius,
     norms: &[Norm::Linf, Norm::L2],
@@ -52,7 +53,7 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
             name: "queries",
             kind: Kind::POSITIVE,
             default: "5000",
-            meaning: "questions of one restart",
+            meaning: "maximum number of queries of a restart",
             origin: "AutoAttack's",
         },
         Parameter {
@@ -69,11 +70,11 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
             name: "restarts",
             kind: Kind::POSITIVE,
             default: "1",
-            meaning: "how often the search is begun, the first time included",
+            meaning: "number of restarts, including the first start",
             origin: "AutoAttack's",
         },
     ],
-    cost: "queries forward passes for each restart, and 1 more for each point that reaches the goal; fewer where that ends it",
+    cost: "queries forward passes per restart, plus 1 for each point that reaches the goal; fewer if such a point ends it",
     source: include_str!("square.rs"),
     check: any_values,
     search: Search::Scores(|model, case, p, best| Box::pin(square(model, case, p, best))),
@@ -96,7 +97,7 @@ async fn square(model: Scores<'_>, case: &Case, p: &Values, best: &mut Best) -> 
     Ok(())
 }
 
-/// One restart.
+/// Runs one restart.
 async fn search(
     model: Scores<'_>,
     case: &Case,
@@ -127,7 +128,7 @@ async fn search(
     Ok(())
 }
 
-/// The share of the picture that a patch covers.
+/// Returns the share of the picture that a patch covers.
 fn share(p_init: f64, questions: u64) -> f64 {
     let halvings = [10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000];
     let passed = halvings.iter().filter(|&&at| questions > at).count();
@@ -176,7 +177,7 @@ fn stripes_or_hills(region: &Region, rng: &mut impl Rng) -> Image {
     scaled(region, &delta)
 }
 
-/// Where windows of a side begin that fill a length, the rest shared by both ends.
+/// Returns the starts of the windows of a given side that fill a length. The remainder is split between both ends.
 fn grid(length: usize, side: usize) -> impl Iterator<Item = usize> {
     let begin = length % side / 2;
     (0..length / side).map(move |at| begin + at * side)
@@ -190,7 +191,7 @@ struct Window {
 }
 
 impl Window {
-    /// The places of its values in an image of these sides, row by row.
+    /// Returns the positions of its values in an image of these sides, row by row.
     fn places(&self, [height, width]: [usize; 2]) -> impl Iterator<Item = usize> {
         let (rows, columns) = (self.rows.clone(), self.columns.clone());
         let plane = self.channel * height * width;
@@ -202,7 +203,7 @@ impl Window {
     }
 }
 
-/// The original and a perturbation of length eps, clipped into the box.
+/// Returns the original plus a perturbation scaled to length eps, clipped to the box.
 fn scaled(region: &Region, delta: &[f64]) -> Image {
     let length = delta.iter().map(|d| d * d).sum::<f64>().sqrt();
     let scale = region.radius.unwrap_or(0.0) / length.max(f64::MIN_POSITIVE);
@@ -211,12 +212,12 @@ fn scaled(region: &Region, delta: &[f64]) -> Image {
         *x = (f64::from(*x) + d * scale) as f32;
     }
     region.bounds.clamp(x.pixels_mut());
-    // Rounded floats may lie a hair beyond the radius.
+    // Float rounding may leave the result slightly beyond the radius.
     region.project(&mut x);
     x
 }
 
-/// A hill over a rectangle: squares around its middle, each weighing less the larger it is; of unit length.
+/// A hill over a rectangle, of unit length: nested rectangles around its middle, where larger ones weigh less.
 fn hill(height: usize, width: usize) -> Vec<f64> {
     let mut values = vec![0.0; height * width];
     let (middle_row, middle_column) = ((height / 2) as i64, (width / 2) as i64);
@@ -245,7 +246,7 @@ fn normalised(mut values: Vec<f64>) -> Vec<f64> {
     values
 }
 
-/// A square of two hills, one turned upside down, side by side or one above the other; of unit length.
+/// Two hills, one turned upside down, side by side or one above the other, in a square; of unit length.
 fn two_hills(side: usize, rng: &mut impl Rng) -> Vec<f64> {
     let upper = side / 2;
     let mut values = hill(upper, side);
@@ -259,7 +260,7 @@ fn two_hills(side: usize, rng: &mut impl Rng) -> Vec<f64> {
     values
 }
 
-/// The best point with one patch more.
+/// Adds one patch to the best point.
 fn propose(region: &Region, x: &Image, share: f64, rng: &mut impl Rng) -> Image {
     let [channels, height, width] = x.shape();
     let side = (share * (height * width) as f64).sqrt().round() as usize;
@@ -307,7 +308,7 @@ fn propose(region: &Region, x: &Image, share: f64, rng: &mut impl Rng) -> Image 
             .zip(&shape)
             .map(|(&at, value)| sign * value + delta[at] / (1e-12 + length))
             .collect();
-        // What the patch may weigh: both windows, each value once, and what is missing to eps.
+        // The norm that the patch may use: both windows, counting each value once, and the norm missing to eps.
         let of_patch: f64 = places.iter().map(|&at| delta[at] * delta[at]).sum();
         let mut of_both = of_patch;
         for at in source.places([height, width]) {
@@ -325,7 +326,7 @@ fn propose(region: &Region, x: &Image, share: f64, rng: &mut impl Rng) -> Image 
     scaled(region, &delta)
 }
 
-/// A window of this side, anywhere.
+/// Returns a window of this side at a random place.
 fn place(height: usize, width: usize, side: usize, rng: &mut impl Rng) -> Window {
     let (top, left) = (
         rng.random_range(0..=height - side),
@@ -356,7 +357,7 @@ mod tests {
         }
     }
 
-    /// The hill of a 2 by 5 rectangle, worked by hand: rings of 1, 1/4 and 1/9 around its middle.
+    /// The hill of a 2 by 5 rectangle, computed by hand: rings of 1, 1/4 and 1/9 around its middle.
     #[test]
     fn a_hill_is_highest_in_its_middle() {
         let hill = hill(2, 5);
@@ -368,7 +369,7 @@ mod tests {
         assert!((length - 1.0).abs() < 1e-12);
     }
 
-    /// Every proposal uses the radius up, in pictures of any shape.
+    /// Every proposal uses the full radius, in pictures of any shape.
     #[test]
     fn proposals_lie_on_the_surface_of_the_ball() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);

@@ -1,23 +1,27 @@
-//! A universal perturbation: one that fools the model on most pictures it is added to.
+//! A universal perturbation: one that fools the model on most pictures that it is added to.
 //!
 //! # Formula
 //!
-//! From `v = 0`, for each mini-batch B of the pictures, in a new order in each epoch: `v <- project(v + step * steepest(sum over B
-//! of the gradient of min(loss, beta) at clip(x + v)))`, with the cross-entropy, or `ln p_t` towards a target; a picture whose
-//! loss is beyond beta has been fooled enough and pulls no more. The step is steepest in the norm: in L-inf the sign. The
-//! projection is onto the ball around 0. All gradients of a mini-batch are asked for at once.
+//! Start with `v = 0`. For each mini-batch B of the pictures, in a new order in each epoch: `v <- project(v + step *
+//! steepest(sum over B of the gradient of min(loss, beta) at clip(x + v)))`. The loss is the cross-entropy or, with a
+//! target, `ln p_t`. A picture whose loss exceeds beta contributes nothing more. The steepest direction is that of the
+//! norm: in L-inf the sign. The projection is onto the ball around 0. All gradients of a mini-batch are asked for at
+//! once.
 //!
-//! Every picture is judged on a perturbation that was fitted to others (one half of the pictures serves the other).
+//! Every picture is judged with a perturbation that was fitted to other pictures: each half of the pictures uses the
+//! perturbation fitted to the other half.
 //!
 //! # Defaults
 //!
-//! 10 epochs over up to 1,000 pictures in mini-batches of 32, step `0.1 * eps`, beta 9 (the paper's for ImageNet). The paper takes
-//! mini-batches of 128 of tens of thousands of pictures; the step is this project's choice.
+//! 10 epochs over up to 1,000 pictures in mini-batches of 32, step size `0.1 * eps`, beta 9 (the paper's value for
+//! ImageNet). The paper uses mini-batches of 128 from tens of thousands of pictures. The step size is this project's
+//! choice.
 //!
 //! # Source
 //!
-//! Shafahi, Najibi, Xu, Dickerson, Davis and Goldstein, *Universal Adversarial Training*, arXiv 1811.11304, section 3 and
-//! algorithm 2; the idea: Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, *Universal Adversarial Perturbations*, arXiv 1610.08401.
+//! Shafahi, Najibi, Xu, Dickerson, Davis and Goldstein, *Universal Adversarial Training*, arXiv 1811.11304, section 3
+//! and algorithm 2. Original idea: Moosavi-Dezfooli, Fawzi, Fawzi and Frossard, *Universal Adversarial Perturbations*,
+//! arXiv 1610.08401.
 
 use rand::seq::SliceRandom as _;
 
@@ -35,7 +39,7 @@ use crate::{
 
 pub(in crate::attacks) const ENTRY: Entry = Entry {
     name: "universal",
-    summary: "one perturbation that fools on most pictures (Shafahi et al. 2018)",
+    summary: "one perturbation that fools the model on most pictures (Shafahi et al. 2018)",
     family: Family::Shared,
     aim: Aim::Many,
     norms: &[Norm::Linf, Norm::L2],
@@ -46,28 +50,28 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
             name: "epochs",
             kind: Kind::POSITIVE,
             default: "10",
-            meaning: "how often each picture is looked at",
+            meaning: "number of passes over the pictures",
             origin: "this project's choice",
         },
         Parameter {
             name: "pictures",
             kind: Kind::POSITIVE,
             default: "1000",
-            meaning: "how many pictures it is fitted to, at most",
+            meaning: "maximum number of pictures to fit",
             origin: "this project's choice",
         },
         Parameter {
             name: "batch",
             kind: Kind::POSITIVE,
             default: "32",
-            meaning: "pictures of a step",
-            origin: "this project's choice; the paper takes 128",
+            meaning: "number of pictures per step",
+            origin: "this project's choice; the paper uses 128",
         },
         Parameter {
             name: "step_size",
             kind: Kind::Length,
             default: "0.1*eps",
-            meaning: "length of a step",
+            meaning: "step size",
             origin: "this project's choice",
         },
         Parameter {
@@ -77,11 +81,11 @@ pub(in crate::attacks) const ENTRY: Entry = Entry {
                 most: 1e9,
             },
             default: "9",
-            meaning: "the loss beyond which a picture pulls no more",
-            origin: "the paper's",
+            meaning: "the loss above which a picture contributes nothing more",
+            origin: "the paper",
         },
     ],
-    cost: "for each radius and each half of the pictures epochs * pictures gradients; then none for a picture",
+    cost: "epochs * pictures gradients for each radius and each half of the pictures; no further gradients per picture",
     source: include_str!("universal.rs"),
     check: any_values,
     search: Search::Many(|model, fitting, p| Box::pin(universal(model, fitting, p))),
@@ -126,7 +130,7 @@ async fn universal(model: Gradients<'_>, fitting: &Fitting, p: &Values) -> Resul
                     *sum += if g.is_finite() { *g } else { 0.0 };
                 }
             }
-            // In the middle of the box no direction is barred.
+            // In the middle of the box every direction is free.
             let middle = vec![0.5; sum.len()];
             let direction = norm.steepest(&sum, &middle, &Bounds::PIXELS);
             for (v, d) in v.pixels_mut().iter_mut().zip(direction) {
@@ -138,7 +142,7 @@ async fn universal(model: Gradients<'_>, fitting: &Fitting, p: &Values) -> Resul
     Ok(Edit::Add(v))
 }
 
-/// Onto the ball around 0.
+/// Projects onto the ball around 0.
 fn limit(norm: Norm, eps: f64, v: &mut Image) {
     let size = norm.of(&distances(&Image::zeros(v.shape()), v));
     for v in v.pixels_mut() {
@@ -167,7 +171,7 @@ mod tests {
         threat::Goal,
     };
 
-    /// Fitted to forty pictures of one class, judged on forty others.
+    /// Fitted to forty pictures of one class and judged on forty others.
     #[test]
     fn it_fools_on_pictures_it_has_not_seen() {
         let toy = Toy::tanh();

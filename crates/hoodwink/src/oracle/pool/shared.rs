@@ -1,4 +1,4 @@
-//! The questions that wait for an answer, and who is there to give it.
+//! The queue of open questions, and the count of workers that can answer them.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,33 +16,33 @@ use super::{
 };
 use crate::{Result, oracle::Halt};
 
-/// How long a worker that has nothing to do sleeps before it looks whether it is to end.
+/// How long an idle worker sleeps before it checks for a request to end.
 const NAP: Duration = Duration::from_millis(20);
 
-/// So many questions of one kind are worth an execution before all others.
+/// This many questions of one kind make a full execution and go first.
 const FULL: usize = 8;
 
-/// What can be answered in one execution.
+/// A kind of question: questions of one kind can be answered in one execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Kind {
     pub(super) model: usize,
     pub(super) for_gradients: bool,
 }
 
-/// What a worker does next.
+/// The next action of a worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Poll its own attacks.
     Poll,
     /// Answer questions of this kind.
     Answer(Kind),
-    /// Go home.
+    /// Stop: no work is left.
     Over,
-    /// Its attacks wait, and nobody is left to answer anything.
+    /// Its attacks wait, and no worker is left to answer them.
     Stuck,
 }
 
-/// What the workers share.
+/// The state that the workers share.
 pub(super) struct Shared {
     state: Mutex<State>,
     changed: Condvar,
@@ -53,24 +53,24 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct State {
     waiting: BTreeMap<Kind, VecDeque<Posted>>,
-    /// Attacks in hand of all workers.
+    /// Running attacks of all workers.
     live: usize,
-    /// Workers that are there.
+    /// Workers that are running.
     present: usize,
-    /// Those of them that sleep.
+    /// Workers that are asleep.
     idle: usize,
     /// Whether questions may have been lost with a worker.
     broken: bool,
 }
 
-/// A question that waits.
+/// A question in the queue.
 struct Posted {
     question: Question,
     slot: Arc<Slot>,
     at: usize,
 }
 
-/// Where the answers to questions that were asked at once are gathered.
+/// Gathers the answers to questions that were asked together.
 struct Slot(Mutex<Gathered>);
 
 struct Gathered {
@@ -79,7 +79,7 @@ struct Gathered {
     waker: Waker,
 }
 
-/// What is locked here stays consistent: no code of others runs under the lock.
+/// The locked data stays consistent even after a panic: no foreign code runs under the lock.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -93,7 +93,7 @@ impl Shared {
         }
     }
 
-    /// Access to the first model.
+    /// Returns access to the first model.
     pub(super) fn handle(shared: &Arc<Self>) -> Handle {
         Handle {
             shared: Arc::clone(shared),
@@ -101,19 +101,19 @@ impl Shared {
         }
     }
 
-    /// Counts a worker, until the answer is dropped.
+    /// Counts a worker until the returned guard is dropped.
     pub(super) fn enter(self: &Arc<Self>) -> Present {
         locked(&self.state).present += 1;
         Present(Arc::clone(self))
     }
 
-    /// Counts an attack that is about to be begun, unless it is dropped.
+    /// Counts an attack that is about to start. Dropping the guard takes the count back.
     pub(super) fn begin(&self) -> Begun<'_> {
         locked(&self.state).live += 1;
         Begun(self)
     }
 
-    /// So many attacks are over.
+    /// Records that this many attacks have ended.
     pub(super) fn done(&self, attacks: usize) {
         let mut state = locked(&self.state);
         state.live -= attacks;
@@ -122,20 +122,21 @@ impl Shared {
         }
     }
 
-    /// Questions may be lost: nobody is to wait for their answers for ever.
+    /// Records that questions may be lost, so that no attack waits forever for an answer.
     pub(super) fn fail(&self) {
         locked(&self.state).broken = true;
         self.changed.notify_all();
     }
 
-    /// What a worker with so many attacks in hand does next; sleeps while there is nothing.
+    /// Decides what a worker with `live` running attacks does next. Sleeps while there is nothing to do.
     pub(super) fn next(&self, live: usize, is_ready: impl Fn() -> bool, halt: &Halt) -> Next {
         let mut state = locked(&self.state);
         loop {
             if is_ready() || halt.drops_all() {
                 return Next::Poll;
             }
-            // One question is left to the worker of its attack, which is awake: a second program need not be compiled.
+            // A single question is left to the worker of its attack, which is awake. This saves compiling a second
+            // program.
             let least = if live == 0 { 2 } else { 1 };
             if let Some(kind) = state.most_wanted(least) {
                 return Next::Answer(kind);
@@ -144,7 +145,7 @@ impl Shared {
                 return Next::Over;
             }
             if state.idle + 1 >= state.present {
-                // Whoever is awake posts or answers; if nobody is, no answer will come any more.
+                // A worker that is awake will post or answer. If none is awake, no more answers will come.
                 match (state.most_wanted(1), state.broken) {
                     (Some(kind), _) => return Next::Answer(kind),
                     (None, true) => {
@@ -163,14 +164,14 @@ impl Shared {
         }
     }
 
-    /// Takes questions of a kind: fewer than are wanted at once where others have nothing else to do.
+    /// Takes questions of one kind. Takes fewer than the model would like if other workers are idle.
     pub(super) fn take(self: &Arc<Self>, kind: Kind, appetite: Appetite) -> Option<Chunk> {
         let mut state = locked(&self.state);
         let idle = state.idle;
         let waiting = state.waiting.get_mut(&kind)?;
         let shared = waiting.len().div_ceil(idle + 1);
         let mut count = shared.max(appetite.least).min(appetite.most);
-        // What is too few for an execution of its own is not left behind.
+        // A remainder that is too small for its own execution is taken along.
         if waiting.len().saturating_sub(count) < appetite.least {
             count = waiting.len().min(appetite.most);
         }
@@ -192,33 +193,35 @@ impl Shared {
 }
 
 impl State {
-    /// The kind of question that most are of, if there are at least so many; one that fills an execution before others.
+    /// Returns the most frequent kind of question, if it has at least `least` questions. Full executions count as
+    /// equal.
     fn most_wanted(&self, least: usize) -> Option<Kind> {
         let kinds = self.waiting.iter().filter(|(_, all)| all.len() >= least);
-        // Of equals the last: gradients, which attacks wait for longer.
+        // `max_by_key` takes the last of several equals: gradients, which attacks wait for longer.
         let most = kinds.max_by_key(|(_, all)| all.len().min(FULL))?;
         Some(*most.0)
     }
 }
 
-/// A worker that is there.
+/// Guard of a running worker.
 pub(super) struct Present(Arc<Shared>);
 
 impl Drop for Present {
     fn drop(&mut self) {
         let mut state = locked(&self.0.state);
         state.present -= 1;
-        // Its own attacks are gone with it, and nobody else's questions, unless it was unwound.
+        // A worker that ends normally takes only its own attacks with it. One that panics may take others' questions
+        // too.
         state.broken |= thread::panicking();
         self.0.changed.notify_all();
     }
 }
 
-/// An attack that is about to be begun.
+/// Guard of an attack that is about to start.
 pub(super) struct Begun<'a>(&'a Shared);
 
 impl Begun<'_> {
-    /// It was.
+    /// Keeps the count: the attack has started.
     pub(super) fn keep(self) {
         std::mem::forget(self);
     }
@@ -247,12 +250,12 @@ impl Chunk {
         self.posted.iter().map(|posted| &posted.question).collect()
     }
 
-    /// Gives every question its answer, in the same order.
+    /// Delivers the answers, in the order of the questions.
     pub(super) fn deliver(mut self, answers: Vec<Answer>) {
         self.delivered = true;
         for (posted, answer) in std::mem::take(&mut self.posted).into_iter().zip(answers) {
             let Posted { question, slot, at } = posted;
-            // Its point may be changed in place now, without a copy.
+            // Releases the point, so that its owner can change it in place without a copy.
             drop(question);
             let mut gathered = locked(&slot.0);
             gathered.answers[at] = Some(answer);
@@ -284,7 +287,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Access to another model of the run, by its position.
+    /// Returns access to another model of the run, by its position.
     pub fn of(&self, model: usize) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -315,7 +318,7 @@ impl Oracle for Handle {
     }
 }
 
-/// Posts questions when first polled, and is ready once all their answers are there.
+/// A future that posts questions when first polled and is ready when all answers have arrived.
 struct Ask<'a> {
     handle: &'a Handle,
     questions: Option<Vec<Question>>,

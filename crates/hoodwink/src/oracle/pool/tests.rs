@@ -12,7 +12,7 @@ use crate::oracle::{
     Access, Budget, Counted, Gradients, Labels, Loss, Oracle, Question, Scores, Spent,
 };
 
-/// Logits `[x, -x]`; remembers how many images each execution had, and who answered.
+/// Logits `[x, -x]`; records the number of images of each execution and the threads that answered.
 #[derive(Default)]
 struct Line {
     batches: Mutex<Vec<usize>>,
@@ -101,7 +101,7 @@ fn every_job_is_answered_with_its_own_numbers() {
             |job, handle| {
                 Box::pin(async move {
                     let mut sum = 0.0;
-                    // Job k asks k times, so images come and go at different moments.
+                    // Job k asks k times, so that images come and go at different moments.
                     for _ in 0..job {
                         sum += Scores::of(&handle).logits(&pixel(f32::from(job))).await?[0];
                     }
@@ -145,8 +145,8 @@ fn free_slots_are_refilled_before_the_next_execution() {
     assert_eq!(*line.batches.lock().unwrap(), [4, 4, 4, 4, 4]);
 }
 
-/// One job asks a hundred questions at once: every worker has some to answer, none is answered twice, and the answers come
-/// in the order of the questions.
+/// One job asks a hundred questions at once. Every worker answers some, none is answered twice, and the answers come in
+/// the order of the questions.
 #[test]
 fn the_questions_of_one_job_are_shared() {
     let line = Line {
@@ -178,7 +178,7 @@ fn the_questions_of_one_job_are_shared() {
     assert!(line.threads.lock().unwrap().len() > 1);
 }
 
-/// Two questions in flight from one attack.
+/// One attack has two questions in flight.
 #[test]
 fn two_asks_at_once_are_both_answered() {
     for threads in [1, 2] {
@@ -211,7 +211,7 @@ fn two_asks_at_once_are_both_answered() {
     }
 }
 
-/// What both futures come to.
+/// Returns the results of both futures.
 async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
     let (mut a, mut b) = (Box::pin(a), Box::pin(b));
     let (mut of_a, mut of_b) = (None, None);
@@ -266,7 +266,7 @@ fn no_question_is_left_alone_where_one_costs_as_much_as_two() {
     let batches = line.batches.lock().unwrap();
     assert_eq!(batches.iter().sum::<usize>(), 24);
     let lone = batches.iter().filter(|&&count| count == 1).count();
-    // Five and nine are one more than whole executions.
+    // Five and nine are one more than full executions.
     assert!(lone <= 2, "{batches:?}");
 }
 
@@ -341,7 +341,7 @@ fn access_and_budget_are_enforced_and_counted() {
                 let refused = Gradients::of(&counted).gradient(&pixel(1.0), &away()).await;
                 assert!(matches!(refused, Err(Error::Invalid(_))));
                 Scores::of(&counted).logits(&pixel(1.0)).await?;
-                // All or none: two more fit, three do not.
+                // All or none: two more queries fit, three do not.
                 let three = Labels::of(&counted).labels(&vec![pixel(1.0); 3]).await;
                 assert!(matches!(three, Err(Error::Budget("queries"))));
                 assert_eq!(counted.left().queries, 2);
@@ -406,7 +406,7 @@ fn an_error_ends_the_run_and_a_stop_finishes_what_is_in_hand() {
     assert!(begun.load(Ordering::Relaxed) >= 4);
 }
 
-/// Fails, or panics, at the question with this pixel.
+/// Fails or panics at the question with this pixel.
 struct Fragile {
     panics: bool,
 }

@@ -1,4 +1,4 @@
-//! Backward pass differentiable approximation: a defence in front of the model that has no gradient of use.
+//! Backward pass differentiable approximation: for a defence in front of the model that has no useful gradient.
 
 use crate::{
     Result,
@@ -6,8 +6,8 @@ use crate::{
     oracle::{Answer, Budget, Local, Oracle, Question},
 };
 
-/// A model behind a defence that is taken for the identity on the way back (Athalye, Carlini and Wagner, arXiv 1802.00420,
-/// section 4.1): the answer at `x` is the model's at `defence(x)`, and so is the gradient.
+/// A model behind a defence that the backward pass treats as the identity (Athalye, Carlini and Wagner, arXiv
+/// 1802.00420, section 4.1). The answer at `x` is the model's answer at `defence(x)`, including the gradient.
 ///
 /// For a defence that is part of the ONNX file, see [`onnx_grad::with_backward`].
 pub struct Bpda<'a> {
@@ -16,7 +16,7 @@ pub struct Bpda<'a> {
 }
 
 impl<'a> Bpda<'a> {
-    /// Behind this defence, which keeps an image's shape.
+    /// Puts `inner` behind a defence, which must keep an image's shape.
     pub fn new(inner: &'a dyn Oracle, defence: impl Fn(&Image) -> Image + 'a) -> Self {
         Self {
             inner,

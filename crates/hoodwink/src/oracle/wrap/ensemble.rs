@@ -7,40 +7,40 @@ use crate::{
     oracle::{Answer, Budget, Differential, Local, Objective, Oracle, Question, Want},
 };
 
-/// What is averaged over the members of an ensemble (Liu, Chen, Liu and Song, arXiv 1611.02770, section 3; Dong et al., arXiv
-/// 1710.06081, section 3.3).
+/// The quantity that an ensemble averages over its members (Liu, Chen, Liu and Song, arXiv 1611.02770, section 3; Dong
+/// et al., arXiv 1710.06081, section 3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Average {
-    /// The logits: the objective is of their mean. A gradient costs a forward pass of each member before.
+    /// The logits: the objective is computed from their mean. A gradient costs an extra forward pass of each member.
     Logits,
-    /// The objectives of the members.
+    /// The members' objectives.
     Losses,
 }
 
-/// Several models as one: its logits are the mean of theirs.
+/// Several models as one: its logits are the mean of the members' logits.
 pub struct Ensemble<'a> {
     members: Vec<Box<dyn Oracle + 'a>>,
     average: Average,
 }
 
 impl<'a> Ensemble<'a> {
-    /// Of these members, all of which tell the same classes apart.
+    /// Joins these members, which must have the same classes.
     ///
     /// # Errors
-    /// No members, and members with different numbers of classes.
+    /// No members, or members with different numbers of classes.
     pub fn new(members: Vec<Box<dyn Oracle + 'a>>, average: Average) -> Result<Self> {
         let mut classes = members.iter().map(|member| member.classes());
         let first = classes.next();
         match first {
-            None => Err(Error::invalid("an ensemble has one member or more")),
+            None => Err(Error::invalid("an ensemble needs at least one member")),
             Some(first) if classes.any(|other| other != first) => Err(Error::invalid(
-                "the members of an ensemble tell different numbers of classes apart",
+                "the members of an ensemble have different numbers of classes",
             )),
             Some(_) => Ok(Self { members, average }),
         }
     }
 
-    /// What each member answers to the same questions; all are asked at once where members share a pool.
+    /// Asks each member its list of questions. All lists are asked at once if the members share a pool.
     async fn ask_each(&self, questions: Vec<Vec<Question>>) -> Result<Vec<Vec<Answer>>> {
         let asked = self.members.iter().zip(questions);
         all(asked
@@ -51,7 +51,7 @@ impl<'a> Ensemble<'a> {
 
     async fn answer(&self, questions: Vec<Question>) -> Result<Vec<Answer>> {
         let count = self.members.len();
-        // What each member is asked: the question itself, or only for its logits.
+        // The first questions to each member: the question itself, or only its logits.
         let first = questions.iter().map(|question| match self.average {
             Average::Losses => question.clone(),
             Average::Logits => Question::logits(&question.point),
@@ -69,7 +69,7 @@ impl<'a> Ensemble<'a> {
         if self.average == Average::Losses {
             return merged(&questions, logits, of_members, false);
         }
-        // Then for the gradient of the linear combination that the objective is at the mean.
+        // Then the gradient of a linear combination: the objective, linearised at the mean logits.
         let mut second = Vec::new();
         for (question, logits) in questions.iter().zip(&logits) {
             if let Want::Gradient(objective) = &question.want {
@@ -87,7 +87,8 @@ impl<'a> Ensemble<'a> {
     }
 }
 
-/// Answers from mean logits and the members' gradients, which are there for all questions or for those alone that want one.
+/// Builds answers from mean logits and the members' gradients. The members answered all questions or, if
+/// `only_gradients`, only those that ask for a gradient.
 fn merged(
     questions: &[Question],
     logits: Vec<Vec<f32>>,
@@ -109,7 +110,11 @@ fn merged(
         let found = members.iter_mut().map(|member| {
             let answer = member.next();
             answer.map_or_else(
-                || Err(Error::invalid("a member left a question without an answer")),
+                || {
+                    Err(Error::invalid(
+                        "a member of the ensemble left a question unanswered",
+                    ))
+                },
                 Answer::into_differential,
             )
         });
@@ -130,7 +135,7 @@ fn merged(
     Ok(answers)
 }
 
-/// The mean of lists of the same length, in double precision.
+/// Computes the mean of lists of the same length, in double precision.
 fn mean<'v>(lists: impl Iterator<Item = &'v [f32]>) -> Vec<f32> {
     let (mut sums, mut count) = (Vec::new(), 0_u32);
     for list in lists {
@@ -145,7 +150,7 @@ fn mean<'v>(lists: impl Iterator<Item = &'v [f32]>) -> Vec<f32> {
         .collect()
 }
 
-/// What all futures come to, polled together.
+/// Polls the futures together and returns all their results.
 async fn all<T>(mut futures: Vec<Local<'_, Result<T>>>) -> Result<Vec<T>> {
     let mut found: Vec<Option<T>> = futures.iter().map(|_| None).collect();
     std::future::poll_fn(move |context| {

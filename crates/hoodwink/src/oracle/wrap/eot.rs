@@ -1,4 +1,4 @@
-//! Expectation over transformation: a model that is asked about random versions of each image.
+//! Expectation over transformation: the model is asked about random versions of each image.
 
 use std::cell::RefCell;
 
@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// A model whose answers are means over random transformations of the image (Athalye, Engstrom, Ilyas and Kwok, arXiv
-/// 1707.07397, section 2.2): for logits the mean of the logits, for gradients that of the objective, pulled back through each
-/// transformation. The model pays for every version.
+/// 1707.07397, section 2.2). For logits this is the mean of the logits. For gradients it is the mean of the objective's
+/// gradients, each pulled back through its transformation. Every version is paid for.
 pub struct Eot<'a> {
     inner: &'a dyn Oracle,
     transformations: Vec<Transformation>,
@@ -22,10 +22,10 @@ pub struct Eot<'a> {
 }
 
 impl<'a> Eot<'a> {
-    /// With so many versions of each image, each made by all transformations one after the other.
+    /// Makes `versions` versions of each image. Each version passes through all transformations in order.
     ///
     /// # Errors
-    /// No version at all.
+    /// `versions` is 0.
     pub fn new(
         inner: &'a dyn Oracle,
         transformations: Vec<Transformation>,
@@ -34,7 +34,7 @@ impl<'a> Eot<'a> {
     ) -> Result<Self> {
         match versions {
             0 => Err(Error::invalid(
-                "an expectation over transformations needs one version or more",
+                "an expectation over transformations needs at least one version",
             )),
             _ => Ok(Self {
                 inner,
@@ -89,7 +89,7 @@ impl<'a> Eot<'a> {
     }
 }
 
-/// Sums, in double precision.
+/// Running sums in double precision.
 #[derive(Default)]
 struct Mean {
     count: f64,

@@ -1,4 +1,4 @@
-//! The last answers, kept.
+//! A memory of the last answers.
 
 use std::{cell::RefCell, collections::VecDeque};
 
@@ -8,23 +8,23 @@ use crate::{
     oracle::{Answer, Budget, Local, Oracle, Question},
 };
 
-/// How many answers are kept.
+/// The number of answers that are kept.
 const KEPT: usize = 4;
 
-/// Larger images are not kept: they take memory, and one answer more is nothing beside theirs.
+/// Larger images are not kept: they take memory, and one extra query costs little compared with theirs.
 const MOST_VALUES: usize = 1 << 20;
 
-/// A model that is not asked for the logits of an image again if it was among the last that it was asked about. The judge asks
-/// about what an attack has just asked about: the same question has the same answer, to the bit.
+/// A model that remembers the logits of the last images and does not compute them again. The judge often asks about an
+/// image that an attack has just asked about. The same question has the same answer, bit for bit.
 ///
-/// Only logits answer for logits: a program that computes gradients as well may round otherwise.
+/// Only answers to logits questions are reused: a program that also computes gradients may round differently.
 pub struct Memo<'a> {
     inner: &'a dyn Oracle,
     kept: RefCell<VecDeque<(Image, Vec<f32>)>>,
 }
 
 impl<'a> Memo<'a> {
-    /// Of this oracle, with nothing kept yet.
+    /// Wraps `inner` with an empty memory.
     pub fn new(inner: &'a dyn Oracle) -> Self {
         Self {
             inner,
@@ -39,7 +39,7 @@ impl<'a> Memo<'a> {
     }
 
     async fn answer(&self, questions: Vec<Question>) -> Result<Vec<Answer>> {
-        // Of questions that are asked together none is asked soon again.
+        // Questions that are asked together are rarely asked again soon.
         let [question] = &questions[..] else {
             return self.inner.ask(questions).await;
         };

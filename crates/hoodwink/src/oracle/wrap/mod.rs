@@ -1,7 +1,7 @@
-//! Oracles around oracles: what stands between an attack and a model.
+//! Wrappers: oracles between an attack and a model.
 //!
-//! A wrapper makes questions to the oracles inside it out of those that it is asked. What counts and limits stands inside, next
-//! to the model, so that every question to the model is paid for.
+//! A wrapper turns the questions that it receives into questions to the oracles inside it. The counting and limiting
+//! oracle stands innermost, next to the model, so that every question to the model is paid for.
 
 mod bpda;
 mod ensemble;

@@ -1,4 +1,4 @@
-//! Wrappers around small models, and what they pay.
+//! Wrappers around small models, and what they cost.
 
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// What a task makes of handles to these models.
+/// Returns the result of a task that uses handles to these models.
 fn with<T: Send>(
     models: &[&dyn Model],
     task: impl Fn(Handle) -> Local<'static, Result<T>> + Sync,
@@ -58,7 +58,7 @@ fn close(a: &[f32], b: &[f32]) {
     }
 }
 
-/// The mean of the logits is that of a linear model with the mean weights, and so are its gradients.
+/// The mean of the logits equals that of a linear model with the mean weights, and so do the gradients.
 #[test]
 fn an_ensemble_of_linear_models_is_the_linear_model_of_their_mean() {
     let (first, second) = (Toy::linear(), Toy::broken(false));
@@ -100,7 +100,7 @@ fn an_ensemble_of_linear_models_is_the_linear_model_of_their_mean() {
     close(&found.logits, &of_mean.logits);
     close(found.gradient.pixels(), of_mean.gradient.pixels());
     assert!((found.loss - of_mean.loss).abs() < 1e-5);
-    // A forward pass for the mean and one for the logits alone; one gradient.
+    // A forward pass for the mean, one for the logits alone, and one gradient.
     let expected = Spent {
         queries: 2,
         gradients: 1,
@@ -120,7 +120,7 @@ fn an_ensemble_of_linear_models_is_the_linear_model_of_their_mean() {
     assert_eq!((spent[0].queries, spent[0].gradients), (1, 1));
 }
 
-/// A wrapper may own what it wraps, or borrow it.
+/// A wrapper may own or borrow what it wraps.
 struct Shared<'a>(&'a Counted<'a>);
 
 impl Oracle for Shared<'_> {
@@ -184,20 +184,20 @@ fn an_expectation_is_the_mean_over_versions_and_pays_for_each() {
     let (same, _) = ask("", 3);
     close(same.gradient.pixels(), plain.gradient.pixels());
     close(&same.logits, &logits);
-    // Noise has mean 0, and on a linear model no influence on the gradient.
+    // Noise has mean 0 and does not change the gradient of a linear model.
     let (noisy, _) = ask("noise(std=0.05)", 50);
     close(noisy.gradient.pixels(), plain.gradient.pixels());
     assert_ne!(noisy.logits, plain.logits);
     for (a, b) in noisy.logits.iter().zip(&plain.logits) {
         assert!((a - b).abs() < 0.2, "{a} {b}");
     }
-    // A picture that is always flipped has its gradient flipped back.
+    // A picture that is always flipped gets a gradient that is flipped back.
     let (flipped, _) = ask("flip(probability=1)", 1);
     let [channels, height, width] = point().shape();
     for row in 0..channels * height {
         for column in 0..width {
             let at = |image: &Image, column: usize| image.pixels()[row * width + column];
-            // On a linear model the gradient does not depend on the point.
+            // The gradient of a linear model does not depend on the point.
             let expected = at(&plain.gradient, width - 1 - column);
             assert!((at(&flipped.gradient, column) - expected).abs() < 1e-6);
         }
@@ -224,7 +224,8 @@ impl Oracle for NoModel {
     }
 }
 
-/// A defence that rounds has a gradient of zero nearly everywhere; taken for the identity, it has the model's behind it.
+/// A rounding defence has a zero gradient nearly everywhere; treated as the identity, it passes the model's gradient
+/// on.
 #[test]
 fn a_defence_is_taken_for_the_identity_on_the_way_back() {
     let toy = Toy::tanh();
@@ -251,7 +252,7 @@ fn a_defence_is_taken_for_the_identity_on_the_way_back() {
     assert!(behind.gradient.pixels().iter().any(|&g| g != 0.0));
 }
 
-/// The same question twice in a row is paid for once; gradients and lists of questions are always asked.
+/// The same question twice in a row is paid for once. Gradients and lists of questions are always asked.
 #[test]
 fn what_was_just_answered_is_not_asked_again() {
     let toy = Toy::tanh();
@@ -272,7 +273,7 @@ fn what_was_just_answered_is_not_asked_again() {
                 gradients: 2,
             };
             assert_eq!(counted.spent(), spent);
-            // Others take its place.
+            // Other images take its place.
             for shade in 0..5_u8 {
                 let image = Image::new([3, 4, 4], vec![f32::from(shade) / 9.0; 48])?;
                 model.logits(&image).await?;

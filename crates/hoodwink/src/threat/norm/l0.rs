@@ -1,17 +1,18 @@
-//! The number of values that change. It is no norm in the strict sense: it has no scale, and its balls are not convex.
+//! The number of values that change. Strictly speaking it is not a norm: it does not scale, and its balls are not
+//! convex.
 
 use rand::{Rng, RngExt};
 
 use super::{super::Bounds, is_free};
 
-/// How many values may change in a ball of this radius.
+/// Returns how many values may change in a ball of this radius.
 fn count(eps: f64, values: usize) -> usize {
     // The conversion saturates.
     (eps.floor() as usize).min(values)
 }
 
-/// A nearest point of ball and box: of the values, moved into the box, those are kept that would be missed most, by squared
-/// distance from `x`; the others return to the centre. Ties go to the lower index.
+/// Projects onto a nearest point of ball and box. All values are first moved into the box. Those that reduce the
+/// squared distance from `x` the most are kept, and the others return to the centre. The lower index wins ties.
 pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds) {
     let wished = x.to_vec();
     bounds.clamp(x);
@@ -32,12 +33,12 @@ pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds
     }
 }
 
-/// One value, the steepest that the box leaves free, by 1. There is no longest step that changes one value: how far it
-/// goes is up to the step size. Ties go to the lower index.
+/// Moves one value by 1: the steepest that the box allows to move. A step that changes one value has no maximum length,
+/// so the step size determines how far it goes. The lower index wins ties.
 pub(super) fn steepest(gradient: &[f32], x: &[f32], bounds: &Bounds) -> Vec<f32> {
     let mut step = vec![0.0; gradient.len()];
     let free = (0..gradient.len()).filter(|&at| is_free(gradient[at], x[at], bounds.at(at)));
-    // `max_by` takes the last of equals.
+    // `max_by` returns the last of several equal values.
     let steepest = free
         .rev()
         .max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs()));
@@ -47,7 +48,7 @@ pub(super) fn steepest(gradient: &[f32], x: &[f32], bounds: &Bounds) -> Vec<f32>
     step
 }
 
-/// As many values as the ball allows, any with equal probability, become uniform in the box.
+/// Makes as many values as the ball allows, chosen with equal probability, uniform in the box.
 pub(super) fn random_step(x: &mut [f32], eps: f64, bounds: &Bounds, rng: &mut impl Rng) {
     let mut order: Vec<usize> = (0..x.len()).collect();
     for first in 0..count(eps, x.len()) {

@@ -1,21 +1,21 @@
-//! The sum of changes.
+//! The sum of absolute changes.
 
 use rand::{Rng, RngExt};
 
 use super::{super::Bounds, is_free};
 
-/// Share of the values that a steepest step moves. One value alone, the steepest of all, makes hardly any progress
-/// a step; Tramèr and Boneh (arXiv 1904.13000, section 3) move the top percentile.
+/// The share of the values that a steepest step moves. Moving only the steepest value makes hardly any progress per
+/// step. Tramèr and Boneh (arXiv 1904.13000, section 3) move the top percentile.
 const MOVED_SHARE: f64 = 0.01;
 
-/// The sum of thousands of rounded changes may exceed the radius by about this much of it.
+/// Relative amount by which the sum of thousands of rounded changes may exceed the radius.
 const ROUNDING: f64 = 2e-6;
 
-/// Projection onto the intersection of ball and box, exactly, by sorting (Croce and Hein, arXiv 2103.01208,
-/// proposition 2.1).
+/// Projects exactly onto the intersection of ball and box, by sorting (Croce and Hein, arXiv 2103.01208, proposition
+/// 2.1).
 ///
-/// The change of a value is `clip(|z| - lambda, 0, room)`. Its sum over all values is piecewise linear in `lambda`, with
-/// a corner where a value leaves the box's edge and one where it reaches zero.
+/// The change of a value is `clip(|z| - lambda, 0, room)`. The sum of the changes is piecewise linear in `lambda`. It
+/// has a corner where a value leaves the edge of the box, and one where a value reaches zero.
 pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds) {
     let eps = eps * (1.0 - ROUNDING);
     let wish = |x: f32, center: f32| f64::from(x) - f64::from(center);
@@ -73,7 +73,7 @@ pub(super) fn steepest(gradient: &[f32], x: &[f32], bounds: &Bounds) -> Vec<f32>
     if count == 0 {
         return step;
     }
-    // Ties go to the lower index, so that the choice does not depend on the sorting algorithm.
+    // The lower index wins ties, so that the choice does not depend on the sorting algorithm.
     let steeper = |&a: &usize, &b: &usize| {
         gradient[b]
             .abs()

@@ -1,4 +1,4 @@
-//! Euclidean length.
+//! The Euclidean length.
 
 use rand::{Rng, RngExt};
 
@@ -8,11 +8,11 @@ use super::{
 };
 use crate::normal::normal;
 
-/// Projection onto the intersection of ball and box, exactly.
+/// Projects exactly onto the intersection of ball and box.
 ///
-/// By the optimality conditions the perturbation is `clip(z * scale)`, where `scale` is 1 over 1 plus the multiplier of the
-/// ball. With `room` for what the box leaves a value, its squared length is the sum of `min(z² scale², room²)`: a sum
-/// that is poured up to `eps²` by [`level`], in the square of the scale.
+/// By the optimality conditions the perturbation is `clip(z * scale)`, where `scale` is 1 / (1 + the multiplier of the
+/// ball). Let `room` be the change that the box allows a value. The squared length is then the sum of `min(z² scale²,
+/// room²)`, and [`level`] finds the squared scale at which the sum is `eps²`.
 pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds) {
     let squares = x
         .iter()
@@ -21,7 +21,7 @@ pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds
         .map(|(at, (&x, &center))| {
             let wish = f64::from(x) - f64::from(center);
             let (low, high) = bounds.at(at);
-            // The bound that the wish points to. A branch would be guessed wrong half of the time.
+            // The bound in the direction of the change. The CPU would mispredict a branch half of the time.
             let wall = clip(wish * f64::MAX, low, high);
             let room = wall - f64::from(center);
             (wish * wish, room * room)
@@ -41,7 +41,7 @@ pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds
 }
 
 pub(super) fn steepest(gradient: &[f32]) -> Vec<f32> {
-    // The largest value is divided out first: squares of tiny gradients vanish in any float.
+    // Divides by the largest value first, because squares of tiny gradients underflow in any float.
     let largest = gradient.iter().fold(0.0_f32, |most, g| most.max(g.abs()));
     if largest == 0.0 || !largest.is_finite() {
         return vec![0.0; gradient.len()];

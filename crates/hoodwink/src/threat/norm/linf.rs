@@ -1,10 +1,10 @@
-//! The largest change of any value.
+//! The largest absolute change of any value.
 
 use rand::{Rng, RngExt};
 
 use super::{super::Bounds, clip};
 
-/// Each value on its own: the box and the ball are both boxes.
+/// Projects each value separately: the box and the ball are both boxes.
 pub(super) fn project(original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds) {
     for (at, (x, &center)) in x.iter_mut().zip(original).enumerate() {
         let (low, high) = bounds.at(at);

@@ -1,4 +1,4 @@
-//! Distances: how far an image may be moved. One file each: projection, steepest step, random point.
+//! Norms. Each has its own file with the projection, the steepest step and the random point.
 
 mod l0;
 mod l1;
@@ -15,13 +15,13 @@ use crate::{Error, Result, nearest::unknown};
 /// A norm on perturbations in pixel space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Norm {
-    /// Largest change of any value.
+    /// The largest change of any value.
     Linf,
-    /// Euclidean length.
+    /// The Euclidean length.
     L2,
-    /// Sum of changes.
+    /// The sum of absolute changes.
     L1,
-    /// Number of values that change, channels counted apart. Not convex, and no norm in the strict sense.
+    /// The number of values that change; each channel counts. Not convex, and strictly speaking not a norm.
     L0,
 }
 
@@ -29,7 +29,7 @@ impl Norm {
     /// All norms.
     pub const ALL: [Self; 4] = [Self::Linf, Self::L2, Self::L1, Self::L0];
 
-    /// Those with convex balls, in which gradient ascent with projections is at home.
+    /// The norms with convex balls, which suit projected gradient ascent.
     pub const CONVEX: [Self; 3] = [Self::Linf, Self::L2, Self::L1];
 
     /// The word used in settings and tables.
@@ -42,7 +42,7 @@ impl Norm {
         }
     }
 
-    /// This norm among all that were measured.
+    /// Returns this norm from all measured norms.
     pub fn of(self, norms: &Distances) -> f64 {
         match self {
             Self::Linf => norms.linf,
@@ -52,13 +52,14 @@ impl Norm {
         }
     }
 
-    /// Whether these distances are within a radius in this norm, up to [`Ball::TOLERANCE`](super::Ball::TOLERANCE).
+    /// Returns whether these distances are within a radius in this norm, up to
+    /// [`Ball::TOLERANCE`](super::Ball::TOLERANCE).
     pub fn within(self, norms: &Distances, eps: f64) -> bool {
         self.of(norms) <= eps * (1.0 + super::Ball::TOLERANCE) + 1e-9
     }
 
-    /// Moves `x` to the nearest point (in the Euclidean sense) that is within `eps` of `original` *and* within the bounds,
-    /// as `original` is itself.
+    /// Moves `x` to the nearest point (in the Euclidean sense) that lies both within `eps` of `original` and within the
+    /// bounds. `original` must lie within the bounds.
     pub fn project(self, original: &[f32], x: &mut [f32], eps: f64, bounds: &Bounds) {
         match self {
             Self::Linf => linf::project(original, x, eps, bounds),
@@ -68,8 +69,9 @@ impl Norm {
         }
     }
 
-    /// The direction of unit norm in which a loss with this gradient grows fastest from `x`; all zero where the gradient
-    /// is. In L1 and L0, where few values move, they are those to which the bounds leave room.
+    /// Returns the direction of unit norm in which a loss with this gradient grows fastest from `x`, or zeros if the
+    /// gradient is zero. L1 and L0 move only a few values; those are chosen among the values that the bounds allow to
+    /// move.
     pub fn steepest(self, gradient: &[f32], x: &[f32], bounds: &Bounds) -> Vec<f32> {
         match self {
             Self::Linf => linf::steepest(gradient),
@@ -79,8 +81,8 @@ impl Norm {
         }
     }
 
-    /// Adds a random perturbation, uniform in the ball of radius `eps`. The bounds are not respected, except in L0, whose
-    /// ball has no end without them.
+    /// Adds a random perturbation, uniform in the ball of radius `eps`. It ignores the bounds, except in L0, whose ball
+    /// is unbounded without them.
     pub fn random_step(self, x: &mut [f32], eps: f64, bounds: &Bounds, rng: &mut impl Rng) {
         match self {
             Self::Linf => linf::random_step(x, eps, rng),
@@ -91,13 +93,13 @@ impl Norm {
     }
 }
 
-/// Whether a value that would climb this gradient can move within its bounds.
+/// Returns whether a value can move uphill within its bounds.
 fn is_free(gradient: f32, x: f32, (low, high): (f64, f64)) -> bool {
     let x = f64::from(x);
     (gradient > 0.0 && x < high) || (gradient < 0.0 && x > low)
 }
 
-/// As `f64::clamp`, without its check of the limits: it would keep the loop from being vectorised.
+/// Like `f64::clamp`, but without the check of the limits, which would prevent vectorisation.
 fn clip(x: f64, low: f64, high: f64) -> f64 {
     let raised = if x < low { low } else { x };
     if raised > high { high } else { raised }

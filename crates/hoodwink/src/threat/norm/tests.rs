@@ -41,7 +41,7 @@ proptest! {
         }
     }
 
-    /// The nearest point of a convex set is the only one from which no point of the set lies closer.
+    /// The nearest point of a convex set is the only one with no other nearby point of the set closer to `x`.
     #[test]
     fn no_other_point_of_the_set_is_nearer(
         original in pixels(0.0..1.0),
@@ -56,7 +56,7 @@ proptest! {
             ball.project(&original, &mut projected);
             for _ in 0..20 {
                 let other = ball.random_point(&original, &mut rng);
-                // A step from the projection towards another point of the set stays in the set, by convexity.
+                // By convexity, a step from the projection towards another point of the set stays in the set.
                 let share = rng.random_range(0.01..0.5_f32);
                 let between = projected.pixels().iter().zip(other.pixels())
                     .map(|(a, b)| a + share * (b - a)).collect();
@@ -117,7 +117,7 @@ fn the_l1_projection_matches_a_worked_example() {
     for (x, expected) in x.iter().zip([0.9, 0.6, 0.5]) {
         assert!((x - expected).abs() < 1e-5, "{x} {expected}");
     }
-    // With room for only 0.2 upwards in the first pixel, the second takes what is left.
+    // The first pixel has room for only 0.2 upwards, so the second takes the rest.
     let mut x = [1.4, 0.8, 0.4];
     Norm::L1.project(&[0.8, 0.5, 0.5], &mut x, 0.4, &Bounds::PIXELS);
     for (x, expected) in x.iter().zip([1.0, 0.7, 0.5]) {
@@ -125,7 +125,8 @@ fn the_l1_projection_matches_a_worked_example() {
     }
 }
 
-/// The projection onto the L2 ball within the bounds by bisection of the scale, to the last bit: slow, and plainly right.
+/// The projection onto the L2 ball within the bounds, by bisection of the scale to the last bit: slow but obviously
+/// correct.
 fn bisected(original: &[f32], x: &[f32], eps: f64, bounds: &Bounds) -> Vec<f32> {
     let moved = |scale: f64| {
         let value = |(at, (&x, &center)): (usize, (&f32, &f32))| {
@@ -155,7 +156,7 @@ fn bisected(original: &[f32], x: &[f32], eps: f64, bounds: &Bounds) -> Vec<f32> 
     moved(low).into_iter().map(|x| x as f32).collect()
 }
 
-/// Bounds that differ from value to value, with an original within.
+/// Bounds that differ from value to value, with an original inside.
 fn boxed() -> impl Strategy<Value = (Bounds, Vec<f32>)> {
     let value = (-3.0..3.0_f32, 0.0..2.0_f32, 0.0..1.0_f32);
     let own = proptest::collection::vec(value, SIDE * SIDE).prop_map(|values| {
@@ -190,7 +191,7 @@ proptest! {
         prop_assert!(bounds.contains(&x));
     }
 
-    /// Bounds of one's own that are those of pixels make no difference, to the bit.
+    /// Separate bounds that equal the pixel bounds give the same result, bit for bit.
     #[test]
     fn bounds_may_be_given_one_by_one(
         original in pixels(0.0..1.0),
@@ -224,7 +225,7 @@ proptest! {
         }
     }
 
-    /// Of all choices of three values out of six, none is nearer than the projection's.
+    /// Compares with all choices of three values out of six: none is nearer than the projection's.
     #[test]
     fn no_choice_of_values_beats_the_l0_projection(
         original in proptest::collection::vec(0.0..1.0_f32, 6),
@@ -246,13 +247,13 @@ proptest! {
     }
 }
 
-/// Without walls the step is scaled; a value that has met its wall leaves the others more.
+/// Away from the bounds the step is scaled. A value at its bound leaves more for the others.
 #[test]
 fn the_l2_projection_matches_a_worked_example() {
     let own = Bounds::each([-1.0, 0.0].into(), [1.0, 9.0].into()).unwrap();
     for (bounds, original, mut x, eps, expected) in [
         (&Bounds::PIXELS, [0.5, 0.5], [0.8, 0.9], 0.25, [0.65, 0.7]),
-        // 0.3 is all there is in the first; the second takes 0.4.
+        // The first has only 0.3 of room, so the second takes 0.4.
         (&Bounds::PIXELS, [0.7, 0.2], [1.9, 0.8], 0.5, [1.0, 0.6]),
         (&Bounds::PIXELS, [0.5, 0.5], [7.0, -7.0], 2.0, [1.0, 0.0]),
         (&own, [1.0, 2.0], [4.0, 9.0], 3.0, [1.0, 5.0]),
@@ -270,9 +271,9 @@ fn the_l0_projection_matches_worked_examples() {
         ([0.4, 0.7, 1.0, 0.3], 2.7, [0.5, 0.7, 1.0, 0.3]),
         ([0.4, 0.7, 1.0, 0.3], 0.9, original),
         ([0.4, 0.7, 1.0, 0.3], 9.0, [0.4, 0.7, 1.0, 0.3]),
-        // The largest wish is worth nothing, for the box is in the way.
+        // The largest wish is worth nothing, because the box is in the way.
         ([0.4, 0.5, 7.0, 0.0], 1.0, [0.4, 0.5, 1.0, 0.0]),
-        // Of equals the first.
+        // The first of several equal values is kept.
         ([0.25, 0.75, 1.0, 0.0], 1.0, [0.25, 0.5, 1.0, 0.0]),
     ] {
         let mut projected = x;
@@ -309,7 +310,7 @@ fn an_l0_random_point_changes_any_values_and_no_more_than_it_may() {
             *changed += usize::from(x != 0.5);
         }
     }
-    // 100 changes each are expected, with a deviation of 9.4.
+    // 100 changes each are expected, with a standard deviation of 9.4.
     assert!(
         changed.iter().all(|count| (55..145).contains(count)),
         "{changed:?}"

@@ -2,19 +2,19 @@
 
 use crate::{Error, Result, image::Image};
 
-/// A transformation that was drawn from its family: `x -> factor * (rows ⊗ columns) x + noise`, for each channel alike.
+/// A transformation drawn from its family: `x -> factor * (rows ⊗ columns) x + noise`, the same for each channel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drawn {
     shape: [usize; 3],
     pub(super) rows: Axis,
     pub(super) columns: Axis,
     pub(super) factor: f64,
-    /// Of the shape of the image, or empty.
+    /// Has the shape of the image, or is empty.
     noise: Vec<f32>,
 }
 
 impl Drawn {
-    /// The transformation that changes nothing.
+    /// Creates the transformation that changes nothing.
     pub(super) fn identity(shape: [usize; 3]) -> Self {
         let [_, height, width] = shape;
         Self {
@@ -26,16 +26,16 @@ impl Drawn {
         }
     }
 
-    /// Adds to each value what `noise` returns.
+    /// Adds a fresh return value of `noise` to each value.
     pub(super) fn add(&mut self, mut noise: impl FnMut() -> f64) {
         let values = 0..self.shape.iter().product();
         self.noise = values.map(|_| noise() as f32).collect();
     }
 
-    /// The transformed image. Values may leave \[0, 1\].
+    /// Transforms an image. Values may leave \[0, 1\].
     ///
     /// # Errors
-    /// An image of another shape than the transformation was drawn for.
+    /// The image's shape differs from the one that the transformation was drawn for.
     pub fn apply(&self, image: &Image) -> Result<Image> {
         let mut moved = self.apply_linear(image)?;
         for (x, &noise) in moved.pixels_mut().iter_mut().zip(&self.noise) {
@@ -44,10 +44,10 @@ impl Drawn {
         Ok(moved)
     }
 
-    /// As [`Drawn::apply`] without what is added: the linear part, which a difference of two images undergoes.
+    /// Like [`Drawn::apply`] without the added noise. This linear part applies to a difference of two images.
     ///
     /// # Errors
-    /// An image of another shape than the transformation was drawn for.
+    /// The image's shape differs from the one that the transformation was drawn for.
     pub fn apply_linear(&self, image: &Image) -> Result<Image> {
         self.expect(image)?;
         let mut moved = Image::zeros(self.shape);
@@ -57,11 +57,11 @@ impl Drawn {
         Ok(moved)
     }
 
-    /// The gradient with respect to the original image, from that with respect to the transformed one: the transpose of
-    /// [`Drawn::apply_linear`].
+    /// Computes the gradient with respect to the original image from the gradient with respect to the transformed one.
+    /// This is the transpose of [`Drawn::apply_linear`].
     ///
     /// # Errors
-    /// A cotangent of another shape than the transformation was drawn for.
+    /// The cotangent's shape differs from the one that the transformation was drawn for.
     pub fn pull_back(&self, cotangent: &Image) -> Result<Image> {
         self.expect(cotangent)?;
         let mut moved = Image::zeros(self.shape);
@@ -85,7 +85,7 @@ impl Drawn {
         }
     }
 
-    /// Calls with places in the transformed and the original plane, and the weight of the one in the other.
+    /// Calls `tap` with a place in the transformed plane, a place in the original plane, and the weight between them.
     fn for_each_tap(&self, mut tap: impl FnMut(usize, usize, f64)) {
         let width = self.shape[2];
         for (row, rows) in self.rows.0.iter().enumerate() {
@@ -104,7 +104,7 @@ impl Drawn {
         match image.shape() == self.shape {
             true => Ok(()),
             false => Err(Error::invalid(format!(
-                "a transformation of images of shape {:?} cannot be applied to one of shape {:?}",
+                "a transformation for images of shape {:?} cannot be applied to an image of shape {:?}",
                 self.shape,
                 image.shape()
             ))),
@@ -112,15 +112,15 @@ impl Drawn {
     }
 }
 
-/// A linear map along one axis: for each place of the result two places of the original with their weights, which are
-/// zero where the result is.
+/// A linear map along one axis. Each place of the result has two places of the original with their weights. Both
+/// weights are zero where the result is zero.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Axis(Vec<[(usize, f64); 2]>);
 
 impl Axis {
     const NOTHING: [(usize, f64); 2] = [(0, 0.0); 2];
 
-    /// As many places as there were, from `start`, of the axis with so many zeros before and after.
+    /// Pads the axis with zeros on both sides and cuts `length` places from `start`.
     pub(super) fn cropped(length: usize, padding: usize, start: usize) -> Self {
         let from = |at: usize| match (at + start).checked_sub(padding) {
             Some(from) if from < length => [(from, 1.0), (from, 0.0)],
@@ -129,14 +129,14 @@ impl Axis {
         Self((0..length).map(from).collect())
     }
 
-    /// In opposite order.
+    /// Reverses the axis.
     pub(super) fn mirrored(length: usize) -> Self {
         let from = |at| [(at, 1.0), (at, 0.0)];
         Self((0..length).rev().map(from).collect())
     }
 
-    /// Made smaller to `size` places behind `before` zeros, by linear interpolation between the centres of places (that of
-    /// PyTorch with `align_corners=False`, without antialiasing).
+    /// Shrinks the axis to `size` places after `before` zeros, by linear interpolation between the centres of places
+    /// (PyTorch's `align_corners=False` without antialiasing).
     pub(super) fn resized(length: usize, size: usize, before: usize) -> Self {
         let last = length.saturating_sub(1);
         let from = |at: usize| match at.checked_sub(before) {

@@ -1,7 +1,7 @@
 //! Random transformations of images, and how gradients pass back through them.
 //!
-//! An attack on a model that is robust to them, or that draws them itself, asks for the expectation of its gradient over
-//! such transformations (Athalye et al., *Synthesizing Robust Adversarial Examples*, arXiv 1707.07397). Each drawn
+//! An attack on a model that is robust to such transformations, or that applies them itself, uses the expectation of
+//! its gradient over them (Athalye et al., *Synthesizing Robust Adversarial Examples*, arXiv 1707.07397). Each drawn
 //! transformation is an affine map on the values of an image, so its gradient is exact: the transposed linear map.
 
 mod drawn;
@@ -13,25 +13,27 @@ use rand::{Rng, RngExt};
 
 use crate::normal::normal;
 
-/// A family of random transformations. All keep the shape of an image; none clamps values, which would hide gradients.
+/// A family of random transformations. All keep the shape of an image. None clamps values, since clamping would hide
+/// gradients.
 ///
-/// As text it is a name with parameters, such as `noise(std=0.05)`. What is left out has its default.
+/// The text form is a name with parameters, such as `noise(std=0.05)`. Omitted parameters have their defaults.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Transformation {
-    /// The image made smaller, at a random place in front of zeros (Xie et al., arXiv 1711.01991, section 3.2, where it is
-    /// made larger and the model eats more). Bilinear, height and width by the same factor, uniform in `[low, 1]`.
+    /// The image shrunk and placed at random on a background of zeros. (In Xie et al., arXiv 1711.01991, section 3.2,
+    /// the image is enlarged and the model takes a larger input.) Bilinear; height and width share one factor, uniform
+    /// in `[low, 1]`.
     ResizePad {
-        /// The least size, as a share of the full one, in (0, 1].
+        /// The smallest size as a share of the full one, in (0, 1].
         low: f64,
     },
-    /// Zeros around the image, and a random part of the original size of that: a random shift.
+    /// A random shift: the image is padded with zeros, and a random part of the original size is cut out.
     Crop {
-        /// The most that it is shifted, in pixels, up, down, left and right.
+        /// The maximum shift up, down, left and right, in pixels.
         padding: usize,
     },
-    /// Left and right exchanged.
+    /// A swap of left and right.
     Flip {
-        /// How probable it is, in \[0, 1\].
+        /// The probability of a swap, in \[0, 1\].
         probability: f64,
     },
     /// Gaussian noise, independent for each value.
@@ -46,7 +48,7 @@ pub enum Transformation {
     },
     /// All values multiplied by one factor, uniform in `[low, high]`.
     Brightness {
-        /// The least factor, at least 0.
+        /// The smallest factor, at least 0.
         low: f64,
         /// The largest factor, at least `low`.
         high: f64,
@@ -54,7 +56,7 @@ pub enum Transformation {
 }
 
 impl Transformation {
-    /// One transformation of the family, for images of shape `[channels, height, width]`.
+    /// Draws one transformation for images of shape `[channels, height, width]`.
     pub fn draw(&self, shape: [usize; 3], rng: &mut impl Rng) -> Drawn {
         let [_, height, width] = shape;
         let mut drawn = Drawn::identity(shape);
@@ -83,7 +85,7 @@ impl Transformation {
     }
 }
 
-/// An axis made smaller, at a random place.
+/// Shrinks an axis and places it at random.
 fn resized(length: usize, share: f64, rng: &mut impl Rng) -> Axis {
     // The conversion saturates.
     let size = ((length as f64 * share).round() as usize).clamp(length.min(1), length);
@@ -91,9 +93,9 @@ fn resized(length: usize, share: f64, rng: &mut impl Rng) -> Axis {
     Axis::resized(length, size, before)
 }
 
-/// As many places as there were, at random, of an axis with zeros around it.
+/// Cuts as many places as there were, at random, from an axis with zeros around it.
 fn cropped(length: usize, padding: usize, rng: &mut impl Rng) -> Axis {
-    // Farther out all is zero.
+    // Farther out everything is zero.
     let padding = padding.min(length);
     Axis::cropped(length, padding, rng.random_range(0..=2 * padding))
 }

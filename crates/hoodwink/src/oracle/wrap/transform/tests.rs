@@ -28,7 +28,7 @@ fn families() -> impl Strategy<Value = Transformation> {
 }
 
 proptest! {
-    /// `<Ax, c> = <x, Aᵀc>`, and `A` is the affine map without what it makes of zero.
+    /// `<Ax, c> = <x, Aᵀc>`, where `A` is the affine map minus its value at zero.
     #[test]
     fn gradients_pass_back_through_the_transpose(
         family in families(),
@@ -76,10 +76,10 @@ fn what_each_makes_of_a_row() {
         (Axis::cropped(4, 3, 6), [4.0, 0.0, 0.0, 0.0]),
         (Axis::mirrored(4), [4.0, 3.0, 2.0, 1.0]),
         (Axis::resized(4, 4, 0), [1.0, 2.0, 3.0, 4.0]),
-        // The centres of halves lie between two places each.
+        // The centres of halves each lie between two places.
         (Axis::resized(4, 2, 1), [0.0, 1.5, 3.5, 0.0]),
         (Axis::resized(4, 1, 3), [0.0, 0.0, 0.0, 2.5]),
-        // 4/3 places apart, from 1/6: as torch.nn.functional.interpolate gives them.
+        // 4/3 places apart, starting at 1/6, as torch.nn.functional.interpolate computes them.
         (Axis::resized(4, 3, 0), [1.1666666, 2.5, 3.8333333, 0.0]),
     ] {
         assert_eq!(moved(columns.clone()), expected, "{columns:?}");
@@ -172,7 +172,7 @@ fn images_of_another_shape_are_refused() {
     let error = drawn.apply(&Image::zeros([1, 4, 4])).unwrap_err();
     assert!(error.to_string().contains("[3, 4, 4]"), "{error}");
     assert!(drawn.pull_back(&Image::zeros([3, 4, 5])).is_err());
-    // An axis of no length at all has nowhere to go.
+    // An axis of length zero gives an empty image.
     for text in Transformation::NAMES {
         let family: Transformation = text.parse().unwrap();
         let drawn = family.draw([1, 0, 3], &mut rng);

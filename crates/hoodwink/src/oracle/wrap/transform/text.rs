@@ -1,4 +1,4 @@
-//! Transformations as text.
+//! The text form of transformations.
 
 use std::{fmt, str::FromStr};
 
@@ -13,7 +13,7 @@ struct Parameter {
     high: f64,
 }
 
-/// A family: its name, its parameters, and the way from their values to it and back.
+/// A family: its name, its parameters, and the constructor from their values.
 struct Family {
     name: &'static str,
     parameters: &'static [Parameter],
@@ -29,13 +29,13 @@ const fn parameter(name: &'static str, default: f64, low: f64, high: f64) -> Par
     }
 }
 
-/// The most that is taken as a number of pixels or a size of noise: far beyond any image, and exact in any float.
+/// The maximum number of pixels or size of noise: far beyond any image, and exact in any float.
 const MOST: f64 = 65_536.0;
 
 const FAMILIES: [Family; 6] = [
     Family {
         name: "resize-pad",
-        // 299 of 331 pixels are the least in the paper.
+        // The paper's minimum is 299 of 331 pixels.
         parameters: &[parameter("low", 0.9, 1e-3, 1.0)],
         make: |values| Transformation::ResizePad { low: values[0] },
     },
@@ -88,7 +88,7 @@ impl Transformation {
         names
     };
 
-    /// The family, and the values of its parameters.
+    /// Returns the family's name and the values of its parameters.
     fn parts(&self) -> (&'static str, Vec<f64>) {
         match *self {
             Self::ResizePad { low } => ("resize-pad", vec![low]),
@@ -117,7 +117,7 @@ impl fmt::Display for Transformation {
 impl FromStr for Transformation {
     type Err = Error;
 
-    /// Reads `name` or `name(parameter=value, ...)`.
+    /// Parses `name` or `name(parameter=value, ...)`.
     fn from_str(text: &str) -> Result<Self> {
         let text = text.trim();
         let (name, given) = match text.split_once('(') {
@@ -136,16 +136,16 @@ impl FromStr for Transformation {
         let family = family.ok_or_else(|| unknown("transformation", name, &Self::NAMES))?;
         let made = (family.make)(&family.read(given)?);
         match made {
-            Self::Brightness { low, high } if low > high => {
-                Err(Error::invalid(format!("{made}: low is above high")))
-            }
+            Self::Brightness { low, high } if low > high => Err(Error::invalid(format!(
+                "{made}: low is above high; swap them"
+            ))),
             _ => Ok(made),
         }
     }
 }
 
 impl Family {
-    /// The values of all parameters, of which some are given as `name=value, ...`.
+    /// Reads the given values, `name=value, ...`, and fills in the defaults of the others.
     fn read(&self, given: &str) -> Result<Vec<f64>> {
         let mut values: Vec<Option<f64>> = vec![None; self.parameters.len()];
         for pair in given.split(',').filter(|pair| !pair.trim().is_empty()) {
