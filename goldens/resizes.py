@@ -112,6 +112,9 @@ def model(rng, opset, attributes, layout, by_size, sides):
     pairs = scales(rng, 1.0 if opset < 10 else 0.0)
     named = attributes.get("axes")
     for pair in pairs:
+        if "keep_aspect_ratio_policy" in attributes:
+            # Of a smaller scale for both, an axis may have nothing left.
+            pair = np.maximum(pair, np.float32(0.5))
         if any(np.floor(scale * np.float32(side)) < 1 for scale, side in zip(pair, sides, strict=True)):
             pair = np.maximum(pair, np.float32(1.0))
         factors = np.float32(laid_out(pair, layout, 1.0))

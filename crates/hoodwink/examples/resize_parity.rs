@@ -29,7 +29,10 @@ fn main() -> Outcome<()> {
         let (name, rule) = name.split_once('@').unwrap_or((&name, "asymmetric"));
         let mut count = Count::default();
         for file in sorted(&family)? {
-            if file.extension().is_some_and(|extension| extension == "onnx") {
+            if file
+                .extension()
+                .is_some_and(|extension| extension == "onnx")
+            {
                 compare(&file, engine.as_ref(), &mut count)
                     .map_err(|error| format!("{}: {error}", file.display()))?;
             }
@@ -160,13 +163,17 @@ fn error(found: &Tensor, expected: &Tensor) -> Outcome<f32> {
     if found.len() != expected.len() {
         return Ok(f32::INFINITY);
     }
-    let largest = expected.iter().fold(1e-3_f32, |most, value| most.max(value.abs()));
+    let largest = expected
+        .iter()
+        .fold(1e-3_f32, |most, value| most.max(value.abs()));
     let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
     Ok(differences.fold(0.0, f32::max) / largest)
 }
 
 fn tensor(values: &mut NpzArchive<BufReader<File>>, name: &str) -> Outcome<Tensor> {
-    let array = values.by_name(name)?.ok_or_else(|| format!("lacks {name}"))?;
+    let array = values
+        .by_name(name)?
+        .ok_or_else(|| format!("lacks {name}"))?;
     let shape: Vec<usize> = array.shape().iter().map(|&side| side as usize).collect();
     Ok(Tensor::f32(shape, array.into_vec::<f32>()?)?)
 }

@@ -105,7 +105,7 @@ fn lower_node(
         }
         Op::Elu { alpha } if !portable => composite(graph, &|v| Ok(elu(v[0], *alpha).id)),
         // rten 0.27 has five more gaps: it fails on slices backwards of five and more axes, pooling has no dilations, of equal maxima ArgMax takes the last, the sign of 0
-        // is 1, and Cast cuts fractions off before it asks whether a number is 0.
+        // is 1, and Cast to truth values keeps integers as they are and cuts the fractions of floats off.
         Op::MaxPool(pool) if portable && pool::dilated(pool) => {
             composite(graph, &|v| Ok(pool::max_pool(pool, v[0])?.id))
         }
@@ -127,6 +127,12 @@ fn lower_node(
         Op::Sign if portable => composite(graph, &|v| Ok(sign(v[0], node.dtype).id)),
         Op::Cast { to: DType::Bool } if portable && graph.node(inputs[0]).dtype == DType::F32 => {
             composite(graph, &|v| Ok(v[0].equal(0.0).apply(Op::Not).id))
+        }
+        Op::Cast { to: DType::Bool } if portable && graph.node(inputs[0]).dtype == DType::I64 => {
+            composite(graph, &|v| {
+                let zero = v[0].tape().constant(Tensor::i64([], [0])?);
+                Ok(v[0].equal(zero).apply(Op::Not).id)
+            })
         }
         Op::ArgMax { axis, keep_dims } if portable => composite(graph, &|v| {
             let index = first_index(*axis, v[0], v[0].reduce(Reduction::Max, [*axis]))?;

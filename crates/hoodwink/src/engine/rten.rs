@@ -64,7 +64,8 @@ impl Engine for Rten {
     }
 
     fn load(&self, file: &Sealed) -> Result<Box<dyn Executable>> {
-        let model = unpanicked(|| Model::load(file.bytes.clone()))?.map_err(failure(NAME))?;
+        let bytes = file.lowered(Lowering::Portable)?.into_owned();
+        let model = unpanicked(|| Model::load(bytes))?.map_err(failure(NAME))?;
         let id = |name: &str| model.node_id(name).map_err(failure(NAME));
         Ok(Box::new(Program {
             inputs: vec![id(&file.input)?],

@@ -16,6 +16,8 @@ pub(super) struct Opaque {
     file: Sealed,
     /// `[channels, height, width]` of the pictures.
     pub(super) input: [usize; 3],
+    /// Whether the scores are the logarithms of what the file answers, the probabilities of a softmax.
+    logarithms: bool,
 }
 
 impl Opaque {
@@ -33,6 +35,7 @@ impl Opaque {
         before.output("prepared", prepared);
         Ok(Self {
             before: onnx_grad::fold(&before)?,
+            logarithms: file.ends_in_softmax && !options.keep_softmax,
             file,
             input,
         })
@@ -46,10 +49,15 @@ impl Opaque {
         engine: &dyn Engine,
     ) -> Vec<String> {
         let mut notices = vec![format!(
-            "{reason}; so {} runs the file as it is: without gradients (attacks need --access scores), and no final softmax \
-             is looked through",
+            "{reason}; so {} runs the file as it is: without gradients (attacks need --access scores)",
             engine.name()
         )];
+        if self.logarithms {
+            notices.push(
+                "the scores are the logarithms of the probabilities that its final softmax answers"
+                    .to_owned(),
+            );
+        }
         if self.file.eats_bytes && preprocessing.input_range != InputRange::ZeroTo255 {
             notices.push(format!(
                 "input {:?} is of bytes, which --input-range 0..255 makes of pixels",
@@ -64,6 +72,7 @@ impl Opaque {
         Ok(Box::new(Program {
             before: engine.compile(&self.before)?,
             file: engine.load(&self.file)?,
+            logarithms: self.logarithms,
         }))
     }
 
@@ -83,11 +92,13 @@ impl Opaque {
 struct Program {
     before: Box<dyn Executable>,
     file: Box<dyn Executable>,
+    /// Whether the file answers the probabilities of a softmax.
+    logarithms: bool,
 }
 
 impl Executable for Program {
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-        let answers = self.file.run(&self.before.run(inputs)?)?;
+        let mut answers = self.file.run(&self.before.run(inputs)?)?;
         let asked = inputs.first().and_then(|pixels| pixels.shape().first());
         for scores in &answers {
             let is_row_each = match scores.shape() {
@@ -100,6 +111,14 @@ impl Executable for Program {
                     scores.shape(),
                     asked.unwrap_or(&0)
                 )));
+            }
+        }
+        if self.logarithms {
+            for scores in &mut answers {
+                let probabilities = scores.as_f32().unwrap_or_default();
+                let logarithm = |&value: &f32| value.max(f32::MIN_POSITIVE).ln();
+                let logarithms: Vec<f32> = probabilities.iter().map(logarithm).collect();
+                *scores = Tensor::f32(scores.shape(), logarithms)?;
             }
         }
         Ok(answers)

@@ -40,9 +40,15 @@ impl Source<'_> {
         }
         let mut scope = Scope::new();
         let mut omitted = BTreeSet::new();
+        let outer = std::mem::take(&mut importer.integer_types);
         for (at, name) in function.input.iter().enumerate() {
             match call.value(at) {
-                Some(value) => define(&mut scope, name, Some(value.clone()))?,
+                Some(value) => {
+                    define(&mut scope, name, Some(value.clone()))?;
+                    let given = call.node.input.get(at);
+                    let data_type = given.and_then(|given| outer.get(given)).copied();
+                    importer.keep_type(name, data_type);
+                }
                 None => {
                     omitted.insert(name.as_str());
                 }
@@ -55,6 +61,7 @@ impl Source<'_> {
             let node = specialised(node, call, function, &omitted);
             self.node(importer, &mut scope, &node, opset, depth + 1)?;
         }
+        importer.leave(call, &function.output, outer);
         results(call, &function.output, &scope)
     }
 
@@ -82,8 +89,10 @@ impl Source<'_> {
             .ok_or_else(|| call.invalid(format!("lacks its {name}")))?;
         enter(importer, call, branch.node.len(), depth)?;
         let mut scope = scope.clone();
+        let outer = importer.integer_types.clone();
         for initializer in &branch.initializer {
             let tensor = tensors::initializer(initializer, self.folder)?;
+            importer.keep_type(&initializer.name, Some(initializer.data_type));
             importer.notice(tensors::conversion_notice(initializer.data_type));
             let id = importer.builder.constant(&initializer.name, tensor);
             define(&mut scope, &initializer.name, Some(id.into()))?;
@@ -96,7 +105,18 @@ impl Source<'_> {
             .iter()
             .map(|output| output.name.clone())
             .collect();
+        importer.leave(call, &names, outer);
         results(call, &names, &scope)
+    }
+}
+
+impl Importer {
+    /// Goes back to the types of integers `outer` of a call, whose outputs are the values `results` inside it.
+    fn leave(&mut self, call: &Call, results: &[String], outer: BTreeMap<String, i32>) {
+        let inner = std::mem::replace(&mut self.integer_types, outer);
+        for (output, result) in call.node.output.iter().zip(results) {
+            self.keep_type(output, inner.get(result).copied());
+        }
     }
 }
 

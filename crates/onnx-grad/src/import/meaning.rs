@@ -40,10 +40,19 @@ pub(super) fn meaning<'a>(
     if let Some(function) = functions.get(&(&*node.domain, &*node.op_type)) {
         return Ok(Meaning::Function(function));
     }
+    if node.domain == ops::MICROSOFT
+        && let Some(handler) = ops::contributed(&node.op_type)
+    {
+        return Ok(Meaning::Operator(handler));
+    }
     if !is_onnx_domain(&node.domain) {
         return Err(format!(
-            "belongs to the operator set {:?}, this version knows only ONNX's own",
-            node.domain
+            "belongs to the operator set {:?}, of which this version knows {}",
+            node.domain,
+            match node.domain == ops::MICROSOFT {
+                true => "other operators only",
+                false => "nothing",
+            }
         ));
     }
     if node.op_type == "If" {

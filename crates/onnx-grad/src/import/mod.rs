@@ -5,6 +5,7 @@ mod call;
 mod census;
 mod formula;
 mod inline;
+mod integers;
 mod limits;
 mod meaning;
 mod ops;
@@ -270,8 +271,8 @@ struct Importer {
     freed: bool,
     straight_through: bool,
     notices: BTreeSet<String>,
-    /// Element types, as the file has them, of constants that the graph holds as wider integers.
-    narrow_types: BTreeMap<String, i32>,
+    /// Element types, as the file has them, of the values of integers that can be read here.
+    integer_types: BTreeMap<String, i32>,
     /// How many nodes of functions and branches were read so far.
     inlined: usize,
     /// The inputs and the values of the file's own nodes, in its order.
@@ -301,8 +302,11 @@ impl Source<'_> {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let Ok((graph, mut notices)) = self.attempt(Batch::One) else {
-            return Err(error);
+        let (graph, mut notices) = match (self.attempt(Batch::One), &error) {
+            (Ok(done), _) => done,
+            // What does not fit a free batch is no fault of the file.
+            (Err(alone), Error::Invalid(_)) => return Err(alone),
+            (Err(_), _) => return Err(error),
         };
         notices.insert(
             0,
@@ -318,13 +322,14 @@ impl Source<'_> {
             freed: batch == Batch::Freed,
             straight_through: self.options.straight_through,
             notices: BTreeSet::new(),
-            narrow_types: BTreeMap::new(),
+            integer_types: BTreeMap::new(),
             inlined: 0,
             names: Vec::new(),
         };
         let mut values = BTreeMap::new();
         for (position, input) in image_inputs(self.proto).enumerate() {
             let id = self.input(&mut importer, input, position == 0, batch)?;
+            importer.keep_type(&input.name, Some(tensor_type(input)?.elem_type));
             importer.names.push((input.name.clone(), id));
             define(&mut values, &input.name, Some(id.into()))?;
         }
@@ -342,10 +347,7 @@ impl Source<'_> {
                 DType::F32 => initializer.name.as_str(),
                 DType::I64 | DType::Bool => "",
             };
-            if tensor.dtype() == DType::I64 {
-                let types = &mut importer.narrow_types;
-                types.insert(initializer.name.clone(), initializer.data_type);
-            }
+            importer.keep_type(&initializer.name, Some(initializer.data_type));
             let id = importer.builder.constant(name, tensor);
             define(&mut values, &initializer.name, Some(id.into()))?;
         }
@@ -428,8 +430,12 @@ impl Source<'_> {
                     };
                     let outputs = match computed {
                         Some(outputs) => outputs,
-                        None => handler.run(importer, &call)?,
+                        None => {
+                            let held = importer.held(&call)?;
+                            handler.run(importer, &held)?
+                        }
                     };
+                    let outputs = importer.typed(&call, outputs)?;
                     importer.count_made(&call, given, &outputs)?;
                     outputs
                 }
@@ -492,11 +498,6 @@ impl Source<'_> {
 }
 
 impl Importer {
-    /// The element type of an input that is a constant of integers, as the file has it.
-    fn narrow_type(&self, call: &Call, at: usize) -> Option<i32> {
-        self.narrow_types.get(call.node.input.get(at)?).copied()
-    }
-
     /// Counts what a node made of little; the elements of a `Constant` are in the file, so the file bounds them.
     fn count_made(&mut self, call: &Call, given: usize, outputs: &[Value]) -> Result<()> {
         if call.node.op_type == "Constant" {

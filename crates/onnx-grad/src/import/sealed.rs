@@ -1,5 +1,7 @@
 //! Model files that need no other file, for an engine to run as they are.
 
+mod portable;
+
 use std::path::Path;
 
 use prost::{
@@ -12,7 +14,7 @@ use super::{
     census::census,
     decode, folder_of, image_inputs,
     inline::{MAX_DEPTH, MAX_INLINED},
-    input_shape,
+    input_shape, is_onnx_domain,
     limits::{Kind, inner, varint},
     read, tensor_type, tensors,
 };
@@ -20,7 +22,8 @@ use crate::{
     Error, Result,
     dim::Dim,
     proto::{
-        DataLocation, DataType, DimensionProto, DimensionValue, GraphProto, ModelProto, TensorProto,
+        DataLocation, DataType, DimensionProto, DimensionValue, GraphProto, ModelProto, NodeProto,
+        TensorProto,
     },
 };
 
@@ -30,6 +33,9 @@ const MAX_NESTING: usize = 100;
 /// The fields of a model that its answers depend on, and those that say who wrote it. Without the others no engine can take
 /// the file for one of another format.
 const MODEL_FIELDS: [u32; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 14, 25];
+
+/// Most reshapes behind a final softmax that are looked through.
+const MAX_RESHAPES: usize = 8;
 
 const RAW_DATA: u32 = 9;
 const EXTERNAL_DATA: u32 = 13;
@@ -49,6 +55,8 @@ pub struct Sealed {
     pub eats_bytes: bool,
     /// Name of the output with the scores, which is of `float`.
     pub output: String,
+    /// Whether the scores are the probabilities of a softmax over the classes.
+    pub ends_in_softmax: bool,
 }
 
 /// Seals a model file: what lies in files beside it is put inside, by the rules of [`load`](crate::load).
@@ -101,6 +109,7 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
         input: name.clone(),
         shape,
         eats_bytes,
+        ends_in_softmax: ends_in_softmax(&model, graph, &output),
         output,
         bytes: sealer.message(bytes, Kind::Model, 0)?,
     })
@@ -173,6 +182,32 @@ fn scores(graph: &GraphProto, options: &LoadOptions) -> Result<String> {
         return Err(no_scores("has other axes".into()));
     }
     Ok(output.name.clone())
+}
+
+/// Whether an output is a softmax over the classes, the second axis of two or of some with one element each behind.
+fn ends_in_softmax(model: &ModelProto, graph: &GraphProto, output: &str) -> bool {
+    let mut wanted = output;
+    // What only reshapes may stand behind it.
+    for _ in 0..MAX_RESHAPES {
+        let makes = |node: &&NodeProto| node.output.iter().any(|output| output == wanted);
+        let Some(node) = graph.node.iter().find(makes) else {
+            return false;
+        };
+        let own = is_onnx_domain(&node.domain);
+        match (node.op_type.as_str(), node.input.first()) {
+            ("Flatten" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze", Some(input)) if own => {
+                wanted = input;
+            }
+            ("Softmax", _) if own => {
+                let axis = node.attribute.iter().find(|given| given.name == "axis");
+                let opset = portable::opset(&model.opset_import).unwrap_or(1);
+                let default = if opset < 13 { 1 } else { -1 };
+                return matches!(axis.map_or(default, |axis| axis.i.unwrap_or(0)), 1 | -1);
+            }
+            _ => return false,
+        }
+    }
+    false
 }
 
 /// Writes the messages of a file again, with the elements of all tensors inside.

@@ -2,7 +2,7 @@
 
 use crate::{
     Result,
-    import::{Importer, call::Call, tensors},
+    import::{Importer, call::Call, integers, tensors},
     node::ValueId,
     op::Op,
     tape::Expr,
@@ -100,12 +100,25 @@ pub(super) fn cast_to(
         call.unsupported(format!("converts to the type {}", tensors::type_name(to)))
     })?;
     importer.notice(tensors::conversion_notice(to));
-    importer.add(call, Op::Cast { to: dtype }, &[x])
+    let from = (attribute == "to").then(|| importer.integer_type(call, 0));
+    if from
+        .flatten()
+        .is_some_and(|from| integers::includes(to, from))
+    {
+        // Quantised values stay floats, with their gradient.
+        return Ok(x);
+    }
+    let cast = importer.add(call, Op::Cast { to: dtype }, &[x])?;
+    importer.formula(call, &[cast], |v| Ok(integers::wrapped(v[0], to)))
 }
 
 pub(super) fn cast_like(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let to = importer.dtype(call.input(1)?);
-    importer.add(call, Op::Cast { to }, &[call.input(0)?])
+    let cast = importer.add(call, Op::Cast { to }, &[call.input(0)?])?;
+    match importer.integer_type(call, 1) {
+        Some(to) => importer.formula(call, &[cast], |v| Ok(integers::wrapped(v[0], to))),
+        None => Ok(cast),
+    }
 }
 
 /// Limits are attributes up to operator set 10, inputs since.
@@ -312,9 +325,6 @@ pub(super) fn constant(importer: &mut Importer, call: &Call) -> Result<ValueId> 
     } else {
         return Err(call.unsupported("holds no dense numbers"));
     };
-    if let (Some(data_type), Some(output)) = (call.tensor_type("value"), call.node.output.first()) {
-        importer.narrow_types.insert(output.clone(), data_type);
-    }
     // Some exporters write weights as nodes: only a name makes them weights.
     let is_weight = tensor.dtype() == DType::F32 && tensor.len() > 1;
     let name = if is_weight { call.name() } else { "" };

@@ -7,6 +7,7 @@ mod grid_sample;
 mod movement;
 mod nn;
 mod norm;
+mod qlinear;
 mod quantize;
 mod reduce;
 mod resize;
@@ -20,6 +21,7 @@ use grid_sample::*;
 use movement::*;
 use nn::*;
 use norm::*;
+use qlinear::*;
 use quantize::*;
 use reduce::*;
 use resize::*;
@@ -65,7 +67,41 @@ pub(super) fn handler(op_type: &str) -> Option<Handler> {
     row.ok().map(|row| OPERATORS[row].1)
 }
 
-/// All importable operators, sorted by name.
+/// The operator set of ONNX Runtime's own operators.
+pub(super) const MICROSOFT: &str = "com.microsoft";
+
+/// The handler of an operator of [`MICROSOFT`]; `None` if it is not supported.
+pub(super) fn contributed(op_type: &str) -> Option<Handler> {
+    let row = CONTRIBUTED.binary_search_by_key(&op_type, |&(name, _)| name);
+    row.ok().map(|row| CONTRIBUTED[row].1)
+}
+
+/// All importable operators of [`MICROSOFT`], sorted by name: those that its quantisation writes.
+pub(super) const CONTRIBUTED: &[(&str, Handler)] = {
+    use Handler::One;
+    &[
+        ("DequantizeLinear", One(dequantize_linear)),
+        ("DynamicQuantizeMatMul", One(dynamic_quantize_matmul)),
+        ("MatMulIntegerToFloat", One(matmul_integer_to_float)),
+        ("QGemm", One(q_gemm)),
+        ("QLinearAdd", One(|i, c| q_linear_binary(i, c, Op::Add))),
+        ("QLinearAveragePool", One(q_linear_average_pool)),
+        ("QLinearConcat", One(q_linear_concat)),
+        (
+            "QLinearGlobalAveragePool",
+            One(q_linear_global_average_pool),
+        ),
+        ("QLinearLeakyRelu", One(q_linear_leaky_relu)),
+        ("QLinearMul", One(|i, c| q_linear_binary(i, c, Op::Mul))),
+        (
+            "QLinearSigmoid",
+            One(|i, c| q_linear_unary(i, c, Op::Sigmoid)),
+        ),
+        ("QuantizeLinear", One(quantize_linear)),
+    ]
+};
+
+/// All importable operators of ONNX, sorted by name.
 pub(super) const OPERATORS: &[(&str, Handler)] = {
     use Handler::{Many, One};
     &[
@@ -94,6 +130,7 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
         ("Constant", One(constant)),
         ("ConstantOfShape", One(constant_of_shape)),
         ("Conv", One(conv)),
+        ("ConvInteger", One(conv_integer)),
         ("ConvTranspose", One(conv_transpose)),
         ("Cos", One(|i, c| unary(i, c, Op::Cos))),
         ("Cosh", One(|i, c| function(i, c, cosh))),
@@ -102,6 +139,7 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
         ("DequantizeLinear", One(dequantize_linear)),
         ("Div", One(|i, c| binary(i, c, Op::Div))),
         ("Dropout", One(dropout)),
+        ("DynamicQuantizeLinear", Many(dynamic_quantize_linear)),
         ("Einsum", One(einsum)),
         ("Elu", One(elu)),
         ("Equal", One(|i, c| binary(i, c, Op::Equal))),
@@ -152,6 +190,7 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
         ("LpNormalization", One(lp_normalization)),
         ("LpPool", One(lp_pool)),
         ("MatMul", One(matmul)),
+        ("MatMulInteger", One(matmul_integer)),
         ("Max", One(|i, c| variadic(i, c, Op::Max))),
         ("MaxPool", One(max_pool)),
         ("Mean", One(mean)),
@@ -170,6 +209,8 @@ pub(super) const OPERATORS: &[(&str, Handler)] = {
         ("PRelu", One(p_relu)),
         ("Pad", One(pad)),
         ("Pow", One(pow)),
+        ("QLinearConv", One(q_linear_conv)),
+        ("QLinearMatMul", One(q_linear_matmul)),
         ("QuantizeLinear", One(quantize_linear)),
         ("RMSNormalization", One(rms_normalization)),
         ("Range", One(range)),

@@ -121,6 +121,15 @@ fn groups(call: &Call) -> Result<usize> {
 pub(super) fn conv(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let mut inputs = vec![call.input(0)?, call.input(1)?];
     inputs.extend(call.optional(2)?);
+    convolution(importer, call, &inputs)
+}
+
+/// The convolution of a node's attributes, of these values: the input, the weight and, optionally, the bias.
+pub(super) fn convolution(
+    importer: &mut Importer,
+    call: &Call,
+    inputs: &[ValueId],
+) -> Result<ValueId> {
     let mut window = convolution_window(importer, call, inputs[1])?;
     let sides = spatial_sides(importer, call, inputs[0])?;
     if sides.len() != window.kernel.len() {
@@ -128,7 +137,7 @@ pub(super) fn conv(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     }
     window.pad_to_same(&sides);
     let op = Op::Conv(window.into_convolution(groups(call)?));
-    importer.add(call, op, &inputs)
+    importer.add(call, op, inputs)
 }
 
 pub(super) fn conv_transpose(importer: &mut Importer, call: &Call) -> Result<ValueId> {
@@ -166,7 +175,7 @@ pub(super) fn conv_transpose(importer: &mut Importer, call: &Call) -> Result<Val
 
 /// The pooling of a node. `ceil_mode` adds a window that starts inside the input or the padding before
 /// it, never in the padding behind (PyTorch's rule, ONNX's since operator set 22).
-fn pool(importer: &Importer, call: &Call, x: ValueId) -> Result<Pool> {
+pub(super) fn pool(importer: &Importer, call: &Call, x: ValueId) -> Result<Pool> {
     let sides = spatial_sides(importer, call, x)?;
     if !call.has("kernel_shape") || sides.is_empty() {
         return Err(call.invalid("lacks a kernel_shape or spatial axes"));
@@ -304,9 +313,17 @@ pub(super) fn col2im(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     })
 }
 
-/// Vectors become matrices of one row or one column.
 pub(super) fn matmul(importer: &mut Importer, call: &Call) -> Result<ValueId> {
-    let (mut a, mut b) = (call.input(0)?, call.input(1)?);
+    product(importer, call, call.input(0)?, call.input(1)?)
+}
+
+/// A matrix product; vectors become matrices of one row or one column.
+pub(super) fn product(
+    importer: &mut Importer,
+    call: &Call,
+    mut a: ValueId,
+    mut b: ValueId,
+) -> Result<ValueId> {
     let (a_dims, b_dims) = (importer.dims(a), importer.dims(b));
     if let [inner] = a_dims[..] {
         a = importer.reshaped(call, a, vec![Dim::Fixed(1), inner])?;

@@ -6,15 +6,19 @@
 use crate::{
     Result,
     dim::Dim,
-    import::{Importer, call::Call},
+    import::{Importer, call::Call, ops::Outputs, tensors},
     node::ValueId,
-    op::Op,
+    op::{Op, Reduction},
     proto::DataType,
+    tape::Expr,
     tensor::DType,
 };
 
 /// Smallest and largest integer of a quantised type.
-fn range(call: &Call, data_type: i32) -> Result<(f32, f32)> {
+pub(super) type Range = (f32, f32);
+
+/// The range of the type number `data_type`.
+pub(super) fn limits(call: &Call, data_type: i32) -> Result<Range> {
     Ok(match DataType::try_from(data_type) {
         Ok(DataType::Uint8) => (0.0, 255.0),
         Ok(DataType::Int8) => (-128.0, 127.0),
@@ -23,10 +27,48 @@ fn range(call: &Call, data_type: i32) -> Result<(f32, f32)> {
         _ => {
             return Err(call.unsupported(format!(
                 "quantises to the type {}",
-                super::super::tensors::type_name(data_type)
+                tensors::type_name(data_type)
             )));
         }
     })
+}
+
+impl Importer {
+    /// The type number that `QuantizeLinear` quantises to.
+    pub(crate) fn quantised_type(&self, call: &Call) -> i32 {
+        match call.int("output_dtype", 0) {
+            Ok(0) => (self.integer_type(call, 2)).unwrap_or(DataType::Uint8 as i32),
+            stated => stated.map_or(0, |stated| i32::try_from(stated).unwrap_or(0)),
+        }
+    }
+
+    /// A value of integers as floats.
+    pub(super) fn whole(&mut self, call: &Call, id: ValueId) -> Result<ValueId> {
+        match self.dtype(id) {
+            DType::F32 => Ok(id),
+            _ => self.add(call, Op::Cast { to: DType::F32 }, &[id]),
+        }
+    }
+
+    /// One number for all of a value of a rank, or one for each index of an axis of it.
+    pub(super) fn along(
+        &mut self,
+        call: &Call,
+        id: ValueId,
+        axis: usize,
+        rank: usize,
+    ) -> Result<ValueId> {
+        let shape = match self.dims(id)[..] {
+            [side] if side != Dim::Fixed(1) => {
+                let mut shape = vec![Dim::Fixed(1); rank];
+                shape[axis] = side;
+                shape
+            }
+            _ => Vec::new(),
+        };
+        let laid = self.reshaped(call, id, shape)?;
+        self.whole(call, laid)
+    }
 }
 
 /// Scale and zero point laid along the axis of `x` that has one for each index.
@@ -35,51 +77,44 @@ fn by_axis(importer: &mut Importer, call: &Call, x: ValueId) -> Result<Vec<Value
         return Err(call.unsupported("has a scale for each block"));
     }
     let rank = importer.rank(x);
-    let mut laid = Vec::new();
     let scale = call.input(1)?;
-    for mut id in std::iter::once(scale).chain(call.optional(2)?) {
-        if let &[side] = &importer.dims(id)[..]
-            && side != Dim::Fixed(1)
-        {
-            let axis = call.axis(call.int("axis", 1)?, rank)?;
-            let mut shape = vec![Dim::Fixed(1); rank];
-            shape[axis] = side;
-            id = importer.reshaped(call, id, shape)?;
-        } else {
-            id = importer.reshaped(call, id, Vec::new())?;
-        }
-        laid.push(importer.add(call, Op::Cast { to: DType::F32 }, &[id])?);
+    let mut laid = Vec::new();
+    for id in std::iter::once(scale).chain(call.optional(2)?) {
+        let axis = match importer.dims(id).len() {
+            1 if rank > 1 => call.axis(call.int("axis", 1)?, rank)?,
+            _ => 0,
+        };
+        laid.push(importer.along(call, id, axis, rank)?);
     }
     Ok(laid)
+}
+
+/// `clip(round(scaled) + zero point)`.
+pub(super) fn rounded<'t>(scaled: Expr<'t>, zero: Option<Expr<'t>>, (min, max): Range) -> Expr<'t> {
+    // What rounds to an integer of the range is inside it.
+    let edges = [(scaled.apply(Op::Round), 0.0), (scaled, 0.5)];
+    let [rounded, through] = edges.map(|(value, beyond)| {
+        let shifted = match zero {
+            Some(zero) => value + zero,
+            None => value,
+        };
+        shifted.apply(Op::Clip {
+            min: min - beyond,
+            max: max + beyond,
+        })
+    });
+    rounded.with(Op::StraightThrough, through)
 }
 
 /// `clip(round(x / scale) + zero point)`.
 pub(super) fn quantize_linear(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
-    let data_type = match call.int("output_dtype", 0)? {
-        0 => importer
-            .narrow_type(call, 2)
-            .unwrap_or(DataType::Uint8 as i32),
-        stated => i32::try_from(stated).unwrap_or(0),
-    };
-    let (min, max) = range(call, data_type)?;
+    let limits = limits(call, importer.quantised_type(call))?;
     let parameters = by_axis(importer, call, x)?;
+    let x = importer.whole(call, x)?;
     let inputs: Vec<ValueId> = std::iter::once(x).chain(parameters).collect();
     importer.formula(call, &inputs, |v| {
-        let scaled = v[0] / v[1];
-        // What rounds to an integer of the range is inside it.
-        let edges = [(scaled.apply(Op::Round), 0.0), (scaled, 0.5)];
-        let [rounded, through] = edges.map(|(value, beyond)| {
-            let shifted = match v.get(2) {
-                Some(&zero_point) => value + zero_point,
-                None => value,
-            };
-            shifted.apply(Op::Clip {
-                min: min - beyond,
-                max: max + beyond,
-            })
-        });
-        Ok(rounded.with(Op::StraightThrough, through))
+        Ok(rounded(v[0] / v[1], v.get(2).copied(), limits))
     })
 }
 
@@ -87,13 +122,30 @@ pub(super) fn quantize_linear(importer: &mut Importer, call: &Call) -> Result<Va
 pub(super) fn dequantize_linear(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let parameters = by_axis(importer, call, x)?;
+    let x = importer.whole(call, x)?;
     let inputs: Vec<ValueId> = std::iter::once(x).chain(parameters).collect();
     importer.formula(call, &inputs, |v| {
-        let x = v[0].apply(Op::Cast { to: DType::F32 });
         let shifted = match v.get(2) {
-            Some(&zero_point) => x - zero_point,
-            None => x,
+            Some(&zero_point) => v[0] - zero_point,
+            None => v[0],
         };
         Ok(shifted * v[1])
     })
+}
+
+/// Bytes that stand for all of `x`, of every picture in it; their scale and their zero point.
+pub(super) fn dynamic(x: Expr<'_>) -> [Expr<'_>; 3] {
+    let all: Vec<usize> = (0..x.rank()).collect();
+    let extreme = |kind| x.reduce(kind, all.clone()).reshape([]);
+    let most = extreme(Reduction::Max).with(Op::Max, 0.0);
+    let least = extreme(Reduction::Min).with(Op::Min, 0.0);
+    let span = most - least;
+    let scale = span.greater(0.0).select(span / 255.0, 1.0);
+    let zero = rounded(-least / scale, None, (0.0, 255.0));
+    [rounded(x / scale, Some(zero), (0.0, 255.0)), scale, zero]
+}
+
+pub(super) fn dynamic_quantize_linear(importer: &mut Importer, call: &Call) -> Result<Outputs> {
+    let outputs = importer.formulas(call, &[call.input(0)?], |v| Ok(dynamic(v[0]).to_vec()))?;
+    Ok(outputs.into_iter().map(Into::into).collect())
 }

@@ -2,6 +2,10 @@
 
 use crate::{Result, dim::Dim, op::Op, tape::Expr, tensor::Tensor};
 
+/// How near to the middle between two elements a position counts as halfway: 1e-6 in ONNX Runtime since 1.27, whose issue 28291
+/// says why; none before.
+const HALFWAY: f32 = 1e-6;
+
 /// How new elements are made of old ones.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Mode {
@@ -74,8 +78,10 @@ impl Axis {
         }
         match self.mode {
             Mode::Nearest(rounding) => {
+                let is_halfway = (position - position.floor() - 0.5).abs() <= HALFWAY;
                 let nearest = match rounding {
-                    Rounding::HalfDown if position == position.trunc() + 0.5 => position.floor(),
+                    Rounding::HalfDown if is_halfway => position.floor(),
+                    Rounding::HalfUp if is_halfway => position.ceil(),
                     Rounding::HalfDown | Rounding::HalfUp => position.round(),
                     Rounding::Floor => position.floor(),
                     Rounding::Ceil => position.ceil(),
@@ -136,7 +142,10 @@ impl Axis {
         // A row of nothing would be one outside the axis.
         match row.iter().all(|&(_, weight)| weight == 0.0) {
             true => row,
-            false => row.into_iter().filter(|&(_, weight)| weight != 0.0).collect(),
+            false => row
+                .into_iter()
+                .filter(|&(_, weight)| weight != 0.0)
+                .collect(),
         }
     }
 
@@ -184,12 +193,7 @@ impl Axis {
 }
 
 /// A value with one axis of length `old` resampled.
-pub(super) fn product<'t>(
-    rows: &[Row],
-    old: usize,
-    axis: usize,
-    x: Expr<'t>,
-) -> Result<Expr<'t>> {
+pub(super) fn product<'t>(rows: &[Row], old: usize, axis: usize, x: Expr<'t>) -> Result<Expr<'t>> {
     if let Some(picked) = repeated(rows, old, axis, x) {
         return picked;
     }
@@ -218,12 +222,7 @@ pub(super) fn product<'t>(
 }
 
 /// What only picks elements: each several times in a row, or none twice.
-fn repeated<'t>(
-    rows: &[Row],
-    old: usize,
-    axis: usize,
-    x: Expr<'t>,
-) -> Option<Result<Expr<'t>>> {
+fn repeated<'t>(rows: &[Row], old: usize, axis: usize, x: Expr<'t>) -> Option<Result<Expr<'t>>> {
     let single = |row: &Row| match row[..] {
         [(element, 1.0)] => Some(element),
         _ => None,

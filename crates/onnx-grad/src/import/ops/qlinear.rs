@@ -1,0 +1,267 @@
+//! Operators that compute with quantised values, as float ones of floats that hold integers.
+//!
+//! Products of bytes are added up exactly, as engines do with integers of 32 bits, up to sums of 2^24; beyond, they are rounded
+//! to single precision.
+
+use super::{
+    nn::{convolution, pool, product},
+    quantize::{dynamic, limits, rounded},
+};
+use crate::{
+    Result,
+    import::{Importer, call::Call},
+    node::ValueId,
+    op::{Op, Reduction},
+    tape::Expr,
+};
+
+impl Importer {
+    /// A zero point; 0 where the node has none.
+    fn zero(&mut self, call: &Call, at: usize, axis: usize, rank: usize) -> Result<ValueId> {
+        match call.optional(at)? {
+            Some(id) => self.along(call, id, axis, rank),
+            None => Ok(self.builder.scalar(0.0)),
+        }
+    }
+
+    /// The input `at` less its zero point `zero_at`, which may have an entry for each index of an axis.
+    fn centred(
+        &mut self,
+        call: &Call,
+        at: usize,
+        zero_at: usize,
+        axis: impl Fn(usize) -> usize,
+    ) -> Result<ValueId> {
+        let id = call.input(at)?;
+        let (x, rank) = (self.whole(call, id)?, self.rank(id));
+        let zero = self.zero(call, zero_at, axis(rank), rank)?;
+        self.formula(call, &[x, zero], |v| Ok(v[0] - v[1]))
+    }
+
+    /// What the input `at` stands for, with its scale and its zero point behind it.
+    fn dequantised(&mut self, call: &Call, at: usize) -> Result<ValueId> {
+        let x = self.centred(call, at, at + 2, |_| 0)?;
+        let scale = self.along(call, call.input(at + 1)?, 0, 1)?;
+        self.formula(call, &[x, scale], |v| Ok(v[0] * v[1]))
+    }
+
+    /// A value times factors as quantised by the scale in input `at` and the zero point behind it, of the type of that or
+    /// else of the first input.
+    fn quantised(
+        &mut self,
+        call: &Call,
+        x: ValueId,
+        factors: &[ValueId],
+        at: usize,
+    ) -> Result<ValueId> {
+        let data_type = self.integer_type(call, at + 1);
+        let data_type = data_type.or_else(|| self.integer_type(call, 0));
+        let limits = limits(call, data_type.unwrap_or_default())?;
+        let scale = self.along(call, call.input(at)?, 0, 1)?;
+        let zero = self.zero(call, at + 1, 0, 1)?;
+        let inputs = [&[x, scale, zero], factors].concat();
+        self.formula(call, &inputs, |v| {
+            let factor = v[3..].iter().copied().reduce(|a, b| a * b);
+            let scaled = match factor {
+                Some(factor) => v[0] * (factor / v[1]),
+                None => v[0] / v[1],
+            };
+            Ok(rounded(scaled, Some(v[2]), limits))
+        })
+    }
+}
+
+fn first(_: usize) -> usize {
+    0
+}
+
+fn last(rank: usize) -> usize {
+    rank.saturating_sub(1)
+}
+
+fn last_but_one(rank: usize) -> usize {
+    rank.saturating_sub(2)
+}
+
+pub(super) fn conv_integer(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = importer.centred(call, 0, 2, first)?;
+    let weight = importer.centred(call, 1, 3, first)?;
+    convolution(importer, call, &[x, weight])
+}
+
+pub(super) fn q_linear_conv(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let x = importer.centred(call, 0, 2, first)?;
+    let weight = importer.centred(call, 3, 5, first)?;
+    let mut inputs = vec![x, weight];
+    if let Some(bias) = call.optional(8)? {
+        inputs.push(importer.whole(call, bias)?);
+    }
+    let sum = convolution(importer, call, &inputs)?;
+    let rank = importer.rank(sum);
+    let scales = [
+        importer.along(call, call.input(1)?, 0, 1)?,
+        importer.along(call, call.input(4)?, 1, rank)?,
+    ];
+    importer.quantised(call, sum, &scales, 6)
+}
+
+pub(super) fn matmul_integer(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let a = importer.centred(call, 0, 2, last_but_one)?;
+    let b = importer.centred(call, 1, 3, last)?;
+    product(importer, call, a, b)
+}
+
+pub(super) fn q_linear_matmul(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let a = importer.centred(call, 0, 2, last_but_one)?;
+    let b = importer.centred(call, 3, 5, last)?;
+    let sum = product(importer, call, a, b)?;
+    let rank = importer.rank(sum);
+    let scales = [
+        importer.along(call, call.input(1)?, last_but_one(rank), rank)?,
+        importer.along(call, call.input(4)?, last(rank), rank)?,
+    ];
+    importer.quantised(call, sum, &scales, 6)
+}
+
+pub(super) fn matmul_integer_to_float(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let a = importer.centred(call, 0, 4, last_but_one)?;
+    let b = importer.centred(call, 1, 5, last)?;
+    let sum = product(importer, call, a, b)?;
+    let rank = importer.rank(sum);
+    let scales = [
+        importer.along(call, call.input(2)?, last_but_one(rank), rank)?,
+        importer.along(call, call.input(3)?, last(rank), rank)?,
+    ];
+    let inputs: Vec<ValueId> = [sum]
+        .into_iter()
+        .chain(scales)
+        .chain(call.optional(6)?)
+        .collect();
+    importer.formula(call, &inputs, |v| Ok(scaled_and_shifted(v)))
+}
+
+pub(super) fn dynamic_quantize_matmul(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let quantised = importer.formulas(call, &[call.input(0)?], |v| {
+        let [x, scale, zero] = dynamic(v[0]);
+        Ok(vec![x - zero, scale])
+    })?;
+    let b = importer.centred(call, 1, 3, last)?;
+    let sum = product(importer, call, quantised[0], b)?;
+    let rank = importer.rank(sum);
+    let scale = importer.along(call, call.input(2)?, last(rank), rank)?;
+    let inputs = [sum, quantised[1], scale];
+    let inputs: Vec<ValueId> = inputs.into_iter().chain(call.optional(4)?).collect();
+    importer.formula(call, &inputs, |v| Ok(scaled_and_shifted(v)))
+}
+
+/// A sum times two scales, plus a bias if there is one.
+fn scaled_and_shifted<'t>(v: &[Expr<'t>]) -> Expr<'t> {
+    let scaled = v[0] * (v[1] * v[2]);
+    match v.get(3) {
+        Some(&bias) => scaled + bias,
+        None => scaled,
+    }
+}
+
+/// A product of matrices, plus a bias on their scale; floats where the node has no scale for its output.
+pub(super) fn q_gemm(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let a = importer.centred(call, 0, 2, first)?;
+    let b = importer.centred(call, 3, 5, |_| {
+        usize::from(!call.flag("transB", false).unwrap_or(false))
+    })?;
+    let mut inputs = vec![a, b];
+    if let Some(bias) = call.optional(6)? {
+        inputs.push(importer.whole(call, bias)?);
+    }
+    let gemm = Op::Gemm {
+        alpha: 1.0,
+        beta: 1.0,
+        trans_a: call.flag("transA", false)?,
+        trans_b: call.flag("transB", false)?,
+    };
+    let sum = importer.add(call, gemm, &inputs)?;
+    let alpha = importer.builder.scalar(call.float("alpha", 1.0)?);
+    let scales = [
+        importer.along(call, call.input(1)?, 0, 1)?,
+        importer.along(call, call.input(4)?, 1, 2)?,
+        alpha,
+    ];
+    if call.optional(7)?.is_some() {
+        return importer.quantised(call, sum, &scales, 7);
+    }
+    let inputs = [&[sum], &scales[..]].concat();
+    importer.formula(call, &inputs, |v| Ok(v[0] * (v[1] * v[2] * v[3])))
+}
+
+pub(super) fn q_linear_binary(importer: &mut Importer, call: &Call, op: Op) -> Result<ValueId> {
+    let values = [
+        importer.dequantised(call, 0)?,
+        importer.dequantised(call, 3)?,
+    ];
+    let result = importer.add(call, op, &values)?;
+    importer.quantised(call, result, &[], 6)
+}
+
+pub(super) fn q_linear_unary(importer: &mut Importer, call: &Call, op: Op) -> Result<ValueId> {
+    let value = importer.dequantised(call, 0)?;
+    let result = importer.add(call, op, &[value])?;
+    importer.quantised(call, result, &[], 3)
+}
+
+pub(super) fn q_linear_leaky_relu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let alpha = call.float("alpha", 0.01)?;
+    q_linear_unary(importer, call, Op::LeakyRelu { alpha })
+}
+
+fn channels_first(call: &Call) -> Result<()> {
+    match call.flag("channels_last", false)? {
+        true => Err(call.unsupported("has its channels last")),
+        false => Ok(()),
+    }
+}
+
+pub(super) fn q_linear_average_pool(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    channels_first(call)?;
+    let value = importer.dequantised(call, 0)?;
+    let mut pool = pool(importer, call, value)?;
+    let count_include_pad = call.flag("count_include_pad", false)?;
+    if count_include_pad {
+        // Other than of floats, what `ceil_mode` adds counts too.
+        pool.ceil_extra.fill(0);
+    }
+    let mean = Op::AveragePool {
+        pool,
+        count_include_pad,
+    };
+    let result = importer.add(call, mean, &[value])?;
+    importer.quantised(call, result, &[], 3)
+}
+
+pub(super) fn q_linear_global_average_pool(
+    importer: &mut Importer,
+    call: &Call,
+) -> Result<ValueId> {
+    channels_first(call)?;
+    let value = importer.dequantised(call, 0)?;
+    let mean = Op::Reduce {
+        kind: Reduction::Mean,
+        axes: (2..importer.rank(value)).collect(),
+        keep_dims: true,
+    };
+    let result = importer.add(call, mean, &[value])?;
+    importer.quantised(call, result, &[], 3)
+}
+
+/// Scale and zero point of the output come first.
+pub(super) fn q_linear_concat(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let values: Vec<ValueId> = (2..call.inputs.len())
+        .step_by(3)
+        .map(|at| importer.dequantised(call, at))
+        .collect::<Result<_>>()?;
+    let first = *values
+        .first()
+        .ok_or_else(|| call.invalid("lacks input 2"))?;
+    let axis = call.axis(call.int("axis", 0)?, importer.rank(first))?;
+    let joined = importer.add(call, Op::Concat { axis }, &values)?;
+    importer.quantised(call, joined, &[], 0)
+}

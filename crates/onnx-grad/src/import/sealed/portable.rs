@@ -1,0 +1,354 @@
+//! A sealed file for an engine that knows fewer defaults than ONNX Runtime, and computes some operators otherwise.
+//!
+//! Nothing is known of values but the constants' shapes, so little can be spelled out: defaults are stated, a few operators
+//! are written in others, and the rest of what rten 0.27 is known to compute otherwise is refused. `goldens/predictions.py`
+//! found it.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use prost::Message;
+
+use super::{Content, Field, MAX_NESTING, Sealed};
+use crate::{
+    Error, Lowering, Result,
+    import::{
+        is_onnx_domain, label,
+        limits::{Kind, inner},
+        tensors,
+    },
+    proto::{
+        AttributeProto, AttributeType, DataType, FunctionProto, ModelProto, NodeProto,
+        OperatorSetIdProto, TensorProto,
+    },
+};
+
+impl Sealed {
+    /// The file for an engine.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] names an operator that the engine would compute otherwise than ONNX Runtime.
+    pub fn lowered(&self, lowering: Lowering) -> Result<Cow<'_, [u8]>> {
+        if lowering == Lowering::OnnxRuntime {
+            return Ok(Cow::Borrowed(&self.bytes));
+        }
+        let broken = |error| Error::invalid(format!("has a broken message ({error})"));
+        let model = ModelProto::decode(&self.bytes[..]).map_err(broken)?;
+        let mut writer = Writer {
+            opset: opset(&model.opset_import).unwrap_or(1),
+            constants: BTreeMap::new(),
+            made: 0,
+        };
+        drop(model);
+        writer.message(&self.bytes, Kind::Model, 0).map(Cow::Owned)
+    }
+}
+
+pub(super) fn opset(imports: &[OperatorSetIdProto]) -> Option<i64> {
+    let own = imports.iter().find(|import| is_onnx_domain(&import.domain));
+    own.map(|own| own.version)
+}
+
+/// What is known of a constant.
+struct Known {
+    rank: usize,
+    /// Whether all its elements are floats that are powers of two.
+    is_power_of_two: bool,
+}
+
+struct Writer {
+    /// The version of ONNX's operator set.
+    opset: i64,
+    /// Initialisers by name, of all graphs.
+    constants: BTreeMap<String, Known>,
+    /// How many names were made up.
+    made: usize,
+}
+
+impl Writer {
+    fn message(&mut self, bytes: &[u8], kind: Kind, depth: usize) -> Result<Vec<u8>> {
+        let broken = || Error::invalid("has fields that are no Protocol Buffers of today");
+        if depth > MAX_NESTING {
+            return Err(broken());
+        }
+        if kind == Kind::Graph {
+            self.learn(bytes)?;
+        }
+        let outer = self.opset;
+        if kind == Kind::Function
+            && let Ok(function) = FunctionProto::decode(bytes)
+        {
+            self.opset = opset(&function.opset_import).unwrap_or(outer);
+        }
+        let mut written = Vec::with_capacity(bytes.len());
+        let mut at = 0;
+        while at < bytes.len() {
+            let field = Field::read(bytes, &mut at).ok_or_else(broken)?;
+            let inside = match field.content {
+                Content::Bytes(within) => {
+                    inner(kind, field.tag.into()).map(|(kind, _)| (within, kind))
+                }
+                _ => None,
+            };
+            match inside {
+                Some((within, Kind::Node)) => {
+                    let within = self.message(within, Kind::Node, depth + 1)?;
+                    for node in self.node(within)? {
+                        Field::of_bytes(field.tag, &node).write(&mut written);
+                    }
+                }
+                Some((within, kind)) if kind != Kind::Tensor => {
+                    let within = self.message(within, kind, depth + 1)?;
+                    Field::of_bytes(field.tag, &within).write(&mut written);
+                }
+                _ => field.write(&mut written),
+            }
+        }
+        self.opset = outer;
+        Ok(written)
+    }
+
+    /// Keeps what is known of a graph's initialisers.
+    fn learn(&mut self, graph: &[u8]) -> Result<()> {
+        let mut at = 0;
+        while let Some(field) = (at < graph.len())
+            .then(|| Field::read(graph, &mut at))
+            .flatten()
+        {
+            let (Content::Bytes(bytes), Some((Kind::Tensor, _))) =
+                (field.content, inner(Kind::Graph, field.tag.into()))
+            else {
+                continue;
+            };
+            let tensor = TensorProto::decode(bytes)
+                .map_err(|error| Error::invalid(format!("has a broken tensor ({error})")))?;
+            let values = match tensor.dims.iter().product::<i64>() {
+                // The scales of a few axes.
+                0..=8 => tensors::embedded(&tensor).ok(),
+                _ => None,
+            };
+            let floats = values.as_ref().and_then(|values| values.as_f32());
+            let is_power = |value: &f32| value.is_normal() && value.to_bits() << 9 == 0;
+            self.constants.insert(
+                tensor.name.clone(),
+                Known {
+                    rank: tensor.dims.len(),
+                    is_power_of_two: floats.is_some_and(|floats| floats.iter().all(is_power)),
+                },
+            );
+        }
+        Ok(())
+    }
+
+    /// The nodes that stand for a node.
+    fn node(&mut self, bytes: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        let node = NodeProto::decode(&bytes[..])
+            .map_err(|error| Error::invalid(format!("has a broken node ({error})")))?;
+        if !is_onnx_domain(&node.domain) {
+            return Ok(vec![bytes]);
+        }
+        if let Some(reason) = self.otherwise(&node) {
+            return Err(Error::unsupported(format!(
+                "node {:?} ({}): {reason}",
+                label(&node),
+                node.op_type
+            )));
+        }
+        let nodes = match node.op_type.as_str() {
+            "Cast" => self.cast(&node),
+            "Softmax" | "LogSoftmax" if self.opset < 13 => self.flattened(&node),
+            _ => None,
+        };
+        if let Some(nodes) = nodes {
+            return Ok(nodes.iter().map(Message::encode_to_vec).collect());
+        }
+        let mut written = bytes;
+        for attribute in self.defaults(&node) {
+            Field::of_bytes(5, &attribute.encode_to_vec()).write(&mut written);
+        }
+        Ok(vec![written])
+    }
+
+    /// What the engine computes otherwise; `None` if nothing is known.
+    fn otherwise(&self, node: &NodeProto) -> Option<&'static str> {
+        let pads = integers(node, "pads").is_some_and(|pads| pads.iter().any(|&pad| pad != 0));
+        let auto_pad = text(node, "auto_pad").unwrap_or(b"NOTSET");
+        Some(match node.op_type.as_str() {
+            "ArgMax" => "the engine rten takes the last of equal maxima, not the first",
+            "CastLike" => "the engine rten converts numbers beyond a type's range in another way",
+            "ConvInteger" if pads || auto_pad.starts_with(b"SAME") => {
+                "the engine rten pads with 0, not with the zero point"
+            }
+            "AveragePool" | "Conv" | "ConvInteger" | "ConvTranspose" | "MaxPool"
+                if auto_pad == b"SAME_LOWER" =>
+            {
+                "the engine rten pads for SAME_LOWER as for SAME_UPPER"
+            }
+            "Resize" if text(node, "mode") == Some(b"cubic") => {
+                "the engine rten resizes linearly in its place"
+            }
+            "Resize" if !self.has_exact_scales(node, 2) => {
+                "the engine rten picks other elements for scales other than powers of two"
+            }
+            "Upsample" if !self.has_exact_scales(node, 1) => {
+                "the engine rten picks other elements for scales other than powers of two"
+            }
+            "Sign" => "the engine rten takes 1 for the sign of 0",
+            "Softplus" => "the engine rten answers infinity for large numbers",
+            _ => return None,
+        })
+    }
+
+    /// Whether a node states scales that are powers of two, whose reciprocals are exact.
+    fn has_exact_scales(&self, node: &NodeProto, at: usize) -> bool {
+        let attribute = node
+            .attribute
+            .iter()
+            .find(|attribute| attribute.name == "scales");
+        match (attribute, node.input.get(at)) {
+            (Some(scales), _) => {
+                (scales.floats.iter()).all(|scale| scale.is_normal() && scale.to_bits() << 9 == 0)
+            }
+            (None, Some(name)) => (self.constants.get(name))
+                .is_some_and(|known| known.is_power_of_two && known.rank == 1),
+            (None, None) => false,
+        }
+    }
+
+    /// Attributes that the engine needs and the node leaves out.
+    fn defaults(&self, node: &NodeProto) -> Vec<AttributeProto> {
+        let mut stated = Vec::new();
+        let mut state = |name: &str, values: &[i64]| {
+            if !node
+                .attribute
+                .iter()
+                .any(|attribute| attribute.name == name)
+            {
+                stated.push(AttributeProto {
+                    name: name.into(),
+                    kind: AttributeType::Ints.into(),
+                    ints: values.to_vec(),
+                    ..AttributeProto::default()
+                });
+            }
+        };
+        let listed = |name: &str| integers(node, name).map(<[i64]>::len);
+        match node.op_type.as_str() {
+            "Conv" | "ConvInteger" | "ConvTranspose" => {
+                let weight = node.input.get(1).and_then(|name| self.constants.get(name));
+                let spatial = listed("kernel_shape")
+                    .or(listed("strides"))
+                    .or(listed("dilations"))
+                    .or(listed("pads").map(|pads| pads / 2))
+                    .or(weight.and_then(|weight| weight.rank.checked_sub(2)));
+                if let Some(spatial) = spatial {
+                    state("strides", &vec![1; spatial]);
+                    state("dilations", &vec![1; spatial]);
+                    state("pads", &vec![0; 2 * spatial]);
+                }
+            }
+            "AveragePool" | "MaxPool" => {
+                if let Some(spatial) = listed("kernel_shape") {
+                    state("strides", &vec![1; spatial]);
+                }
+            }
+            "QuantizeLinear" if !node.attribute.iter().any(|given| given.name == "axis") => {
+                stated.push(AttributeProto {
+                    name: "axis".into(),
+                    kind: AttributeType::Int.into(),
+                    i: Some(1),
+                    ..AttributeProto::default()
+                });
+            }
+            _ => {}
+        }
+        stated
+    }
+
+    /// A conversion to truth values or to bytes: the engine keeps integers that it takes for truth values as they are, and
+    /// takes for floats beyond a byte's range its ends.
+    fn cast(&mut self, node: &NodeProto) -> Option<Vec<NodeProto>> {
+        let to = node
+            .attribute
+            .iter()
+            .find(|attribute| attribute.name == "to")?;
+        let (x, y) = (node.input.first()?, node.output.first()?);
+        match DataType::try_from(i32::try_from(to.i?).ok()?).ok()? {
+            DataType::Bool => {
+                let [zero, is_zero] = [self.name(), self.name()];
+                Some(vec![
+                    written("Sub", &[x, x], &zero),
+                    written("Equal", &[x, &zero], &is_zero),
+                    written("Not", &[&is_zero], y),
+                ])
+            }
+            DataType::Uint8 | DataType::Int8 => {
+                let whole = self.name();
+                let mut first = written("Cast", &[x], &whole);
+                first.attribute = vec![AttributeProto {
+                    i: Some(DataType::Int32 as i64),
+                    ..to.clone()
+                }];
+                let mut then = node.clone();
+                then.input = vec![whole];
+                Some(vec![first, then])
+            }
+            _ => None,
+        }
+    }
+
+    /// A softmax up to operator set 12: over all axes from one on, 1 where none is stated.
+    fn flattened(&mut self, node: &NodeProto) -> Option<Vec<NodeProto>> {
+        let (x, y) = (node.input.first()?, node.output.first()?);
+        let axis = node
+            .attribute
+            .iter()
+            .find(|attribute| attribute.name == "axis");
+        let [shape, flat, soft] = [self.name(), self.name(), self.name()];
+        let integer = |value: i64| AttributeProto {
+            name: "axis".into(),
+            kind: AttributeType::Int.into(),
+            i: Some(value),
+            ..AttributeProto::default()
+        };
+        let mut flatten = written("Flatten", &[x], &flat);
+        flatten.attribute = vec![integer(axis.map_or(1, |axis| axis.i.unwrap_or(0)))];
+        let mut softmax = written(&node.op_type, &[&flat], &soft);
+        softmax.attribute = vec![integer(-1)];
+        Some(vec![
+            written("Shape", &[x], &shape),
+            flatten,
+            softmax,
+            written("Reshape", &[&soft, &shape], y),
+        ])
+    }
+
+    fn name(&mut self) -> String {
+        self.made += 1;
+        format!("hoodwink/portable/{}", self.made)
+    }
+}
+
+fn written(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
+    NodeProto {
+        op_type: op_type.into(),
+        input: inputs.iter().map(|&input| input.into()).collect(),
+        output: vec![output.into()],
+        ..NodeProto::default()
+    }
+}
+
+fn integers<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
+    let attribute = node
+        .attribute
+        .iter()
+        .find(|attribute| attribute.name == name)?;
+    (!attribute.ints.is_empty()).then_some(&attribute.ints)
+}
+
+fn text<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [u8]> {
+    let attribute = node
+        .attribute
+        .iter()
+        .find(|attribute| attribute.name == name)?;
+    attribute.s.as_deref()
+}
