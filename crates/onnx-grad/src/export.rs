@@ -231,7 +231,8 @@ impl<'a> Writer<'a> {
                 attributes.push(ints("output_padding", output_padding));
                 attributes
             }
-            Op::MaxPool(pool) => {
+            Op::MaxPool(pool) | Op::MaxPoolIndices(pool) => {
+                op_type = "MaxPool";
                 let mut attributes = pooling(pool);
                 if pool.dilations.iter().any(|&dilation| dilation != 1) {
                     attributes.push(ints("dilations", &pool.dilations));
@@ -347,7 +348,9 @@ impl<'a> Writer<'a> {
             _ => Vec::new(),
         };
         self.push(op_type, inputs, name.clone(), attributes);
-        if let (Op::TopK { .. }, Some(node)) = (&node.op, self.written.node.last_mut()) {
+        if let (Op::TopK { .. } | Op::MaxPoolIndices(_), Some(node)) =
+            (&node.op, self.written.node.last_mut())
+        {
             // The elements come first, the indices second.
             let elements = format!("{name}/elements");
             node.output.insert(0, elements);

@@ -70,7 +70,11 @@ fn lower_node(
     match &node.op {
         Op::Gate { low, high } => composite(graph, &|v| Ok(gate(*low, *high, v[0], v[1]).id)),
         Op::MaxPoolGrad(pool) => composite(graph, &|v| {
-            Ok(pool::max_pool_grad(pool, v[0], v[1], v[2], lowering)?.id)
+            let grad = match lowering {
+                Lowering::Portable => pool::max_pool_grad(pool, v[0], v[1], v[2])?,
+                Lowering::OnnxRuntime => pool::max_pool_grad_by_indices(pool, v[0], v[2])?,
+            };
+            Ok(grad.id)
         }),
         Op::ConvWeightGrad {
             convolution,
@@ -107,7 +111,7 @@ fn lower_node(
         // rten 0.27 has five more gaps: it fails on slices backwards of five and more axes, pooling has no dilations, of equal maxima ArgMax takes the last, the sign of 0
         // is 1, and Cast to truth values keeps integers as they are and cuts the fractions of floats off.
         Op::MaxPool(pool) if portable && pool::dilated(pool) => {
-            composite(graph, &|v| Ok(pool::max_pool(pool, v[0])?.id))
+            composite(graph, &|v| Ok(pool::max_pool(pool, v[0], &node.shape)?.id))
         }
         Op::Slice {
             axes,

@@ -145,6 +145,8 @@ operators! {
     ConvWeightGrad { #[doc = "The convolution's attributes."] convolution: Convolution, #[doc = "Spatial sides of the weight."] kernel: Vec<usize> };
     /// Largest value of each window; padding never wins.
     MaxPool(Pool);
+    /// For each window, the index of its first maximum among all elements of `x`, counted row by row.
+    MaxPoolIndices(Pool);
     /// Gradient of [`Op::MaxPool`]: each cotangent goes to the first maximum of its window. Inputs: x, y, cotangent. Lowered on export.
     MaxPoolGrad(Pool);
     /// Mean of each window.

@@ -133,6 +133,10 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
             expect_type(inputs[0], DType::F32)?;
             Ok((DType::F32, pooled(&inputs[0].shape, pool)?))
         }
+        Op::MaxPoolIndices(pool) => {
+            expect_type(inputs[0], DType::F32)?;
+            Ok((DType::I64, pooled(&inputs[0].shape, pool)?))
+        }
         Op::MaxPoolGrad(pool) => {
             let shape = pooled(&inputs[0].shape, pool)?;
             if inputs[1..].iter().any(|node| node.shape != shape) {
@@ -402,6 +406,15 @@ pub(crate) fn size(shape: &[Dim]) -> Result<(usize, u32)> {
             .ok_or_else(|| Error::invalid("has more elements than fit an address space"))?;
     }
     Ok((product, power))
+}
+
+/// All axes as one.
+pub(crate) fn flat(shape: &[Dim]) -> Result<Dim> {
+    match size(shape)? {
+        (count, 0) => Ok(Dim::Fixed(count)),
+        (factor, 1) => Ok(Dim::Batch(factor)),
+        _ => Err(Error::unsupported("has the batch twice in its shape")),
+    }
 }
 
 /// NumPy's broadcasting of two shapes.

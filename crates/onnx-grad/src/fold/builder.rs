@@ -232,6 +232,29 @@ impl Builder {
                 },
                 before.inputs.clone(),
             )),
+            // Exports of `x[:, :, ::2, ::2]` take one axis after the other.
+            (
+                Op::Slice {
+                    axes,
+                    starts,
+                    ends,
+                    steps,
+                },
+                Op::Slice {
+                    axes: inner_axes,
+                    starts: inner_starts,
+                    ends: inner_ends,
+                    steps: inner_steps,
+                },
+            ) if axes.iter().all(|axis| !inner_axes.contains(axis)) => Some((
+                Op::Slice {
+                    axes: [&inner_axes[..], axes].concat(),
+                    starts: [&inner_starts[..], starts].concat(),
+                    ends: [&inner_ends[..], ends].concat(),
+                    steps: [&inner_steps[..], steps].concat(),
+                },
+                before.inputs.clone(),
+            )),
             _ => None,
         }
     }

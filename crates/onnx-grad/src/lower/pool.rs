@@ -1,145 +1,153 @@
 //! Pooling and its gradient in plain ONNX.
 
-use super::{Lowering, as_float, first_index};
 use crate::{
-    Result,
+    Error, Result,
     dim::Dim,
-    op::{Convolution, Op, PadMode, Pool, Reduction},
-    rules::pool::{LARGEST_AVERAGE, counts, merge_channels, tiles, window_area},
-    shape::fixed_from,
+    op::{Convolution, Op, PadMode, Pool},
+    rules::pool::{LARGEST_AVERAGE, counts, merge_channels, window_area},
+    shape::{fixed_from, flat},
     tape::Expr,
     tensor::Tensor,
 };
 
-/// Most elements of a window whose maximum is looked for by a convolution; its kernels grow with the square.
-const LARGEST_PICKED: usize = 1 << 10;
+/// Most elements of a window that are looked at one by one; each is a few nodes of the graph.
+const LARGEST_WINDOW: usize = 1 << 10;
 
-/// Windows become an axis of their own; the first maximum on it takes the cotangent.
+/// The cotangent of each window, added to the first element that has the window's maximum `y`.
 pub(super) fn max_pool_grad<'t>(
     pool: &Pool,
     x: Expr<'t>,
     y: Expr<'t>,
     g: Expr<'t>,
-    lowering: Lowering,
 ) -> Result<Expr<'t>> {
-    let (shape, sides) = (x.shape(), fixed_from(&x.shape(), 2)?);
-    if tiles(pool, &sides) {
-        let (mut windows, mut single) = (shape[..2].to_vec(), shape[..2].to_vec());
-        for (axis, &side) in pool.kernel.iter().enumerate() {
-            let count = y.shape()[axis + 2];
-            windows.extend([count, Dim::Fixed(side)]);
-            single.extend([count, Dim::Fixed(1)]);
+    let shape = x.shape();
+    let padded = padded(pool, x);
+    let offsets = winners(pool, padded, y)?;
+    let sums = scatter(pool, &padded.shape(), offsets, g)?;
+    let sides = fixed_from(&shape, 2)?;
+    let own = sides.iter().enumerate().fold(sums, |sums, (axis, &side)| {
+        let before = pool.pads_before[axis];
+        match before + pool.pads_after[axis] {
+            0 => sums,
+            _ => sums.slice(axis + 2, before, before + side),
         }
-        let within: Vec<usize> = (0..sides.len()).map(|axis| 2 * axis + 3).collect();
-        let first = first_maximum(x.reshape(windows), y.reshape(single.clone()), &within)?;
-        return Ok((first * g.reshape(single)).reshape(shape));
-    }
-
-    let columns = columns(pool, x)?;
-    let mut single = merge_channels(&shape)?;
-    single.extend(&y.shape()[2..]);
-    let winner = match lowering {
-        Lowering::Portable => first_index(1, columns, y.reshape(single))?,
-        Lowering::OnnxRuntime => columns.apply(Op::ArgMax {
-            axis: 1,
-            keep_dims: true,
-        }),
-    };
-    lay_back(pool, &shape, winner, g)
+    });
+    Ok(own)
 }
 
-/// Adds each window's cotangent to the element that won: `winner` has its place in the window, `[N * C, 1, ...]`. By an
-/// index into the padded channel, because a convolution would first need a cotangent for each place in each window.
-fn lay_back<'t>(pool: &Pool, shape: &[Dim], winner: Expr<'t>, g: Expr<'t>) -> Result<Expr<'t>> {
-    let outputs = fixed_from(&winner.shape(), 2)?;
-    let padded: Vec<usize> = (fixed_from(shape, 2)?.iter().enumerate())
-        .map(|(axis, side)| pool.pads_before[axis] + side + pool.pads_after[axis])
-        .collect();
-    let places = |counts: &[usize], steps: &[usize]| -> Vec<i64> {
-        let axes = counts.iter().zip(steps).zip(&padded);
-        axes.fold(vec![0], |places, ((&count, &step), &side)| {
-            let along =
-                |place: i64| (0..count).map(move |at| place * side as i64 + (at * step) as i64);
-            places.into_iter().flat_map(along).collect()
-        })
+/// The same with the indices that ONNX Runtime's pooling gives beside the maxima.
+pub(super) fn max_pool_grad_by_indices<'t>(
+    pool: &Pool,
+    x: Expr<'t>,
+    g: Expr<'t>,
+) -> Result<Expr<'t>> {
+    let shape = x.shape();
+    let row = |value: Expr<'t>| -> Result<Expr<'t>> { Ok(value.reshape([flat(&value.shape())?])) };
+    let zeros = x.tape().constant(Tensor::scalar(0.0));
+    let sums = [
+        zeros.expand([flat(&shape)?]),
+        row(x.apply(Op::MaxPoolIndices(pool.clone())))?,
+        row(g)?,
+    ];
+    let sums = x.tape().apply(Op::ScatterAdd { axis: 0 }, &sums);
+    Ok(sums.reshape(shape))
+}
+
+/// For each window, where in its channel the element that won lies, counted from the window's first element. Window
+/// elements are compared from the last to the first, each for all windows at once: engines are fast at slices,
+/// comparisons and choices of whole tensors, and slow at maxima along an axis of a few elements.
+fn winners<'t>(pool: &Pool, padded: Expr<'t>, y: Expr<'t>) -> Result<Expr<'t>> {
+    let tape = y.tape();
+    let offsets = places(
+        &pool.kernel,
+        &pool.dilations,
+        &fixed_from(&padded.shape(), 2)?,
+    );
+    let mut elements = elements(pool, padded, &y.shape())?
+        .into_iter()
+        .zip(offsets)
+        .rev();
+    let offset =
+        |offset: i64| Tensor::i64(Vec::new(), vec![offset]).map(|offset| tape.constant(offset));
+    let last = match elements.next() {
+        Some((_, last)) => offset(last)?.expand(y.shape()),
+        None => return Err(Error::invalid("a window without elements has no maximum")),
     };
-    let windows = places(&outputs, &pool.strides);
-    let within = places(&pool.kernel, &pool.dilations);
+    elements.try_fold(last, |later, (element, at)| {
+        Ok(element.equal(y).select(offset(at)?, later))
+    })
+}
+
+/// Adds each window's cotangent to the element of its channel that lies the winner's offset behind the window's first.
+fn scatter<'t>(pool: &Pool, padded: &[Dim], offsets: Expr<'t>, g: Expr<'t>) -> Result<Expr<'t>> {
+    let (sides, outputs) = (fixed_from(padded, 2)?, fixed_from(&g.shape(), 2)?);
     let tape = g.tape();
-    let channels = merge_channels(shape)?[0];
+    let windows = places(&outputs, &pool.strides, &sides);
+    let channels = merge_channels(padded)?[0];
     let row = vec![channels, Dim::Fixed(windows.len())];
-    let indices = tape
-        .constant(Tensor::vector(&within))
-        .with(Op::Gather { axis: 0 }, winner.reshape(row.clone()))
-        + tape.constant(Tensor::vector(&windows));
+    let indices = offsets.reshape(row.clone()) + tape.constant(Tensor::vector(&windows));
     let zeros = tape
         .constant(Tensor::scalar(0.0))
-        .expand(vec![channels, Dim::Fixed(padded.iter().product())]);
-    let sums = tape.apply(
-        Op::ScatterAdd { axis: 1 },
-        &[zeros, indices, g.reshape(row)],
-    );
-    let whole: Vec<Dim> = [channels, Dim::Fixed(1)]
-        .into_iter()
-        .chain(padded.iter().copied().map(Dim::Fixed))
-        .collect();
-    let mut laid = sums.reshape(whole);
-    for (axis, &side) in padded.iter().enumerate() {
-        let (before, after) = (pool.pads_before[axis], pool.pads_after[axis]);
-        if before + after > 0 {
-            laid = laid.slice(axis + 2, before, side - after);
-        }
-    }
-    Ok(laid.reshape(shape))
+        .expand(vec![channels, Dim::Fixed(sides.iter().product())]);
+    let sums = [zeros, indices, g.reshape(row)];
+    Ok(tape
+        .apply(Op::ScatterAdd { axis: 1 }, &sums)
+        .reshape(padded))
 }
 
-/// 1 where `x` equals its maximum `y` along axes for the first time, else 0.
-fn first_maximum<'t>(x: Expr<'t>, y: Expr<'t>, axes: &[usize]) -> Result<Expr<'t>> {
-    let mut sides = vec![1; x.rank()];
-    for &axis in axes {
-        sides[axis] = fixed_from(&x.shape()[axis..=axis], 0)?[0];
-    }
-    let count: usize = sides.iter().product();
-    let ranks = (1..=count).rev().map(|rank| rank as f32).collect();
-    let ranked = as_float(x.equal(y)) * x.tape().floats(sides, ranks);
-    Ok(as_float(ranked.equal(ranked.reduce(Reduction::Max, axes))))
+/// Where in a channel with these sides the elements of a grid lie that has so many of them along each axis, so far apart.
+fn places(counts: &[usize], steps: &[usize], sides: &[usize]) -> Vec<i64> {
+    let axes = counts.iter().zip(steps).zip(sides);
+    axes.fold(vec![0], |places, ((&count, &step), &side)| {
+        let along = |place: i64| (0..count).map(move |at| place * side as i64 + (at * step) as i64);
+        places.into_iter().flat_map(along).collect()
+    })
 }
 
-/// `[N, C, ...]` to `[N * C, window, ...]`, by a convolution with kernels that pick one element each.
-fn columns<'t>(pool: &Pool, x: Expr<'t>) -> Result<Expr<'t>> {
-    let mut single = merge_channels(&x.shape())?;
-    single.extend(&x.shape()[2..]);
-    let with_channels = |pads: &[usize]| [&[0, 0], pads].concat();
-    let padded = if pool
+/// For each element of a window, in order, the values that all windows have there.
+fn elements<'t>(pool: &Pool, padded: Expr<'t>, outputs: &[Dim]) -> Result<Vec<Expr<'t>>> {
+    let counts = fixed_from(outputs, 2)?;
+    window_area(pool, LARGEST_WINDOW)?;
+    let axes = 0..pool.kernel.len();
+    let part = |axis: usize, at: usize| {
+        let start = at * pool.dilations[axis];
+        let end = start + (counts[axis] - 1) * pool.strides[axis] + 1;
+        [start, end].map(|index| index as i64)
+    };
+    let starts = axes.clone().fold(vec![Vec::new()], |places, axis| {
+        let behind = |place: Vec<[i64; 2]>| {
+            (0..pool.kernel[axis]).map(move |at| [&place[..], &[part(axis, at)]].concat())
+        };
+        places.into_iter().flat_map(behind).collect::<Vec<_>>()
+    });
+    let steps: Vec<i64> = pool.strides.iter().map(|&stride| stride as i64).collect();
+    let slices = starts.into_iter().map(|place| {
+        padded.apply(Op::Slice {
+            axes: axes.clone().map(|axis| axis + 2).collect(),
+            starts: place.iter().map(|&[start, _]| start).collect(),
+            ends: place.iter().map(|&[_, end]| end).collect(),
+            steps: steps.clone(),
+        })
+    });
+    Ok(slices.collect())
+}
+
+/// With an edge that never wins.
+fn padded<'t>(pool: &Pool, x: Expr<'t>) -> Expr<'t> {
+    if pool
         .pads_before
         .iter()
         .chain(&pool.pads_after)
-        .all(|&p| p == 0)
+        .all(|&pad| pad == 0)
     {
-        x.reshape(single)
-    } else {
-        // Finite, because the kernels' zeros times an infinity would be no number.
-        x.reshape(single).apply(Op::Pad {
-            mode: PadMode::Constant(f32::MIN),
-            before: with_channels(&pool.pads_before),
-            after: with_channels(&pool.pads_after),
-        })
-    };
-    let unpadded = Convolution {
-        pads_before: vec![0; pool.kernel.len()],
-        pads_after: vec![0; pool.kernel.len()],
-        ..window_convolution(pool)
-    };
-    Ok(padded.with(Op::Conv(unpadded), picker(pool, x)?))
-}
-
-/// For each element of a window, the kernel that picks it.
-fn picker<'t>(pool: &Pool, x: Expr<'t>) -> Result<Expr<'t>> {
-    let area = window_area(pool, LARGEST_PICKED)?;
-    let identity = (0..area * area).map(|at| f32::from(at.is_multiple_of(area + 1)));
-    let mut sides = vec![area, 1];
-    sides.extend(&pool.kernel);
-    Ok(x.tape().floats(sides, identity.collect()))
+        return x;
+    }
+    let with_channels = |pads: &[usize]| [&[0, 0], pads].concat();
+    x.apply(Op::Pad {
+        mode: PadMode::Constant(f32::MIN),
+        before: with_channels(&pool.pads_before),
+        after: with_channels(&pool.pads_after),
+    })
 }
 
 fn window_convolution(pool: &Pool) -> Convolution {
@@ -156,11 +164,12 @@ pub(super) fn dilated(pool: &Pool) -> bool {
     pool.dilations.iter().any(|&dilation| dilation != 1)
 }
 
-pub(super) fn max_pool<'t>(pool: &Pool, x: Expr<'t>) -> Result<Expr<'t>> {
-    let shape = x.shape();
-    let highest = columns(pool, x)?.reduce(Reduction::Max, [1]);
-    let sides = highest.shape();
-    Ok(highest.reshape([&shape[..2], &sides[2..]].concat()))
+pub(super) fn max_pool<'t>(pool: &Pool, x: Expr<'t>, outputs: &[Dim]) -> Result<Expr<'t>> {
+    let elements = elements(pool, padded(pool, x), outputs)?;
+    let largest = elements
+        .into_iter()
+        .reduce(|largest, element| largest.with(Op::Max, element));
+    largest.ok_or_else(|| Error::invalid("a window without elements has no maximum"))
 }
 
 /// ONNX 18 averages without dilations, and would count what `ceil_mode` added.

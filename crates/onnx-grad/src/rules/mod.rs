@@ -131,7 +131,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
 
         (And | Equal | Greater | GreaterOrEqual | Less | LessOrEqual | Not | Or, _) =>
             return Ok(NotDifferentiable("its result is a truth value")),
-        (ArgMax { .. } | Cast { .. } | TopK { .. }, _) => return Ok(NotDifferentiable("its result is no float")),
+        (ArgMax { .. } | Cast { .. } | MaxPoolIndices(_) | TopK { .. }, _) => return Ok(NotDifferentiable("its result is no float")),
         (MaxPoolGrad(_), _) => return Ok(NotDifferentiable("a second derivative of MaxPool is not implemented")),
     }))
 }

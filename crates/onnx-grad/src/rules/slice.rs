@@ -4,7 +4,7 @@ use crate::{
     Result,
     dim::Dim,
     op::{Convolution, Op, PadMode},
-    shape::{fixed_from, size},
+    shape::{fixed_from, flat, size},
     tape::Expr,
 };
 
@@ -85,10 +85,7 @@ fn spread_plane<'t>(
     let mut shape = g.shape();
     let sides = fixed_from(&shape, axis)?;
     let [rows, columns] = [sides[0], sides[1..].iter().product()];
-    let planes = match size(&shape[..axis])? {
-        (count, 0) => Dim::Fixed(count),
-        (factor, _) => Dim::Batch(factor),
-    };
+    let planes = flat(&shape[..axis])?;
     let spread = |count: usize, at: usize| Dim::Fixed((count - 1) * strides[at] + 1 + behind[at]);
     shape[axis] = spread(rows, 0);
     if strides[1] > 1 {
