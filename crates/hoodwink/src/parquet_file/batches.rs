@@ -30,7 +30,7 @@ pub(crate) struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    /// Refuses more than `most` rows, and columns that hold other numbers of values.
+    /// Refuses more than `most` rows, and columns with a different number of values.
     pub(super) fn of(table: &'a Table, most: usize) -> Result<Self> {
         let says = |what: String| broken(&table.path, &what);
         let rows: usize = (0..table.groups()).map(|group| table.rows(group)).sum();
@@ -68,7 +68,7 @@ impl<'a> Batches<'a> {
         Ok(Self { table, levels })
     }
 
-    /// The columns by name and type.
+    /// Returns the columns by name and type.
     pub(crate) fn schema(&self) -> Result<Schema> {
         let schema = self.table.metadata().file_metadata().schema_descr();
         unpanicked(&self.table.path, || parquet_to_arrow_schema(schema, None))
