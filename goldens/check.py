@@ -1,8 +1,7 @@
 """Checks the interpreter: its forward pass against ONNX Runtime, its gradient against PyTorch modules.
 
     python goldens/check.py --assets ../shared/assets     every asset model
-    python goldens/check.py --exports FOLDER              the files of export_networks.py, if all their operators are
-    implemented
+    python goldens/check.py --exports FOLDER              the files of export_networks.py whose operators it knows
 
 Prints one line per model; exits with 1 if an error is above its bound.
 """
