@@ -1,14 +1,14 @@
 """The peers' side of `cargo xtask bench peers attacks`.
 
-    python benches/attacks.py time FOLDER COMMAND ...    runs a command; prints its seconds, the seconds until the first
-                                                        adversarial PNG in FOLDER, those of the processor, the most memory it
-                                                        held, and the last line it printed, as JSON
+    python benches/attacks.py time FOLDER COMMAND ...    runs a command; prints as JSON its seconds, the seconds until the first
+                                                        adversarial PNG in FOLDER, its processor seconds, its maximum memory,
+                                                        and the last line that it printed
     python benches/attacks.py calibrate MODEL PICTURES MEAN STD
                                                         checks PyTorch's logits against ONNX Runtime's, then times one
-                                                        gradient with every setting; prints all, the fastest first, as JSON
+                                                        gradient with every setting; prints all as JSON, the fastest first
     python benches/attacks.py right MODEL PICTURES LABELS COUNT MEAN STD FOLDER
-                                                        keeps the first COUNT pictures that the network gets right by a clear
-                                                        margin, as x.npy and y.npy
+                                                        keeps the first COUNT pictures that the network classifies correctly
+                                                        by a clear margin, as x.npy and y.npy
     python benches/attacks.py serve MODEL PICTURES MEAN STD THREADS BATCH LAYOUT
                                                         answers every line with the seconds of one gradient
     python benches/attacks.py LIBRARY MODEL PICTURES LABELS COUNT EPS STEP STEPS MEAN STD THREADS BATCH LAYOUT
@@ -16,7 +16,7 @@
                                                         of the attack itself as JSON
 
 The networks are plain PyTorch modules with the weights of the ONNX files (goldens/cifar_networks.py), in eval mode, with frozen
-parameters. Only what is printed is computed: no picture is saved and no perturbation measured.
+parameters. Only the printed results are computed: no picture is saved and no perturbation is measured.
 """
 
 import itertools
@@ -32,7 +32,7 @@ THREADS = (1, 2)
 BATCHES = (64, 256)
 LAYOUTS = ("contiguous", "channels_last")
 ROUNDS = 5
-# Between the logits of the label and of the runner-up.
+# Minimum difference between the logits of the label and of the runner-up.
 MARGIN = 0.1
 
 
@@ -84,7 +84,7 @@ def layout_of(name):
 
 
 def gradient(network, x, threads, layout):
-    """A function that takes the loss and the gradient of the pictures, and answers the seconds that took."""
+    """Returns a function that computes the loss and the gradient of the pictures and returns the seconds it took."""
     import torch
     import torch.nn.functional as F
 
@@ -99,7 +99,7 @@ def gradient(network, x, threads, layout):
         torch.autograd.grad(F.cross_entropy(network(x), labels, reduction="sum"), x)
         return time.perf_counter() - begun
 
-    # The first is slower than all others.
+    # The first call is slower than the others.
     seconds()
     return seconds
 
@@ -112,7 +112,7 @@ def calibrate(model, pictures, mean, std):
     gap = cifar_networks.check(network, Path(model), x[:64], numbers(mean), numbers(std))
     tried = []
     for threads, batch, layout in itertools.product(THREADS, BATCHES, LAYOUTS):
-        # Without the normalisation, as in the engines' half of that table.
+        # Without the normalisation, like the engines in that table.
         seconds = gradient(network.network, x[:batch], threads, layout)
         each = statistics.median(seconds() for _ in range(ROUNDS)) / batch
         tried.append({"threads": threads, "batch": batch, "layout": layout, "each": each})
@@ -131,7 +131,7 @@ def right(model, pictures, labels, count, mean, std, folder):
     clear = (logits.argmax(1) == torch.from_numpy(y)) & (first - second > MARGIN)
     kept = clear.nonzero()[:count, 0].numpy()
     if len(kept) < count:
-        sys.exit(f"only {len(kept)} pictures are right")
+        sys.exit(f"only {len(kept)} pictures are classified correctly")
     Path(folder).mkdir(parents=True, exist_ok=True)
     np.save(f"{folder}/x.npy", x[kept])
     np.save(f"{folder}/y.npy", y[kept])

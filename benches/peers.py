@@ -3,8 +3,8 @@
     python benches/peers.py export FOLDER                       writes the networks with random weights as ONNX
     python benches/peers.py serve NETWORK BATCH THREADS [ONNX]   answers every line that names a way with its seconds
 
-The parameters are frozen, so that PyTorch computes no more than it is asked for. A published model, of which only the ONNX
-file is there, is a module of goldens/cifar_networks.py where that has one; otherwise it runs operator by operator through
+The parameters are frozen, so that PyTorch computes only what is asked for. A published model that exists only as an
+ONNX file is a module of goldens/cifar_networks.py if there is one. Otherwise it runs operator by operator through
 goldens/onnx_in_torch.py.
 """
 
@@ -60,7 +60,7 @@ def export(folder):
 
 
 def network(name, path):
-    """The network, and the shape of its input without the batch."""
+    """Returns the network, and the shape of its input without the batch."""
     if name in NETWORKS:
         return seeded(name), (3, NETWORKS[name][1], NETWORKS[name][1])
     sys.path.append(str(Path(__file__).parent.parent / "goldens"))
@@ -69,7 +69,7 @@ def network(name, path):
     from onnx_in_torch import Model
 
     if Path(path).stem in cifar_networks.NETWORKS:
-        # The engines take no mean and standard deviation here either.
+        # The engines run without mean and standard deviation here too.
         return cifar_networks.load(Path(path), [0.0] * 3, [1.0] * 3).network, (3, 32, 32)
     file = onnx.load(path)
     weights = {tensor.name for tensor in file.graph.initializer}

@@ -1,9 +1,9 @@
-"""Square by torchattacks, beside `hoodwink attack … --attack square`.
+"""Runs Square of torchattacks, for a comparison with `hoodwink attack … --attack square`.
 
     python benches/square.py MODEL PICTURES LABELS COUNT EPS QUERIES MEAN STD THREADS
 
-The network is a plain PyTorch module (goldens/cifar_networks.py), in eval mode, with frozen parameters, the pictures one batch. Prints
-the seconds of the attack alone, pictures per second, and how many of the pictures stand.
+The network is a plain PyTorch module (goldens/cifar_networks.py) in eval mode with frozen parameters, and the pictures
+are one batch. Prints the seconds of the attack alone, pictures per second, and how many of the pictures stand.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The models and pictures of the assets folder: which picture set and preprocessing each model takes."""
+"""The models and pictures of the assets folder: the picture set and preprocessing of each model."""
 
 import csv
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ KW_NORM = ([0.485, 0.456, 0.406], [0.225, 0.225, 0.225])
 
 @dataclass(frozen=True)
 class Asset:
-    """One model file, the picture set it belongs to, and the way from [0,1] NCHW pixels to its input.
+    """One model file, its picture set, and the way from [0,1] NCHW pixels to its input.
 
-    The input is `(x[:, channels] - mean) / std`, laid out as `layout` says ("flat": [N, pixels, 1]).
+    The input is `(x[:, channels] - mean) / std` in the layout `layout` ("flat": [N, pixels, 1]).
     """
 
     folder: str
@@ -38,24 +38,24 @@ class Asset:
         return f"{Path(self.folder).name if 'vnncomp' in self.folder else self.pictures}__{self.model}"
 
     def load(self, root, dtype=torch.float64):
-        """The interpreted model."""
+        """Returns the interpreted model."""
         return Model(Path(root) / self.folder / f"{self.model}.onnx", dtype)
 
     def preprocess(self, x):
-        """Model input for the pixels `x`, [N, C, H, W] in [0, 1]."""
+        """Returns the model input for the pixels `x`, [N, C, H, W] in [0, 1]."""
         mean, std = (torch.tensor(v, dtype=x.dtype).reshape(-1, 1, 1) for v in self.norm)
         x = ((x.flip(1) if self.bgr else x) - mean) / std
         return {"NCHW": x, "NHWC": x.permute(0, 2, 3, 1), "flat": x.reshape(len(x), -1, 1)}[self.layout]
 
     def logits(self, model, x):
-        """Logits [N, classes] for the pixels `x`; a final Softmax is looked through."""
+        """Returns the logits [N, classes] for the pixels `x`, from before a final Softmax."""
         last = model.graph.node[-1]
         value = model(self.preprocess(x), last.input[0] if last.op_type == "Softmax" else None)
         return value.reshape(len(x), -1)
 
 
 def pixel_scale(mean, std):
-    """`norm` of a network that takes pixels 0..255 minus `mean`, divided by `std`."""
+    """Returns `norm` of a network that takes pixels 0..255 minus `mean`, divided by `std`."""
     return [m / 255 for m in mean], [s / 255 for s in std]
 
 
@@ -93,7 +93,7 @@ ASSETS = [
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pixels [N, C, H, W] in [0, 1], true labels, a wrong label to aim at, and where they came from."""
+    """Pixels [N, C, H, W] in [0, 1], true labels, a wrong label as the target, and where the pictures come from."""
 
     x: torch.Tensor
     labels: torch.Tensor
@@ -102,7 +102,7 @@ class Pictures:
 
 
 def load_pictures(root, asset, rows, dtype=torch.float64):
-    """The pictures of the asset's set at these rows; ImageNet ones centre-cropped, never resized."""
+    """Loads these rows of the asset's picture set. ImageNet pictures are centre-cropped, never resized."""
     root = Path(root)
     if asset.pictures == "imagenet":
         side = asset.load(root).input_shape[-1]
@@ -124,7 +124,7 @@ def load_pictures(root, asset, rows, dtype=torch.float64):
 
 
 def centre_crop(path, side):
-    """The central `side` x `side` RGB bytes of a picture, [side, side, 3]; odd margins round down."""
+    """Returns the central `side` x `side` RGB bytes of a picture, [side, side, 3]; odd margins round down."""
     pixels = np.array(Image.open(path).convert("RGB"))
     top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
     return pixels[top : top + side, left : left + side]

@@ -1,10 +1,10 @@
-"""Runs the attacks of others on the models of the assets folder and writes what they found, picture by picture.
+"""Runs reference attacks on the models of the assets folder and writes their results for each picture.
 
     python goldens/attacks.py --assets ASSETS --auto-attack FOLDER --out goldens/attacks [PART ...]
 
-FOLDER is a checkout of github.com/fra31/auto-attack, the authors' own code of APGD and Square; DDN is adv-lib's, HopSkipJump
-foolbox's. A PART is the beginning of a golden's name, such as `ddn` or `apgd-resnet`; without
-one all are made. README.md says what the files hold.
+FOLDER is a checkout of github.com/fra31/auto-attack, the authors' own code of APGD and Square. DDN comes from adv-lib
+and HopSkipJump from foolbox. A PART is the start of a golden's name, such as `ddn` or `apgd-resnet`; by default all are
+made. README.md describes the files.
 """
 
 import argparse
@@ -42,7 +42,7 @@ SQUARE = {
 
 
 class Interpreted(nn.Module):
-    """A model without a module of its own, run operator by operator."""
+    """A model without a PyTorch module, run operator by operator."""
 
     def __init__(self, asset, root):
         super().__init__()
@@ -54,7 +54,7 @@ class Interpreted(nn.Module):
 
 @dataclass
 class Case:
-    """A network, the pictures that it is asked about, and which of them it gets right, all `[N, ...]`."""
+    """A network, its pictures, and which of them it classifies correctly, all `[N, ...]`."""
 
     name: str
     network: nn.Module
@@ -62,7 +62,7 @@ class Case:
     labels: torch.Tensor
     right: torch.Tensor
     header: dict
-    # For those who ask for no gradient: the same logits, sooner.
+    # For attacks that need no gradient: the same logits, computed faster.
     scores: nn.Module
 
     @classmethod
@@ -83,20 +83,21 @@ class Case:
         return cls(name, network, pictures.x.contiguous(), pictures.labels, right, header, scores)
 
     def first(self, count):
-        """The same case with the first pictures only."""
+        """Returns the same case with the first pictures only."""
         return replace(self, x=self.x[:count], labels=self.labels[:count], right=self.right[:count])
 
     def attacked(self):
-        """The pictures that are right, and their labels."""
+        """Returns the correctly classified pictures and their labels."""
         return self.x[self.right], self.labels[self.right]
 
     def spread(self, values):
-        """A value for each picture, null for those that are wrong without an attack."""
+        """Returns a value for each picture; null for those that are misclassified without an attack."""
         values = iter(values)
         return [next(values) if right else None for right in self.right.tolist()]
 
     def robust(self, adversarial, norm, eps):
-        """Flags of all pictures: right, and still right at its entry of `adversarial` `[right, ...]`, which lies in the ball."""
+        """Returns for each picture whether it is still classified correctly at its entry of `adversarial` `[right,
+        ...]`, which must lie in the ball."""
         x, labels = self.attacked()
         distance, slack = distances(adversarial, x, norm).max().item(), 1e-5 * eps + 1e-6
         if not (distance <= eps + slack and adversarial.min() >= 0 and adversarial.max() <= 1):
@@ -106,7 +107,7 @@ class Case:
         return flags
 
     def golden(self, reference, runs, packages):
-        """What a file holds."""
+        """Returns the content of a file."""
         versions = {name: version(name) for name in ("torch", "numpy", *packages)}
         rows = {"rows": [0, len(self.x)], "right": flags_text(self.right)}
         return {"reference": reference, "versions": versions, **self.header, **rows, "runs": runs}
@@ -118,13 +119,13 @@ def predicted(network, x):
 
 
 def distances(a, b, norm):
-    """Of each pair of pictures, in float64."""
+    """Returns the distance of each pair of pictures, in float64."""
     order = {"Linf": torch.inf, "L2": 2, "L1": 1}[norm]
     return (a.double() - b.double()).flatten(1).norm(p=order, dim=1)
 
 
 def flags_text(flags):
-    """A digit for each picture."""
+    """Returns one digit per picture."""
     return "".join("01"[flag] for flag in flags.tolist())
 
 
@@ -133,7 +134,8 @@ def rounded(value):
 
 
 def apgd(case, seeds):
-    """APGD with cross-entropy, DLR, and targeted DLR towards the runners-up, one random start, each alone."""
+    """APGD with cross-entropy, DLR, and targeted DLR towards the most likely wrong classes; one random start, each run
+    separately."""
     from autoattack.autopgd_base import APGDAttack, APGDAttack_targeted
     from autoattack.other_utils import Logger
 
@@ -142,7 +144,7 @@ def apgd(case, seeds):
     x, labels = case.attacked()
     for seed in seeds:
         for norm, eps in balls:
-            # In the L1 norm the radius comes down from three times eps, as in AutoAttack's standard version.
+            # In the L1 norm the radius decreases from three times eps, as in AutoAttack's standard version.
             settings = {"n_iter": STEPS, "norm": norm, "n_restarts": 1, "eps": eps, "seed": seed, "device": "cpu"}
             settings |= {"use_largereps": norm == "L1", "logger": Logger(None)}
             attacks = {
@@ -160,8 +162,8 @@ def apgd(case, seeds):
 
 
 def ddn(case, seeds):
-    """DDN: a distance for each picture, null where nothing was found."""
-    # adv-lib wants it only to draw curves, and it cannot be installed everywhere.
+    """DDN: a distance for each picture; null if nothing was found."""
+    # adv-lib only needs it to draw curves, and it cannot be installed everywhere.
     sys.modules.setdefault("visdom", ModuleType("visdom"))
     from adv_lib.attacks.decoupled_direction_norm import ddn as attack
 
@@ -180,7 +182,7 @@ def ddn(case, seeds):
 
 
 def square(case, seeds):
-    """Square: who withstands, and the questions asked about each picture until it fell."""
+    """Square: the robust pictures, and the number of queries until each picture fell."""
     from autoattack.square import SquareAttack
 
     class Counted(SquareAttack):
@@ -203,12 +205,12 @@ def square(case, seeds):
 
 
 class SpentError(Exception):
-    """The budget of questions is used up."""
+    """The query budget is spent."""
 
 
 class Asked(nn.Module):
-    """A network that counts the pictures it is asked about, keeps the smallest distance among those that fool it, and refuses
-    after the last budget."""
+    """A network that counts the pictures it is asked about, keeps the smallest distance among those that fool it, and
+    raises an error after the last budget."""
 
     def __init__(self, network, x, label, norm):
         super().__init__()
@@ -237,9 +239,9 @@ class Asked(nn.Module):
 
 
 def hopskipjump(case, seeds):
-    """HopSkipJump, picture by picture: distances when so many questions had been asked about it, those of the start, the
-    binary searches and the attack's own checks included. `best` is the smallest among all points asked about, `current` that
-    of the last point brought back to the boundary, which foolbox would have answered."""
+    """HopSkipJump, picture by picture: the distances after given numbers of queries, including those of the start, the
+    binary searches and the attack's own checks. `best` is the smallest distance of all queried points, `current` that
+    of the last point moved back to the boundary, which foolbox would have returned."""
     import foolbox
 
     class Watched(foolbox.attacks.HopSkipJumpAttack):
@@ -285,7 +287,7 @@ def share(flags):
     return f"{flags.sum()} of {len(flags)} withstand ({100 * flags.float().mean():.1f}%)"
 
 
-# From the fastest to the slowest; name of the attack and of the model.
+# From the fastest to the slowest: the name of the attack and of the model.
 PARTS = [
     *((ddn, name) for name in MODELS[:3]),
     *((apgd, name) for name in MODELS[:2]),
@@ -320,7 +322,7 @@ def main():
 
 
 def compact(text):
-    """JSON of which each list of numbers has one line."""
+    """Formats JSON with each list of numbers on one line."""
     return re.sub(r"\[[^\[\]{}\"]*\]", lambda found: " ".join(found.group().split()), text)
 
 

@@ -1,10 +1,11 @@
-"""The attacks of hoodwink beside their reference implementations, picture by picture.
+"""Compares hoodwink's attacks with their reference implementations, picture by picture.
 
     python goldens/beside.py HOODWINK ASSETS FOLDER [NAME ...]
 
-runs HOODWINK on the pictures of each golden in goldens/attacks (or of those named), into FOLDER, and prints one line of a
-Markdown table for each: what the reference found, what hoodwink found, and on how many pictures they agree. `seed=N`
-among the names sets hoodwink's seed. Made with goldens/attacks.py, which says what the references are. A run that is there already is taken up, not repeated.
+runs HOODWINK on the pictures of each golden in goldens/attacks (or of those named), into FOLDER. It prints one line of
+a Markdown table for each: what the reference found, what hoodwink found, and on how many pictures they agree. `seed=N`
+among the names sets hoodwink's seed. goldens/attacks.py made the goldens and names the references. An existing run is
+resumed, not repeated.
 
 Needs numpy and pyarrow.
 """
@@ -46,7 +47,7 @@ def quantiles(values):
 
 
 def verdicts(program, assets, folder, golden, reference, attack, more):
-    """Robust accuracy, and on how many of the pictures the verdict is the same."""
+    """Compares robust accuracies, and counts the pictures with the same verdict."""
     norm, eps = reference["norm"].lower(), reference["eps"]
     rows = run(program, assets, folder, golden, attack, norm, eps, golden["rows"], more)
     right, theirs = bits(golden["right"]), bits(reference["robust"])

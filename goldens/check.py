@@ -1,7 +1,7 @@
-"""Checks the interpreter itself: its forward pass against ONNX Runtime, its gradient against modules.
+"""Checks the interpreter: its forward pass against ONNX Runtime, its gradient against PyTorch modules.
 
     python goldens/check.py --assets ../shared/assets     every asset model
-    python goldens/check.py --exports FOLDER              what export_networks.py wrote there, as far as it knows the operators
+    python goldens/check.py --exports FOLDER              the files of export_networks.py whose operators it knows
 
 Prints one line per model; exits with 1 if an error is above its bound.
 """
@@ -21,12 +21,12 @@ from onnx_in_torch import Model
 
 PICTURES = 8
 RELATIVE_BOUND = 2e-5
-# Half precision has 11 significant bits, and the errors of some 26 layers add up.
+# Half precision has 11 significant bits, and the errors of about 26 layers add up.
 RELATIVE_BOUND_HALF = 2e-2
 
 
 def runtime_output(path, x):
-    """The first output of the model in ONNX Runtime, picture by picture if its batch is fixed."""
+    """Returns the first output of the model in ONNX Runtime, picture by picture if its batch is fixed."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -37,7 +37,7 @@ def runtime_output(path, x):
 
 
 def gap(value, reference):
-    """Largest absolute difference, and the same relative to the largest reference entry."""
+    """Returns the largest absolute difference, and the same relative to the largest reference entry."""
     worst = (value - reference).abs().max().item()
     return worst, worst / reference.abs().max().item()
 
@@ -48,7 +48,7 @@ def check_asset(asset, root):
     x = asset.preprocess(pictures.x)
     path = root / asset.folder / f"{asset.model}.onnx"
     forward = gap(runtime_output(path, x), model(x))
-    # How far plain single precision is from the float64 gradient: what an f32 engine can hope for.
+    # How far plain single precision is from the float64 gradient: the best that an f32 engine can achieve.
     _, exact = picture_gradient(asset, model, pictures, losses.cross_entropy)
     _, single = picture_gradient(asset, asset.load(root, torch.float32), pictures, losses.cross_entropy)
     single = gap(single[:2].double(), exact[:2])
@@ -61,7 +61,7 @@ def check_asset(asset, root):
 
 
 def check_export(path):
-    """Whether a file is as it should be; `None` if the interpreter does not know all of its operators."""
+    """Returns whether a file passes, or `None` if the interpreter does not implement all of its operators."""
     try:
         model = Model(path)
     except NotImplementedError as error:

@@ -1,8 +1,8 @@
 """The CIFAR networks of the assets folder as plain PyTorch modules, with the weights of their ONNX files.
 
-This is how someone who has such a network in PyTorch would run it: the batch is free, the batch norms are folded as they
-are in the files, mean and standard deviation lie inside, parameters are frozen. The peers of the bench run these, and the
-reference attacks.
+This is how a PyTorch user would run such a network: the batch is free, the batch norms are folded as in the files, mean
+and standard deviation are inside, and parameters are frozen. The peers of the bench and the reference attacks use these
+modules.
 """
 
 import numpy as np
@@ -13,12 +13,13 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import nn
 
-# Between the logits of a module and those of ONNX Runtime for the same file.
+# Maximum difference between the logits of a module and those of ONNX Runtime for the same file.
 TOLERANCE = 1e-4
 
 
 class Normalized(nn.Module):
-    """Logits [N, 10] for pixels [N, 3, 32, 32] in [0, 1], by `network`, whose layers are in the order of the ONNX file's."""
+    """Logits [N, 10] for pixels [N, 3, 32, 32] in [0, 1]. The layers of `network` are in the order of the ONNX
+    file's."""
 
     def __init__(self, mean, std):
         super().__init__()
@@ -34,7 +35,7 @@ def conv3(inner, outer, stride=1):
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut, which is `shortcut` or the input itself."""
+    """Two convolutions and a parallel shortcut: `shortcut`, or the input itself."""
 
     def __init__(self, inner, outer, stride=1, shortcut=None):
         super().__init__()
@@ -46,8 +47,8 @@ class Block(nn.Module):
 
 
 class Halved(nn.Module):
-    """Every second row and column, with a quarter of the `outer` channels of zeros before and after: the shortcut without
-    parameters of He et al., arXiv 1512.03385, section 4.2."""
+    """Every second row and column, with a quarter of the `outer` channels of zeros before and after: the shortcut
+    without parameters of He et al., arXiv 1512.03385, section 4.2."""
 
     def __init__(self, outer):
         super().__init__()
@@ -96,7 +97,7 @@ NETWORKS = {"resnet20_akamaster": ResNet20, "resnet_2b_adv2": ResNet2b, "cifar_c
 
 
 def load(path, mean, std):
-    """The module of an ONNX file, named like one of `NETWORKS`, with its weights, frozen, in eval mode."""
+    """Loads the module of an ONNX file whose name is in `NETWORKS`, with its weights, frozen, in eval mode."""
     network = NETWORKS[path.stem](mean, std)
     graph = onnx.load(path).graph
     arrays = {tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
@@ -121,7 +122,7 @@ class Runtime(nn.Module):
 
     @property
     def batch(self):
-        """The number of pictures that the file is frozen at, or None."""
+        """Returns the fixed batch size of the file, or None."""
         size = self.picture.shape[0]
         return size if isinstance(size, int) else None
 
@@ -133,7 +134,8 @@ class Runtime(nn.Module):
 
 
 def check(network, path, x, mean, std):
-    """Raises unless the network's logits for the pixels `x` are those of ONNX Runtime for its file; answers the largest gap."""
+    """Raises an error unless the network's logits for the pixels `x` match ONNX Runtime's for its file. Returns the
+    largest gap."""
     with torch.no_grad():
         gap = (network(x) - Runtime(path, mean, std)(x)).abs().max().item()
     if not gap <= TOLERANCE:

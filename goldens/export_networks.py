@@ -1,9 +1,9 @@
-"""Exports seeded networks of torchvision and timm to ONNX together with reference gradients of the modules.
+"""Exports seeded networks of torchvision and timm to ONNX, with reference gradients of the modules.
 
     python goldens/export_networks.py FOLDER [--only NAME ...]
 
-The gradients come from autograd on the original nn.Module in float64, so they depend on no reading of
-the ONNX file. README.md beside this file says what the arrays are.
+The gradients come from autograd on the original nn.Module in float64, so they are independent of the ONNX file.
+README.md in this folder describes the arrays.
 """
 
 import argparse
@@ -27,7 +27,8 @@ LEGACY_OPSET = 17
 
 
 class Rounding(TorchDispatchMode):
-    """Disturbs every sum of products by normal noise of a share of the root of its squared products."""
+    """Adds normal noise to every sum of products, with a size relative to the root of the sum of its squared
+    products."""
 
     def __init__(self, generator):
         super().__init__()
@@ -50,7 +51,7 @@ class Rounding(TorchDispatchMode):
 
 
 def gradient(module, x, labels, mode=None):
-    """Logits, losses, and the gradient of their sum with respect to the pixels, as precise as the module."""
+    """Returns logits, losses, and the gradient of their sum with respect to the pixels, in the module's precision."""
     x = x.to(next(module.parameters()).dtype, copy=True).requires_grad_()
     with mode or contextlib.nullcontext():
         logits = module(x)
@@ -59,9 +60,9 @@ def gradient(module, x, labels, mode=None):
 
 
 def rounding_gap(module, x, labels, enough=float("inf")):
-    """Largest relative L2 distance that rounding moves each picture's gradient, [N].
+    """Returns the largest relative L2 distance by which rounding moves each picture's gradient, [N].
 
-    No further noise is drawn once all are above `enough`.
+    Stops drawing noise once all are above `enough`.
     """
     generator = torch.Generator().manual_seed(0)
     grad = gradient(module, x, labels)[2]
@@ -76,10 +77,11 @@ def rounding_gap(module, x, labels, enough=float("inf")):
 
 
 def reference(network, module):
-    """Two random pictures that are well posed, or the least ill posed, with the module's answers in float64.
+    """Returns two random pictures that are well posed, or the least ill-posed ones, with the module's answers in
+    float64.
 
-    They are labelled 0 and 1. They are looked for in single precision, which is faster and whose own rounding is less
-    than the noise; what looks well posed there is confirmed in double precision, whose noise is another.
+    They are labelled 0 and 1. The search runs in single precision, which is faster and whose own rounding is smaller
+    than the noise. Pictures that look well posed there are confirmed in double precision with other noise.
     """
     generator = torch.Generator().manual_seed(1)
     exact = copy.deepcopy(module).double()
@@ -100,10 +102,10 @@ def reference(network, module):
 
 
 def weight_arrays(module, arrays):
-    """The gradient of the summed loss in each parameter of two axes or more: its norm and first entries.
+    """Returns the norm and first entries of the summed loss's gradient in each parameter of at least two axes.
 
     Exporters rename parameters, and store those of linear layers transposed. So the first entries of the parameter
-    itself are there to find it by, and a matrix is there in both ways.
+    itself are included to identify it, and a matrix is stored both ways.
     """
     exact = copy.deepcopy(module).double().requires_grad_()
     x, labels = torch.from_numpy(arrays["x"]).double(), torch.from_numpy(arrays["labels"])
@@ -126,12 +128,12 @@ def has_batch_norm(module):
 
 
 def files(network, module, arrays):
-    """For each file of a network: its suffix, the module, the arrays and the exporter's options."""
+    """Yields for each file of a network: its suffix, the module, the arrays and the exporter's options."""
     legacy = {"dynamo": False, "opset_version": LEGACY_OPSET}
     dynamo = [{"dynamo": True, "opset_version": opset, "external_data": False} for opset in network.dynamo]
     modern = f"dynamo{network.dynamo[0]}"
     if "weights" in network.variants:
-        # A normalisation folded into a convolution makes other weights; so it is folded before they are compared.
+        # Folding a normalisation into a convolution changes the weights, so it is folded before the comparison.
         folded = fuse(module) if has_batch_norm(module) else module
         weights = arrays | weight_arrays(folded, arrays)
         if has_batch_norm(module):
@@ -155,7 +157,7 @@ def files(network, module, arrays):
 
 
 def export(module, x, path, dynamic=True, **options):
-    """One ONNX file; a dynamic batch is named N."""
+    """Writes one ONNX file; a dynamic batch is named N."""
     names = {"input_names": ["input"], "output_names": ["logits"]}
     if dynamic and options["dynamo"]:
         options["dynamic_shapes"] = ({0: torch.export.Dim("N", min=1, max=1024)},)
@@ -171,7 +173,7 @@ def main():
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings("ignore")
-    # The fused attention kernel of inference has no ONNX form in the older exporter.
+    # The fused attention kernel for inference has no ONNX form in the older exporter.
     torch.backends.mha.set_fastpath_enabled(False)
     for network in NETWORKS:
         if args.only and network.name not in args.only:

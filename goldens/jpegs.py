@@ -1,4 +1,4 @@
-"""Writes photographs as JPEGs of several kinds, each beside a PNG of what Pillow decodes it to.
+"""Writes photographs as JPEGs of several kinds, each with a PNG of Pillow's decoding.
 
 python jpegs.py PHOTOGRAPHS FOLDER: FOLDER/KIND/NAME.jpg and FOLDER/KIND/NAME.png. Prints the versions of the libraries.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 import PIL
 from PIL import Image, features
 
-# Kind, mode, size cut from the top left (None: whole), and what Pillow's encoder is told.
+# Kind, mode, size cut from the top left (None: whole), and the options of Pillow's encoder.
 KINDS = [
     ("4:4:4, quality 95", "RGB", None, dict(quality=95, subsampling="4:4:4")),
     ("4:2:2, quality 90", "RGB", None, dict(quality=90, subsampling="4:2:2")),
@@ -32,7 +32,7 @@ KINDS = [
 
 def main(photographs, folder):
     for number, (kind, mode, size, how) in enumerate(KINDS):
-        # The number keeps the order; ":" is no character for a folder everywhere.
+        # The number keeps the order; some systems do not allow ":" in the name of a folder.
         target = folder / f"{number:02} {kind.replace(':', '-')}"
         target.mkdir(parents=True)
         for photograph in sorted(photographs.glob("*.png")):

@@ -1,4 +1,4 @@
-"""The attack losses, one value per picture, each with the sign the attacker maximises.
+"""The attack losses, one value per picture; the attacker maximises each.
 
 `z` are logits [N, K], `y` true labels [N], `t` target labels [N].
 DLR and targeted DLR: Croce and Hein, arXiv 2003.01690, section 5.
@@ -13,7 +13,7 @@ def pick(z, y):
 
 
 def best_other(z, y):
-    """The largest logit of any class other than y."""
+    """Returns the largest logit of any class other than y."""
     return z.masked_fill(F.one_hot(y, z.shape[1]).bool(), -torch.inf).amax(1)
 
 

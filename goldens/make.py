@@ -1,8 +1,8 @@
-"""Writes the goldens of the asset models: logits, losses and gradients by PyTorch, numbers only.
+"""Writes the goldens of the asset models: PyTorch's logits, losses and gradients, as numbers only.
 
     python goldens/make.py --assets ../shared/assets --out crates/hoodwink/tests/goldens
 
-README.md beside this file says what each array is.
+README.md in this folder describes the arrays.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from assets import ASSETS, load_pictures
 
 PICTURES = 2
 COORD_STEP = 37
-# Sums of products in single precision are off by 1e-7 to 3e-7 of the root of the sum of their squares. Noise of more
-# than that, drawn a few times, crosses every kink that an engine may cross.
+# Sums of products in single precision are off by 1e-7 to 3e-7 of the root of the sum of their squares. A few draws of
+# slightly larger noise cross every kink that an engine may cross.
 ROUNDING = 5e-7
 DRAWS = 4
 # A picture is well posed if such noise moves no gradient further, in the relative L2 norm.
@@ -26,16 +26,17 @@ WEIGHT_ENTRIES = 256
 
 
 def picture_gradient(asset, model, pictures, loss):
-    """Loss values [N] and the gradient of their sum with respect to the pixels [N, C, H, W]."""
+    """Returns loss values [N] and the gradient of their sum with respect to the pixels [N, C, H, W]."""
     x = pictures.x.clone().requires_grad_()
     values = loss(asset.logits(model, x), pictures.labels, pictures.targets)
     return values.detach(), torch.autograd.grad(values.sum(), x)[0]
 
 
 def rounding_gap(asset, model, pictures, loss, grad):
-    """Largest relative L2 distance that rounding moves each picture's gradient, [N]; 1 where there is no gradient.
+    """Returns the largest relative L2 distance by which rounding moves each picture's gradient, [N]; 1 if there is no
+    gradient.
 
-    It is large where a ReLU, a clip or a pooling window is nearly tied: it falls to either side.
+    It is large where a ReLU, a clip or a pooling window is nearly tied, since rounding decides the side.
     """
     distances = []
     model.rounding, model.generator = ROUNDING, torch.Generator().manual_seed(0)
@@ -48,7 +49,7 @@ def rounding_gap(asset, model, pictures, loss, grad):
 
 
 def chosen(asset, root, model):
-    """The first pictures that are well posed for every loss of the asset; else those that are the least ill posed."""
+    """Returns the first pictures that are well posed for every loss of the asset, or else the least ill-posed ones."""
     step, last = (2, 20) if asset.pictures == "imagenet" else (20, 200)
     worst = {}
     for first in range(0, last, step):
@@ -68,7 +69,8 @@ def chosen(asset, root, model):
 
 
 def gradient_arrays(asset, model, pictures, loss, suffix=""):
-    """Values and gradient of one loss; for large pictures a sample of it and each picture's L2 norm."""
+    """Returns values and gradient of one loss. For large pictures, a sample of the gradient and each picture's L2
+    norm."""
     values, grad = picture_gradient(asset, model, pictures, loss)
     arrays = {
         f"loss{suffix}": values,
@@ -85,7 +87,7 @@ def gradient_arrays(asset, model, pictures, loss, suffix=""):
 
 
 def weight_arrays(asset, model, pictures, loss, suffix=""):
-    """Norm and first entries of the gradient of the summed loss in each Conv, Gemm and MatMul parameter."""
+    """Returns norm and first entries of the summed loss's gradient in each Conv, Gemm and MatMul parameter."""
     names = [
         name
         for node in model.graph.node
@@ -104,7 +106,7 @@ def weight_arrays(asset, model, pictures, loss, suffix=""):
 
 
 def golden(asset, root):
-    """All arrays of one model."""
+    """Returns all arrays of one model."""
     model = asset.load(root)
     pictures = load_pictures(root, asset, chosen(asset, root, model))
     arrays = {
@@ -124,7 +126,7 @@ def golden(asset, root):
 
 
 def stored(value):
-    """Reals as float32, integers as int64, strings as they are."""
+    """Converts reals to float32 and integers to int64; strings stay unchanged."""
     value = value.detach().numpy() if isinstance(value, torch.Tensor) else value
     kinds = {"f": np.float32, "i": np.int64}
     return value.astype(kinds.get(value.dtype.kind, value.dtype))

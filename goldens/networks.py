@@ -1,7 +1,7 @@
-"""The networks that are exported, with seeded weights: those of torchvision, and families of timm.
+"""The networks to export, with seeded weights: those of torchvision, and families of timm.
 
-Depth, classifier width, classes and picture side are shrunk where the whole network would only make larger files of
-the same operators.
+Depth, classifier width, number of classes and picture side are reduced if the whole network would only make larger
+files with the same operators.
 """
 
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ CLASSES = 100
 class Network:
     name: str
     build: Callable[[], nn.Module]
-    # Height and width of a picture: small, since the more activations there are, the more lie within rounding of a kink.
-    # Pooling to a fixed grid (AlexNet, VGG) is known to the older exporter only where the grid divides the picture.
+    # Height and width of a picture. Small, since more activations mean that more of them lie within rounding of a kink.
+    # The older exporter supports pooling to a fixed grid (AlexNet, VGG) only if the grid divides the picture.
     side: int
     # Opsets of the current exporter; 23 has an operator for attention.
     dynamo: tuple[int, ...] = (18,)
-    # How many random pictures to look through for two at which the gradient is well posed.
+    # How many random pictures to search for two with a well-posed gradient.
     draws: int = 20
-    # Further files: `batch1`, `external`, `unfolded`, `weights` (export_networks.py says what they are).
+    # Additional files: `batch1`, `external`, `unfolded`, `weights` (README.md explains them).
     variants: tuple[str, ...] = ()
 
 
@@ -40,7 +40,8 @@ def of_timm(name, **options):
 
 
 def narrow(build, channels, grid, layers):
-    """A network with a classifier of 256 channels on a small grid; those of AlexNet and VGG make half a gigabyte."""
+    """A network with a classifier of 256 channels on a small grid; the original ones of AlexNet and VGG make half a
+    gigabyte."""
 
     def narrowed():
         network = build(weights=None, num_classes=CLASSES)
@@ -135,11 +136,11 @@ NETWORKS = [
 
 
 def seeded(network):
-    """The module in evaluation mode, its weights and normalisation statistics drawn from a fixed seed.
+    """Returns the module in evaluation mode, with weights and normalisation statistics drawn from a fixed seed.
 
-    Fresh layers hide errors: a BatchNorm is the identity, biases are zero, and a layer scale of 1e-6, a zero at the
-    end of a residual branch or a head of zeros let no gradient through. So whatever is constant or almost zero is
-    drawn anew, and the statistics of normalisation are those of random pictures, mildly disturbed.
+    Fresh layers hide errors: a BatchNorm is the identity, biases are zero, and a layer scale of 1e-6, a zero at the end
+    of a residual branch or a head of zeros blocks gradients. So parameters that are constant or almost zero are drawn
+    again. The normalisation statistics are those of random pictures, slightly perturbed.
     """
     torch.manual_seed(0)
     module = network.build()
@@ -147,7 +148,7 @@ def seeded(network):
         redraw(parameter.data)
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
-        # The running statistics become those of the batch that follows.
+        # The running statistics become those of the next batch.
         norm.momentum = 1.0
     if norms:
         with torch.no_grad():
@@ -159,7 +160,8 @@ def seeded(network):
 
 
 def redraw(parameter):
-    """Ones (scales of a normalisation) become scales near one; other constants and almost zeros small numbers."""
+    """Turns ones (scales of a normalisation) into scales near one, and other constants and near-zeros into small
+    numbers."""
     if (parameter == 1).all():
         parameter.uniform_(0.7, 1.3)
     elif parameter.numel() == 1:

@@ -3,9 +3,9 @@
     python goldens/node_tests.py FOLDER
 
 They come with the package `onnx`. Each becomes FOLDER/<operator>/<test>/ with `values.npz`, its inputs and expected
-outputs by name, and the model in up to three forms: `0.onnx` as it is; `1.onnx` with the values of all inputs that are
-not floats in the file, as exporters write shapes, axes and indices; `2.onnx` with those of all inputs but the first. An
-operator spelled out in others lies under `function bodies`.
+outputs by name, and the model in up to three forms: `0.onnx` unchanged; `1.onnx` with the values of all non-float
+inputs in the file, as exporters write shapes, axes and indices; `2.onnx` with the values of all inputs except the
+first. Operators expanded into others are in `function bodies`.
 """
 
 import argparse
@@ -17,14 +17,15 @@ import onnx.backend.test
 from onnx import TensorProto, numpy_helper
 
 FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
-# Operator sets that are read.
+# Supported operator sets.
 OLDEST, NEWEST = 7, 23
-# Distance of one from the next number; results of these types are rounded to it.
+# Distance from one to the next number; results of these types are rounded to it.
 EPSILON = {TensorProto.FLOAT16: 2.0**-10, TensorProto.BFLOAT16: 2.0**-7}
 
 
 def tensors(folder, kind, values):
-    """The tensors of a test by the names of the graph's inputs or outputs; `None` if some are no tensors of numbers."""
+    """Returns the tensors of a test by the names of the graph's inputs or outputs, or `None` if some are not numeric
+    tensors."""
     found = {}
     for at, value in enumerate(values):
         if not value.type.HasField("tensor_type") or value.type.tensor_type.elem_type == TensorProto.STRING:
@@ -37,7 +38,7 @@ def tensors(folder, kind, values):
 
 
 def plain(tensor):
-    """The elements in one of the three types that the engines are asked in."""
+    """Converts the elements to one of the three types that the engines take."""
     array = numpy_helper.to_array(tensor)
     if array.dtype == bool:
         return array
@@ -45,7 +46,7 @@ def plain(tensor):
 
 
 def with_values(model, inputs):
-    """The model with some inputs turned into initialisers."""
+    """Returns the model with some inputs turned into initialisers."""
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     kept = [value for value in model.graph.input if value.name not in inputs]
@@ -56,7 +57,7 @@ def with_values(model, inputs):
 
 
 def forms(model, inputs):
-    """The model in its forms, those that differ. Inputs without elements are in the file in all of them."""
+    """Returns the distinct forms of the model. All of them store inputs without elements in the file."""
     first, *_ = [value.name for value in model.graph.input]
     empty = {n: t for n, t in inputs.items() if 0 in t.dims and n != first}
     integers = empty | {n: t for n, t in inputs.items() if t.data_type not in FLOATS and n != first}
@@ -76,9 +77,9 @@ def forms(model, inputs):
 
 
 def adjust_opset(model):
-    """Declares another operator set where the operator is the same in it, and this one is too old or new to be read.
+    """Declares another operator set if the declared one is not supported and the operator is the same in both.
 
-    The newest one mostly gave operators further element types.
+    The newest set mostly allowed additional element types.
     """
     (opset, *_), node = model.opset_import, model.graph.node[0]
     if opset.version < OLDEST and onnx.defs.get_schema(node.op_type, OLDEST).since_version == opset.version:
@@ -92,7 +93,7 @@ def adjust_opset(model):
 
 
 def lay_out(source, target):
-    """Writes one test; answers whether it could be."""
+    """Writes one test. Returns whether that was possible."""
     model = onnx.load(source / "model.onnx")
     if any(node.domain for node in model.graph.node):
         return False
@@ -121,7 +122,7 @@ def main():
     folder = parser.parse_args().folder
     tests = sorted((Path(onnx.backend.test.__file__).parent / "data/node").iterdir())
     written = sum(lay_out(test, folder) for test in tests)
-    print(f"{written} of {len(tests)} tests; the others are of other domains or of no tensors of numbers")
+    print(f"{written} of {len(tests)} tests; the others have other domains or non-numeric tensors")
 
 
 if __name__ == "__main__":

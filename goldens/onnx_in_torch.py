@@ -1,11 +1,11 @@
 """A small ONNX interpreter in PyTorch, differentiable with autograd.
 
-It is the independent reference for the gradients that the Rust code takes: it shares nothing with it,
-neither code nor shape inference nor graph rewrites. Each operator is executed as the ONNX operator
-specification of the model's opset describes it, so the derivative is PyTorch's own.
+It is the independent reference for the gradients of the Rust code: it shares neither code nor shape inference nor graph
+rewrites with it. Each operator follows the ONNX operator specification of the model's opset, so the derivative is
+PyTorch's own.
 
-Every floating-point tensor of the model is converted to one working precision (float64 by default),
-including half-precision weights. Shape arithmetic runs on int64 tensors like any other value.
+Every floating-point tensor of the model, including half-precision weights, is converted to one working precision
+(float64 by default). Shape arithmetic runs on int64 tensors like any other value.
 """
 
 import functools
@@ -23,8 +23,8 @@ FLOAT_TYPES = {TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, Tenso
 
 OPS = {}
 
-# Operators that add products, and further ones that round. The others are exact, or give equal answers to equal inputs,
-# as each sum and product of two numbers does.
+# Operators that add products, and others that round. The remaining ones are exact, or return equal results for equal
+# inputs, as each sum and product of two numbers does.
 PRODUCTS = {"Conv", "Gemm", "MatMul"}
 ROUNDING = {
     "AveragePool", "Erf", "Exp", "GlobalAveragePool", "LayerNormalization", "Log", "LogSoftmax", "Pow", "ReduceMean",
@@ -35,7 +35,7 @@ ROUNDING = {
 def op(*names):
     """Registers `f(ctx, *inputs, **attributes)` as the implementation of the named operators.
 
-    A missing optional input arrives as None.
+    A missing optional input is passed as None.
     """
 
     def register(f):
@@ -48,11 +48,11 @@ def op(*names):
 class Model:
     """An ONNX model with one picture input, ready to run on torch tensors.
 
-    `weights` maps the name of each floating-point initializer to its tensor; set `requires_grad` on
-    one of them to have its gradient. `input_shape` holds an int, or None where the size is free.
+    `weights` maps the name of each floating-point initializer to its tensor; set `requires_grad` on one of them to get
+    its gradient. `input_shape` holds an int, or None where the size is free.
 
-    `rounding` stands for the rounding of an engine: each result of an operator that rounds is disturbed by normal noise
-    of that size, drawn from `generator`, as a share of the result or of the root of the sum of its squared products.
+    `rounding` simulates the rounding of an engine. Each result of an operator that rounds gets normal noise from
+    `generator`, of this size relative to the result or to the root of the sum of its squared products.
     """
 
     rounding = 0.0
@@ -74,14 +74,14 @@ class Model:
         self.output = self.graph.output[0].name
 
     def tensor(self, proto):
-        """A torch tensor of a TensorProto, in the working precision if it is floating point."""
+        """Returns the torch tensor of a TensorProto, in the working precision if it is floating point."""
         value = torch.from_numpy(np.array(numpy_helper.to_array(proto)))
         return value.to(self.dtype) if value.is_floating_point() else value
 
     def __call__(self, x, output=None):
-        """The value called `output` (default: the first graph output) for the batch `x`.
+        """Returns the value `output` (default: the first graph output) for the batch `x`.
 
-        A model whose batch size is fixed runs over `x` in pieces of that size.
+        A model with a fixed batch size runs over `x` in pieces of that size.
         """
         batch = self.input_shape[0] if self.input_shape else None
         if batch is None or batch == len(x):
@@ -104,12 +104,12 @@ class Model:
         return values[output]
 
     def rounded(self, op_type, value, inputs, attributes):
-        """The value with the noise of its operator; exact values as they are."""
+        """Adds the noise of the operator; exact values stay unchanged."""
         if not value.is_floating_point():
             return value
         with torch.no_grad():
             if op_type in PRODUCTS:
-                # Without the bias: what adds nothing but zeros is exact.
+                # Without the bias: a sum that adds only zeros is exact.
                 squares = [factor.detach().square() for factor in inputs[:2]]
                 scale = OPS[op_type](self, *squares, **attributes).sqrt()
             elif op_type in ROUNDING:
@@ -121,7 +121,7 @@ class Model:
 
 
 def ints(tensor):
-    """The elements of an integer tensor as a list of Python ints."""
+    """Returns the elements of an integer tensor as a list of Python ints."""
     return [int(v) for v in tensor.reshape(-1)]
 
 
@@ -214,9 +214,9 @@ def identity(ctx, x, *unused, **attributes):
 
 
 def window(size, kernel, strides, dilations, pads, auto_pad, ceil_mode=0):
-    """Padding per axis as (begin, end, extra) of a sliding window over `size`.
+    """Returns the padding per axis as (begin, end, extra) of a sliding window over `size`.
 
-    `extra` are the cells past the end padding that a rounded-up output size adds.
+    `extra` is the number of cells past the end padding that a rounded-up output size adds.
     """
     pads = pads or [0] * (2 * len(size))
     result = []
@@ -239,7 +239,7 @@ def window(size, kernel, strides, dilations, pads, auto_pad, ceil_mode=0):
 
 
 def pad_window(x, pads, value, inside=None):
-    """Pads the spatial axes; with `inside` the ordinary padding gets that value instead."""
+    """Pads the spatial axes; `inside` replaces the value of the ordinary padding."""
     flat = lambda pairs: [p for pair in reversed(pairs) for p in pair]
     x = F.pad(x, flat([(b, e) for b, e, _ in pads]), value=value if inside is None else inside)
     return F.pad(x, flat([(0, extra) for _, _, extra in pads]), value=value)
@@ -316,7 +316,7 @@ def softmax(f):
     def run(ctx, x, axis=None):
         if ctx.opset >= 13:
             return f(x, -1 if axis is None else axis)
-        # Before opset 13 everything from `axis` (default 1) on is one flattened axis.
+        # Before opset 13, all axes from `axis` (default 1) on are flattened into one.
         axis = 1 if axis is None else axis % x.ndim
         return f(x.reshape(math.prod(x.shape[:axis]), -1), 1).reshape(x.shape)
 

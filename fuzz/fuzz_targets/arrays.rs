@@ -1,4 +1,4 @@
-//! Any bytes as an array of NumPy or an archive of them.
+//! Reads any bytes as a NumPy array or an archive of arrays.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any bytes in the place of some of a checkpoint, from which a training goes on: settings, standing and weights.
+//! Replaces part of a checkpoint by any bytes and resumes a training from it: settings, progress and weights.
 
 #![no_main]
 
@@ -29,7 +29,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = go_on(&path, 5);
 });
 
-/// Trains on two pictures from a checkpoint, if it is there, and stops before this step.
+/// Trains on two pictures, from a checkpoint if there is one, and stops before this step.
 fn go_on(path: &Path, stop: usize) -> Result<()> {
     static ENGINE: OnceLock<Arc<dyn Engine>> = OnceLock::new();
     let engine = ENGINE.get_or_init(|| open(Choice::Rten).expect("it is built in"));

@@ -1,4 +1,4 @@
-//! Any text as the table of a folder's labels, and as a list of files.
+//! Reads any text as a folder's table of labels, and as a list of files.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ mod data;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    // The table and what opens it.
+    // The table, and the name to open.
     if let Some(((table, name), bytes)) =
         data::split(bytes, &[("labels.csv", ""), ("list.txt", "list.txt")])
     {

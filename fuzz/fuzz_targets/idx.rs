@@ -1,4 +1,4 @@
-//! Any bytes as the files of MNIST, gzipped or not, with their labels, and as CIFAR's binary batches.
+//! Reads any bytes as the files of MNIST, gzipped or not, with their labels, and as CIFAR's binary batches.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Some(([pictures, beside], bytes)) = data::split(bytes, &NAMES) else {
         return;
     };
-    // The second byte says where the pictures end and the file beside them begins.
+    // The second byte determines where the pictures end and the other file begins.
     let Some((at, bytes)) = bytes.split_first() else {
         return;
     };

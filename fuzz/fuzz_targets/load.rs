@@ -1,5 +1,5 @@
-//! Any bytes as a model file: reading, sealing, differentiating and writing end with a value, in bounded memory and time. A
-//! sealed file needs no other, so it can be sealed again and stays as it is.
+//! Reads any bytes as a model file: reading, sealing, differentiating and writing must return, in bounded memory and
+//! time. A sealed file needs no other file, so sealing it again must not change it.
 
 #![no_main]
 

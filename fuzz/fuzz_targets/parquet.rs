@@ -1,4 +1,4 @@
-//! Any bytes as a table of pictures: a whole file, or pages and a footer.
+//! Reads any bytes as a table of pictures: a whole file, or pages and a footer.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     if is_whole {
         return data::explore(&[("a.parquet", bytes)], "a.parquet");
     }
-    // The second byte says where the footer begins; its length and the marks are put around it.
+    // The second byte determines where the footer begins; its length and the magic bytes are added.
     let Some((at, bytes)) = bytes.split_first() else {
         return;
     };

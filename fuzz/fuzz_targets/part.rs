@@ -1,4 +1,4 @@
-//! Any bytes as the rows of a run, or as one of its pictures.
+//! Reads any bytes as the rows of a run, or as one of its pictures.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ const PART: &str = "samples/part-00000.parquet";
 const PICTURE: &str = "pictures/0.png";
 
 fuzz_target!(|bytes: &[u8]| {
-    // Whole files, and sound ones of which some bytes are others.
+    // Whole files, and valid ones with some bytes replaced.
     let variants = [(PART, false), (PART, true), (PICTURE, false)];
     match data::split(bytes, &variants) {
         Some(((name, true), bytes)) => {

@@ -1,4 +1,4 @@
-//! Any text as a pattern of files.
+//! Reads any text as a file pattern.
 
 #![no_main]
 
@@ -7,7 +7,7 @@ mod data;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    // Files of the target's own are looked for, not those of the machine: no name begins with a dot, as `..` does.
+    // Searches the target's own files only, not those of the machine: no name may start with a dot, as `..` does.
     let mut before = '/';
     let leaves = text.chars().any(|c| {
         let begins = matches!(before, '/' | '{' | '}' | ',');

@@ -1,4 +1,4 @@
-//! Any bytes as a pickled batch of CIFAR, or as the names of its classes.
+//! Reads any bytes as a pickled batch of CIFAR, or as the names of its classes.
 
 #![no_main]
 
@@ -6,7 +6,7 @@ mod data;
 
 use libfuzzer_sys::fuzz_target;
 
-/// A batch that can be read: one black picture of class 0, `{"data": x, "labels": [0]}` in protocol 2.
+/// A valid batch: one black picture of class 0, `{"data": x, "labels": [0]}` in protocol 2.
 fn batch() -> Vec<u8> {
     let mut batch = b"\x80\x02}(X\x04\0\0\0datacnumpy._core.multiarray\n_reconstruct\n)R\
         (K\x01K\x01M\x00\x0c\x86cnumpy\ndtype\nX\x02\0\0\0u1\x85R\x89B\x00\x0c\0\0"

@@ -1,4 +1,5 @@
-//! Any bytes as the `run.toml`, `timing.json`, `shown.json` or `command.txt` of a run folder whose rows and pictures are sound.
+//! Reads any bytes as the `run.toml`, `timing.json`, `shown.json` or `command.txt` of a run folder with valid rows and
+//! pictures.
 
 #![no_main]
 

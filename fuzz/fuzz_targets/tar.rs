@@ -1,4 +1,4 @@
-//! Any bytes as a shard of WebDataset.
+//! Reads any bytes as a WebDataset shard.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Writes a contact sheet of procedural scenes: one row for each class.
+//! Writes a contact sheet of procedural scenes, with one row per class.
 //!
 //! `cargo run --release --example contact_sheet -- scenes.png 64 12`
 //! (file, side of a picture in pixels, pictures per class)

@@ -1,8 +1,8 @@
-//! How fast the engines answer with loss and input gradient. `cargo xtask bench peers` runs this beside PyTorch.
+//! Times the loss and the input gradient on the engines. `cargo xtask bench peers` compares this with PyTorch.
 //!
-//! `gradient_speed MODEL BATCH THREADS ENGINE...` answers every line that names an engine with the seconds that it took
-//! for one batch, spread over the threads. `gradient_speed MODEL BATCH once ENGINE` answers one line of JSON: the seconds
-//! of each step up to the first answer, and memory.
+//! `gradient_speed MODEL BATCH THREADS ENGINE...` answers every line that names an engine with the seconds for one
+//! batch, spread over the threads. `gradient_speed MODEL BATCH once ENGINE` prints one line of JSON: the seconds of
+//! each step up to the first answer, and the memory.
 
 use std::{
     error::Error,
@@ -149,7 +149,7 @@ fn pictures(shape: [usize; 3], count: usize) -> Outcome<Vec<Image>> {
         .collect()
 }
 
-/// The steps from the file to the first answer, without the probe of `hoodwink::model`, which is no part of them.
+/// Times the steps from the file to the first answer. The probe of `hoodwink::model` does not count.
 fn once(model: &Path, batch: usize, engine: &str) -> Outcome<()> {
     let engine = engine::open(choice(engine)?)?;
     let begin = Instant::now();
@@ -195,7 +195,7 @@ fn side(dim: Dim, batch: usize) -> usize {
     }
 }
 
-/// Elements of the constants, and of all other values of the forward graph.
+/// Counts the elements of the constants, and of all other values of the forward graph.
 fn elements(graph: &Graph, batch: usize) -> (usize, usize) {
     let mut counts = (0, 0);
     for node in graph.nodes() {
@@ -208,7 +208,7 @@ fn elements(graph: &Graph, batch: usize) -> (usize, usize) {
     counts
 }
 
-/// The most memory that this process held at once, in MiB; 0 where the system does not tell.
+/// Returns the peak memory of this process in MiB, or 0 if the system does not report it.
 fn peak() -> Outcome<f64> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

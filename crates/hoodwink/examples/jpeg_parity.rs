@@ -1,6 +1,6 @@
-//! How near the pictures in JPEG files are to what another decoder made of them, as a Markdown table.
+//! Compares the pictures in JPEG files with another decoder's results, as a Markdown table.
 //!
-//! `cargo xtask measure jpeg` makes the folder and runs this: `FOLDER/KIND/NAME.jpg` beside `NAME.png`.
+//! `cargo xtask measure jpeg` creates the folder and runs this: `FOLDER/KIND/NAME.jpg` with `NAME.png`.
 
 use std::{
     error::Error,
@@ -31,7 +31,7 @@ fn main() -> Outcome<()> {
         }
         let name = kind.file_name().unwrap_or_default().to_string_lossy();
         let name = name.split_once(' ').map_or(&*name, |(_, name)| name);
-        // What stands for a colon in the names of folders.
+        // The hyphen replaces a colon in the names of folders.
         let name = name.replace('-', ":");
         writeln!(out, "| {} |", differences.cells(&name).join(" | "))?;
     }
@@ -54,7 +54,7 @@ fn read(path: &Path) -> Outcome<Picture> {
     )?)
 }
 
-/// How many values differ by how much.
+/// The number of values by the size of their difference.
 struct Differences {
     files: usize,
     by_level: [usize; 256],

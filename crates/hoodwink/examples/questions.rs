@@ -1,10 +1,10 @@
-//! How fast many questions about one picture are answered by one worker and by two.
+//! Times many questions about one picture, answered by one worker and by two.
 //!
 //! ```sh
 //! cargo run --release --example questions -- MODEL [rten|ort] [QUESTIONS]
 //! ```
 //!
-//! Prints medians of seven rounds in which both take turns, compiling not counted.
+//! Prints medians of seven rounds in which both take turns. Compilation does not count.
 
 use std::{io::Write as _, path::Path, time::Instant};
 

@@ -1,6 +1,6 @@
-//! How near the gradients of PyTorch's ONNX exports are to PyTorch's own, on both engines, as a Markdown table.
+//! Compares the gradients of PyTorch's ONNX exports with PyTorch's own, on both engines, as a Markdown table.
 //!
-//! `cargo xtask goldens` makes the folder and runs this; `goldens/README.md` says what the arrays are.
+//! `cargo xtask goldens` creates the folder and runs this. `goldens/README.md` describes the arrays.
 
 use std::{
     collections::BTreeSet,
@@ -24,11 +24,11 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const ENGINES: [(Choice, &str); 2] = [(Choice::Rten, "rten"), (Choice::Ort, "ORT")];
 
-/// What is asked of every gradient: this relative L2 error, and this share of signs.
+/// Every gradient must have at most this relative L2 error, and at least this share of correct signs.
 const TOLERANCE: f64 = 1e-4;
 const SIGNS: f64 = 0.999;
 
-/// Signs are compared where the reference is above this share of its largest entry.
+/// Signs are compared where the reference exceeds this share of its largest entry.
 const SIGNIFICANT: f32 = 1e-6;
 
 fn main() -> Outcome<()> {
@@ -73,7 +73,7 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// One file beside its reference.
+/// One file, compared with its reference.
 struct Row {
     network: String,
     exporter: String,
@@ -81,22 +81,22 @@ struct Row {
 }
 
 enum Measured {
-    /// The file could not be made, and why.
+    /// The file could not be exported, with the reason.
     NotExported(String),
     Compared {
-        /// How far noise moves PyTorch's own gradient, of each picture.
+        /// How far noise moves PyTorch's own gradient, for each picture.
         gaps: Vec<f64>,
-        /// On each engine; or why not.
+        /// The agreement on each engine, or the error.
         engines: Vec<Result<Agreement, String>>,
     },
 }
 
-/// How near an engine comes to PyTorch: relative L2 errors of each picture.
+/// The agreement of an engine with PyTorch: relative L2 errors of each picture.
 struct Agreement {
     logits: Vec<f64>,
     gradients: Vec<f64>,
     signs: Vec<f64>,
-    /// Number of weights compared and the largest error of their gradients, where the reference has any.
+    /// The number of compared weights and the largest error of their gradients, if the reference has any.
     weights: Option<(usize, f64)>,
 }
 
@@ -106,7 +106,7 @@ impl Row {
             .file_stem()
             .and_then(|stem| stem.to_str())
             .ok_or("a file has no name")?;
-        // A network's name may have an underscore, as an exporter's name never has.
+        // A network's name may contain an underscore; an exporter's name never does.
         let at = ["_legacy", "_dynamo"]
             .iter()
             .find_map(|exporter| stem.find(exporter));
@@ -117,7 +117,7 @@ impl Row {
             let mut golden = Golden::open(path)?;
             let compared = |(choice, _): &(Choice, _)| {
                 agreement(path, &mut golden, *choice).map_err(|error| {
-                    // What the reader gave up says more than what followed from it.
+                    // The importer's notices explain more than the errors that follow from them.
                     let notices = onnx_grad::load(path).map(|loaded| loaded.notices);
                     let notices = notices.unwrap_or_default().join("; ");
                     format!("{error} {notices}")
@@ -180,7 +180,7 @@ impl Agreement {
     }
 }
 
-/// What a reader takes in at once: how many files are as wanted, and which are not.
+/// Summarises how many files meet the tolerances, and lists those that don't.
 fn summary(rows: &[Row]) -> Vec<String> {
     let networks: BTreeSet<&str> = rows.iter().map(|row| row.network.as_str()).collect();
     let mut exported = 0;
@@ -226,7 +226,7 @@ fn summary(rows: &[Row]) -> Vec<String> {
     paragraphs
 }
 
-/// One model on one engine.
+/// Measures one model on one engine.
 fn agreement(path: &Path, golden: &mut Golden, choice: Choice) -> Outcome<Agreement> {
     let engine = engine::open(choice)?;
     let model = Classifier::open(path, &Preprocessing::default(), engine.clone())?;
@@ -287,7 +287,7 @@ struct Learned {
     norm: f32,
 }
 
-/// The largest relative error of a weight's gradient, in its first entries or in its norm.
+/// Returns the largest relative error of a weight's gradient, in its first entries or in its norm.
 fn weight_error(
     path: &Path,
     learned: &[Learned],
@@ -342,7 +342,7 @@ impl Golden {
         })
     }
 
-    /// The weights of a graph that have a reference, found by their values.
+    /// Finds the weights of a graph that have a reference by their values.
     fn weights(&mut self, graph: &Graph) -> Outcome<Vec<Learned>> {
         let names: Vec<String> = (self.0.array_names())
             .filter_map(|key| Some(key.strip_prefix("weight/")?.to_owned()))
@@ -377,7 +377,7 @@ impl Golden {
     }
 }
 
-/// Relative L2 distance.
+/// Computes the relative L2 distance.
 fn distance(found: &[f32], expected: &[f32]) -> f64 {
     let difference = (found.iter().zip(expected)).map(|(&a, &b)| f64::from(a) - f64::from(b));
     difference.map(|d| d * d).sum::<f64>().sqrt() / length(expected)
@@ -388,7 +388,7 @@ fn length(values: &[f32]) -> f64 {
     squares.sum::<f64>().sqrt()
 }
 
-/// The share of significant entries whose signs agree.
+/// Returns the share of significant entries whose signs agree.
 fn signs(found: &[f32], expected: &[f32]) -> f64 {
     let largest = expected.iter().fold(0.0_f32, |most, b| most.max(b.abs()));
     let significant: Vec<(&f32, &f32)> = (found.iter().zip(expected))
@@ -406,7 +406,7 @@ fn scientific(values: &[f64]) -> String {
     each.join(", ")
 }
 
-/// An error's first words, fit for a cell.
+/// Returns the start of an error message, fit for a table cell.
 fn short(error: &str) -> String {
     let plain: String = error.replace(['|', '\n'], " ");
     match plain.char_indices().nth(260) {

@@ -1,4 +1,4 @@
-//! Pictures (8-bit, what a file holds) and images (float, what an attack moves in).
+//! Pictures (8-bit, as stored in files) and images (float, as attacks move them).
 
 mod codec;
 mod jpeg;
@@ -7,15 +7,15 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-/// The most pixels a picture that is read or made may have: more is taken for a mistake or an
-/// attack on the memory of the machine.
+/// The maximum number of pixels of a picture. A larger one is assumed to be a mistake or an attack on the machine's
+/// memory.
 pub const MAX_PIXELS: usize = 1 << 26;
 
-/// An 8-bit picture as a file holds it: grey (1 channel) or RGB (3 channels), rows top to bottom,
-/// channels interleaved (`HWC`).
+/// An 8-bit picture as a file stores it: grey (1 channel) or RGB (3 channels), rows from top to bottom, channels
+/// interleaved (`HWC`).
 ///
-/// Every picture enters and leaves the program in this form, so an original always lies on the
-/// 8-bit lattice and an adversarial picture can be saved without leaving its eps ball.
+/// Every picture enters and leaves the program in this form. So an original always lies on the 8-bit lattice, and an
+/// adversarial picture can be saved without leaving its eps ball.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
     channels: usize,
@@ -25,8 +25,8 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// A picture from its interleaved bytes; `channels` is 1 or 3, no side is 0, there are at most
-    /// [`MAX_PIXELS`] pixels, and `bytes` holds exactly `height * width * channels` values.
+    /// Creates a picture from its interleaved bytes. `channels` must be 1 or 3, no side may be 0, the number of pixels
+    /// is at most [`MAX_PIXELS`], and `bytes` must hold exactly `height * width * channels` values.
     pub fn new(channels: usize, height: usize, width: usize, bytes: Vec<u8>) -> Result<Self> {
         let pixels = height.saturating_mul(width);
         let fits = matches!(channels, 1 | 3)
@@ -46,27 +46,27 @@ impl Picture {
         })
     }
 
-    /// Number of channels: 1 (grey) or 3 (RGB).
+    /// Returns the number of channels: 1 (grey) or 3 (RGB).
     pub fn channels(&self) -> usize {
         self.channels
     }
 
-    /// Height in pixels.
+    /// Returns the height in pixels.
     pub fn height(&self) -> usize {
         self.height
     }
 
-    /// Width in pixels.
+    /// Returns the width in pixels.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// The interleaved bytes, row by row.
+    /// Returns the interleaved bytes, row by row.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The picture in pixel space: every byte divided by 255, planes apart (`CHW`).
+    /// Converts the picture to pixel space: divides every byte by 255 and separates the planes (`CHW`).
     pub fn to_image(&self) -> Image {
         let plane = self.height * self.width;
         let mut pixels = vec![0.0; self.bytes.len()];
@@ -82,18 +82,18 @@ impl Picture {
     }
 }
 
-/// A float image in pixel space: `[channels, height, width]`, values in \[0, 1\], planes apart.
+/// A float image in pixel space: `[channels, height, width]`, values in \[0, 1\], planes separate.
 ///
-/// The same type carries gradients and perturbations, whose values are not bound to \[0, 1\].
+/// The same type carries gradients and perturbations, whose values may leave \[0, 1\].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
     shape: [usize; 3],
-    /// Shared until someone changes it: questions and answers carry images without a copy.
+    /// Shared until someone changes it, so that questions and answers carry images without a copy.
     pixels: Arc<Vec<f32>>,
 }
 
 impl Image {
-    /// An image from its planes; `pixels` holds exactly `shape` many values.
+    /// Creates an image from its planes. The number of `pixels` must match `shape`.
     pub fn new(shape: [usize; 3], pixels: Vec<f32>) -> Result<Self> {
         if shape.iter().product::<usize>() != pixels.len() {
             return Err(Error::invalid(format!(
@@ -107,7 +107,7 @@ impl Image {
         })
     }
 
-    /// An image of this shape with every value zero.
+    /// Creates an image of this shape with all values zero.
     pub fn zeros(shape: [usize; 3]) -> Self {
         Self {
             shape,
@@ -115,22 +115,22 @@ impl Image {
         }
     }
 
-    /// `[channels, height, width]`.
+    /// Returns `[channels, height, width]`.
     pub fn shape(&self) -> [usize; 3] {
         self.shape
     }
 
-    /// The values, plane after plane.
+    /// Returns the values, plane after plane.
     pub fn pixels(&self) -> &[f32] {
         &self.pixels
     }
 
-    /// The values, for changing in place; copied first if a clone of the image shares them.
+    /// Returns the values for changes in place. Copies them first if a clone of the image shares them.
     pub fn pixels_mut(&mut self) -> &mut [f32] {
         Arc::make_mut(&mut self.pixels).as_mut_slice()
     }
 
-    /// The nearest picture on the 8-bit lattice: values clamped to \[0, 1\] and rounded to 1/255.
+    /// Returns the nearest picture on the 8-bit lattice: values clamped to \[0, 1\] and rounded to multiples of 1/255.
     pub fn to_picture(&self) -> Picture {
         let [channels, height, width] = self.shape;
         let plane = height * width;

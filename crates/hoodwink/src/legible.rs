@@ -1,30 +1,30 @@
-//! Text from files as it can stand in a message.
+//! Makes text from files safe to show in messages.
 //!
-//! A name in a file is whatever a stranger wrote there: characters that a terminal obeys, that turn the direction of
-//! writing or that nobody sees, line breaks that make one message look like two, megabytes of it.
+//! A name in a file is untrusted. It may contain terminal control characters, characters that reverse the writing
+//! direction, invisible characters, line breaks that split a message in two, or megabytes of text.
 
 use std::borrow::Cow;
 
-/// The most characters of a name.
+/// The maximum length of a name, in characters.
 const NAME: usize = 200;
 
-/// The most characters of a sentence.
+/// The maximum length of a sentence, in characters.
 const LINE: usize = 2_000;
 
-/// The most names of a list.
+/// The maximum number of names in a list.
 const LISTED: usize = 10;
 
-/// A name, escaped for the middle of a line, and cut in its middle where it is long.
+/// Escapes a name for use within a line, and shortens long names in the middle.
 pub fn name(text: &str) -> String {
     within(text, NAME)
 }
 
-/// A sentence with whatever names are in it, likewise, but of more characters.
+/// Escapes a sentence with names in the same way, with a higher limit.
 pub fn line(text: &str) -> String {
     within(text.trim_end_matches('\n'), LINE)
 }
 
-/// Names, parted by commas; of a long list the first few, and how many more there are.
+/// Joins names with commas. Shows the first few names of a long list and the number of the others.
 pub fn names(all: impl IntoIterator<Item: AsRef<str>>) -> String {
     let mut all = all.into_iter();
     let first: Vec<String> = all
@@ -38,8 +38,8 @@ pub fn names(all: impl IntoIterator<Item: AsRef<str>>) -> String {
     }
 }
 
-/// Every character that a terminal would not show as `\u` and four digits, as JSON spells it: in UTF-16. Line breaks and
-/// tabs stay.
+/// Escapes every character that a terminal would not show as `\u` and four digits of UTF-16, as JSON does. Line breaks
+/// and tabs stay.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if text
         .chars()
@@ -57,7 +57,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// What is wrong with a file of TOML, without the quotation from it.
+/// Describes an error in a TOML file without the quoted excerpt.
 pub fn of_toml(error: &toml::de::Error) -> String {
     let said = error.to_string();
     let place = said.lines().next();
@@ -67,24 +67,24 @@ pub fn of_toml(error: &toml::de::Error) -> String {
     }
 }
 
-/// Whether the character can be seen and does nothing to those around it.
+/// Returns whether the character is visible and does not affect its neighbours.
 fn is_shown(c: char) -> bool {
     !c.is_control()
         && !matches!(
             c,
-            // The soft hyphen, marks of direction, joiners, fillers and spaces of no width.
+            // The soft hyphen, direction marks, joiners, fillers and zero-width spaces.
             '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-                // Separators of lines, overrides and isolates of direction, invisible operators.
+                // Line separators, direction overrides and isolates, invisible operators.
                 | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-                // Annotations, tags.
+                // Annotations and tags.
                 | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
         )
 }
 
-/// A text of at most so many characters, and a count where it is cut.
+/// Escapes a text and shortens it to `most` characters. States the original length if it was shortened.
 pub(crate) fn within(text: &str, most: usize) -> String {
     let mut safe = String::new();
-    // A character has four bytes at most; most texts are short and are not counted.
+    // A character has at most four bytes. Most texts are short, so they need not be counted.
     let count = match text.len() <= most {
         true => 0,
         false => text.chars().count(),

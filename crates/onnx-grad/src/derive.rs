@@ -1,4 +1,4 @@
-//! Whole graphs derived from a model: its gradient with respect to the input, or to its weights.
+//! Derives graphs from a model: its gradient with respect to the input, or to its weights.
 
 use crate::{
     Error, Result,
@@ -11,14 +11,13 @@ use crate::{
     tensor::DType,
 };
 
-/// The graph of a model's loss and of the loss' gradient with respect to the model's input.
+/// Builds the graph of a model's loss and of the loss' gradient with respect to the model's input.
 ///
-/// Inputs: the model's own, `labels` (integers `[N]`), and `targets` (integers `[N]`) if the loss is targeted.
-/// Outputs: `logits` `[N, C]`, `loss` `[N]`, and `grad`, of the input's shape: as pictures do not influence one
-/// another, each picture's gradient of its own loss. A final softmax is seen through, as [`logits`] says.
+/// Inputs: the model's own, `labels` (integers `[N]`), and `targets` (integers `[N]`) if the loss is targeted. Outputs:
+/// `logits` `[N, C]`, `loss` `[N]`, and `grad`, of the input's shape. Pictures do not influence one another, so this is
+/// each picture's gradient of its own loss. A final softmax is skipped, as in [`logits`].
 ///
-/// Fails unless the model has one float input and one output, which [`logits`] understands; and where it is not
-/// differentiable.
+/// Fails unless the model has one float input and one output that [`logits`] accepts, or if it is not differentiable.
 pub fn gradient_graph(model: &Graph, loss: Loss) -> Result<Graph> {
     let (mut graph, values) = with_loss(model, loss)?;
     let grad = gradient(&mut graph, values.loss, &[values.input])?;
@@ -26,17 +25,17 @@ pub fn gradient_graph(model: &Graph, loss: Loss) -> Result<Graph> {
     fold(&graph)
 }
 
-/// The graph of a model's loss and of its gradients with respect to some of its weights.
+/// Builds the graph of a model's loss and of its gradients with respect to some of its weights.
 ///
-/// Inputs: those of [`gradient_graph`], then the weights, each under its name. Outputs: `logits`, `loss`, and for
-/// each weight the gradient of the sum of the losses, called `grad/` and the weight's name.
+/// Inputs: those of [`gradient_graph`], then the weights under their names. Outputs: `logits`, `loss`, and for each
+/// weight the gradient of the sum of the losses, named `grad/` plus the weight's name.
 ///
-/// Fails like [`gradient_graph`], and if a weight is no named constant of the model.
+/// Fails like [`gradient_graph`], and if a weight is not a named constant of the model.
 pub fn training_graph(model: &Graph, loss: Loss, weights: &[ValueId]) -> Result<Graph> {
     let (mut graph, values) = with_loss(model, loss)?;
     for &weight in weights {
         if graph.node(weight).name.is_empty() {
-            return Err(Error::misuse("a weight to be trained has no name"));
+            return Err(Error::misuse("a weight to train has no name"));
         }
         graph.constant_to_input(weight)?;
     }
@@ -53,7 +52,7 @@ struct Values {
     loss: ValueId,
 }
 
-/// The model with a loss behind it; ids of the model stay valid.
+/// Appends a loss to the model. Ids of the model stay valid.
 fn with_loss(model: &Graph, loss: Loss) -> Result<(Graph, Values)> {
     let Classifier {
         mut graph,
@@ -89,7 +88,7 @@ impl Classifier {
         };
         let output = scores(model)?;
         if model.node(input).dtype != DType::F32 {
-            return Err(Error::unsupported("its input is not of floats"));
+            return Err(Error::unsupported("its input does not hold floats"));
         }
         let mut graph = model.clone();
         graph.clear_outputs();
@@ -110,7 +109,7 @@ mod tests {
         testing::{Domain, Program, draw, floats, rng, shape, slopes},
     };
 
-    /// `W x`, as `[N, 3, 1, 1]` and with a softmax where asked.
+    /// `W x`, as `[N, 3, 1, 1]` and with a softmax if requested.
     fn model(softmax: bool) -> Result<(Graph, ValueId)> {
         let mut graph = Graph::new();
         let x = graph.input("x", DType::F32, shape("N 2"));
@@ -186,7 +185,7 @@ mod tests {
         let slopes = slopes(&graph, loss, 2, &values, 0.03, &mut rng)?;
         assert!(slopes.relative_error() < 3e-4, "{slopes:?}");
 
-        // All losses together, not weighted: the sum of the rows of softmax minus one-hot is zero over classes.
+        // All losses together, unweighted: the sum of the rows of softmax minus one-hot is zero over classes.
         let gradient = Program::new(&graph).run(&values).remove(2);
         for row in floats(&gradient).chunks(3) {
             assert!(row.iter().sum::<f32>().abs() < 1e-6, "{row:?}");

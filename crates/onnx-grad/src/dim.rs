@@ -1,11 +1,11 @@
-//! Sides of shapes.
+//! The sides of shapes.
 
 use std::fmt;
 
 /// One side of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dim {
-    /// Known.
+    /// A known size.
     Fixed(usize),
     /// A multiple of the batch size: `Batch(k)` is `k * N`.
     Batch(usize),

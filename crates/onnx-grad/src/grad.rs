@@ -1,4 +1,4 @@
-//! Reverse-mode differentiation: the gradient of a graph as further nodes of the graph.
+//! Reverse-mode differentiation: appends the gradient of a graph as more nodes of the graph.
 
 use crate::{
     Error, Result,
@@ -10,11 +10,11 @@ use crate::{
     tensor::{DType, Tensor},
 };
 
-/// Appends the gradient of the sum of `of` with respect to each of `wrt`, in order and of their shapes.
+/// Appends the gradient of the sum of `of` with respect to each of `wrt`, in order. Each gradient has the shape of its
+/// value.
 ///
-/// Only the path between them is walked. A value that `of` does not depend on has a gradient of zeros.
-/// Fails with [`Error::NoGradient`] where an operator on the path has no derivative; the graph then keeps
-/// what was appended so far.
+/// Only the path between them is visited. If `of` does not depend on a value, its gradient is zero. Fails with
+/// [`Error::NoGradient`] if an operator on the path has no derivative; the graph then keeps the nodes appended so far.
 pub fn gradient(graph: &mut Graph, of: ValueId, wrt: &[ValueId]) -> Result<Vec<ValueId>> {
     let ones = Tape::record(graph, |tape| {
         let one = tape.constant(Tensor::scalar(1.0));
@@ -23,11 +23,11 @@ pub fn gradient(graph: &mut Graph, of: ValueId, wrt: &[ValueId]) -> Result<Vec<V
     pullback(graph, of, ones, wrt)
 }
 
-/// Appends the product of `cotangent` with the Jacobian of `of` (a vector-Jacobian product) with respect to each of
-/// `wrt`: the gradient of the sum of `cotangent * of`, where `cotangent` counts as constant even if it was computed
-/// from `of`. Otherwise as [`gradient`].
+/// Appends the vector-Jacobian product of `cotangent` with the Jacobian of `of` with respect to each of `wrt`. This is
+/// the gradient of the sum of `cotangent * of`, where `cotangent` is treated as constant even if it was computed from
+/// `of`. Otherwise like [`gradient`].
 ///
-/// Fails too if `cotangent` is not of the shape of `of`.
+/// Also fails if the shapes of `cotangent` and `of` differ.
 pub fn pullback(
     graph: &mut Graph,
     of: ValueId,

@@ -9,7 +9,7 @@ use crate::{
     tensor::{DType, Tensor},
 };
 
-/// A computation. Nodes are only ever appended, so they stay in topological order and ids stay valid.
+/// A computation. Nodes are only appended, so they stay in topological order and ids stay valid.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     nodes: Vec<Node>,
@@ -19,7 +19,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// An empty graph.
+    /// Creates an empty graph.
     pub fn new() -> Self {
         Self::default()
     }
@@ -42,7 +42,7 @@ impl Graph {
         self.named_constant("", tensor)
     }
 
-    /// Appends a constant with a name, such as a weight's.
+    /// Appends a constant with a name, such as that of a weight.
     pub fn named_constant(&mut self, name: impl Into<String>, tensor: Tensor) -> ValueId {
         self.push(Node {
             shape: tensor
@@ -62,12 +62,12 @@ impl Graph {
         self.constant(Tensor::scalar(value))
     }
 
-    /// Appends an operator; its shape and type are inferred and its inputs checked.
+    /// Appends an operator. Infers its shape and type, and checks its inputs.
     pub fn add(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
         self.add_named("", op, inputs)
     }
 
-    /// Appends an operator under a name that errors will quote.
+    /// Appends an operator with a name for error messages.
     pub fn add_named(
         &mut self,
         name: impl Into<String>,
@@ -78,7 +78,7 @@ impl Graph {
         Ok(self.push(node))
     }
 
-    /// The node that [`Graph::add_named`] would append.
+    /// Returns the node that [`Graph::add_named`] would append.
     pub(crate) fn checked(&self, name: String, op: Op, inputs: &[ValueId]) -> Result<Node> {
         let sources: Vec<&Node> = inputs.iter().map(|id| &self.nodes[id.0]).collect();
         let (dtype, shape) = infer(&op, &sources).map_err(|error| match error {
@@ -97,27 +97,27 @@ impl Graph {
         })
     }
 
-    /// Declares a value an output of the graph under a name.
+    /// Declares a value as an output of the graph, with a name.
     pub fn output(&mut self, name: impl Into<String>, value: ValueId) {
         self.outputs.push((name.into(), value));
     }
 
-    /// All nodes, in topological order.
+    /// Returns all nodes, in topological order.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// The node that computes a value.
+    /// Returns the node that computes a value.
     pub fn node(&self, id: ValueId) -> &Node {
         &self.nodes[id.0]
     }
 
-    /// The shape of a value.
+    /// Returns the shape of a value.
     pub fn shape(&self, id: ValueId) -> &[Dim] {
         &self.nodes[id.0].shape
     }
 
-    /// The constant behind a value, if it is one.
+    /// Returns the tensor of a value, if it is a constant.
     pub fn as_constant(&self, id: ValueId) -> Option<&Tensor> {
         match &self.nodes[id.0].op {
             Op::Constant(tensor) => Some(tensor),
@@ -125,53 +125,53 @@ impl Graph {
         }
     }
 
-    /// The ids of all nodes, in topological order.
+    /// Returns the ids of all nodes, in topological order.
     pub fn ids(&self) -> impl DoubleEndedIterator<Item = ValueId> + use<> {
         (0..self.nodes.len()).map(ValueId)
     }
 
-    /// The graph's inputs, in order.
+    /// Returns the graph's inputs, in order.
     pub fn inputs(&self) -> &[ValueId] {
         &self.inputs
     }
 
-    /// The graph's outputs with their names, in order.
+    /// Returns the graph's outputs with their names, in order.
     pub fn outputs(&self) -> &[(String, ValueId)] {
         &self.outputs
     }
 
-    /// Gives a value a name by which it can be found, as by [`inner_values`](crate::inner_values). Of several values of one
-    /// name the first is found.
+    /// Gives a value a name for look-ups such as [`inner_values`](crate::inner_values). If several values have the same
+    /// name, look-ups find the first.
     pub fn name(&mut self, name: impl Into<String>, value: ValueId) {
         self.names.push((name.into(), Some(value)));
     }
 
-    /// The names of values, in order: after an import the names of the file's values. [`fold`](crate::fold) keeps them;
-    /// `None` stands for a value that no longer exists, because it became part of another.
+    /// Returns the names of values, in order. After an import these are the names in the file, and
+    /// [`fold`](crate::fold) keeps them. `None` marks a value that no longer exists because it became part of another.
     pub fn names(&self) -> &[(String, Option<ValueId>)] {
         &self.names
     }
 
-    /// Takes the names of a graph that this one was made of; `place` says where each of its values is now.
+    /// Copies the names of the graph that this one was built from. `place` maps its values to those of this graph.
     pub(crate) fn take_names(&mut self, from: &Self, place: impl Fn(ValueId) -> Option<ValueId>) {
         let names = from.names.iter();
         self.names
             .extend(names.map(|(name, id)| (name.clone(), id.and_then(&place))));
     }
 
-    /// Drops the declared outputs (the values stay), so that others can be declared.
+    /// Removes the declared outputs, so that others can be declared. The values stay.
     pub fn clear_outputs(&mut self) {
         self.outputs.clear();
     }
 
-    /// Appends all of `other`, names included, with `inputs` in the place of its inputs; answers its outputs, in order.
+    /// Appends all of `other`, including names, and connects its inputs to `inputs`. Returns its outputs, in order.
     ///
-    /// Shapes are inferred anew, so an input may have another shape than `other` was built for. Fails if the number of
-    /// inputs differs or an operator cannot take them.
+    /// Shapes are inferred again, so an input may have another shape than in `other`. Fails if the number of inputs
+    /// differs or an operator cannot take the inputs.
     pub fn inline(&mut self, other: &Self, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
         if inputs.len() != other.inputs.len() {
             return Err(Error::misuse(format!(
-                "a graph of {} inputs was given {}",
+                "a graph with {} inputs was given {}",
                 other.inputs.len(),
                 inputs.len()
             )));
@@ -194,8 +194,8 @@ impl Graph {
         Ok(other.outputs.iter().map(|(_, id)| ids[id.0]).collect())
     }
 
-    /// Gives a constant another value of the same shape and type: a weight that was trained.
-    /// Fails if the value is not a constant, or its shape or type differs.
+    /// Replaces a constant by another of the same shape and type, such as a trained weight. Fails if the value is not a
+    /// constant, or if shape or type differ.
     pub fn set_constant(&mut self, id: ValueId, tensor: Tensor) -> Result<()> {
         let node = &mut self.nodes[id.0];
         match &mut node.op {
@@ -210,8 +210,8 @@ impl Graph {
         }
     }
 
-    /// Turns a constant into an input of the same name, type and shape: a weight to be trained.
-    /// Fails if the value is not a constant.
+    /// Turns a constant into an input of the same name, type and shape, such as a weight to train. Fails if the value
+    /// is not a constant.
     pub fn constant_to_input(&mut self, id: ValueId) -> Result<()> {
         let node = &mut self.nodes[id.0];
         if !matches!(node.op, Op::Constant(_)) {
@@ -222,7 +222,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Appends a node that [`Graph::checked`] made.
+    /// Appends a node that [`Graph::checked`] returned.
     pub(crate) fn push(&mut self, node: Node) -> ValueId {
         self.nodes.push(node);
         ValueId(self.nodes.len() - 1)

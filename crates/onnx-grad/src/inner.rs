@@ -1,4 +1,4 @@
-//! Values inside a model, by the names that the ONNX file gives them.
+//! Values inside a model, by their names in the ONNX file.
 
 use crate::{
     Error, Result,
@@ -10,11 +10,11 @@ use crate::{
     tensor::DType,
 };
 
-/// The values inside a model that have a name, in the order of the file, with their shapes: all floats that depend on
-/// the input.
+/// Returns the named values inside a model, in the order of the file, with their shapes: all floats that depend on the
+/// input.
 ///
-/// A name of the file is missing where its value no longer exists after [`fold`](crate::fold): a convolution's result
-/// before the normalisation that became part of it, for one. What lies within functions of the file has no name.
+/// A name is missing if its value no longer exists after [`fold`](crate::fold), such as a convolution's result before a
+/// normalisation that was merged into it. Values inside functions of the file have no names.
 pub fn inner_values(graph: &Graph) -> Vec<(String, Vec<Dim>)> {
     addressable(graph)
         .filter(|(.., id)| graph.node(*id).op != Op::Input)
@@ -22,13 +22,13 @@ pub fn inner_values(graph: &Graph) -> Vec<(String, Vec<Dim>)> {
         .collect()
 }
 
-/// A model whose step from the inner value `from` to the inner value `to`, of the same shape, has the gradient of the
-/// identity: values are as they were, and what flows back to `to` flows on to `from` (backward pass differentiable
-/// approximation, Athalye, Carlini and Wagner, arXiv 1802.00420, section 4.1; only with the identity as the
-/// approximation). Where `from` is used elsewhere too, that gradient is as it was.
+/// Returns a model whose step from the inner value `from` to the inner value `to`, of the same shape, has the gradient
+/// of the identity. Values are unchanged, but the gradient at `to` passes to `from` directly (backward pass
+/// differentiable approximation, Athalye, Carlini and Wagner, arXiv 1802.00420, section 4.1, with the identity as the
+/// only approximation). The gradient from other uses of `from` is unchanged.
 ///
-/// Values are named as in [`inner_values`]; the model's inputs count too. Fails if a name is unknown, if the shapes differ,
-/// or if `to` does not depend on `from`.
+/// Names are those of [`inner_values`] and of the model's inputs. Fails if a name is unknown, if the shapes differ, or
+/// if `to` does not depend on `from`.
 pub fn with_backward(model: &Graph, from: &str, to: &str) -> Result<Graph> {
     let [source, target] = [find(model, from)?, find(model, to)?];
     let [before, after] = [source, target].map(|id| model.shape(id));
@@ -71,7 +71,7 @@ pub fn with_backward(model: &Graph, from: &str, to: &str) -> Result<Graph> {
     Ok(graph)
 }
 
-/// The inner value or input of a name.
+/// Returns the inner value or input with this name.
 pub(crate) fn find(graph: &Graph, name: &str) -> Result<ValueId> {
     if let Some((.., id)) = addressable(graph).find(|(_, known, _)| *known == name) {
         return Ok(id);
@@ -103,7 +103,7 @@ pub(crate) fn find(graph: &Graph, name: &str) -> Result<ValueId> {
     }))
 }
 
-/// Whether a value depends on another, or is it.
+/// Returns whether a value equals another or depends on it.
 pub(crate) fn depends(graph: &Graph, of: ValueId, on: ValueId) -> bool {
     let mut reached = vec![false; graph.nodes().len()];
     reached[on.index()] = true;
@@ -114,7 +114,7 @@ pub(crate) fn depends(graph: &Graph, of: ValueId, on: ValueId) -> bool {
     reached[of.index()]
 }
 
-/// Place among the names, name and value of all named floats that are no constants, in order.
+/// Returns all named floats that are not constants, in order: position among the names, name and value.
 fn addressable(graph: &Graph) -> impl Iterator<Item = (usize, &str, ValueId)> {
     (0..).zip(graph.names()).filter_map(|(place, (name, id))| {
         let id = (*id)?;
@@ -124,7 +124,7 @@ fn addressable(graph: &Graph) -> impl Iterator<Item = (usize, &str, ValueId)> {
     })
 }
 
-/// How many bytes two names share at the start and at the end.
+/// Returns how many bytes two names share at the start and at the end.
 fn likeness(a: &str, b: &str) -> usize {
     let start = a.bytes().zip(b.bytes());
     let end = a.bytes().rev().zip(b.bytes().rev());

@@ -1,4 +1,4 @@
-//! Differentiates ONNX graphs: an ONNX model in, the ONNX model of its gradient out.
+//! Differentiates ONNX graphs: takes an ONNX model and returns the ONNX model of its gradient.
 
 mod derive;
 mod dim;

@@ -1,4 +1,4 @@
-//! Where a classifier's logits are.
+//! Finds a classifier's logits.
 
 use crate::{
     Error, Result,
@@ -11,10 +11,10 @@ use crate::{
     tensor::DType,
 };
 
-/// The logits behind a classifier's output, as `[N, C]`.
+/// Returns the logits behind a classifier's output, as `[N, C]`.
 ///
-/// A softmax (or its logarithm) at the end is seen through, as its gradients vanish where it is sure;
-/// further axes of side 1 are dropped. Fails if the output is not one row of two or more floats for each picture.
+/// Skips a softmax (or its logarithm) at the end, because its gradients vanish when it saturates. Drops further axes of
+/// side 1. Fails if the output is not one row of at least two floats per picture.
 pub fn logits(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
     let node = graph.node(output);
     if node.dtype != DType::F32 {
@@ -31,15 +31,15 @@ pub fn logits(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
     match graph.shape(row) {
         [_, Dim::Fixed(2..)] => Ok(row),
         shape => Err(Error::unsupported(format!(
-            "its output has shape {}, a classifier's is [N, C] with two classes or more",
+            "its output has shape {}, but a classifier's is [N, C] with two classes or more",
             display(shape)
         ))),
     }
 }
 
-/// The output that holds a classifier's scores: the only one.
+/// Returns the output that holds a classifier's scores: the only one.
 ///
-/// Fails if there are several, as any of them may be meant, or none.
+/// Fails if there is none, or if there are several, since any of them may be the scores.
 pub fn scores(graph: &Graph) -> Result<ValueId> {
     match graph.outputs() {
         [(_, output)] => Ok(*output),
@@ -59,7 +59,7 @@ pub fn scores(graph: &Graph) -> Result<ValueId> {
     }
 }
 
-/// Spells out a softmax that [`logits`] would see through in the graph's only output, so that it stays part of the
+/// Expands a softmax that [`logits`] would skip at the end of the graph's only output, so that it stays part of the
 /// scores.
 pub(crate) fn keep_softmax(graph: &mut Graph) -> Result<()> {
     let output = scores(graph)?;
@@ -98,7 +98,7 @@ pub(crate) fn keep_softmax(graph: &mut Graph) -> Result<()> {
     Ok(())
 }
 
-/// Scores as `[N, C]`: further axes of side 1 are dropped.
+/// Reshapes scores to `[N, C]` by dropping further axes of side 1.
 fn matrix(graph: &mut Graph, scores: ValueId) -> Result<ValueId> {
     match graph.shape(scores) {
         [_, _] => Ok(scores),
@@ -107,14 +107,14 @@ fn matrix(graph: &mut Graph, scores: ValueId) -> Result<ValueId> {
             graph.add(Op::Reshape { shape }, &[scores])
         }
         shape => Err(Error::unsupported(format!(
-            "its output has shape {}, a classifier's is [N, C]",
+            "its output has shape {}, but a classifier's is [N, C]",
             display(shape)
         ))),
     }
 }
 
-/// The softmax over the classes at the end, or its logarithm; reshapes behind it that only add or drop axes of side 1
-/// do not matter.
+/// Returns the softmax over the classes at the end, or its logarithm. Reshapes after it that only add or drop axes of
+/// side 1 are ignored.
 pub(crate) fn final_softmax(graph: &Graph, output: ValueId) -> Option<ValueId> {
     let mut id = output;
     loop {
@@ -142,7 +142,7 @@ pub(crate) fn final_softmax(graph: &Graph, output: ValueId) -> Option<ValueId> {
     }
 }
 
-/// Whether two shapes differ in axes of side 1 alone.
+/// Returns whether two shapes differ only in axes of side 1.
 fn same_sides(a: &[Dim], b: &[Dim]) -> bool {
     let long = |shape: &[Dim]| -> Vec<Dim> {
         shape
@@ -217,7 +217,7 @@ mod tests {
         }
         assert!(refusal(DType::I64, "N 3").contains("not of floats"));
 
-        // Found by fuzzing: the answer itself instead of scores.
+        // Found by fuzzing: the predicted class instead of scores.
         let mut graph = Graph::new();
         let x = graph.input("x", DType::F32, shape("2 4"));
         let op = Op::ArgMax {

@@ -1,4 +1,4 @@
-//! Losses over logits that grow as a classifier errs.
+//! Losses over logits. They grow as the classifier's error grows.
 
 use crate::{
     Error, Result,
@@ -10,17 +10,17 @@ use crate::{
     tensor::DType,
 };
 
-/// Keeps the ratio of logits finite where the denominator vanishes; AutoAttack's value.
+/// Keeps the ratio of logits finite if the denominator vanishes; AutoAttack's value.
 const DLR_FLOOR: f32 = 1e-12;
 
-/// A loss over logits, one value per picture; it grows as the classifier errs, or nears the target.
+/// A loss over logits, with one value per picture. It grows as the classifier errs or approaches the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Loss {
     /// `-ln p_y`.
     CrossEntropy,
     /// `ln p_t`: towards the target.
     CrossEntropyTargeted,
-    /// `ln p_t - ln p_y`: away from the truth and towards the target.
+    /// `ln p_t - ln p_y`: away from the true class and towards the target.
     TwoTerm,
     /// `max_{j != y} z_j - z_y` (Carlini and Wagner, arXiv 1608.04644).
     Margin,
@@ -44,7 +44,7 @@ impl Loss {
         Self::DlrTargeted,
     ];
 
-    /// Whether the loss depends on a target class.
+    /// Returns whether the loss depends on a target class.
     pub fn is_targeted(self) -> bool {
         match self {
             Self::CrossEntropy | Self::Margin | Self::Dlr => false,
@@ -55,7 +55,7 @@ impl Loss {
         }
     }
 
-    /// Fewest classes for which the loss is defined.
+    /// Returns the minimum number of classes for which the loss is defined.
     pub fn least_classes(self) -> usize {
         match self {
             Self::Dlr => 3,
@@ -64,10 +64,10 @@ impl Loss {
         }
     }
 
-    /// Appends the loss, of shape `[N]`, of `logits` `[N, C]` with the true classes `labels` and, for a targeted
-    /// loss, the classes `targets` (integers `[N]`).
+    /// Appends the loss, of shape `[N]`, of `logits` `[N, C]`. `labels` are the true classes and `targets` the target
+    /// classes of a targeted loss (integers `[N]`).
     ///
-    /// Fails on other shapes, without targets for a targeted loss, and with too few classes.
+    /// Fails for other shapes, too few classes, or a targeted loss without targets.
     pub fn append(
         self,
         graph: &mut Graph,
@@ -104,7 +104,7 @@ impl Loss {
         })
     }
 
-    /// The loss, of shape `[N, 1]`; `y` and `t` mark the true and the target class.
+    /// Computes the loss, of shape `[N, 1]`. `y` and `t` mark the true and the target class.
     fn formula<'t>(self, z: Expr<'t>, y: Expr<'t>, t: Expr<'t>) -> Expr<'t> {
         match self {
             Self::CrossEntropy => cross_entropy(z, y),
@@ -126,19 +126,19 @@ impl Loss {
     }
 }
 
-/// `[N]` classes as `[N, C]` truth values.
+/// Converts `[N]` classes to `[N, C]` booleans.
 fn one_hot(classes: Expr<'_>, count: usize) -> Expr<'_> {
     let column = classes.reshape([classes.shape()[0], Dim::Fixed(1)]);
     column.equal(classes.tape().arange(count, 1, 2))
 }
 
-/// The one marked value of each row.
+/// Returns the one marked value of each row.
 fn pick<'t>(z: Expr<'t>, marked: Expr<'t>) -> Expr<'t> {
     marked.select(z, 0.0).sum([1])
 }
 
-/// `ln(1 + sum_{j != y} exp(z_j - z_y))`. The usual `-ln p_y` has no gradient left where a sure softmax rounds `p_y`
-/// to 1; this form has.
+/// Computes `ln(1 + sum_{j != y} exp(z_j - z_y))`. The usual `-ln p_y` loses its gradient when a saturated softmax
+/// rounds `p_y` to 1; this form keeps it.
 fn cross_entropy<'t>(z: Expr<'t>, y: Expr<'t>) -> Expr<'t> {
     let others = without(z, y);
     let largest = first_largest(others);
@@ -146,7 +146,7 @@ fn cross_entropy<'t>(z: Expr<'t>, y: Expr<'t>) -> Expr<'t> {
     (pick(z, largest) - share - pick(z, y)).apply(Op::Softplus)
 }
 
-/// Rows with the marked values taken out of the running.
+/// Masks the marked values of each row.
 fn without<'t>(z: Expr<'t>, marked: Expr<'t>) -> Expr<'t> {
     marked.select(f32::MIN, z)
 }
@@ -155,7 +155,7 @@ fn largest_but<'t>(z: Expr<'t>, marked: Expr<'t>) -> Expr<'t> {
     pick(z, first_largest(without(z, marked)))
 }
 
-/// The `count` largest values of each row, largest first.
+/// Returns the `count` largest values of each row, largest first.
 fn descending(z: Expr<'_>, count: usize) -> Vec<Expr<'_>> {
     let mut rest = z;
     (0..count)
@@ -167,7 +167,7 @@ fn descending(z: Expr<'_>, count: usize) -> Vec<Expr<'_>> {
         .collect()
 }
 
-/// Marks the largest value of each row, the first of equals: only one class may take the gradient.
+/// Marks the largest value of each row, the first of several equal ones: only one class may receive the gradient.
 fn first_largest(z: Expr<'_>) -> Expr<'_> {
     let Dim::Fixed(classes) = z.shape()[1] else {
         return z

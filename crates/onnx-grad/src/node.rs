@@ -1,13 +1,13 @@
-//! A node of a graph, and what names it.
+//! The nodes of a graph and their ids.
 
 use crate::{dim::Dim, op::Op, tensor::DType};
 
-/// Names a node of one graph and, since a node has one output, its value.
+/// The id of a node in one graph and, since a node has one output, of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueId(pub(crate) usize);
 
 impl ValueId {
-    /// Position of the node in [`Graph::nodes`](crate::Graph::nodes).
+    /// Returns the position of the node in [`Graph::nodes`](crate::Graph::nodes).
     pub fn index(self) -> usize {
         self.0
     }
@@ -16,14 +16,14 @@ impl ValueId {
 /// An operator applied to earlier values.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What is computed.
+    /// The operator.
     pub op: Op,
-    /// From which values.
+    /// The inputs of the operator.
     pub inputs: Vec<ValueId>,
     /// Shape of the result.
     pub shape: Vec<Dim>,
     /// Element type of the result.
     pub dtype: DType,
-    /// Name for messages: the ONNX node's or value's where there is one, else empty.
+    /// Name for messages: that of the ONNX node or value if there is one, otherwise empty.
     pub name: String,
 }

@@ -1,4 +1,4 @@
-//! One graph for every objective over logits: which one is asked for stands in the inputs, row by row.
+//! One graph for every objective over logits. The inputs choose the objective of each row.
 
 use crate::{
     Error, Result,
@@ -15,24 +15,24 @@ use crate::{
     tensor::DType,
 };
 
-/// How many of a row's largest logits an objective's divisor is made of, given the number of classes: four, or all.
+/// Returns how many of a row's largest logits an objective's divisor uses, for this number of classes: at most four.
 pub fn ranks(classes: usize) -> usize {
     classes.min(4)
 }
 
-/// The graph of a model's logits and of the gradient, with respect to its input, of an objective that each row chooses.
+/// Builds the graph of a model's logits and of the gradient, with respect to its input, of an objective chosen per row.
 ///
 /// Inputs, for a batch of N rows and C classes, with K = [`ranks`]`(C)`:
 ///
 /// | name | type | shape | meaning |
 /// |---|---|---|---|
-/// | the model's own | f32 | its own | what the rows are |
+/// | the model's own | f32 | its own | the rows |
 /// | `linear` | f32 | `[N, C]` | weights over the logits |
-/// | `out` | f32 | `[N, C]` | 0 for a class in the running, `f32::MIN` for one that is not |
-/// | `pull` | f32 | `[N, 1]` | how much the classes in the running count |
-/// | `hard` | Bool | `[N, 1]` | whether of those only the largest counts, or each by its softmax |
+/// | `out` | f32 | `[N, C]` | 0 for an eligible class, `f32::MIN` for one that is not |
+/// | `pull` | f32 | `[N, 1]` | weight of the eligible classes |
+/// | `hard` | Bool | `[N, 1]` | whether only the largest of them counts, instead of each by its softmax |
 /// | `spread` | f32 | `[N, K]` | weights over the K largest logits, largest first: the divisor |
-/// | `floor` | f32 | `[N, 1]` | is added to the divisor; 1 where `spread` is zero |
+/// | `floor` | f32 | `[N, 1]` | added to the divisor; 1 if `spread` is zero |
 ///
 /// Outputs: `logits` `[N, C]` and `grad`, of the shape of the model's input, each row's own. With the logits `z` of a
 /// row,
@@ -45,10 +45,10 @@ pub fn ranks(classes: usize) -> usize {
 /// grad      = (Jacobian of the logits)^T cotangent
 /// ```
 ///
-/// so `cotangent` is the gradient of `<c, z> / (<d, z> + floor)` where `p` is hard, times `<d, z> + floor`; and that of
-/// `<linear, z> + pull * logsumexp(z + out)` where it is soft and `spread` is zero. Of equal logits the class with the
-/// lower number is the larger. The losses of [`Loss`](crate::Loss) with true class y and target t are, up to a positive
-/// factor,
+/// If `p` is hard, `cotangent` is the gradient of `<c, z> / (<d, z> + floor)` times `<d, z> + floor`. If `p` is soft
+/// and `spread` is zero, it is the gradient of `<linear, z> + pull * logsumexp(z + out)`. Of equal logits the class
+/// with the lower number ranks first. The losses of [`Loss`](crate::Loss) with true class y and target t are, up to a
+/// positive factor,
 ///
 /// | loss | `linear` | `out` masks | `pull` | `hard` | `spread` | `floor` | factor |
 /// |---|---|---|---|---|---|---|---|
@@ -60,23 +60,24 @@ pub fn ranks(classes: usize) -> usize {
 /// | DLR | -e_y | y | 1 | yes | 1, 0, -1, 0 | 1e-12 | 1 / (<d, z> + floor) |
 /// | DLR, targeted | e_t - e_y | none | 0 | no | 1, 0, -1/2, -1/2 | 1e-12 | 1 / (<d, z> + floor) |
 ///
-/// where the factor of cross-entropy is left out on purpose: it vanishes where the softmax is sure. The gradient of the
-/// cross-entropy with a distribution q is `linear` = -q with `pull` = 1 and no class masked; that of any weights w over the
-/// logits is `linear` = w with `pull` = 0. A final softmax is seen through, as [`logits`](crate::logits) says.
+/// The factor of cross-entropy is left out on purpose: it vanishes when the softmax saturates. The gradient of the
+/// cross-entropy with a distribution q is `linear` = -q with `pull` = 1 and no class masked; that of any weights w over
+/// the logits is `linear` = w with `pull` = 0. A final softmax is skipped, as in [`logits`](crate::logits).
 ///
 /// Fails like [`gradient_graph`](crate::gradient_graph).
 pub fn objective_graph(model: &Graph) -> Result<Graph> {
     gradient_at(model, &[])
 }
 
-/// The graph of [`objective_graph`] with the derivatives inside a model: for each of `names`, further outputs
-/// `value/NAME`, an inner value, and `grad/NAME`, the gradient of the row's objective with respect to it, of its shape.
+/// Builds the graph of [`objective_graph`] with derivatives inside the model. For each of `names` it has the further
+/// outputs `value/NAME`, an inner value, and `grad/NAME`, the gradient of the row's objective with respect to it, of
+/// the same shape.
 ///
-/// [`inner_values`](crate::inner_values) lists the names. Values that folding found equal are one, whose gradient is
-/// that of all their uses.
+/// [`inner_values`](crate::inner_values) lists the names. Values that folding found equal are merged; their gradient is
+/// that of all uses.
 ///
-/// Fails like [`objective_graph`], and if a name is unknown, twice among `names`, or that of a value that the logits do
-/// not depend on.
+/// Fails like [`objective_graph`], and if a name is unknown, occurs twice in `names`, or belongs to a value that the
+/// logits do not depend on.
 pub fn gradient_at(model: &Graph, names: &[&str]) -> Result<Graph> {
     let Classifier {
         mut graph,
@@ -111,7 +112,7 @@ pub fn gradient_at(model: &Graph, names: &[&str]) -> Result<Graph> {
 fn cotangent(graph: &mut Graph, logits: ValueId) -> Result<ValueId> {
     let &[batch, Dim::Fixed(classes)] = graph.shape(logits) else {
         return Err(Error::unsupported(format!(
-            "its output has shape {}, a classifier's is [N, C]",
+            "its output has shape {}, but a classifier's is [N, C]",
             display(graph.shape(logits))
         )));
     };
@@ -127,8 +128,8 @@ fn cotangent(graph: &mut Graph, logits: ValueId) -> Result<ValueId> {
     Tape::record(graph, |tape| {
         let [z, linear, out, pull, hard, spread, floor] =
             [logits, linear, out, pull, hard, spread, floor].map(|id| tape.value(id));
-        // TopK, not ArgMax, of which rten takes the last of equals; and what is added to single classes is scattered,
-        // because one-hot rows would cost a comparison and a conversion for every class.
+        // TopK instead of ArgMax, for which rten returns the last of several equal values. Values for single classes
+        // are added by a scatter, because one-hot rows would cost a comparison and a conversion for every class.
         let largest = |k| Op::TopK {
             axis: 1,
             k,
@@ -142,7 +143,7 @@ fn cotangent(graph: &mut Graph, logits: ValueId) -> Result<ValueId> {
 
         let sorted = z.apply(largest(count));
         let divisor = (spread * z.with(Op::GatherElements { axis: 1 }, sorted)).sum([1]) + floor;
-        // Not a division: rten divides by a single element, as of one row alone, in another way than by several.
+        // No division: rten divides by a single element, as with one row, differently than by several.
         let ratio = (c * z).sum([1]) * divisor.apply(Op::Reciprocal);
         Ok(tape.apply(scatter, &[c, sorted, -ratio * spread]).id)
     })

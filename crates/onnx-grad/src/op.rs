@@ -1,8 +1,8 @@
-//! The operators of the intermediate representation: ONNX's, after normalisation.
+//! The operators of the intermediate representation: those of ONNX, normalised.
 //!
-//! One spelling for each thing: `Flatten`, `Squeeze` and `Unsqueeze` are [`Op::Reshape`], `Split` is
-//! several [`Op::Slice`], `GlobalAveragePool` is [`Op::Reduce`], inputs that must be constant are
-//! attributes, and every operator has exactly one output.
+//! Each computation has a single form: `Flatten`, `Squeeze` and `Unsqueeze` are [`Op::Reshape`], `Split` is several
+//! [`Op::Slice`], and `GlobalAveragePool` is [`Op::Reduce`]. Inputs that must be constant are attributes, and every
+//! operator has exactly one output.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ macro_rules! operators {
             /// Names of all operators, in the order of their declaration.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
 
-            /// Name of the operator, without attributes.
+            /// Returns the name of the operator, without attributes.
             pub fn name(&self) -> &'static str {
                 match self {
                     $(operators!(@pattern $name $(($payload))? $({ $($field),* })?) => stringify!($name),)*
@@ -78,7 +78,7 @@ operators! {
     Reciprocal;
     /// `max(x, 0)`.
     Relu;
-    /// Nearest integer, halves to even.
+    /// Nearest integer; halves go to the even one.
     Round;
     /// `1 / (1 + exp(-x))`.
     Sigmoid;
@@ -101,9 +101,9 @@ operators! {
     Add;
     /// `a / b`, broadcasting; integers truncate.
     Div;
-    /// Larger of two, broadcasting.
+    /// Larger of two values, broadcasting.
     Max;
-    /// Smaller of two, broadcasting.
+    /// Smaller of two values, broadcasting.
     Min;
     /// `a mod b`, broadcasting; the sign is the divisor's for integers.
     Mod;
@@ -130,7 +130,7 @@ operators! {
     /// `condition ? a : b`, broadcasting. Inputs: condition, a, b.
     Where;
 
-    /// The value of the first input with the gradient of the second, of the same shape. Lowered on export.
+    /// The value of the first input with the gradient of the second, which has the same shape. Lowered on export.
     StraightThrough;
 
     /// Matrix product with NumPy's batch rules.
@@ -151,7 +151,7 @@ operators! {
     MaxPoolGrad(Pool);
     /// Mean of each window.
     AveragePool { #[doc = "Kernel, strides, pads, dilations."] pool: Pool, #[doc = "Whether padding counts in the divisor."] count_include_pad: bool };
-    /// The cotangent where `low < y < high`, else 0: gradient of what is flat outside an interval. Inputs: y, cotangent. Lowered on export.
+    /// The cotangent where `low < y < high`, else 0: the gradient of a function that is constant outside an interval. Inputs: y, cotangent. Lowered on export.
     Gate { #[doc = "Lower end; `-inf` where absent."] low: f32, #[doc = "Upper end; `inf` where absent."] high: f32 };
 
     /// `gamma * (x - mean) / sqrt(variance + epsilon) + beta` by channel. Inputs: x, gamma, beta, mean, variance.
@@ -164,25 +164,25 @@ operators! {
     LogSoftmax { #[doc = "The axis."] axis: usize };
 
     /// Reduction over axes.
-    Reduce { #[doc = "What is computed."] kind: Reduction, #[doc = "Axes, ascending."] axes: Vec<usize>, #[doc = "Whether reduced axes stay with side 1."] keep_dims: bool };
+    Reduce { #[doc = "The computed quantity."] kind: Reduction, #[doc = "Axes, ascending."] axes: Vec<usize>, #[doc = "Whether reduced axes stay with side 1."] keep_dims: bool };
     /// Indices of the `k` largest or smallest elements along an axis, the most extreme first.
-    TopK { #[doc = "The axis."] axis: usize, #[doc = "How many."] k: usize, #[doc = "Whether the largest are meant."] largest: bool };
+    TopK { #[doc = "The axis."] axis: usize, #[doc = "The number of elements."] k: usize, #[doc = "Whether the largest are picked."] largest: bool };
     /// Index of the first maximum along an axis.
     ArgMax { #[doc = "The axis."] axis: usize, #[doc = "Whether the axis stays with side 1."] keep_dims: bool };
 
-    /// The same elements under another shape.
+    /// The same elements in another shape.
     Reshape { #[doc = "The new shape."] shape: Vec<Dim> };
     /// Broadcast to a shape.
     Expand { #[doc = "The new shape."] shape: Vec<Dim> };
     /// Axes in another order.
     Transpose { #[doc = "`output axis i` is `input axis perm[i]`."] perm: Vec<usize> };
-    /// Tensors one after the other along an axis.
+    /// Tensors joined along an axis.
     Concat { #[doc = "The axis."] axis: usize };
-    /// Part of each of some axes; starts and ends are normalised to the axis' length, steps may be negative
-    /// (then an `end` of -1 means "through index 0").
+    /// Part of each of some axes. Starts and ends are normalised to the axis' length. Steps may be negative; then an
+    /// `end` of -1 means "through index 0".
     Slice { #[doc = "The sliced axes."] axes: Vec<usize>, #[doc = "First index taken."] starts: Vec<i64>, #[doc = "First index not taken."] ends: Vec<i64>, #[doc = "Step; never 0."] steps: Vec<i64> };
     /// Padding.
-    Pad { #[doc = "How the new elements are made."] mode: PadMode, #[doc = "New elements before each axis."] before: Vec<usize>, #[doc = "New elements after each axis."] after: Vec<usize> };
+    Pad { #[doc = "The source of the new elements."] mode: PadMode, #[doc = "New elements before each axis."] before: Vec<usize>, #[doc = "New elements after each axis."] after: Vec<usize> };
     /// Slices of `data` picked by `indices` along an axis. Inputs: data, indices.
     Gather { #[doc = "The axis."] axis: usize };
     /// Single elements picked along an axis. Inputs: data, indices of the output's shape.
@@ -190,10 +190,10 @@ operators! {
     /// A copy of `data` with `updates` added at `indices` along an axis. Inputs: data, indices, updates.
     ScatterAdd { #[doc = "The axis."] axis: usize };
     /// Repetition along every axis.
-    Tile { #[doc = "How often each axis repeats."] repeats: Vec<usize> };
+    Tile { #[doc = "The number of repetitions of each axis."] repeats: Vec<usize> };
 }
 
-/// Attributes of a convolution; one entry for each spatial axis. `auto_pad` is resolved.
+/// Attributes of a convolution, with one entry per spatial axis. `auto_pad` is resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Convolution {
     /// Step of the window.
@@ -202,14 +202,14 @@ pub struct Convolution {
     pub pads_before: Vec<usize>,
     /// Zeros after each spatial axis.
     pub pads_after: Vec<usize>,
-    /// Distance of kernel elements.
+    /// Distance between kernel elements.
     pub dilations: Vec<usize>,
     /// Number of groups of channels.
     pub groups: usize,
 }
 
-/// Attributes of a pooling; one entry for each spatial axis. `auto_pad` is resolved, and `ceil_mode` has
-/// become padding behind the axis (see [`Pool::ceil_extra`]).
+/// Attributes of a pooling, with one entry per spatial axis. `auto_pad` is resolved, and `ceil_mode` is expressed as
+/// padding at the end of the axis (see [`Pool::ceil_extra`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pool {
     /// Sides of the window.
@@ -218,30 +218,30 @@ pub struct Pool {
     pub strides: Vec<usize>,
     /// Padding before each spatial axis.
     pub pads_before: Vec<usize>,
-    /// Padding after each spatial axis, the extra of `ceil_mode` included.
+    /// Padding after each spatial axis, including the extra of `ceil_mode`.
     pub pads_after: Vec<usize>,
-    /// Distance of window elements.
+    /// Distance between window elements.
     pub dilations: Vec<usize>,
-    /// How much of `pads_after` comes from `ceil_mode`: it never counts in an average.
+    /// The part of `pads_after` that comes from `ceil_mode`. It never counts in an average.
     pub ceil_extra: Vec<usize>,
 }
 
-/// What [`Op::Reduce`] computes.
+/// The quantity that [`Op::Reduce`] computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reduction {
     /// Sum.
     Sum,
     /// Arithmetic mean.
     Mean,
-    /// Largest.
+    /// Maximum.
     Max,
-    /// Smallest.
+    /// Minimum.
     Min,
     /// Product.
     Prod,
 }
 
-/// How [`Op::Pad`] makes the new elements.
+/// The source of the new elements of [`Op::Pad`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PadMode {
     /// This value.

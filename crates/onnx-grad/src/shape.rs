@@ -1,4 +1,4 @@
-//! Shape and type of an operator's result, with a symbolic batch dimension.
+//! Infers the shape and type of an operator's result, with a symbolic batch dimension.
 
 mod windows;
 
@@ -14,8 +14,8 @@ use crate::{
 
 type Shape = Vec<Dim>;
 
-/// Shape and element type of `op` applied to `inputs`; also checks arity, ranks and attributes, so a node
-/// that passed can be differentiated and written without looking back.
+/// Returns the shape and element type of `op` applied to `inputs`. Also checks arity, ranks and attributes, so an
+/// accepted node can be differentiated and exported without further checks.
 pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
     let (least, most) = arity(op);
     if inputs.len() < least || inputs.len() > most {
@@ -89,7 +89,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
         Op::StraightThrough => {
             if inputs[0].shape != inputs[1].shape {
                 return Err(Error::invalid(
-                    "has a value and a surrogate of unlike shapes",
+                    "has a value and a surrogate with different shapes",
                 ));
             }
             expect_type(inputs[1], DType::F32)?;
@@ -98,7 +98,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
         Op::Gate { .. } => {
             if inputs[0].shape != inputs[1].shape {
                 return Err(Error::invalid(
-                    "has a cotangent of another shape than its output",
+                    "has a cotangent whose shape differs from its output's",
                 ));
             }
             float_first()
@@ -141,7 +141,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
             let shape = pooled(&inputs[0].shape, pool)?;
             if inputs[1..].iter().any(|node| node.shape != shape) {
                 return Err(Error::invalid(
-                    "has a cotangent of another shape than its output",
+                    "has a cotangent whose shape differs from its output's",
                 ));
             }
             float_first()
@@ -182,7 +182,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
             let mut shape = inputs[0].shape.clone();
             if !matches!(shape[*axis], Dim::Fixed(side) if *k <= side) {
                 return Err(Error::invalid(format!(
-                    "picks {k} of a side of {}",
+                    "picks {k} elements of a side of {}",
                     shape[*axis]
                 )));
             }
@@ -226,11 +226,13 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
             for &axis in perm {
                 match seen.get_mut(axis) {
                     Some(taken) if !*taken => *taken = true,
-                    _ => return Err(Error::invalid("has a perm that is no permutation")),
+                    _ => return Err(Error::invalid("has a perm that is not a permutation")),
                 }
             }
             if perm.len() != seen.len() {
-                return Err(Error::invalid("has a perm of another rank than its input"));
+                return Err(Error::invalid(
+                    "has a perm whose rank differs from its input's",
+                ));
             }
             Ok((
                 inputs[0].dtype,
@@ -254,14 +256,16 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
         } => {
             let rank = inputs[0].shape.len();
             if before.len() != rank || after.len() != rank {
-                return Err(Error::invalid("has pads of another rank than its input"));
+                return Err(Error::invalid(
+                    "has pads whose rank differs from its input's",
+                ));
             }
             let mirrors_too_much = (0..rank).any(|axis| match inputs[0].shape[axis] {
                 Dim::Fixed(side) => before[axis].max(after[axis]) >= side.max(1),
                 Dim::Batch(_) => false,
             });
             if *mode == PadMode::Reflect && mirrors_too_much {
-                return Err(Error::invalid("mirrors more than there is"));
+                return Err(Error::invalid("mirrors more elements than there are"));
             }
             let shape =
                 (0..rank).map(
@@ -284,7 +288,9 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
             expect_axis(*axis, inputs[0])?;
             expect_type(inputs[1], DType::I64)?;
             if inputs[0].shape.len() != inputs[1].shape.len() {
-                return Err(Error::invalid("has indices of another rank than its data"));
+                return Err(Error::invalid(
+                    "has indices whose rank differs from its data's",
+                ));
             }
             Ok((inputs[0].dtype, inputs[1].shape.clone()))
         }
@@ -295,14 +301,16 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
             if inputs[1].shape != inputs[2].shape || inputs[0].shape.len() != inputs[1].shape.len()
             {
                 return Err(Error::invalid(
-                    "has data, indices and updates of unlike shapes",
+                    "has data, indices and updates whose shapes do not match",
                 ));
             }
             Ok(first())
         }
         Op::Tile { repeats } => {
             if repeats.len() != inputs[0].shape.len() {
-                return Err(Error::invalid("has repeats of another rank than its input"));
+                return Err(Error::invalid(
+                    "has repeats whose rank differs from its input's",
+                ));
             }
             let shape = inputs[0]
                 .shape
@@ -317,7 +325,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
     }
 }
 
-/// Least and largest number of inputs.
+/// Returns the minimum and maximum number of inputs.
 fn arity(op: &Op) -> (usize, usize) {
     match op {
         Op::Input | Op::Constant(_) => (0, 0),
@@ -383,13 +391,13 @@ fn expect_axis(axis: usize, node: &Node) -> Result<()> {
     )))
 }
 
-/// A shape as `[N, 3, 224, 224]`.
+/// Formats a shape as `[N, 3, 224, 224]`.
 pub(crate) fn display(shape: &[Dim]) -> String {
     let sides: Vec<String> = shape.iter().map(Dim::to_string).collect();
     format!("[{}]", sides.join(", "))
 }
 
-/// Number of elements as (factor, power of N).
+/// Returns the number of elements as (factor, power of N).
 pub(crate) fn size(shape: &[Dim]) -> Result<(usize, u32)> {
     let mut product = 1_usize;
     let mut power = 0;
@@ -403,12 +411,12 @@ pub(crate) fn size(shape: &[Dim]) -> Result<(usize, u32)> {
         };
         product = product
             .checked_mul(factor)
-            .ok_or_else(|| Error::invalid("has more elements than fit an address space"))?;
+            .ok_or_else(|| Error::invalid("has more elements than fit into the address space"))?;
     }
     Ok((product, power))
 }
 
-/// All axes as one.
+/// Returns the product of all axes as one axis.
 pub(crate) fn flat(shape: &[Dim]) -> Result<Dim> {
     match size(shape)? {
         (count, 0) => Ok(Dim::Fixed(count)),
@@ -417,7 +425,7 @@ pub(crate) fn flat(shape: &[Dim]) -> Result<Dim> {
     }
 }
 
-/// NumPy's broadcasting of two shapes.
+/// Broadcasts two shapes by NumPy's rules.
 pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Shape> {
     let rank = a.len().max(b.len());
     let side = |shape: &[Dim], axis: usize| match (axis + shape.len()).checked_sub(rank) {
@@ -499,7 +507,7 @@ fn gemm(inputs: &[&Node], trans_a: bool, trans_b: bool) -> Result<Shape> {
     Ok(shape)
 }
 
-/// The fixed sides of all axes from `from` on.
+/// Returns the sides of all axes from `from` on, which must be fixed.
 pub(crate) fn fixed_from(shape: &[Dim], from: usize) -> Result<Vec<usize>> {
     shape
         .iter()
@@ -536,7 +544,7 @@ fn concat(inputs: &[&Node], axis: usize) -> Result<Shape> {
 fn sliced(x: &Node, axes: &[usize], starts: &[i64], ends: &[i64], steps: &[i64]) -> Result<Shape> {
     if [starts.len(), ends.len(), steps.len()] != [axes.len(); 3] {
         return Err(Error::invalid(
-            "has axes, starts, ends and steps of unlike lengths",
+            "has axes, starts, ends and steps of different lengths",
         ));
     }
     let mut shape = x.shape.clone();

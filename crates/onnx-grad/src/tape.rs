@@ -15,13 +15,13 @@ use crate::{
     tensor::Tensor,
 };
 
-/// Axes of what stands for the result of a failed operator: the most that a value may have.
+/// Axes of the placeholder for the result of a failed operator: the maximum rank of any value.
 const PLACEHOLDER_AXES: usize = 64;
 
 /// A graph that formulas append to.
 ///
-/// A formula cannot stop half-way, so the first failure is kept, later nodes are placeholders, and
-/// [`Tape::record`] reports it.
+/// A formula cannot stop half-way. So the first failure is kept, later nodes are placeholders, and [`Tape::record`]
+/// returns the failure.
 pub(crate) struct Tape {
     graph: RefCell<Graph>,
     failure: RefCell<Option<Error>>,
@@ -45,34 +45,34 @@ impl Tape {
         }
     }
 
-    /// The first failure so far, if any; forgets it.
+    /// Returns the first failure so far, if any, and clears it.
     pub(crate) fn failure(&self) -> Result<()> {
         self.failure.take().map_or(Ok(()), Err)
     }
 
-    /// A value of the graph.
+    /// Returns a value of the graph as an expression.
     pub(crate) fn value(&self, id: ValueId) -> Expr<'_> {
         Expr { tape: self, id }
     }
 
-    /// A constant.
+    /// Appends a constant.
     pub(crate) fn constant(&self, tensor: Tensor) -> Expr<'_> {
         self.value(self.graph.borrow_mut().constant(tensor))
     }
 
-    /// A float constant; fails like [`Tensor::f32`].
+    /// Appends a float constant. Fails like [`Tensor::f32`].
     pub(crate) fn floats(&self, shape: Vec<usize>, values: Vec<f32>) -> Expr<'_> {
         self.keep(Tensor::f32(shape, values))
     }
 
-    /// `0, 1, 2, ...` laid along one axis of a tensor of that rank.
+    /// Appends `0, 1, 2, ...` along one axis of a tensor of that rank.
     pub(crate) fn arange(&self, count: usize, axis: usize, rank: usize) -> Expr<'_> {
         let mut shape = vec![1; rank];
         shape[axis] = count;
         self.keep(Tensor::i64(shape, (0..count as i64).collect::<Vec<_>>()))
     }
 
-    /// The operator applied to values.
+    /// Applies an operator to values.
     pub(crate) fn apply(&self, op: Op, inputs: &[Expr<'_>]) -> Expr<'_> {
         let inputs: Vec<ValueId> = inputs.iter().map(|input| input.id).collect();
         let added = self.graph.borrow_mut().add(op, &inputs);
@@ -82,10 +82,10 @@ impl Tape {
         }
     }
 
-    /// Keeps a failure; the value returned is a placeholder.
+    /// Keeps a failure and returns a placeholder.
     pub(crate) fn fail(&self, failure: Error) -> Expr<'_> {
         self.failure.borrow_mut().get_or_insert(failure);
-        // With as many axes as any value has, so that a formula that goes on finds the axis it looks for.
+        // It has the maximum rank, so that the rest of the formula finds every axis it looks for.
         match Tensor::f32(vec![1; PLACEHOLDER_AXES], vec![f32::NAN]) {
             Ok(placeholder) => self.constant(placeholder),
             Err(_) => self.constant(Tensor::scalar(f32::NAN)),
@@ -120,17 +120,17 @@ impl<'t> Expr<'t> {
         self.tape.graph.borrow().shape(self.id).len()
     }
 
-    /// The constant behind the value, if it is one.
+    /// Returns the tensor of the value, if it is a constant.
     pub(crate) fn as_constant(self) -> Option<Tensor> {
         self.tape.graph.borrow().as_constant(self.id).cloned()
     }
 
-    /// The operator applied to this value.
+    /// Applies an operator to this value.
     pub(crate) fn apply(self, op: Op) -> Expr<'t> {
         self.tape.apply(op, &[self])
     }
 
-    /// The operator applied to this value and another.
+    /// Applies an operator to this value and another.
     pub(crate) fn with(self, op: Op, other: impl Operand<'t>) -> Expr<'t> {
         self.tape.apply(op, &[self, other.on(self.tape)])
     }
@@ -167,7 +167,7 @@ impl<'t> Expr<'t> {
         self.with(Op::And, other)
     }
 
-    /// `self ? yes : no` for a truth value `self`.
+    /// Computes `self ? yes : no` for a boolean `self`.
     pub(crate) fn select(self, yes: impl Operand<'t>, no: impl Operand<'t>) -> Self {
         let branches = [yes.on(self.tape), no.on(self.tape)];
         self.tape
@@ -178,7 +178,7 @@ impl<'t> Expr<'t> {
         self.with(Op::MatMul, other)
     }
 
-    /// Reduction that keeps the reduced axes with side 1.
+    /// Reduces over axes, which stay with side 1.
     pub(crate) fn reduce(self, kind: Reduction, axes: impl Into<Vec<usize>>) -> Self {
         self.apply(Op::Reduce {
             kind,
@@ -187,17 +187,17 @@ impl<'t> Expr<'t> {
         })
     }
 
-    /// Sum over axes, which stay with side 1.
+    /// Sums over axes, which stay with side 1.
     pub(crate) fn sum(self, axes: impl Into<Vec<usize>>) -> Self {
         self.reduce(Reduction::Sum, axes)
     }
 
-    /// Mean over axes, which stay with side 1.
+    /// Averages over axes, which stay with side 1.
     pub(crate) fn mean(self, axes: impl Into<Vec<usize>>) -> Self {
         self.reduce(Reduction::Mean, axes)
     }
 
-    /// The same elements under another shape.
+    /// Returns the same elements in another shape.
     pub(crate) fn reshape(self, shape: impl Into<Vec<Dim>>) -> Self {
         let shape = shape.into();
         if self.shape() == shape {
@@ -218,7 +218,7 @@ impl<'t> Expr<'t> {
         self.apply(Op::Transpose { perm: perm.into() })
     }
 
-    /// The matrices of the last two axes, transposed.
+    /// Transposes the matrices of the last two axes.
     pub(crate) fn transpose_matrices(self) -> Self {
         let mut perm: Vec<usize> = (0..self.rank()).collect();
         let rank = perm.len();
@@ -226,7 +226,7 @@ impl<'t> Expr<'t> {
         self.transpose(perm)
     }
 
-    /// Elements `start..end` of an axis.
+    /// Returns elements `start..end` of an axis.
     pub(crate) fn slice(self, axis: usize, start: usize, end: usize) -> Self {
         self.apply(Op::Slice {
             axes: vec![axis],
@@ -236,7 +236,7 @@ impl<'t> Expr<'t> {
         })
     }
 
-    /// The axis in reverse order.
+    /// Reverses an axis.
     pub(crate) fn flip(self, axis: usize) -> Self {
         match self.shape()[axis] {
             Dim::Fixed(side) if side > 1 => self.apply(Op::Slice {
@@ -252,7 +252,7 @@ impl<'t> Expr<'t> {
         }
     }
 
-    /// Zeros before and after an axis.
+    /// Adds zeros before and after an axis.
     pub(crate) fn pad(self, axis: usize, before: usize, after: usize) -> Self {
         if before == 0 && after == 0 {
             return self;
@@ -287,7 +287,7 @@ impl<'t> Expr<'t> {
     }
 }
 
-/// What may stand beside an [`Expr`] in a formula.
+/// The other operand of an [`Expr`] in a formula.
 pub(crate) trait Operand<'t> {
     fn on(self, tape: &'t Tape) -> Expr<'t>;
 }

@@ -11,22 +11,22 @@ pub enum DType {
     F32,
     /// 64-bit signed integer.
     I64,
-    /// Truth value.
+    /// Boolean.
     Bool,
 }
 
-/// The elements of a tensor, row-major. Cloning shares them.
+/// The elements of a tensor in row-major order. Clones share them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Elements {
     /// 32-bit floats.
     F32(Arc<[f32]>),
     /// 64-bit integers.
     I64(Arc<[i64]>),
-    /// Truth values.
+    /// Booleans.
     Bool(Arc<[bool]>),
 }
 
-/// A tensor with its elements, row-major. Cloning shares the elements.
+/// A tensor with its elements in row-major order. Clones share the elements.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
     shape: Vec<usize>,
@@ -34,22 +34,22 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// A float tensor; `values` holds exactly `shape` many elements.
+    /// Creates a float tensor. The number of `values` must match `shape`.
     pub fn f32(shape: impl Into<Vec<usize>>, values: impl Into<Arc<[f32]>>) -> Result<Self> {
         Self::new(shape.into(), Elements::F32(values.into()))
     }
 
-    /// An integer tensor; `values` holds exactly `shape` many elements.
+    /// Creates an integer tensor. The number of `values` must match `shape`.
     pub fn i64(shape: impl Into<Vec<usize>>, values: impl Into<Arc<[i64]>>) -> Result<Self> {
         Self::new(shape.into(), Elements::I64(values.into()))
     }
 
-    /// A tensor of truth values; `values` holds exactly `shape` many elements.
+    /// Creates a tensor of booleans. The number of `values` must match `shape`.
     pub fn bool(shape: impl Into<Vec<usize>>, values: impl Into<Arc<[bool]>>) -> Result<Self> {
         Self::new(shape.into(), Elements::Bool(values.into()))
     }
 
-    /// A tensor from its shape and elements, whose numbers must agree.
+    /// Creates a tensor from its shape and elements. Their numbers must match.
     pub fn new(shape: Vec<usize>, elements: Elements) -> Result<Self> {
         let expected = shape
             .iter()
@@ -67,7 +67,7 @@ impl Tensor {
         Ok(Self { shape, elements })
     }
 
-    /// A float scalar (shape `[]`).
+    /// Creates a float scalar (shape `[]`).
     pub fn scalar(value: f32) -> Self {
         Self {
             shape: Vec::new(),
@@ -75,7 +75,7 @@ impl Tensor {
         }
     }
 
-    /// A one-dimensional integer tensor.
+    /// Creates a one-dimensional integer tensor.
     pub fn vector(values: &[i64]) -> Self {
         Self {
             shape: vec![values.len()],
@@ -83,27 +83,27 @@ impl Tensor {
         }
     }
 
-    /// The sides.
+    /// Returns the sides.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
 
-    /// The elements.
+    /// Returns the elements.
     pub fn elements(&self) -> &Elements {
         &self.elements
     }
 
-    /// Number of elements.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Whether there is no element.
+    /// Returns whether the tensor has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Type of the elements.
+    /// Returns the type of the elements.
     pub fn dtype(&self) -> DType {
         match self.elements {
             Elements::F32(_) => DType::F32,
@@ -112,7 +112,7 @@ impl Tensor {
         }
     }
 
-    /// The elements if they are floats.
+    /// Returns the elements if they are floats.
     pub fn as_f32(&self) -> Option<&[f32]> {
         match &self.elements {
             Elements::F32(values) => Some(values),
@@ -120,7 +120,7 @@ impl Tensor {
         }
     }
 
-    /// The elements if they are integers.
+    /// Returns the elements if they are integers.
     pub fn as_i64(&self) -> Option<&[i64]> {
         match &self.elements {
             Elements::I64(values) => Some(values),
@@ -128,7 +128,7 @@ impl Tensor {
         }
     }
 
-    /// The elements if they are truth values.
+    /// Returns the elements if they are booleans.
     pub fn as_bool(&self) -> Option<&[bool]> {
         match &self.elements {
             Elements::Bool(values) => Some(values),
@@ -136,7 +136,7 @@ impl Tensor {
         }
     }
 
-    /// The same elements under another shape of the same size.
+    /// Returns the same elements in another shape of the same size.
     pub fn reshaped(&self, shape: impl Into<Vec<usize>>) -> Result<Self> {
         Self::new(shape.into(), self.elements.clone())
     }

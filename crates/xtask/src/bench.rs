@@ -1,4 +1,4 @@
-//! `cargo xtask bench peers`: how fast gradients and attacks are, beside those of the peers, in one run.
+//! `cargo xtask bench peers`: times gradients and attacks together with those of the peers.
 
 mod attacks;
 
@@ -18,13 +18,13 @@ use serde_json::Value;
 
 use crate::{assets, cargo, library_of, python, root, run, say, target};
 
-/// How often each contender is timed. The rounds alternate, so that a busy moment of the machine falls on all.
+/// How often each contender is timed. The rounds alternate, so that a busy moment of the machine affects all.
 const ROUNDS: usize = 7;
 
-/// Threads that each contender has.
+/// Threads per contender.
 const THREADS: usize = 2;
 
-/// Between two timings, for threads that go on waiting busily for a moment.
+/// Pause between two timings, since some threads keep spinning for a moment.
 const PAUSE: Duration = Duration::from_millis(300);
 
 struct Network {
@@ -64,7 +64,7 @@ const NETWORKS: [Network; 7] = [
     network("ViT-S/16, 224×224, random weights", "vit_s", 8),
 ];
 
-/// Networks whose way from the file to the first answer is timed.
+/// Networks for which the time from the file to the first answer is measured.
 const COLD: [(&str, &str, f64); 2] = [
     (
         "SqueezeNet 1.1",
@@ -77,12 +77,12 @@ const COLD: [(&str, &str, f64); 2] = [
 const ENGINES: [&str; 2] = ["ort", "rten"];
 const WAYS: [&str; 3] = ["eager", "channels-last", "compile"];
 
-/// A process that answers a line with the seconds that it took.
+/// A process that answers each line with the seconds that the work took.
 struct Contender {
     process: Child,
     questions: ChildStdin,
     answers: BufReader<ChildStdout>,
-    /// What it can be asked for.
+    /// The ways that it offers.
     ways: Vec<String>,
 }
 
@@ -133,18 +133,18 @@ impl Drop for Contender {
     }
 }
 
-/// What the contenders run with, and on.
+/// The paths that the contenders need.
 struct Setup {
     root: PathBuf,
     target: PathBuf,
     python: PathBuf,
-    /// ONNX Runtime.
+    /// The library of ONNX Runtime.
     library: OsString,
     assets: PathBuf,
 }
 
 impl Setup {
-    /// Makes a Python environment with the peers, unless `BENCH_PYTHON` names one.
+    /// Creates a Python environment with the peers, unless `BENCH_PYTHON` names one.
     fn new() -> Result<Self> {
         let root = root();
         let python = match env::var_os("BENCH_PYTHON") {
@@ -185,7 +185,7 @@ pub(crate) fn peers() -> Result<()> {
     attacks(None)
 }
 
-/// Times attacks and writes a dated page; `only` keeps the networks whose title contains it, and prints instead.
+/// Times attacks and writes a dated page. `only` selects the networks whose title contains it, and prints instead.
 pub(crate) fn attacks(only: Option<&str>) -> Result<()> {
     let setup = Setup::new()?;
     let page = attacks::page(&setup, only)?;
@@ -196,7 +196,7 @@ pub(crate) fn attacks(only: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-/// Times gradients and writes a dated table; `only` keeps the networks whose title contains it, and prints instead.
+/// Times gradients and writes a dated table. `only` selects the networks whose title contains it, and prints instead.
 pub(crate) fn gradients(only: Option<&str>) -> Result<()> {
     let setup = Setup::new()?;
     let Setup {
@@ -269,13 +269,13 @@ pub(crate) fn gradients(only: Option<&str>) -> Result<()> {
 }
 
 const HEAD: &str = "\
-# Gradients beside PyTorch
+# Gradients compared with PyTorch
 
-Images a second of loss and input gradient: the median of seven rounds in which the contenders took turns, two threads
-each. The engines have two workers of one thread, PyTorch two threads for one batch; its parameters are frozen. The
-published networks are there only as ONNX files. ResNet-20 is a PyTorch module with the weights of its file; the ViT for 32×32,
-MobileNetV2 and SqueezeNet run in PyTorch operator by operator: what that costs it flatters the engines, the more the smaller
-the network is.
+Pictures per second for the loss and the input gradient: the median of seven rounds in which the contenders took turns,
+with two threads each. The engines use two workers of one thread, PyTorch two threads for one batch; its parameters are
+frozen. The published networks exist only as ONNX files. ResNet-20 is a PyTorch module with the weights of its file. The
+ViT for 32×32, MobileNetV2 and SqueezeNet run in PyTorch operator by operator. The overhead of that flatters the
+engines, most for small networks.
 
 Made by `cargo xtask bench peers`.
 
@@ -287,10 +287,10 @@ const COLUMNS: &str = "\
 ";
 
 const COLD_HEAD: &str = "
-From the file to the first gradient of a batch of 8: seconds of one run, MiB at most held by the process. *Activations* are
-all values of the forward graph for that batch.
+From the file to the first gradient of a batch of 8: the seconds of one run, and the maximum memory of the process in
+MiB. *Activations* are all values of the forward graph for that batch.
 
-| network | engine | read | differentiate | compile | together | wanted | first answer | weights | activations | peak | peak / (weights + activations) |
+| network | engine | read | differentiate | compile | together | goal | first answer | weights | activations | peak | peak / (weights + activations) |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 ";
 
@@ -361,7 +361,7 @@ fn cold(
     ))
 }
 
-/// What the numbers were taken on, and how busy it was.
+/// Describes the machine and its load.
 fn machine() -> Result<String> {
     let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = processors

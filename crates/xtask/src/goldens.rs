@@ -1,4 +1,4 @@
-//! `cargo xtask goldens`: gradients of PyTorch's exports beside PyTorch's own.
+//! `cargo xtask goldens`: compares the gradients of PyTorch's exports with PyTorch's own.
 
 use std::{env, fs, process::Command};
 
@@ -30,7 +30,7 @@ a few random pictures for two with a gap below 1e-4; if a network has none, it u
 
 ";
 
-/// Exports networks (all, or those named) and writes `docs/gradients.md`; prints instead where some are named.
+/// Exports all networks, or those named, and writes `docs/gradients.md`. Prints instead if some are named.
 pub(crate) fn goldens(networks: &[&str]) -> Result<()> {
     let root = root();
     let requirements = root.join("goldens/requirements.txt");

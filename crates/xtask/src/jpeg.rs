@@ -1,4 +1,4 @@
-//! `cargo xtask measure jpeg`: how near decoded JPEGs are to those of libjpeg-turbo, with which networks are trained.
+//! `cargo xtask measure jpeg`: compares decoded JPEGs with those of libjpeg-turbo, which networks are trained with.
 
 use std::{
     ffi::OsStr,
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{assets, example, python, root, say};
 
-/// The package that decodes.
+/// The package with the reference decoder.
 const PACKAGES: [&str; 1] = ["pillow==13.0.0"];
 
 const HEAD: &str = "\
@@ -27,7 +27,7 @@ values differ by up to 5 levels, and by more than 2 levels for about 1 value in 
 
 ";
 
-/// Writes the photographs of the assets as JPEGs of several kinds, decodes them in both ways, and writes `docs/jpeg.md`.
+/// Writes the photographs of the assets as JPEGs of several kinds, decodes them both ways, and writes `docs/jpeg.md`.
 pub(crate) fn measure() -> Result<()> {
     let root = root();
     let python = python("jpeg-env", &PACKAGES.map(OsStr::new))?;
@@ -42,7 +42,7 @@ pub(crate) fn measure() -> Result<()> {
         .with_context(|| page.display().to_string())
 }
 
-/// Writes the JPEGs; says by which versions of which libraries.
+/// Writes the JPEGs. Returns the versions of the libraries that did it.
 fn written(python: &Path, root: &Path, jpegs: &Path) -> Result<String> {
     let photographs: PathBuf = assets()?.join("imagenet/images");
     let mut command = Command::new(python);

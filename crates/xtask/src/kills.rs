@@ -1,4 +1,5 @@
-//! `cargo xtask measure kills`: runs killed at random moments, again and again, and whether they end as an undisturbed one.
+//! `cargo xtask measure kills`: kills runs repeatedly at random moments, and checks that they end like an undisturbed
+//! run.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{assets, cargo, say, target};
 
-/// Runs that are killed until they are done, for each engine.
+/// Number of runs per engine that are killed until they complete.
 const TRIALS: usize = 4;
 
 const PICTURES: &str = "300";
@@ -57,7 +58,7 @@ pub(crate) fn measure() -> Result<()> {
             loop {
                 let mut run = attack(&folder, 1 + chance(2), 1 + chance(8)).spawn()?;
                 starts += 1;
-                // Up to a third of what the whole takes, so that some runs get far and some hardly begin.
+                // Up to a third of the total time, so that some runs get far and some hardly start.
                 sleep(Duration::from_micros(chance(whole.as_micros() as u64 / 3)));
                 match run.try_wait()? {
                     Some(status) if status.success() => break,
@@ -86,17 +87,17 @@ pub(crate) fn measure() -> Result<()> {
     fs::remove_dir_all(&out).context("the folder of the runs")
 }
 
-/// A number below `limit` that nobody foresees: moments need not be repeatable.
+/// Returns an unpredictable number below `limit`. The moments need not be reproducible.
 fn chance(limit: u64) -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    // The low digits of a clock, mixed (SplitMix64), as it may count in steps.
+    // The low digits of a clock, mixed (SplitMix64), since the clock may advance in steps.
     let mut mixed = now.map_or(0, |now| now.as_nanos() as u64);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (mixed ^ (mixed >> 31)) % limit.max(1)
 }
 
-/// All files of a run but `timing.json`.
+/// Reads all files of a run except `timing.json`.
 fn files(run: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![run.to_owned()];

@@ -19,19 +19,19 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-/// Python packages that the tests use, apart from the build: the second engine is one of them.
+/// Python packages that the tests need but the build does not, such as the second engine.
 const TEST_PACKAGES: [&str; 1] = ["onnxruntime==1.32.0"];
 
 const USAGE: &str = "\
-cargo xtask test   formatting, lints, docs, all tests on both engines; installs ONNX Runtime into target/test-env
+cargo xtask test   formatting, lints, docs, and all tests on both engines; installs ONNX Runtime into target/test-env
 cargo xtask check  the same without the tests
-cargo xtask goldens [NETWORK ...]   gradients of PyTorch's exports beside PyTorch's own: docs/gradients.md; installs PyTorch into target/torch-env, some 8 GB
-cargo xtask node-tests   ONNX's own tests of operators, with gradients: docs/node-tests.md
-cargo xtask bench peers [attacks [NETWORK] | gradients [NETWORK]]   speed beside PyTorch, torchattacks and Foolbox: benches/results; installs them into target/bench-env
-cargo xtask measure jpeg   JPEGs beside libjpeg-turbo's: docs/jpeg.md; installs Pillow into target/jpeg-env
-cargo xtask measure kills   runs killed at random moments beside undisturbed ones: the table in docs/runs.md
-cargo xtask measure lint   which planted mistakes are found: docs/lint.md
-cargo xtask measure [MODEL]   robust accuracies of published models beside reference figures: docs/measured.md
+cargo xtask goldens [NETWORK ...]   compares the gradients of PyTorch's exports with PyTorch's own: docs/gradients.md; installs PyTorch into target/torch-env (about 8 GB)
+cargo xtask node-tests   runs ONNX's own operator tests, with gradients: docs/node-tests.md
+cargo xtask bench peers [attacks [NETWORK] | gradients [NETWORK]]   compares speed with PyTorch, torchattacks and Foolbox: benches/results; installs them into target/bench-env
+cargo xtask measure jpeg   compares decoded JPEGs with libjpeg-turbo's: docs/jpeg.md; installs Pillow into target/jpeg-env
+cargo xtask measure kills   compares runs killed at random moments with undisturbed ones: the table in docs/runs.md
+cargo xtask measure lint   plants mistakes and checks that the lint finds them: docs/lint.md
+cargo xtask measure [MODEL]   compares robust accuracies of published models with reference figures: docs/measured.md
 ";
 
 fn main() -> ExitCode {
@@ -67,17 +67,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// The repository.
+/// Returns the root of the repository.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Where cargo builds.
+/// Returns cargo's build folder.
 fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The folder of models and pictures.
+/// Returns the folder of models and pictures.
 fn assets() -> Result<PathBuf> {
     let folder = env::var_os("HOODWINK_ASSETS");
     folder
@@ -85,7 +85,7 @@ fn assets() -> Result<PathBuf> {
         .context("HOODWINK_ASSETS must name the folder of models and pictures")
 }
 
-/// Formatting, lints and documentation.
+/// Checks formatting, lints and documentation.
 fn check() -> Result<()> {
     cargo(&["fmt", "--all", "--check"], &[])?;
     cargo(
@@ -106,7 +106,7 @@ fn check() -> Result<()> {
     )
 }
 
-/// All tests, with both engines there.
+/// Runs all tests with both engines available.
 fn test() -> Result<()> {
     let library = onnx_runtime()?;
     cargo(
@@ -115,7 +115,7 @@ fn test() -> Result<()> {
     )
 }
 
-/// ONNX Runtime's shared library: the one that `ORT_DYLIB_PATH` names, or one installed into a local folder.
+/// Returns ONNX Runtime's shared library: the one that `ORT_DYLIB_PATH` names, or one installed into a local folder.
 fn onnx_runtime() -> Result<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH") {
         return Ok(path.into());
@@ -123,7 +123,7 @@ fn onnx_runtime() -> Result<PathBuf> {
     library_of(&python("test-env", &TEST_PACKAGES.map(OsStr::new))?)
 }
 
-/// The Python of a virtual environment under `target`, with packages installed.
+/// Returns the Python of a virtual environment under `target` with these packages installed.
 fn python(name: &str, packages: &[&OsStr]) -> Result<PathBuf> {
     let environment = root().join("target").join(name);
     let python = environment.join(if cfg!(windows) {
@@ -149,11 +149,11 @@ fn python(name: &str, packages: &[&OsStr]) -> Result<PathBuf> {
     Ok(python)
 }
 
-/// The shared library of the package `onnxruntime` of a Python.
+/// Returns the shared library in a Python's package `onnxruntime`.
 fn library_of(python: &Path) -> Result<PathBuf> {
     let located = Command::new(python)
         .args([
-            // Nothing of the working folder is imported.
+            // Isolated mode: imports nothing from the working folder.
             "-I",
             "-c",
             "import onnxruntime, sys; sys.stdout.write(onnxruntime.__path__[0])",
@@ -179,7 +179,7 @@ fn library_of(python: &Path) -> Result<PathBuf> {
         .with_context(|| format!("no ONNX Runtime library in {}", folder.display()))
 }
 
-/// What an example of the library prints about a folder, with both engines there.
+/// Returns what an example of the library prints about a folder, with both engines available.
 fn example(name: &str, folder: &Path, library: &OsStr) -> Result<String> {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
@@ -223,7 +223,7 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Writes to stderr; nothing can be done about a closed one.
+/// Writes to stderr. A closed stderr is ignored.
 fn say(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask measure`: robust accuracies of published models beside reference figures.
+//! `cargo xtask measure`: compares robust accuracies of published models with reference figures.
 
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
@@ -14,7 +14,7 @@ struct Subject {
     labels: &'static str,
     preprocessing: &'static str,
     clean: f64,
-    /// eps, and the share of pictures that stay right under PGD-40 with two restarts.
+    /// eps, and the share of pictures that stay correct under PGD-40 with two restarts.
     robust: &'static [(&'static str, f64)],
 }
 
@@ -128,7 +128,8 @@ for that folder.
 |---|---|---:|---:|---:|---|---:|---:|
 ";
 
-/// Runs every subject and writes `docs/measured.md`; `only` keeps those whose path contains it, and prints instead.
+/// Measures every subject and writes `docs/measured.md`. `only` selects those whose path contains it, and prints
+/// instead.
 pub(crate) fn measure(only: Option<&str>) -> Result<()> {
     cargo(&["build", "--release", "--package", "hoodwink-cli"], &[])?;
     let (target, assets) = (target(), assets()?);
@@ -166,7 +167,7 @@ pub(crate) fn measure(only: Option<&str>) -> Result<()> {
         let _ = writeln!(commands, "hoodwink {} --out RUN", arguments.join(" "));
         let settings = fs::read_to_string(run.join("run.toml"))?;
         if let Some(line) = settings.lines().find(|line| line.starts_with("engine")) {
-            // What follows the name is the build, which nobody can choose.
+            // The name is followed by the build, which users cannot choose.
             let name = line.trim_start_matches("engine = ").trim_matches('"');
             engine = name.split(':').next().unwrap_or(name).to_owned();
         }
@@ -193,7 +194,7 @@ impl Subject {
         line.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// One line of the table for each eps.
+    /// Returns one line of the table per eps.
     fn rows(&self, summary: &Value) -> Result<String> {
         let name = Path::new(self.model)
             .file_stem()

@@ -1,4 +1,4 @@
-//! `cargo xtask node-tests`: ONNX's own tests of operators, with gradients.
+//! `cargo xtask node-tests`: runs ONNX's own operator tests, with gradients.
 
 use std::{fs, process::Command};
 
@@ -6,27 +6,28 @@ use anyhow::{Context as _, Result};
 
 use crate::{example, onnx_runtime, python, root, run};
 
-/// The package with the tests: not the newest, whose operator sets are beyond those that are read.
+/// The package with the tests. It is not the newest, whose operator sets are newer than the supported ones.
 const PACKAGES: [&str; 2] = ["onnx==1.19.1", "numpy==2.4.6"];
 
 const HEAD: &str = "\
 # ONNX's node tests
 
-The package `onnx` 1.19 carries tests of single operators: a model, its inputs and the expected outputs. `cargo xtask
-node-tests` runs them and writes this page. Those of operator set 24 that are valid in 23 are read as such.
+The package `onnx` 1.19 contains tests of single operators: a model, its inputs and the expected outputs. `cargo xtask
+node-tests` runs them and writes this page. Tests of operator set 24 that are valid in 23 are read as 23.
 
-- *Read*: the model is imported. Exporters write shapes, axes and indices into the file where these tests have inputs, and no
-  classifier needs a second output of a pooling or a normalisation; so a test that is not read as it is, is read with the
-  values of its inputs that are not floats in the file, or with those of all inputs but the first, or with its first output
-  alone. Its batch may be fixed.
-- *Forward*: imported, written again and run by the engine, the outputs are within a thousandth of each expected entry and
-  1e-5 of the largest; of tests of half precision within four of its roundings more. Quantised numbers stay floats inside.
-- *Gradient*: the gradient of a randomly weighted sum of the outputs with respect to each float input, against central
-  differences along a random direction on the same engine. The inputs are moved off whole numbers by noise of a fiftieth; of
-  eight steps between 1e-1 and 3e-5 one must agree to 5e-3 of the root of the sum of the slope's squared parts. Directions are
-  drawn such that a gradient wrong by a twentieth does not pass.
-- *Zero or none*: no gradient was compared, since none of an output of floats with respect to an input of floats is there, or
-  it is zero by [convention](conventions.md).
+- *Read*: the model is imported. Exporters write shapes, axes and indices into the file where these tests have inputs,
+  and no classifier needs the second output of a pooling or a normalisation. So a test that cannot be read as it is, is
+  read with the values of its non-float inputs in the file, or with the values of all inputs except the first, or with
+  only its first output. Its batch may be fixed.
+- *Forward*: the model is imported, exported and run by the engine. The outputs are within a thousandth of each expected
+  entry plus 1e-5 of the largest; tests of half precision may differ by four more of its roundings. Quantised numbers
+  stay floats internally.
+- *Gradient*: the gradient of a randomly weighted sum of the outputs with respect to each float input is compared with
+  central differences along a random direction on the same engine. Noise of a fiftieth moves the inputs off whole
+  numbers. Of eight steps between 1e-1 and 3e-5, one must agree to 5e-3 of the root of the sum of the slope's squared
+  parts. Directions are drawn so that a gradient with an error of a twentieth does not pass.
+- *Zero or none*: no gradient was compared, since there is no gradient of a float output with respect to a float input,
+  or it is zero by [convention](conventions.md).
 
 ";
 

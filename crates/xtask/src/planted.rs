@@ -1,4 +1,5 @@
-//! `cargo xtask measure lint`: whether planted mistakes of preprocessing and labels are found, and correct settings let be.
+//! `cargo xtask measure lint`: checks that planted mistakes of preprocessing and labels are found, without false
+//! alarms.
 
 use std::{
     fmt::Write as _,
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use crate::{assets, cargo, root, say, target};
 
-/// A model with the settings that are right for it.
+/// A model with the correct settings.
 struct Subject {
     model: &'static str,
     data: Data,
@@ -27,7 +28,7 @@ enum Data {
     Cifar,
     Mnist,
     Fashion,
-    /// Photographs for models that see so many pixels to a side.
+    /// Photographs for models with this input side.
     Photographs(u32),
 }
 
@@ -35,7 +36,7 @@ enum Data {
 type Set = [&'static str; 2];
 
 impl Data {
-    /// As many as there are, and few.
+    /// A large set and a small one.
     fn sets(self) -> [Set; 2] {
         match self {
             Self::Cifar => [
@@ -64,7 +65,7 @@ impl Data {
         }
     }
 
-    /// How pictures are scaled.
+    /// Returns the flags that scale the pictures.
     fn flags(self) -> Vec<String> {
         match self {
             Self::Photographs(side) => {
@@ -156,17 +157,17 @@ const SUBJECTS: [Subject; 18] = [
     },
 ];
 
-/// What is made wrong, and which finding is wanted.
+/// The planted mistake.
 #[derive(Clone, Copy, PartialEq)]
 enum Mistake {
     None,
     NoNormalisation,
     AnotherNormalisation,
-    /// By the file, say, and by the flags.
+    /// Both in the file, for example, and by the flags.
     NormalisedTwice,
     OtherChannels,
     Range(&'static str),
-    /// Every label one too high, the last being the first.
+    /// Every label is one too high; the last becomes the first.
     ShiftedLabels,
     /// Labels in reverse order.
     ReversedLabels,
@@ -199,7 +200,7 @@ impl Mistake {
         }
     }
 
-    /// Whether this is a mistake for a model, and not what it wants.
+    /// Returns whether this is a mistake for a model, and not what it needs.
     fn applies(self, subject: &Subject) -> bool {
         let colour = matches!(subject.data, Data::Cifar | Data::Photographs(_));
         match self {
@@ -212,7 +213,7 @@ impl Mistake {
         }
     }
 
-    /// The finding that names it.
+    /// Returns the finding that names it.
     fn wanted(self) -> Option<&'static str> {
         match self {
             Self::None => None,
@@ -223,21 +224,22 @@ impl Mistake {
 }
 
 const HEAD: &str = "\
-# Planted mistakes, and what is said of them
+# Planted mistakes and the lint's findings
 
-Each model is described to `hoodwink inspect MODEL DATA` as it should be, and then with one mistake. *Told* means that the
-finding names the kind of mistake: from many pictures (2,000 of CIFAR-10, 20,000 of MNIST), or from few (500, 2,500); there
-are 450 of Fashion-MNIST and 100 photographs in both. *Accuracy* is on the first 300 of the few, as described and with the
-mistake.
+Each model is described to `hoodwink inspect MODEL DATA` correctly, and then with one mistake. *Found* means that a
+finding names the kind of mistake, given many pictures (2,000 of CIFAR-10, 20,000 of MNIST) or few (500, 2,500).
+Fashion-MNIST has 450 pictures and ImageNet 100 photographs in both cases. *Accuracy* is measured on the first 300 of
+the few pictures, without and with the mistake.
 
-A mistake that hardly costs accuracy is told from the log loss at the best temperature: how well classes are told apart,
-however sure the model is. Two descriptions that came with this collection of models were found wrong by it: cifar_cnn_a's
-standard deviations are the narrow ones (0.2023, 0.1994, 0.2010: 71.8% of 2,000 pictures right instead of 68.0%), and
-onnxzoo_mnist eats 0..1, as the demonstration divides that it comes from, and not 0..255.
+A mistake that hardly costs accuracy is found by the log loss at the best temperature, which measures how well the model
+separates the classes, however confident it is. It also found errors in two descriptions that came with this collection
+of models: cifar_cnn_a's standard deviations are the narrow ones (0.2023, 0.1994, 0.2010: 71.8% of 2,000 pictures
+correct instead of 68.0%), and onnxzoo_mnist takes 0..1, since the demonstration that it comes from divides the pixels,
+and not 0..255.
 
 Made by `cargo xtask measure lint`, which needs the folder of models and pictures in `HOODWINK_ASSETS`.
 
-| model | mistake | accuracy | with it | told from many | from few | by |
+| model | mistake | accuracy | with it | found from many | from few | finding |
 |---|---|---:|---:|---|---|---|
 ";
 
@@ -269,7 +271,7 @@ pub(crate) fn measure() -> Result<()> {
                     .iter()
                     .any(|(kind, _)| Some(kind.as_str()) == mistake.wanted());
                 if mistake == Mistake::None {
-                    // That a model is too sure of itself is a property of the model.
+                    // A saturated softmax is a property of the model, not a false alarm.
                     let alarm = findings.iter().any(|(kind, _)| kind != "saturated");
                     false_alarms[at] += usize::from(alarm);
                 } else {
@@ -296,8 +298,8 @@ pub(crate) fn measure() -> Result<()> {
     // Writing to a string cannot fail.
     let _ = write!(
         table,
-        "\nOf {planted} planted mistakes {} were told from many pictures and {} from few; {} and {} of {} correct \
-         descriptions were taken for mistakes.\n",
+        "\nOf {planted} planted mistakes {} were found from many pictures and {} from few; {} and {} of {} correct \
+         descriptions gave false alarms.\n",
         told[0],
         told[1],
         false_alarms[0],
@@ -354,7 +356,7 @@ impl Bench {
         Ok(serde_json::from_slice(&output.stdout)?)
     }
 
-    /// The labels' file, or a copy with the mistake.
+    /// Returns the labels' file, or a copy with the mistake.
     fn labels(&self, path: &Path, mistake: Mistake, classes: u32) -> Result<PathBuf> {
         let change = |label: u32| match mistake {
             Mistake::ShiftedLabels => (label + 1) % classes,
@@ -406,7 +408,7 @@ impl Bench {
         Ok(pairs.collect())
     }
 
-    /// In percent.
+    /// Returns the accuracy in percent.
     fn accuracy(&self, subject: &Subject, mistake: Mistake) -> Result<f64> {
         let [_, few] = subject.data.sets();
         let answer = self.run("predict", subject, mistake, few, &["--limit", "300"])?;
@@ -417,7 +419,7 @@ impl Bench {
     }
 }
 
-/// The flags of mean and standard deviation.
+/// Returns the flags of mean and standard deviation.
 fn normalisation(subject: &Subject, mistake: Mistake) -> Result<Vec<String>> {
     let right = || subject.normalisation.split_whitespace().map(str::to_owned);
     Ok(match mistake {

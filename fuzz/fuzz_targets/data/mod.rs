@@ -1,9 +1,9 @@
-//! A data set made of the fuzzer's bytes, opened and looked through as any program would.
+//! A data set made of the fuzzer's bytes, opened and read like any other.
 //!
-//! A target begins with `mod data;` and calls [`explore`] with the files, each a name and its bytes, and with what is opened:
-//! one of these names, a pattern, or `""` for the folder itself. Names may have folders before them, and have to be those
-//! that the reader under test goes by: `test_batch`, `x.npy`, `a.tar`, `labels.csv`. Where a reader knows several names,
-//! [`split`] takes one by the first byte.
+//! A target starts with `mod data;` and calls [`explore`] with the files, each a name and its bytes, and with the name
+//! to open: one of these names, a pattern, or `""` for the folder itself. Names may include folders. They must be names
+//! that the reader under test expects: `test_batch`, `x.npy`, `a.tar`, `labels.csv`. If a reader expects several names,
+//! [`split`] chooses one by the first byte.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -12,11 +12,11 @@ use std::{env, fs, panic, process};
 use hoodwink::data::{DataOptions, Dataset};
 use hoodwink::panics;
 
-/// Pictures that are read of a data set, from both its ends.
+/// Number of pictures to read from each end of a data set.
 const PICTURES: usize = 3;
 
-/// Writes the files into an empty folder, opens `name` in it, and reads what there is. Whether it can be read does not matter;
-/// that it ends with a value does.
+/// Writes the files into an empty folder, opens `name` in it, and reads everything. An error is fine, but it must
+/// return.
 pub(crate) fn explore(files: &[(&str, &[u8])], name: &str) {
     let folder = empty_folder();
     for (file, bytes) in files {
@@ -40,7 +40,7 @@ pub(crate) fn explore(files: &[(&str, &[u8])], name: &str) {
     assert!(data.get(data.len()).is_err());
 }
 
-/// One of several variants by the first byte, and the bytes behind it.
+/// Chooses one of several variants by the first byte, and returns the remaining bytes.
 #[allow(dead_code, reason = "not every reader has variants")]
 pub(crate) fn split<'a, T: Copy>(bytes: &'a [u8], variants: &[T]) -> Option<(T, &'a [u8])> {
     let (&first, rest) = bytes.split_first()?;
@@ -48,8 +48,8 @@ pub(crate) fn split<'a, T: Copy>(bytes: &'a [u8], variants: &[T]) -> Option<(T, 
     Some((*variant, rest))
 }
 
-/// A sound file with some of its bytes replaced: the first two bytes say where, in steps of four, and how many. Beyond the end
-/// of the sound one the others are the whole file.
+/// Replaces some bytes of a valid file. The first two bytes give the position, in steps of four, and the count. If the
+/// position is beyond the end of the valid file, the other bytes become the whole file.
 #[allow(dead_code, reason = "most readers are met with whole files")]
 pub(crate) fn splice(sound: &[u8], bytes: &[u8]) -> Vec<u8> {
     let &[first, second, ref rest @ ..] = bytes else {
@@ -62,18 +62,18 @@ pub(crate) fn splice(sound: &[u8], bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// This process's own folder, without what was in it.
+/// Returns this process's own folder, emptied.
 pub(crate) fn empty_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
-        // A panic that the library takes as an error is no finding.
+        // A panic that the library turns into an error is not a finding.
         let tell = panic::take_hook();
         panic::set_hook(Box::new(move |panicked| {
             if !panics::are_caught() {
                 tell(panicked);
             }
         }));
-        // Thousands of files a second are better kept in memory.
+        // Thousands of files per second are better kept in memory.
         let memory = PathBuf::from("/dev/shm");
         let parent = if memory.is_dir() {
             memory

@@ -1,18 +1,18 @@
-//! Graphs and numbers from the fuzzer's bytes.
+//! Generates graphs and numbers from the fuzzer's bytes.
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use onnx_grad::{Convolution, DType, Dim, Graph, Op, PadMode, Pool, Reduction, Tensor, ValueId};
 
-/// The batch that graphs with a symbolic one run with.
+/// The batch size for graphs with a symbolic batch.
 const BATCH: usize = 2;
 
-/// Most elements of a value, to keep executions short.
+/// Maximum number of elements of a value, to keep executions short.
 const LARGEST: usize = 512;
 
-/// Most operators that are drawn; those that do not fit what is there are left out.
+/// Maximum number of drawn operators. Those that do not fit the available values are left out.
 const STEPS: usize = 10;
 
-/// A graph with the float input `x`, and the last of its values.
+/// Generates a graph with the float input `x`. Returns it with its last value.
 pub(crate) fn graph(bytes: &mut Unstructured) -> Result<(Graph, ValueId)> {
     let mut graph = Graph::new();
     let batch = if bytes.arbitrary()? {
@@ -29,7 +29,7 @@ pub(crate) fn graph(bytes: &mut Unstructured) -> Result<(Graph, ValueId)> {
         let Some(id) = operator(bytes, &mut graph, &floats)? else {
             continue;
         };
-        // A sum over nothing is no case: most engines refuse empty tensors somewhere.
+        // Sums over nothing are not tested: most engines refuse empty tensors somewhere.
         let elements: usize = sides(graph.shape(id)).iter().product();
         if (1..=LARGEST).contains(&elements) {
             floats.push(id);
@@ -38,8 +38,8 @@ pub(crate) fn graph(bytes: &mut Unstructured) -> Result<(Graph, ValueId)> {
     Ok((graph, floats[floats.len() - 1]))
 }
 
-/// Numbers without two alike, so that no two values tie by chance, and further from 0 than a step goes: many kinks
-/// there at once would look smooth.
+/// Draws distinct numbers, so that no values tie by chance, and further from 0 than a step: many kinks together would
+/// look smooth.
 pub(crate) fn values(bytes: &mut Unstructured, shape: &[usize]) -> Result<Tensor> {
     let count: usize = shape.iter().product();
     let mut values = Vec::with_capacity(count);
@@ -52,8 +52,8 @@ pub(crate) fn values(bytes: &mut Unstructured, shape: &[usize]) -> Result<Tensor
     Ok(Tensor::f32(shape, values).expect("as many values as the shape has"))
 }
 
-/// Numbers for a picture, none of which is that of a constant made of the same bytes: where `x > constant` is a tie at every
-/// pixel, one side looks as smooth as the other.
+/// Draws numbers for a picture, none equal to a constant made of the same bytes. If `x > constant` tied at every pixel,
+/// both sides would look equally smooth.
 pub(crate) fn picture(bytes: &mut Unstructured, shape: &[usize]) -> Result<Tensor> {
     let values = values(bytes, shape)?;
     let scaled: Vec<f32> = (values.as_f32().unwrap_or_default().iter())
@@ -62,7 +62,7 @@ pub(crate) fn picture(bytes: &mut Unstructured, shape: &[usize]) -> Result<Tenso
     Ok(Tensor::f32(shape, scaled).expect("as many values as the shape has"))
 }
 
-/// The shape with the batch filled in.
+/// Returns the shape with the batch size filled in.
 pub(crate) fn sides(shape: &[Dim]) -> Vec<usize> {
     let side = |dim: &Dim| match *dim {
         Dim::Fixed(side) => side,
@@ -71,7 +71,7 @@ pub(crate) fn sides(shape: &[Dim]) -> Vec<usize> {
     shape.iter().map(side).collect()
 }
 
-/// Appends an operator on some of the values; `None` if it cannot take them.
+/// Appends an operator on some of the values, or returns `None` if it cannot take them.
 fn operator(
     bytes: &mut Unstructured,
     graph: &mut Graph,
@@ -222,7 +222,7 @@ fn operator(
             let mut before = vec![0; rank];
             let mut after = vec![0; rank];
             if rank > 0 {
-                // A mirror needs as many elements behind it.
+                // A mirror needs as many elements on its other side.
                 let most = fixed(axis).clamp(1, 3) - 1;
                 before[axis] = bytes.int_in_range(0..=most)?;
                 after[axis] = bytes.int_in_range(0..=most)?;
@@ -274,7 +274,7 @@ fn unary(bytes: &mut Unstructured) -> Result<Op> {
     Ok(bytes.choose(&ops)?.clone())
 }
 
-/// A second operand: another value, or a constant that broadcasts with `dims`.
+/// Returns a second operand: another value, or a constant that broadcasts with `dims`.
 fn other(
     bytes: &mut Unstructured,
     graph: &mut Graph,
@@ -296,7 +296,7 @@ fn other(
     Ok(graph.named_constant("constant", tensor))
 }
 
-/// Operators that pick elements along an axis.
+/// Appends an operator that picks elements along an axis.
 fn moved(
     bytes: &mut Unstructured,
     graph: &mut Graph,
@@ -348,7 +348,7 @@ fn moved(
     })
 }
 
-/// One number for each spatial axis.
+/// Draws one number per spatial axis.
 fn windows(
     bytes: &mut Unstructured,
     spatial: usize,

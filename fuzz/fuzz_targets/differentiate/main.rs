@@ -1,4 +1,5 @@
-//! Small random graphs: the gradient, written out, read back and run by rten, against finite differences.
+//! Exports the gradient of small random graphs, reads it back, runs it in rten, and compares it with finite
+//! differences.
 
 #![no_main]
 
@@ -14,13 +15,13 @@ use onnx_grad::{
 };
 use program::Program;
 
-/// Largest value with which single precision still resolves a step.
+/// The largest value at which single precision still resolves a step.
 const LARGEST: f32 = 1e3;
 
-/// Distance of the differences.
+/// The step of the differences.
 const STEP: f32 = 1e-2;
 
-/// Relative rounding error that a value may have collected.
+/// Relative rounding error that a value may have accumulated.
 const ROUNDING: f64 = 1e-5;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -50,7 +51,7 @@ fn check(bytes: &mut Unstructured) -> Result<()> {
 #[derive(Debug)]
 struct Slope {
     value: f64,
-    /// What rounding may add to it.
+    /// The error that rounding may add.
     noise: f64,
 }
 
@@ -60,7 +61,7 @@ impl Slope {
     }
 }
 
-/// Whether all differences are alike: no kink or jump lies between.
+/// Returns whether all differences agree, so that there is no kink or jump between them.
 fn is_smooth(slopes: &[Slope]) -> bool {
     slopes.iter().all(|slope| {
         let other = slopes[0].value;
@@ -69,8 +70,8 @@ fn is_smooth(slopes: &[Slope]) -> bool {
     })
 }
 
-/// The slope along `direction` by the gradient and by differences; `None` where there is nothing to compare: no
-/// gradient, an operator that the engine lacks, or numbers that single precision does not resolve.
+/// Returns the slope along `direction`, by the gradient and by differences. Returns `None` if there is nothing to
+/// compare: no gradient, an operator that the engine lacks, or numbers that single precision does not resolve.
 fn slopes(
     graph: &Graph,
     of: ValueId,
@@ -116,7 +117,7 @@ fn slopes(
     analytic.is_finite().then_some((analytic, slopes))
 }
 
-/// The graph with `of` as its first output and every other float behind it.
+/// Returns the graph with `of` as its first output, followed by every other float.
 fn observed(graph: &Graph, of: ValueId) -> Graph {
     let mut forward = graph.clone();
     let floats = graph.ids().filter(|&id| {
@@ -130,7 +131,7 @@ fn observed(graph: &Graph, of: ValueId) -> Graph {
     forward
 }
 
-/// The gradient of `of`, weighed by a second input, of the graph as a file says it; `None` if it has none.
+/// Returns the gradient of `of`, weighted by a second input, for the graph as exported; `None` if it has none.
 fn differentiated(graph: &Graph, of: ValueId) -> Option<Graph> {
     let mut written = graph.clone();
     let weights = written.input("weights", DType::F32, graph.shape(of).to_vec());
@@ -141,13 +142,13 @@ fn differentiated(graph: &Graph, of: ValueId) -> Option<Graph> {
     let bytes = to_onnx(&written, Lowering::Portable).expect("a checked graph can be written");
     let mut read = match parse(&bytes, None) {
         Ok(loaded) => loaded.graph,
-        // The batch is not in front.
+        // The batch is not the first axis.
         Err(Error::Unsupported(_)) => return None,
         Err(error) => panic!("what was written cannot be read: {error}"),
     };
     let (_, weighed) = read.outputs()[0].clone();
     let x = read.inputs()[0];
-    // Where pictures mix, the batch is taken as 1.
+    // If pictures influence each other, the batch is imported as 1.
     if read.shape(x) != graph.shape(graph.inputs()[0]) {
         return None;
     }

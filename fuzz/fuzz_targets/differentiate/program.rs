@@ -1,4 +1,4 @@
-//! Graphs of one float input after another, in rten.
+//! Runs graphs whose inputs are all floats, in rten.
 
 use onnx_grad::{DType, Graph, Lowering, Tensor, to_onnx};
 use rten::{Model, Value, ValueOrView};
@@ -17,7 +17,7 @@ impl Program {
         Self(Model::load(bytes).expect("rten reads what was written"))
     }
 
-    /// The answers, or what rten has against the graph.
+    /// Returns the outputs, or rten's error about the graph.
     pub(crate) fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
         let inputs = (self.0.input_ids().iter().zip(inputs))
             .map(|(&id, tensor)| {

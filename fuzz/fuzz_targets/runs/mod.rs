@@ -1,4 +1,4 @@
-//! A finished run of two pictures in which one file is the fuzzer's, looked through as `hoodwink report` and `merge` do.
+//! A complete run of two pictures in which one file is the fuzzer's, read as `hoodwink report` and `merge` do.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,9 +15,8 @@ use crate::data::empty_folder;
 
 const PART: &str = "samples/part-00000.parquet";
 
-/// Writes the run with these bytes in place of a file of it, and reads all there is. Whether it can be read does not matter;
-/// that it ends with a value does.
-#[allow(dead_code, reason = "the journal is that of an unfinished run")]
+/// Writes the run with one file replaced by these bytes, and reads everything. An error is fine, but it must return.
+#[allow(dead_code, reason = "the journal belongs to an unfinished run")]
 pub(crate) fn explore(name: &str, bytes: &[u8]) {
     explore_without("", name, bytes);
 }
@@ -50,21 +49,21 @@ fn explore_without(left_out: &str, name: &str, bytes: &[u8]) {
     let _ = merge(&[folder], &parent.join("merged"), |_, _| {});
 }
 
-/// The rows of a sound record of the journal.
+/// Returns the rows of a valid record of the journal.
 #[allow(dead_code, reason = "most targets read a finished run")]
 pub(crate) fn sound_rows() -> &'static [u8] {
     static ROWS: OnceLock<Vec<u8>> = OnceLock::new();
     ROWS.get_or_init(|| postcard::to_allocvec(&row(0)).expect("a row can be written"))
 }
 
-/// One of the files of the run that is sound.
+/// Returns one of the run's valid files.
 #[allow(dead_code, reason = "text is met with whole")]
 pub(crate) fn sound_file(name: &str) -> &'static [u8] {
     let file = sound().iter().find(|(file, _)| *file == name);
     &file.expect("it is a file of the run").1
 }
 
-/// The files of a run that is sound.
+/// Returns the files of a valid run.
 fn sound() -> &'static [(&'static str, Vec<u8>)] {
     static SOUND: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
     SOUND.get_or_init(make_sound)
@@ -103,7 +102,7 @@ fn make_sound() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// One of one partition, so that it can be merged too.
+/// A run of a single partition, so that it can be merged too.
 fn run() -> Run {
     Run {
         schema: table::SCHEMA,

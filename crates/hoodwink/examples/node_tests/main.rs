@@ -1,6 +1,7 @@
-//! ONNX's own node tests: forward on both engines, and the gradient against finite differences, as a Markdown table.
+//! Runs ONNX's own node tests: forward on both engines, and the gradient against finite differences, as a Markdown
+//! table.
 //!
-//! `cargo xtask node-tests` makes the folder and runs this; `goldens/node_tests.py` says what lies in it.
+//! `cargo xtask node-tests` creates the folder and runs this. `goldens/node_tests.py` describes its contents.
 
 mod slope;
 mod test;
@@ -21,7 +22,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const ENGINES: [(Choice, &str); 2] = [(Choice::Rten, "rten"), (Choice::Ort, "ORT")];
 
-/// Reasons that a row of the table names at most.
+/// The maximum number of reasons in a row of the table.
 const REASONS: usize = 4;
 
 fn main() -> Outcome<()> {
@@ -31,7 +32,7 @@ fn main() -> Outcome<()> {
     let engines: Vec<Arc<dyn Engine>> = (ENGINES.iter())
         .map(|&(choice, _)| engine::open(choice))
         .collect::<Result<_, _>>()?;
-    // What a panic says stands in the table.
+    // The table contains the messages of panics.
     std::panic::set_hook(Box::new(|_| ()));
     let mut rows = Vec::new();
     let mut foreign: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -89,7 +90,7 @@ fn entries(folder: &Path) -> Outcome<Vec<PathBuf>> {
     Ok(entries)
 }
 
-/// What came of the tests of one operator.
+/// The results of the tests of one operator.
 #[derive(Default)]
 struct Row {
     operator: String,
@@ -100,7 +101,7 @@ struct Row {
     backward: [(usize, usize); ENGINES.len()],
     /// Tests whose gradient is zero by convention, or that have none.
     flat: usize,
-    /// Why something did not pass, with the number of tests of which it is true.
+    /// The reasons for failures, with the number of tests affected.
     reasons: BTreeMap<String, usize>,
 }
 
@@ -144,7 +145,7 @@ impl Row {
     }
 
     fn because(&mut self, whom: &str, error: &str, test: &Path) {
-        // Nothing can be done about a closed stderr.
+        // A closed stderr is ignored.
         let _ = writeln!(std::io::stderr(), "{}: {whom}: {error}", test.display());
         *self
             .reasons
@@ -179,7 +180,7 @@ impl Row {
     }
 }
 
-/// An error's first words without the node's name, which is the test's.
+/// Returns the start of an error message without the node's name, which is the test's.
 fn short(error: &str) -> String {
     let plain = error.replace(['|', '\n'], " ");
     let plain = plain.replace("unsupported model: ", "");

@@ -1,4 +1,4 @@
-//! Slopes along random directions, and differences.
+//! Compares slopes along random directions with finite differences.
 
 use onnx_grad::Tensor;
 use rand::RngExt as _;
@@ -6,15 +6,15 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Outcome;
 
-/// Runs a program on inputs: the sum of its values, and the other outputs.
+/// Runs a program on inputs. Returns the sum of its values, and the other outputs.
 pub(crate) type Ask<'a> = dyn FnMut(&[Tensor]) -> Outcome<(f64, Vec<Tensor>)> + 'a;
 
-/// Steps of the central differences, as shares of the input's root mean square or of 1: a long one is disturbed by kinks
-/// and curvature, a short one by rounding. One must agree.
+/// Steps of the central differences, relative to the input's root mean square or 1. Kinks and curvature disturb a long
+/// step, rounding a short one. One must agree.
 const STEPS: [f32; 8] = [1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5];
 
-/// Bound of the slope's error, as a share of the root of the sum of its squared parts; the slope itself is at least
-/// [`VISIBLE`] of that, so that a gradient wrong by a twentieth is noticed.
+/// Bound of the slope's error, relative to the root of the sum of its squared parts. The slope itself is at least
+/// [`VISIBLE`] of that, so that a gradient error of a twentieth is noticed.
 const SLOPE: f64 = 5e-3;
 const VISIBLE: f64 = 0.2;
 
@@ -27,7 +27,7 @@ pub(crate) fn compare(
     ask: &mut Ask<'_>,
 ) -> Outcome<()> {
     let values = here[at].as_f32().ok_or("an input is not of floats")?;
-    // The slope along a direction, and the root of the sum of its squared parts.
+    // Returns the slope along a direction, and the root of the sum of its squared parts.
     let along = |direction: &mut dyn Iterator<Item = f64>| -> (f64, f64) {
         let parts = slope
             .iter()
@@ -61,7 +61,7 @@ pub(crate) fn compare(
         let (ahead, behind) = (value(&there)?, value(&back)?);
         let found = ahead - behind;
         let rounding = f64::from(f32::EPSILON) * (ahead.abs() + behind.abs());
-        // Along the way that was gone: single precision does not go just where it is told.
+        // Along the actual step, since single precision rounds the intended one.
         let mut way = (there.iter().zip(&back)).map(|(&a, &b)| f64::from(a) - f64::from(b));
         let (expected, size) = along(&mut way);
         let off = (found - expected).abs();
@@ -86,7 +86,7 @@ pub(crate) fn compare(
     }
 }
 
-/// The root mean square, or 1 where that is larger or zero.
+/// Returns the root mean square, or 1 if it is larger or zero.
 pub(crate) fn scale(values: &[f32]) -> f32 {
     let finite = values.iter().filter(|value| value.is_finite());
     let squares: f32 = finite.map(|value| value * value).sum();
@@ -96,7 +96,7 @@ pub(crate) fn scale(values: &[f32]) -> f32 {
     }
 }
 
-/// Standard normal, by Box and Muller.
+/// Draws a standard normal number, by Box and Muller.
 pub(crate) fn normal(rng: &mut ChaCha8Rng) -> f32 {
     let (u, v): (f32, f32) = (rng.random(), rng.random());
     (-2.0 * (1.0 - u).ln()).sqrt() * (std::f32::consts::TAU * v).cos()

@@ -1,4 +1,4 @@
-//! One node test: its values, and what an engine makes of them.
+//! One node test: its values, and the results of an engine.
 
 use std::{
     fmt::Debug,
@@ -19,22 +19,23 @@ use crate::{
     slope::{Ask, compare, normal, scale},
 };
 
-/// Bound of a forward error, as a share of the expected entry and of the largest; plus a few units in the last place
-/// where the test is of half precision.
+/// Bound of a forward error, relative to the expected entry and to the largest one. Tests of half precision may differ
+/// by a few more units in the last place.
 const FORWARD: [f32; 2] = [1e-3, 1e-5];
 const ROUNDINGS: f32 = 4.0;
 
-/// The tests' inputs, 0 where they are infinite or no number, are moved by noise of this share of their root mean square or of 1: many are whole numbers, on a kink.
+/// Many inputs are whole numbers on a kink, so noise of this size, relative to their root mean square or 1, moves them.
+/// Infinite or NaN inputs count as 0.
 const NOISE: f32 = 2e-2;
 
-/// What came of one test on one engine.
+/// The result of one test on one engine.
 pub(crate) struct Verdict {
     pub(crate) forward: Result<(), String>,
-    /// `None` where the gradient is zero by convention or there is none.
+    /// `None` if the gradient is zero by convention or there is none.
     pub(crate) backward: Option<Result<(), String>>,
 }
 
-/// A test whose model could be read.
+/// A test whose model can be imported.
 pub(crate) struct Test {
     graph: Graph,
     inputs: Vec<Tensor>,
@@ -43,7 +44,7 @@ pub(crate) struct Test {
 }
 
 impl Test {
-    /// The test in the first form that can be read; else the last error.
+    /// Opens the first form of the test that can be imported. Otherwise returns the last error.
     pub(crate) fn open(folder: &Path) -> Outcome<Self> {
         let mut values = NpzArchive::open(folder.join("values.npz"))?;
         let mut graph = Err("no model".into());
@@ -102,7 +103,7 @@ impl Test {
         Verdict { forward, backward }
     }
 
-    /// Runs the graph and compares; always answers `true`.
+    /// Runs the graph and compares the outputs. Always returns `true`.
     fn forward(&self, engine: &dyn Engine) -> Outcome<bool> {
         let found = engine.compile(&self.graph)?.run(&self.inputs)?;
         for ((name, expected), found) in self.expected.iter().zip(&found) {
@@ -132,7 +133,7 @@ impl Test {
         Ok(true)
     }
 
-    /// The first entry that is too far off, in words.
+    /// Describes the first entry whose error is too large.
     fn differing(&self, found: &[f32], expected: &[f32]) -> Option<String> {
         let finite = expected.iter().filter(|value| value.is_finite());
         let largest = finite.fold(0.0_f32, |most, value| most.max(value.abs()));
@@ -143,8 +144,8 @@ impl Test {
         })
     }
 
-    /// Compares the slope along random directions with differences; `false` if the gradient is zero by convention, or
-    /// there is none.
+    /// Compares the slope along random directions with differences. Returns `false` if the gradient is zero by
+    /// convention or there is none.
     fn backward(&self, engine: &dyn Engine) -> Outcome<bool> {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
         let floats: Vec<usize> = (0..self.inputs.len())
@@ -161,7 +162,7 @@ impl Test {
             let Some(entries) = expected.as_f32() else {
                 continue;
             };
-            // Infinite on purpose, such as masked scores; not because an input is, which will be moved.
+            // Infinite on purpose, such as masked scores, and not because of an infinite input, which will be moved.
             if entries.is_empty() || (all_finite && !is_finite(entries)) {
                 continue;
             }
@@ -215,7 +216,8 @@ impl Test {
         Ok(compared)
     }
 
-    /// The inputs, finite and moved off kinks; upwards, or not at all, where else that leaves the function's domain.
+    /// Returns the inputs, finite and moved off kinks. If that leaves the function's domain, they are moved upwards
+    /// only, or not at all.
     fn moved(&self, rng: &mut ChaCha8Rng, ask: &mut Ask<'_>) -> Outcome<Vec<Tensor>> {
         for upwards in [false, true] {
             let mut moved = self.inputs.clone();
@@ -242,13 +244,13 @@ fn unequal<T: PartialEq + Debug>(found: &[T], expected: &[T]) -> Option<String> 
     first(found, expected, |a, b| a == b)
 }
 
-/// The first entry that does not agree, in words.
+/// Describes the first entry that does not agree.
 fn first<T: Debug>(found: &[T], expected: &[T], agree: impl Fn(&T, &T) -> bool) -> Option<String> {
     let (found, expected) = (found.iter().zip(expected)).find(|&(a, b)| !agree(a, b))?;
     Some(format!("{found:?} instead of {expected:?}"))
 }
 
-/// The sum of the first `values` outputs, and the others.
+/// Returns the sum of the first `values` outputs, and the other outputs.
 fn answer(
     program: &mut dyn Executable,
     inputs: &[Tensor],
@@ -260,7 +262,7 @@ fn answer(
     Ok((entries.map(|&value| f64::from(value)).sum(), slopes))
 }
 
-/// Whether a value is computed from an input of the graph.
+/// Returns whether a value is computed from an input of the graph.
 fn depends(graph: &Graph, value: ValueId) -> bool {
     let mut reached = vec![false; graph.nodes().len()];
     reached[value.index()] = true;

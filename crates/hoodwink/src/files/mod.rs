@@ -1,9 +1,9 @@
-//! Files, read and written as if a stranger had laid them out.
+//! Reads and writes files, treating folders and files as untrusted.
 //!
-//! Whatever is read is a regular file of bounded size: a pipe would never end, a device may not either. Whatever is
-//! written is a new file beside its target, created exclusively and renamed into place: no link is followed, and the old
-//! file stays until the new one is whole. Only a journal is added to ([`append`]). Inside a folder that a stranger may have filled ([`inside`]) no link is followed
-//! at all.
+//! Input must be a regular file of bounded size, since a pipe or a device may never end. Output goes to a new file next
+//! to its target, created exclusively and renamed into place: no link is followed, and the old file stays until the new
+//! one is complete. The exception is a journal, which grows ([`append`]). Inside an untrusted folder ([`inside`]) no
+//! link is followed at all.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -14,19 +14,19 @@ use crate::error::{Error, Result};
 #[cfg(test)]
 mod tests;
 
-/// Ending of files that are being written.
+/// The suffix of files that are being written.
 pub const UNFINISHED: &str = "unfinished";
 
-/// Opens a regular file. Links are followed; pipes, devices and folders are refused without waiting for them.
+/// Opens a regular file. Follows links. Refuses pipes, devices and folders without blocking on them.
 pub fn open(path: &Path) -> Result<File> {
     refuse_special(path, &fs::metadata(path).map_err(Error::io(path))?)?;
     let file = without_waiting().open(path).map_err(Error::io(path))?;
-    // It may have been exchanged since.
+    // The file may have been replaced in the meantime.
     refuse_special(path, &file.metadata().map_err(Error::io(path))?)?;
     Ok(file)
 }
 
-/// Opens a regular file of at most `limit` bytes, as [`open`] does.
+/// Opens a regular file of at most `limit` bytes, like [`open`].
 pub fn open_within(path: &Path, limit: u64) -> Result<File> {
     let file = open(path)?;
     match file.metadata().map_err(Error::io(path))?.len() > limit {
@@ -35,12 +35,12 @@ pub fn open_within(path: &Path, limit: u64) -> Result<File> {
     }
 }
 
-/// The bytes of a regular file of at most `limit` bytes.
+/// Reads a regular file of at most `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = open_within(path, limit)?;
     let length = file.metadata().map_err(Error::io(path))?.len().min(limit);
     let mut bytes = Vec::with_capacity(length as usize);
-    // The length of a file that grows, or of one that the kernel makes up, says nothing.
+    // The reported length is unreliable if the file grows or the kernel generates it.
     let read = file.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(Error::io(path))?;
     match bytes.len() as u64 > limit {
@@ -49,20 +49,20 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     }
 }
 
-/// The text of a regular file of at most `limit` bytes.
+/// Reads a regular text file of at most `limit` bytes.
 pub fn read_text(path: &Path, limit: u64) -> Result<String> {
     String::from_utf8(read(path, limit)?)
         .map_err(|_| Error::invalid(format!("{} is not UTF-8 text", path.display())))
 }
 
-/// Bytes `offset..offset + length` of a regular file, which must hold them.
+/// Reads bytes `offset..offset + length` of a regular file. The file must contain all of them.
 pub fn read_part(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
     let mut file = open(path)?;
     let all = file.metadata().map_err(Error::io(path))?.len();
     let end = offset.checked_add(length as u64);
     if end.is_none_or(|end| end > all) {
         return Err(Error::invalid(format!(
-            "{} has {all} bytes, and those from {offset} to {} are needed: it is truncated or has changed",
+            "{} has {all} bytes, but bytes {offset} to {} are needed: it is truncated or has changed",
             path.display(),
             offset.saturating_add(length as u64)
         )));
@@ -74,9 +74,9 @@ pub fn read_part(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes a file, whole or not at all. A link at `path` is replaced, what it points to stays as it is.
+/// Writes a file atomically. Replaces a link at `path`, and leaves the link's target unchanged.
 ///
-/// Refuses to replace what is not a file, and to write where `PATH.unfinished` is a link.
+/// Refuses to replace anything but a file, and to write if `PATH.unfinished` is a link.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     for taken in [fs::symlink_metadata(path), fs::metadata(path)] {
         match taken {
@@ -89,13 +89,13 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     unfinished.push(UNFINISHED);
     let unfinished = PathBuf::from(unfinished);
     match fs::symlink_metadata(&unfinished) {
-        // Left over when a process was killed.
+        // Left over from a killed process.
         Ok(left) if left.is_file() => {
             fs::remove_file(&unfinished).map_err(Error::io(&unfinished))?
         }
         Ok(_) => {
             return Err(Error::invalid(format!(
-                "{} is in the way: it is no file, and {} is written under this name first; remove it",
+                "{} is in the way: it is not a file, and {} is first written under this name; remove it",
                 unfinished.display(),
                 path.display()
             )));
@@ -109,7 +109,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         .and_then(|mut file| file.write_all(bytes))
         .and_then(|()| fs::rename(&unfinished, path));
     written.map_err(|error| {
-        // A disk that is full has better use for the room; the first error is the one to tell.
+        // A full disk needs the space. The first error is the one to report.
         if error.kind() != ErrorKind::AlreadyExists {
             let _ = fs::remove_file(&unfinished);
         }
@@ -117,8 +117,8 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-/// Adds to the end of a file, which is made if it is not there. A failure leaves the file as it was; a process that is killed
-/// may leave a part of what was to be added.
+/// Appends to a file, creating it if necessary. A failure leaves the file unchanged. A killed process may leave part of
+/// the new bytes.
 pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
     if let Ok(there) = fs::symlink_metadata(path) {
         refuse_special(path, &there)?;
@@ -129,15 +129,15 @@ pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
     let there = file.metadata().map_err(Error::io(path))?;
     refuse_special(path, &there)?;
     file.write_all(bytes).map_err(|error| {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         let _ = file.set_len(there.len());
         Error::io(path)(error)
     })
 }
 
-/// The path of something in a folder that a stranger may have filled, which need not be there.
+/// Returns the path of something in an untrusted folder. It need not exist.
 ///
-/// Refuses a relative path that leaves the folder, and one on which a link lies.
+/// Refuses a relative path that leaves the folder or contains a link.
 pub fn inside(folder: &Path, relative: &str) -> Result<PathBuf> {
     let parts = Path::new(relative).components();
     let plain = |part| matches!(part, Component::Normal(_));
@@ -162,7 +162,7 @@ pub fn inside(folder: &Path, relative: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A path that lies in a folder which a stranger may have filled, unless it is a link.
+/// Refuses a path in an untrusted folder if it is a link.
 pub fn unlinked(path: &Path) -> Result<&Path> {
     match fs::symlink_metadata(path) {
         Ok(there) if there.is_symlink() => Err(linked(path)),
@@ -170,7 +170,7 @@ pub fn unlinked(path: &Path) -> Result<&Path> {
     }
 }
 
-/// Makes the folders between `folder`, which must be there, and a path from [`inside`].
+/// Creates the folders between `folder`, which must exist, and a path from [`inside`].
 pub fn create_parents(folder: &Path, path: &Path) -> Result<()> {
     let between = path
         .parent()
@@ -204,19 +204,19 @@ fn refuse_special(path: &Path, metadata: &Metadata) -> Result<()> {
 
 fn linked(path: &Path) -> Error {
     Error::invalid(format!(
-        "{} is a link, and nothing in this folder may lead out of it; put what it points to in its place",
+        "{} is a link, but nothing in this folder may lead out of it; replace the link by its target",
         path.display()
     ))
 }
 
 fn too_large(path: &Path, limit: u64) -> Error {
     Error::unsupported(format!(
-        "{} is larger than {limit} bytes, more than such a file may have",
+        "{} is larger than {limit} bytes, the limit for such a file",
         path.display()
     ))
 }
 
-/// How a file is opened that may turn out to be a pipe: opening one waits for its other end.
+/// Options for opening a file that may turn out to be a pipe. A plain open would block until the other end opens.
 fn without_waiting() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -225,12 +225,13 @@ fn without_waiting() -> OpenOptions {
     options
 }
 
-/// Whether an error says that nothing is there.
+/// Returns whether the error means that the file does not exist.
 pub(crate) fn is_missing(error: &Error) -> bool {
     matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound)
 }
 
-/// A reader that fails, instead of ending, where there is more than `limit` bytes: what is cut off must not pass for whole.
+/// A reader that returns an error if there are more than `limit` bytes, so that truncated input never passes for
+/// complete.
 pub(crate) struct Bounded<R> {
     source: R,
     left: u64,
@@ -251,7 +252,7 @@ impl<R: Read> Read for Bounded<R> {
         self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
             io::Error::new(
                 ErrorKind::FileTooLarge,
-                "it is larger than such a file may be",
+                "it is larger than the limit for such a file",
             )
         })?;
         Ok(read)

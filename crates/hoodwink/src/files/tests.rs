@@ -34,7 +34,7 @@ fn what_is_written_is_whole_and_replaces_what_is_there() {
     let folder = folder();
     let path = folder.path().join("a");
     for text in ["old", "new and longer"] {
-        // Left over when a process was killed.
+        // Left over from a killed process.
         fs::write(folder.path().join("a.unfinished"), "half").unwrap();
         write(&path, text.as_bytes()).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
@@ -100,7 +100,7 @@ mod links_and_pipes {
 
     use super::*;
 
-    /// A folder with a victim's file, and beside it the folder of a stranger.
+    /// A folder with a victim's file and an untrusted folder next to it.
     fn stranger() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let parent = folder();
         let (victim, theirs) = (parent.path().join("victim"), parent.path().join("theirs"));
@@ -148,7 +148,7 @@ mod links_and_pipes {
         assert!(said(unlinked(&theirs.join("dangling"))).contains("is a link"));
         unlinked(&theirs).unwrap();
         unlinked(&theirs.join("gone")).unwrap();
-        // The folder itself is what the user named.
+        // The folder itself may be a link, because the user named it.
         symlink(&theirs, parent.path().join("short")).unwrap();
         inside(&parent.path().join("short"), "run.toml").unwrap();
     }

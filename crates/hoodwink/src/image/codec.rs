@@ -1,4 +1,4 @@
-//! Pictures from and to files: PNG, JPEG, WebP, BMP, TIFF and GIF in, PNG out.
+//! Reads pictures from PNG, JPEG, WebP, BMP, TIFF and GIF files, and writes PNG files.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -15,28 +15,28 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::legible;
 
-/// Bytes that a decoder may take besides its pixels: for colour profiles, frames that are not shown, tables.
+/// Bytes that a decoder may use in addition to its pixels: for colour profiles, hidden frames and tables.
 const SPARE_BYTES: u64 = 1 << 25;
 
-/// The largest file.
+/// The maximum file size.
 const MAX_FILE_BYTES: u64 = 1 << 28;
 
 impl Picture {
-    /// The picture in a file of at most 256 MiB; see [`Picture::decode`].
+    /// Reads a picture from a file of at most 256 MiB; see [`Picture::decode`].
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = files::read(path, MAX_FILE_BYTES)?;
         Self::decode(&bytes, &legible::name(&path.display().to_string()))
     }
 
-    /// The picture in a PNG, JPEG, WebP, BMP, TIFF or GIF file; `file` names it in errors.
+    /// Decodes a PNG, JPEG, WebP, BMP, TIFF or GIF file. `file` names it in errors.
     ///
-    /// The content decides the format, not the name. Palettes become RGB, grey stays grey, and of
-    /// 16-bit values the high byte is kept. An EXIF orientation is applied (Pillow does so only when
-    /// asked); colour profiles and gamma are not. Of an animation the first frame counts.
+    /// The content determines the format, not the name. Palettes become RGB and grey stays grey. 16-bit values keep
+    /// only their high byte. An EXIF orientation is applied (Pillow does this only on request); colour profiles and
+    /// gamma are ignored. An animation gives its first frame.
     ///
-    /// Refused, by name: a broken or truncated file, transparency (what the model sees would depend
-    /// on a background the file does not give; an alpha channel that is opaque everywhere is
-    /// dropped), CMYK in a TIFF, and more than [`MAX_PIXELS`] pixels, which is checked before memory is taken.
+    /// Refused, with the file's name: a broken or truncated file; transparency (the pixels would depend on a background
+    /// that the file does not define, but a fully opaque alpha channel is dropped); CMYK in a TIFF; and more than
+    /// [`MAX_PIXELS`] pixels, which is checked before memory is allocated.
     pub fn decode(bytes: &[u8], file: &str) -> Result<Self> {
         let broken = |error: &dyn std::fmt::Display| {
             let what = legible::name(&error.to_string());
@@ -73,7 +73,7 @@ impl Picture {
             limits.max_alloc = Some(pixels.saturating_add(SPARE_BYTES));
             limits
         };
-        // A PNG unpacks its colour profile before it says its size; others are told when they have.
+        // A PNG unpacks its colour profile before it declares its size; the other decoders get their limit afterwards.
         reader.limits(match format {
             Some(ImageFormat::Png) => spare(0),
             _ => Limits::no_limits(),
@@ -106,7 +106,7 @@ impl Picture {
         Self::upright(decoded, orientation, file)
     }
 
-    /// The picture in a PNG file of this shape, `[channels, height, width]`; `file` names it in errors. Another format or size
+    /// Decodes a PNG file of this shape, `[channels, height, width]`. `file` names it in errors. Another format or size
     /// is refused before anything is unpacked.
     pub fn decode_png(bytes: &[u8], file: &str, shape: [usize; 3]) -> Result<Self> {
         let [channels, height, width] = shape;
@@ -128,7 +128,7 @@ impl Picture {
         )))
     }
 
-    /// The picture of decoded pixels, turned as the file says.
+    /// Converts decoded pixels to a picture and applies the orientation.
     pub(super) fn upright(
         mut decoded: DynamicImage,
         orientation: Orientation,
@@ -140,14 +140,14 @@ impl Picture {
         let channels = usize::from(color.channel_count()) - usize::from(color.has_alpha());
         let bytes = levels(decoded, channels, file)?.ok_or_else(|| {
             Error::unsupported(format!(
-                "{file} is transparent in places, and the file does not say what lies behind: flatten it onto a background \
+                "{file} is partly transparent, and the file does not define the background: flatten it onto a background \
                  first"
             ))
         })?;
         Self::new(channels, height, width, bytes)
     }
 
-    /// The picture as a PNG file. The same picture always gives the same bytes.
+    /// Encodes the picture as a PNG file. The same picture always gives the same bytes.
     pub fn encode_png(&self) -> Vec<u8> {
         let side = |side| u32::try_from(side).expect("a picture has at most MAX_PIXELS pixels");
         let color = match self.channels {
@@ -155,7 +155,7 @@ impl Picture {
             _ => ExtendedColorType::Rgb8,
         };
         let mut file = Vec::new();
-        // The default would make photographs with noise no smaller, and took a fifth of a run on them.
+        // The default compression does not make noisy photographs smaller, and took a fifth of the time of a run.
         PngEncoder::new_with_quality(&mut file, CompressionType::Fast, FilterType::Adaptive)
             .write_image(&self.bytes, side(self.width), side(self.height), color)
             .expect("8-bit grey and RGB are PNG types, and writing to memory cannot fail");
@@ -163,8 +163,9 @@ impl Picture {
     }
 }
 
-/// The most pixels that so many bytes can stand for. Deflate packs 1,032 bytes into one, and a byte of a PNG may hold eight
-/// pixels; a code of a GIF has 12 bits and stands for fewer than 4,096. Other formats pack equal pixels without a bound.
+/// Returns the maximum number of pixels that this many bytes can encode. Deflate packs 1,032 bytes into one, and a byte
+/// of a PNG may hold eight pixels. A code of a GIF has 12 bits and encodes fewer than 4,096 pixels. Other formats
+/// compress equal pixels without a bound.
 fn most_pixels(format: Option<ImageFormat>, bytes: u64) -> u64 {
     match format {
         Some(ImageFormat::Png) => bytes.saturating_mul(8 * 1032),
@@ -173,7 +174,7 @@ fn most_pixels(format: Option<ImageFormat>, bytes: u64) -> u64 {
     }
 }
 
-/// The 8-bit values of a decoded file, without alpha; `None` if a pixel is not opaque.
+/// Returns the 8-bit values of a decoded file without alpha, or `None` if a pixel is not opaque.
 fn levels(decoded: DynamicImage, channels: usize, file: &str) -> Result<Option<Vec<u8>>> {
     Ok(match decoded {
         DynamicImage::ImageLuma8(pixels) => Some(pixels.into_raw()),
@@ -186,14 +187,14 @@ fn levels(decoded: DynamicImage, channels: usize, file: &str) -> Result<Option<V
         DynamicImage::ImageRgba16(pixels) => opaque16(pixels.as_raw(), channels),
         other => {
             return Err(Error::unsupported(format!(
-                "{file} holds pixels of type {:?}; 8 and 16 bits per channel are read",
+                "{file} has pixels of type {:?}; only 8 and 16 bits per channel are supported",
                 other.color()
             )));
         }
     })
 }
 
-/// The values without the alpha channel, in the same memory.
+/// Removes the alpha channel in place.
 fn opaque(mut values: Vec<u8>, channels: usize) -> Option<Vec<u8>> {
     let pixels = values.len() / (channels + 1);
     for pixel in 0..pixels {
@@ -211,7 +212,7 @@ fn high_byte(value: &u16) -> u8 {
     (value >> 8) as u8
 }
 
-/// As [`opaque`], of 16-bit values the high bytes.
+/// Like [`opaque`], but keeps the high bytes of 16-bit values.
 fn opaque16(values: &[u16], channels: usize) -> Option<Vec<u8>> {
     let pixels = values.chunks_exact(channels + 1);
     let is_opaque = |pixel: &[u16]| high_byte(&pixel[channels]) == u8::MAX;
@@ -222,7 +223,7 @@ fn opaque16(values: &[u16], channels: usize) -> Option<Vec<u8>> {
     })
 }
 
-/// Whether every part of a WebP lies in the file. Its decoder makes room for what a part says.
+/// Returns whether every part of a WebP lies inside the file. Its decoder allocates the declared size of a part.
 fn is_whole_webp(bytes: &[u8]) -> bool {
     let size = |at: usize| {
         let size = bytes.get(at..at + 4)?.try_into().ok()?;
@@ -231,7 +232,7 @@ fn is_whole_webp(bytes: &[u8]) -> bool {
     let Some(end) = size(4).and_then(|size| size.checked_add(8)) else {
         return false;
     };
-    // Beside what the file says it holds, there may be anything.
+    // Anything may follow the declared content.
     let end = end.min(bytes.len());
     let mut at = 12;
     while at + 8 <= end {
@@ -243,7 +244,7 @@ fn is_whole_webp(bytes: &[u8]) -> bool {
             .saturating_add(size)
             .saturating_add(size & 1);
     }
-    // The byte that makes a part's size even may be missing.
+    // The byte that pads a part to an even size may be missing.
     at <= bytes.len() + 1
 }
 
@@ -264,8 +265,8 @@ mod tests {
 
     const GREY: [u8; 6] = [0, 17, 34, 200, 254, 255];
 
-    /// Files of 2x3 pixels that Pillow 13.0.0 wrote, and what they hold. The low bytes of
-    /// `grey16.png` are 0, 255, 128, 127, 1 and 255.
+    /// Files of 2x3 pixels written by Pillow 13.0.0, with their contents. The low bytes of `grey16.png` are 0, 255,
+    /// 128, 127, 1 and 255.
     #[rustfmt::skip]
     const FILES: [(&str, &str, &[u8]); 10] = [
         ("rgb.png", "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAIAAAASFvFNAAAAGElEQVR4nGP4z8DAAMFcInINDgq/fv8BADlTBwu1bXbzAAAAAElFTkSuQmCC", &RGB),
@@ -283,11 +284,11 @@ mod tests {
     /// The RGB picture with one pixel of alpha 254.
     const TRANSPARENT: &str = "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACCAYAAACddGYaAAAAI0lEQVR4nGP4z8Dwn+E/w38Ghv//mbhF5BgaHBX+//r9lwEAiKMLDIedm58AAAAASUVORK5CYII=";
 
-    /// 16 rows of 24 pixels, RGB = (10 x, 15 y, 6 (x + y)) at quality 95 without subsampling; its
-    /// EXIF orientation is 6: to be turned clockwise.
+    /// 16 rows of 24 pixels, RGB = (10 x, 15 y, 6 (x + y)) at quality 95 without subsampling. Its EXIF orientation 6
+    /// asks for a clockwise turn.
     const TURNED_JPEG: &str = "/9j/4AAQSkZJRgABAQAAAQABAAD/4QAiRXhpZgAATU0AKgAAAAgAAQESAAMAAAABAAYAAAAAAAD/2wBDAAIBAQEBAQIBAQECAgICAgQDAgICAgUEBAMEBgUGBgYFBgYGBwkIBgcJBwYGCAsICQoKCgoKBggLDAsKDAkKCgr/2wBDAQICAgICAgUDAwUKBwYHCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgr/wAARCAAQABgDAREAAhEBAxEB/8QAHwAAAQUBAQEBAQEAAAAAAAAAAAECAwQFBgcICQoL/8QAtRAAAgEDAwIEAwUFBAQAAAF9AQIDAAQRBRIhMUEGE1FhByJxFDKBkaEII0KxwRVS0fAkM2JyggkKFhcYGRolJicoKSo0NTY3ODk6Q0RFRkdISUpTVFVWV1hZWmNkZWZnaGlqc3R1dnd4eXqDhIWGh4iJipKTlJWWl5iZmqKjpKWmp6ipqrKztLW2t7i5usLDxMXGx8jJytLT1NXW19jZ2uHi4+Tl5ufo6erx8vP09fb3+Pn6/8QAHwEAAwEBAQEBAQEBAQAAAAAAAAECAwQFBgcICQoL/8QAtREAAgECBAQDBAcFBAQAAQJ3AAECAxEEBSExBhJBUQdhcRMiMoEIFEKRobHBCSMzUvAVYnLRChYkNOEl8RcYGRomJygpKjU2Nzg5OkNERUZHSElKU1RVVldYWVpjZGVmZ2hpanN0dXZ3eHl6goOEhYaHiImKkpOUlZaXmJmaoqOkpaanqKmqsrO0tba3uLm6wsPExcbHyMnK0tPU1dbX2Nna4uPk5ebn6Onq8vP09fb3+Pn6/9oADAMBAAIRAxEAPwD8t/h5+yl/q/8AiW+n8Fc2DzLzPn+FuPvh9892+Hn7KX+r/wCJb6fwV9Vg8y8z+keFuPvh9891+Hn7KX+r/wCJb/45X1WDzLzP6Q4W4++H3z0X4efspf6v/iW+n8FfzZg8y21P8BuFuPvh9891+Hn7KX+r/wCJb/45X1WDzLbU/pDhbj74ffPdvh5+yl9z/iW/+OV9Vg8y21P6R4W4++H3z//Z";
 
-    /// 4x4 pixels of CMYK, which Pillow 13.0.0 takes for RGB (216, 172, 119).
+    /// 4x4 pixels of CMYK, which Pillow 13.0.0 decodes to RGB (216, 172, 119).
     const CMYK_JPEG: &str = "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwACAQEBAQECAQEBAgICAgIEAwICAgIFBAQDBAYFBgYGBQYGBgcJCAYHCQcGBggLCAkKCgoKCgYICwwLCgwJCgoK/8AAFAgABAAEBEMRAE0RAFkRAEsRAP/EAB8AAAEFAQEBAQEBAAAAAAAAAAABAgMEBQYHCAkKC//EALUQAAIBAwMCBAMFBQQEAAABfQECAwAEEQUSITFBBhNRYQcicRQygZGhCCNCscEVUtHwJDNicoIJChYXGBkaJSYnKCkqNDU2Nzg5OkNERUZHSElKU1RVVldYWVpjZGVmZ2hpanN0dXZ3eHl6g4SFhoeIiYqSk5SVlpeYmZqio6Slpqeoqaqys7S1tre4ubrCw8TFxsfIycrS09TV1tfY2drh4uPk5ebn6Onq8fLz9PX29/j5+v/aAA4EQwBNAFkASwAAPwD91K/Qytyv2Er/2Q==";
 
     fn bytes(base64: &str) -> Vec<u8> {
@@ -307,7 +308,7 @@ mod tests {
     fn a_jpeg_is_turned_as_its_exif_says() {
         let picture = Picture::decode(&bytes(TURNED_JPEG), "turned.jpg").unwrap();
         assert_eq!((picture.height(), picture.width()), (24, 16));
-        // `ImageOps.exif_transpose` of Pillow 13.0.0; decoders may differ by rounding.
+        // Expected values: `ImageOps.exif_transpose` of Pillow 13.0.0. Decoders may differ by rounding.
         for ((row, column), expected) in [
             ((0, 0), [0, 224, 89]),
             ((0, 15), [0, 0, 2]),
@@ -404,7 +405,7 @@ mod tests {
         }
     }
 
-    /// A PNG of one grey pixel with another chunk before its pixels.
+    /// A PNG of one grey pixel with an additional chunk before its pixels.
     fn png_with(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
         let png = Picture::new(1, 1, 1, vec![7]).unwrap().encode_png();
         let chunk = [kind, content].concat();
@@ -473,7 +474,7 @@ mod tests {
         files.extend(FILES.map(|(file, base64, _)| (file, bytes(base64))));
         for (file, whole) in files {
             let (last, name) = match file.rsplit_once('.') {
-                // The check sums and the end mark of a PNG come after its last pixel.
+                // The checksums and the end marker of a PNG come after its last pixel.
                 Some((_, "png")) => (whole.len() - 17, file),
                 _ => (whole.len() - 3, file),
             };
@@ -493,7 +494,7 @@ mod tests {
                 for flip in [0x01, 0x10, 0x80, 0xFF] {
                     let mut damaged = whole.clone();
                     damaged[at] ^= flip;
-                    // Whether it still is a picture depends on the place.
+                    // Whether it is still a picture depends on the place.
                     let _ = Picture::decode(&damaged, "damaged");
                 }
             }

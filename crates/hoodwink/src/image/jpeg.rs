@@ -1,4 +1,4 @@
-//! JPEG, decoded as libjpeg-turbo does, and so as training scripts do: to the same bytes.
+//! Decodes JPEGs to the same bytes as libjpeg-turbo, which training scripts use.
 
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, RgbImage};
@@ -9,17 +9,18 @@ use crate::error::{Error, Result};
 use crate::legible;
 use crate::panics::caught;
 
-/// The most scans of a progressive file. Encoders write some ten, and each costs a pass over the whole picture.
+/// The maximum number of scans of a progressive file. Encoders write about ten, and each costs a pass over the whole
+/// picture.
 const MAX_SCANS: usize = 256;
 
-/// The most pixels that all passes go over, where a file has more than [`FREE_SCANS`].
+/// The maximum number of pixels over all passes if a file has more than [`FREE_SCANS`].
 const MAX_PASSED: usize = 1 << 28;
 const FREE_SCANS: usize = 24;
 
-/// The picture in a JPEG file; `file` names it in errors. See [`Picture::decode`].
+/// Decodes a JPEG file. `file` names it in errors. See [`Picture::decode`].
 ///
-/// `None` for kinds of files that hardly any encoder writes, which are for another decoder: damaged ones of these kinds
-/// make this one panic.
+/// Returns `None` for kinds of files that hardly any encoder writes. They are left to another decoder, since damaged
+/// files of these kinds make this one panic.
 pub(super) fn decode(bytes: &[u8], file: &str) -> Result<Option<Picture>> {
     let broken = |error: &dyn std::fmt::Display| {
         let what = legible::name(&error.to_string());
@@ -41,7 +42,7 @@ pub(super) fn decode(bytes: &[u8], file: &str) -> Result<Option<Picture>> {
     }
     if scans > most_scans(height * width) {
         return Err(Error::unsupported(format!(
-            "{file} has {height}x{width} pixels in {scans} scans, more than any encoder writes; save it again"
+            "{file} has {height}x{width} pixels in {scans} scans, more than any encoder writes; save it again as a new file"
         )));
     }
     if header.precision != 8 || header.is_lossless || !is_usual(&header.components) {
@@ -52,7 +53,7 @@ pub(super) fn decode(bytes: &[u8], file: &str) -> Result<Option<Picture>> {
         true => PixelFormat::Grayscale,
         false => PixelFormat::Rgb,
     });
-    // Fuzzing found no panic here, but the decoder is young and files come from strangers.
+    // Fuzzing found no panic here, but the decoder is young and the files are untrusted.
     let image = caught(|| decoder.decode_image())
         .map_err(|_| broken(&"the decoder failed"))?
         .map_err(|error| broken(&error))?;
@@ -71,7 +72,8 @@ fn most_scans(pixels: usize) -> usize {
     (MAX_PASSED / pixels.max(1)).clamp(FREE_SCANS, MAX_SCANS)
 }
 
-/// Whether the components are sampled as in nearly all files: grey, 4:4:4, 4:2:2, 4:4:0, 4:2:0 and whole CMYK.
+/// Returns whether the components are sampled as in nearly all files: grey, 4:4:4, 4:2:2, 4:4:0, 4:2:0, or CMYK without
+/// subsampling.
 fn is_usual(components: &[ComponentInfo]) -> bool {
     let sampling = |of: &ComponentInfo| (of.horizontal_sampling, of.vertical_sampling);
     let samplings: Vec<(u8, u8)> = components.iter().map(sampling).collect();
@@ -81,8 +83,8 @@ fn is_usual(components: &[ComponentInfo]) -> bool {
     }
 }
 
-/// How many scans a file has; `None` without the end marker. Decoders fill what is missing of a truncated file with grey,
-/// which would be measured as if it were the picture.
+/// Counts the scans of a file, or returns `None` if the end marker is missing. Decoders fill the missing part of a
+/// truncated file with grey, which would be measured as part of the picture.
 fn scans(bytes: &[u8]) -> Option<usize> {
     const START_OF_SCAN: u8 = 0xDA;
     const END_OF_IMAGE: u8 = 0xD9;
@@ -118,7 +120,8 @@ mod tests {
 
     use super::*;
 
-    /// Files that Pillow 13.0.0 wrote, and the SHA-256 of the bytes it decodes them to (CMYK as RGB), with libjpeg-turbo 3.2.0.
+    /// Files written by Pillow 13.0.0, with the SHA-256 of the bytes that it decodes them to (CMYK as RGB) with
+    /// libjpeg-turbo 3.2.0.
     #[rustfmt::skip]
     const PILLOW: [(&str, &str, &str); 8] = [
         ("4:4:4", "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAgGBgcGBQgHBwcJCQgKDBQNDAsLDBkSEw8UHRofHh0aHBwgJC4nICIsIxwcKDcpLDAxNDQ0Hyc5PTgyPC4zNDL/2wBDAQkJCQwLDBgNDRgyIRwhMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjL/wAARCAASABUDAREAAhEBAxEB/8QAGAABAAMBAAAAAAAAAAAAAAAABgEEBQf/xAAmEAACAQQCAAUFAAAAAAAAAAABAgMABAURBhIHEyEiUTFBYXFy/8QAFwEBAQEBAAAAAAAAAAAAAAAABwYFA//EACgRAAEDAwMBCQEAAAAAAAAAAAECAwQABREGEiExExQWQVFhgaHwkf/aAAwDAQACEQMRAD8AUYvlePv7NYZ1XsR67qEj2OW/IDccZP0B6n2/da3Jlsdtsfcijef4Zj85Iz2kilj9ABqkGPaJMNskObiPLGM/OaMH9QyO87FjisWDw9yNmpSLt1NZaru2ThYwRSlZZbDkYKWOatcm4rcYp2ktWbrrXt+1c9I6gYjyt8gcEYPtyOfr90rleNStuNdkuj+GzeTxV5uZmZVPzulWfMtimStLiTjyBBPwKlYFoYuTu4Cuo43n9qbUeeoD/BoVm21bz63U8biT/TVx4eVHSEIqL1meP3sW/Z3WHHAB4op1Nw8cVgzwQkEmJN/yK22Vq9aoNGKO4c0QyoC3WlAA/FUUU5RS86o4Ff/Z", "b1a8eb162b4819dace03eb099c94a62419d7f97e1428c8c5f526bf71db001dd1"),
@@ -174,7 +177,7 @@ mod tests {
                 for flip in [0x01, 0x80, 0xFF] {
                     let mut damaged = whole.clone();
                     damaged[at] ^= flip;
-                    // Whether it still is a picture depends on the place.
+                    // Whether it is still a picture depends on the place.
                     let _ = decode(&damaged, what);
                 }
             }

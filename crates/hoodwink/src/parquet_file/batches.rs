@@ -1,4 +1,4 @@
-//! All columns of a table at once, as Arrow's batches.
+//! All columns of a table at once, as Arrow record batches.
 
 use arrow_schema::Schema;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowGroups};
@@ -13,29 +13,30 @@ use super::footer::{Table, broken, unpanicked};
 use super::pages::Pages;
 use crate::error::Result;
 
-/// The most values that a column of lists may hold. A few bytes can say any number of equal ones.
+/// The maximum number of values in a list column. A few bytes can encode any number of equal values.
 const MAX_LISTED: u64 = 1 << 25;
 
-/// The largest page of these columns, unpacked: rows may share the text in it, and each of a batch gets a copy.
+/// The maximum unpacked size of a page of these columns: rows may share the text in it, and each row of a batch gets a
+/// copy.
 const MAX_PAGE_BYTES: u64 = 1 << 22;
 
-/// Rows that are decoded at once.
+/// Rows decoded at once.
 const ROWS_AT_ONCE: usize = 8;
 
-/// A table that is read row by row, of which every column holds a value or a list for each row.
+/// A table that is read row by row. Every column holds a value or a list for each row.
 pub(crate) struct Batches<'a> {
     table: &'a Table,
     levels: FieldLevels,
 }
 
 impl<'a> Batches<'a> {
-    /// Refuses more than `most` rows, and columns that hold other numbers of values.
+    /// Refuses more than `most` rows, and columns with a different number of values.
     pub(super) fn of(table: &'a Table, most: usize) -> Result<Self> {
         let says = |what: String| broken(&table.path, &what);
         let rows: usize = (0..table.groups()).map(|group| table.rows(group)).sum();
         if rows > most {
             return Err(says(format!(
-                "it says that it has {rows} rows, and at most {most} belong there"
+                "it says that it has {rows} rows, but at most {most} belong there"
             )));
         }
         for (leaf, column) in table.leaves() {
@@ -46,7 +47,7 @@ impl<'a> Batches<'a> {
                     true => listed = listed.saturating_add(values),
                     false if values != rows => {
                         return Err(says(format!(
-                            "row group {group} says {rows} rows, and {values} values of {}",
+                            "row group {group} declares {rows} rows, but {values} values of {}",
                             column.name()
                         )));
                     }
@@ -55,7 +56,7 @@ impl<'a> Batches<'a> {
             }
             if listed > MAX_LISTED {
                 return Err(says(format!(
-                    "{listed} values of {} are more than {MAX_LISTED}",
+                    "{listed} values of {} are more than the limit of {MAX_LISTED}",
                     column.name()
                 )));
             }
@@ -67,13 +68,13 @@ impl<'a> Batches<'a> {
         Ok(Self { table, levels })
     }
 
-    /// The columns by name and type.
+    /// Returns the columns by name and type.
     pub(crate) fn schema(&self) -> Result<Schema> {
         let schema = self.table.metadata().file_metadata().schema_descr();
         unpanicked(&self.table.path, || parquet_to_arrow_schema(schema, None))
     }
 
-    /// A few rows at a time. What goes wrong in one is told when it is asked for.
+    /// Reads a few rows at a time. An error in a batch is returned when that batch is requested.
     pub(crate) fn read(&self) -> Result<ParquetRecordBatchReader> {
         unpanicked(&self.table.path, || {
             ParquetRecordBatchReader::try_new_with_row_groups(

@@ -1,4 +1,4 @@
-//! Pages unpacked to exactly the size that is expected of them.
+//! Unpacks pages to exactly the declared size.
 
 use std::io::Read;
 
@@ -7,7 +7,7 @@ use parquet::errors::Result;
 
 use super::compact::broken;
 
-/// Unpacks a page. What gives more or less than `length` bytes is refused, and never more than that is unpacked.
+/// Unpacks a page. Refuses pages that give more or less than `length` bytes, and never unpacks more than that.
 pub(super) fn unpack(codec: Compression, packed: &[u8], length: usize) -> Result<Vec<u8>> {
     let unpacked = match codec {
         Compression::UNCOMPRESSED => packed.to_vec(),
@@ -15,7 +15,7 @@ pub(super) fn unpack(codec: Compression, packed: &[u8], length: usize) -> Result
             Ok(told) if told == length => snap::raw::Decoder::new()
                 .decompress_vec(packed)
                 .map_err(|error| broken(error.to_string()))?,
-            _ => return Err(broken("a page says two sizes")),
+            _ => return Err(broken("a page declares two different sizes")),
         },
         Compression::GZIP(_) => all(flate2::read::MultiGzDecoder::new(packed), length)?,
         Compression::ZSTD(_) => {
@@ -27,7 +27,7 @@ pub(super) fn unpack(codec: Compression, packed: &[u8], length: usize) -> Result
             all(brotli_decompressor::Decompressor::new(packed, 4096), length)?
         }
         Compression::LZ4_RAW => block(packed, length)?,
-        // Writers put three formats under this name.
+        // Writers use this name for three formats.
         Compression::LZ4 => match hadoop(packed, length) {
             Some(unpacked) => unpacked,
             None => all(lz4_flex::frame::FrameDecoder::new(packed), length)
@@ -35,17 +35,17 @@ pub(super) fn unpack(codec: Compression, packed: &[u8], length: usize) -> Result
         },
         other => {
             return Err(broken(format!(
-                "its pages are packed by {other}, which is not read"
+                "its pages are compressed with {other}, which is not supported"
             )));
         }
     };
     match unpacked.len() == length {
         true => Ok(unpacked),
-        false => Err(broken("a page does not unpack to the size that it says")),
+        false => Err(broken("a page does not unpack to its declared size")),
     }
 }
 
-/// What a decoder gives, as far as one byte beyond the end.
+/// Reads a decoder's output up to one byte beyond the expected end.
 fn all(decoder: impl Read, length: usize) -> Result<Vec<u8>> {
     let mut unpacked = Vec::with_capacity(length + 1);
     decoder.take(length as u64 + 1).read_to_end(&mut unpacked)?;
@@ -56,7 +56,7 @@ fn block(packed: &[u8], length: usize) -> Result<Vec<u8>> {
     lz4_flex::block::decompress(packed, length).map_err(|error| broken(error.to_string()))
 }
 
-/// Hadoop's frames: two big-endian lengths before each block, unpacked and packed.
+/// Unpacks Hadoop's frames: each block follows two big-endian lengths, unpacked and packed.
 fn hadoop(mut packed: &[u8], length: usize) -> Option<Vec<u8>> {
     let mut unpacked = Vec::new();
     while !packed.is_empty() {
@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    /// A block of LZ4 that is this text and nothing else.
+    /// An LZ4 block that contains only this text as literals.
     fn literals(text: &[u8]) -> Vec<u8> {
         [&[(text.len() as u8) << 4], text].concat()
     }

@@ -1,16 +1,16 @@
-//! Thrift's compact protocol, as far as the structures of Parquet need it: read without believing any length.
+//! Thrift's compact protocol, as far as Parquet's structures need it. No length in the input is trusted.
 
 use std::io::{self, Read};
 
 use parquet::errors::{ParquetError, Result};
 
-/// How deep structures may lie in one another.
+/// The maximum nesting depth of structures.
 const MAX_DEPTH: usize = 32;
 
 pub(super) const LIST: u8 = 9;
 pub(super) const STRUCT: u8 = 12;
 
-/// Values, one after the other.
+/// A reader of consecutive values.
 pub(super) struct Compact<R> {
     source: R,
     read: u64,
@@ -21,13 +21,13 @@ impl<R: Read> Compact<R> {
         Self { source, read: 0 }
     }
 
-    /// How many bytes were read.
+    /// Returns the number of bytes read.
     pub(super) fn read(&self) -> u64 {
         self.read
     }
 
-    /// Goes through the fields of a structure. `take` is given the number and the kind of each, reads its value and answers
-    /// `true`, or leaves it to be skipped.
+    /// Reads the fields of a structure. Calls `take` with the number and the kind of each. `take` either reads the
+    /// value and returns `true`, or returns `false` to skip it.
     pub(super) fn fields(
         &mut self,
         take: &mut dyn FnMut(&mut Self, i16, u8) -> Result<bool>,
@@ -57,7 +57,7 @@ impl<R: Read> Compact<R> {
         }
     }
 
-    /// The kind of a list's elements, and how many there are.
+    /// Reads the kind of a list's elements and their number.
     pub(super) fn list(&mut self) -> Result<(u8, u64)> {
         let head = self.byte()?;
         let count = match head >> 4 {
@@ -67,13 +67,13 @@ impl<R: Read> Compact<R> {
         Ok((head & 15, count))
     }
 
-    /// A signed number.
+    /// Reads a signed number.
     pub(super) fn integer(&mut self) -> Result<i64> {
         let number = self.number()?;
         Ok((number >> 1) as i64 ^ -((number & 1) as i64))
     }
 
-    /// A number without a sign.
+    /// Reads an unsigned number.
     pub(super) fn number(&mut self) -> Result<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
@@ -100,7 +100,7 @@ impl<R: Read> Compact<R> {
                 .ok_or_else(|| broken("it is nested too deeply"))
         };
         match kind {
-            // In a structure the kind is the value.
+            // In a structure the kind itself is the boolean value.
             1 | 2 if !in_list => Ok(()),
             1..=3 => self.byte().map(drop),
             4..=6 => self.number().map(drop),
@@ -128,7 +128,7 @@ impl<R: Read> Compact<R> {
                 self.fields_at(depth, &mut |_, _, _| Ok(false))
             }
             13 => self.pass(16),
-            _ => Err(broken("a value is of no known kind")),
+            _ => Err(broken("a value has an unknown kind")),
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
         for (bytes, expected) in [
             (&[0][..], vec![]),
             (&[0x15, 3, 0x26, 0x80, 1, 0], vec![(1, -2), (3, 64)]),
-            // A text, a list of two structures, a boolean and a number with a field number of its own.
+            // A text, a list of two structures, a boolean, and a number with an explicit field number.
             (
                 &[
                     0x18, 2, b'a', b'b', 0x19, 0x2c, 0x15, 2, 0, 0, 0x11, 0x05, 40, 8, 0,
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn lengths_are_not_believed() {
         let deep = [0x1c_u8; 1000];
-        // Texts, lists and numbers that are longer than the file.
+        // Texts, lists and numbers that claim to be longer than the file.
         let long = [0xff, 0xff, 0xff, 0xff, 0x0f];
         let text = [&[0x18][..], &long].concat();
         let list = [&[0x19, 0xf5][..], &long].concat();

@@ -1,4 +1,4 @@
-//! What a Parquet file says about itself, compared with what can be known.
+//! The footer of a Parquet file, checked for consistency.
 
 use std::path::{Path, PathBuf};
 
@@ -18,28 +18,28 @@ use crate::files;
 use crate::legible;
 use crate::panics::caught;
 
-/// The longest footer that is read.
+/// The maximum size of a footer.
 const MAX_FOOTER_BYTES: u64 = 1 << 24;
 
-/// The most columns of a table, structures among them, and the deepest one.
+/// The maximum number of columns of a table, including structures, and the maximum depth.
 const MAX_COLUMNS: u64 = 10_000;
 const MAX_DEPTH: usize = 64;
 
-/// The most columns of all row groups together.
+/// The maximum number of columns over all row groups.
 const MAX_CHUNKS: u64 = 1 << 18;
 
-/// So many rows are believed; of more each must take some bytes on disk, as every picture does.
+/// Any file may declare this many rows. Beyond that, each row must take some bytes on disk, as every picture does.
 const FREE_ROWS: u64 = 1 << 18;
 const MIN_ROW_BYTES: u64 = 16;
 
-/// A Parquet file whose footer is read.
+/// A Parquet file whose footer has been read.
 pub(crate) struct Table {
     pub(crate) path: PathBuf,
     length: u64,
     metadata: ParquetMetaData,
 }
 
-/// What to tell of an error in a file, which is damaged.
+/// Creates the error for a damaged file.
 pub(crate) fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
     let what = error.to_string();
     let what = what.strip_prefix("Parquet error: ").unwrap_or(&what);
@@ -50,7 +50,7 @@ pub(crate) fn broken(path: &Path, error: &dyn std::fmt::Display) -> Error {
     ))
 }
 
-/// Keeps what the decoder of a damaged file does from ending the program.
+/// Turns a panic of the decoder on a damaged file into an error.
 pub(crate) fn unpanicked<T>(
     path: &Path,
     read: impl FnOnce() -> std::result::Result<T, ParquetError>,
@@ -81,7 +81,7 @@ impl Table {
             .fold(0, |size, &byte| size << 8 | u64::from(byte));
         if size > MAX_FOOTER_BYTES || size > length - 12 {
             return Err(says(format!(
-                "its footer has {size} bytes, and may have {}",
+                "its footer has {size} bytes, but the limit is {}",
                 MAX_FOOTER_BYTES.min(length - 12)
             )));
         }
@@ -102,7 +102,7 @@ impl Table {
         })
     }
 
-    /// The leaves of the table: the columns that hold values.
+    /// Returns the leaves of the table: the columns that hold values.
     pub(crate) fn leaves(&self) -> impl Iterator<Item = (usize, &ColumnDescriptor)> {
         let schema = self.metadata.file_metadata().schema_descr();
         schema.columns().iter().map(|leaf| &**leaf).enumerate()
@@ -112,19 +112,19 @@ impl Table {
         self.metadata.num_row_groups()
     }
 
-    /// The rows of a group.
+    /// Returns the number of rows of a group.
     pub(crate) fn rows(&self, group: usize) -> usize {
         usize::try_from(self.metadata.row_group(group).num_rows()).unwrap_or(0)
     }
 
-    /// Text that a writer put beside the columns.
+    /// Returns the text that a writer stored under `key` in the metadata.
     pub(crate) fn note(&self, key: &str) -> Option<&str> {
         let notes = self.metadata.file_metadata().key_value_metadata()?;
         let note = notes.iter().find(|note| note.key == key)?;
         note.value.as_deref()
     }
 
-    /// Refuses numbers of rows that contradict each other, or the bytes of the column that holds the pictures.
+    /// Refuses row counts that contradict each other or the size of the column that holds the pictures.
     pub(crate) fn check_rows(&self, leaf: usize) -> Result<()> {
         let (mut rows, mut bytes) = (0_u64, 0_u64);
         let says = |what: String| broken(&self.path, &what);
@@ -135,7 +135,7 @@ impl Table {
                 .filter(|_| of_group == of_column)
                 .ok_or_else(|| {
                     says(format!(
-                        "row group {number} says {of_group} rows, and its pictures are {of_column}"
+                        "row group {number} declares {of_group} rows, but {of_column} pictures"
                     ))
                 })?;
             rows = rows.saturating_add(of_group);
@@ -145,25 +145,25 @@ impl Table {
         let all = self.metadata.file_metadata().num_rows();
         if u64::try_from(all) != Ok(rows) {
             return Err(says(format!(
-                "it says {all} rows, and its row groups {rows}"
+                "it declares {all} rows, but its row groups have {rows}"
             )));
         }
         if bytes > self.length {
-            return Err(says("its row groups lie upon each other".into()));
+            return Err(says("its row groups overlap".into()));
         }
         if rows > FREE_ROWS && rows > bytes / MIN_ROW_BYTES {
             return Err(says(format!(
-                "it says {rows} rows, and {bytes} bytes of pictures cannot hold so many"
+                "it declares {rows} rows, but {bytes} bytes of pictures cannot hold that many"
             )));
         }
         Ok(())
     }
 
-    /// Where a column of a group lies.
+    /// Returns the byte range of a column of a group.
     fn range(&self, group: usize, leaf: usize) -> Result<std::ops::Range<u64>> {
         let column = self.metadata.row_group(group).column(leaf);
         let data = column.data_page_offset();
-        // Some writers put 0 where there is no dictionary.
+        // Some writers store 0 if there is no dictionary.
         let dictionary = column.dictionary_page_offset().filter(|&at| at > 0);
         let start = u64::try_from(dictionary.map_or(data, |at| at.min(data))).ok();
         let length = u64::try_from(column.compressed_size()).ok();
@@ -176,12 +176,12 @@ impl Table {
             }
             _ => Err(broken(
                 &self.path,
-                &format!("row group {group} lies outside of the file; it may be truncated"),
+                &format!("row group {group} lies outside the file; it may be truncated"),
             )),
         }
     }
 
-    /// Values of a column of a group, missing ones among them.
+    /// Returns the number of values in a column of a group, including missing ones.
     pub(super) fn values(&self, group: usize, leaf: usize) -> u64 {
         let values = self.metadata.row_group(group).column(leaf).num_values();
         u64::try_from(values).unwrap_or(0)
@@ -191,7 +191,7 @@ impl Table {
         &self.metadata
     }
 
-    /// The pages of one column of a group, none of which is to unpack to more than `most` bytes.
+    /// Returns the pages of one column of a group. No page may unpack to more than `most` bytes.
     pub(super) fn pages(&self, group: usize, leaf: usize, most: u64) -> Result<Pages> {
         let column = self.metadata.row_group(group).column(leaf);
         let descriptor = column.column_descr();
@@ -213,7 +213,7 @@ impl Table {
         Ok(Pages::new(file, range, column.compression(), shape))
     }
 
-    /// A reader of one column of a group.
+    /// Returns a reader of one column of a group.
     pub(crate) fn column(&self, group: usize, leaf: usize) -> Result<ColumnReader> {
         let descriptor = self
             .metadata
@@ -226,16 +226,16 @@ impl Table {
         })
     }
 
-    /// All columns at once, of at most so many rows.
+    /// Reads all columns at once, up to `most` rows.
     pub(crate) fn batches(&self, most: usize) -> Result<Batches<'_>> {
         Batches::of(self, most)
     }
 }
 
-/// Refuses a footer that would take more memory than its size, or nests its columns without end.
+/// Refuses a footer that would take more memory than its size justifies, or that nests its columns too deeply.
 fn check_footer(footer: &[u8]) -> std::result::Result<(), ParquetError> {
     let (mut columns, mut chunks) = (0, 0);
-    // Children that are still to come, for each column around the next one.
+    // The number of children still to come, for each column that encloses the next one.
     let mut open: Vec<i64> = Vec::new();
     let refused = |what: &str| Err(ParquetError::General(what.into()));
     let elements = |compact: &mut Compact<&[u8]>| match compact.list()? {
@@ -271,7 +271,7 @@ fn check_footer(footer: &[u8]) -> std::result::Result<(), ParquetError> {
         (4, LIST) => {
             let (kind, groups) = compact.list()?;
             if kind != STRUCT && groups > 0 {
-                return refused("its row groups are none");
+                return refused("its row groups are not a list of structures");
             }
             for _ in 0..groups {
                 compact.fields(&mut |compact, number, kind| {

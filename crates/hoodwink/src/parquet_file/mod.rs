@@ -1,8 +1,8 @@
-//! Parquet files, as if a stranger had made them.
+//! Parquet files, treated as untrusted.
 //!
-//! A Parquet file is a program of sorts: a few bytes may say many rows, large dictionaries and pages that unpack to
-//! gigabytes. So the counts of its footer are compared with each other and with its size ([`footer`]), and its pages are
-//! measured before they are unpacked ([`pages`], [`codecs`]); what is inside a page the crate `parquet` reads.
+//! A few bytes of a Parquet file can declare many rows, large dictionaries, and pages that unpack to gigabytes. So the
+//! counts in its footer are compared with each other and with the file size ([`footer`]), and its pages are measured
+//! before they are unpacked ([`pages`], [`codecs`]). The crate `parquet` decodes the contents of a page.
 
 mod batches;
 mod codecs;

@@ -10,35 +10,35 @@ use parquet::errors::Result;
 use super::codecs::unpack;
 use super::compact::{Compact, STRUCT, broken};
 
-/// The largest page that is believed without looking at how well it is packed.
+/// The maximum size of a page that is accepted whatever its compression ratio.
 const FREE_BYTES: u64 = 1 << 25;
 
-/// How much larger than on disk a page beyond that may be. Pictures are packed already.
+/// The maximum compression ratio of larger pages. Pictures are already compressed.
 const MAX_RATIO: u64 = 8;
 
 /// The pages of one column of a row group.
 pub(super) struct Pages {
     file: BufReader<File>,
-    /// Where the next header begins, or what follows the one that was read.
+    /// The position of the next header, or of the content after the header just read.
     at: u64,
     end: u64,
     codec: Compression,
     shape: Shape,
-    /// Values that the pages to come may hold.
+    /// The maximum number of values in the remaining pages.
     left: u64,
     peeked: Option<Header>,
 }
 
-/// What is known of a column's values.
+/// The known facts about a column's values.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub(super) values: u64,
-    /// Bytes that a value takes at least.
+    /// The minimum number of bytes per value.
     pub(super) width: u64,
     pub(super) is_nullable: bool,
-    /// Whether a row has a list of values.
+    /// Whether each row holds a list of values.
     pub(super) is_repeated: bool,
-    /// The most that a page may unpack to.
+    /// The maximum unpacked size of a page.
     pub(super) page_bytes: u64,
 }
 
@@ -60,7 +60,7 @@ impl Pages {
         }
     }
 
-    /// The next page's header; `at` is where its content begins.
+    /// Returns the next page's header. `at` is then the position of its content.
     fn header(&mut self) -> Result<Option<Header>> {
         if let Some(header) = self.peeked.take() {
             return Ok(Some(header));
@@ -88,7 +88,7 @@ impl Pages {
         self.pass(header)?;
         if header.unpacked > FREE_BYTES && header.unpacked / MAX_RATIO > header.packed {
             return Err(broken(format!(
-                "a page of {} bytes unpacks to {}, more than {MAX_RATIO} times as much",
+                "a page of {} bytes unpacks to {}, more than {MAX_RATIO} times its size",
                 header.packed, header.unpacked
             )));
         }
@@ -104,10 +104,10 @@ impl Pages {
         }
         let buf = match (header.is_packed, levels as usize) {
             (false, _) if header.packed != header.unpacked => {
-                return Err(broken("a page says two sizes"));
+                return Err(broken("a page declares two different sizes"));
             }
             (false, _) => packed,
-            // Of a page without values nothing but the levels is written.
+            // A page without values contains only the levels.
             (true, levels) if header.unpacked == levels as u64 => packed[..levels].to_vec(),
             (true, 0) => unpack(self.codec, &packed, header.unpacked as usize)?,
             (true, levels) => {
@@ -155,19 +155,21 @@ impl Pages {
         self.at += header.packed;
         if header.kind != PageType::DICTIONARY_PAGE {
             let left = self.left.checked_sub(u64::from(header.values));
-            self.left = left.ok_or_else(|| broken("its pages hold more rows than it says"))?;
+            self.left = left.ok_or_else(|| broken("its pages hold more rows than it declares"))?;
         }
         Ok(())
     }
 
-    /// Refuses what decoders would make room for without looking.
+    /// Refuses counts for which a decoder would allocate memory without checking them.
     fn plausible(&self, header: &Header, values: &[u8]) -> Result<()> {
         let count = u64::from(header.values);
         match header.kind {
             PageType::DICTIONARY_PAGE => {
                 let room = values.len() as u64 / self.shape.width;
                 if count > room.min(self.shape.values) {
-                    return Err(broken("a dictionary says more values than there can be"));
+                    return Err(broken(
+                        "a dictionary declares more values than there can be",
+                    ));
                 }
             }
             _ if header.nulls > header.values => {
@@ -185,11 +187,9 @@ impl Pages {
             return Ok(());
         }
         if self.shape.is_repeated {
-            return Err(broken(
-                "its lists are written in an encoding that is not read",
-            ));
+            return Err(broken("its lists have an encoding that is not supported"));
         }
-        // Before the values of the first version stand the levels, with their length.
+        // In version 1 pages the levels, with their length, precede the values.
         let levels = match (
             header.kind,
             self.shape.is_nullable,
@@ -203,13 +203,13 @@ impl Pages {
             .get(levels..)
             .ok_or_else(|| broken("a page ends early"))?;
         match deltas(values)? > count {
-            true => Err(broken("a page's values are more than its rows")),
+            true => Err(broken("a page has more values than rows")),
             false => Ok(()),
         }
     }
 }
 
-/// How many values a block of differences says.
+/// Returns the number of values that a delta-encoded block declares.
 fn deltas(values: &[u8]) -> Result<u64> {
     let mut compact = Compact::new(values);
     // The sizes of a block and of its parts come first.
@@ -240,7 +240,7 @@ impl PageReader for Pages {
             let is_dict = header.kind == PageType::DICTIONARY_PAGE;
             let values = (!is_dict).then_some(header.values as usize);
             PageMetadata {
-                // A page of lists may begin within a row.
+                // A page of lists may start within a row.
                 num_rows: values.filter(|_| !self.shape.is_repeated),
                 num_levels: values,
                 is_dict,
@@ -256,7 +256,7 @@ impl PageReader for Pages {
     }
 }
 
-/// What stands before a page.
+/// The header of a page.
 struct Header {
     kind: PageType,
     unpacked: u64,
@@ -264,7 +264,7 @@ struct Header {
     values: u32,
     nulls: u32,
     encoding: Encoding,
-    /// Bytes of the levels that stand unpacked before the values.
+    /// Sizes of the levels, which precede the values uncompressed.
     definitions: u32,
     repetitions: u32,
     is_packed: bool,
@@ -273,7 +273,7 @@ struct Header {
 impl Header {
     fn read(compact: &mut Compact<impl Read>) -> Result<Self> {
         let mut own = [None; 4];
-        // Of the structure that belongs to the kind of page, by its field number in the header.
+        // The fields of the structure for this kind of page, by field number in the header.
         let mut inner = [None; 8];
         let mut inside = None;
         let mut is_packed = true;
@@ -305,14 +305,14 @@ impl Header {
         })?;
         let size = |value: Option<i64>| {
             let size = value.and_then(|value| u32::try_from(value).ok());
-            size.ok_or_else(|| broken("a page's header lacks a size, or has one below 0"))
+            size.ok_or_else(|| broken("a page's header has no size, or a negative one"))
         };
         let (kind, version) = match own[1] {
             Some(0) => (PageType::DATA_PAGE, 1),
             Some(1) => (PageType::INDEX_PAGE, 0),
             Some(2) => (PageType::DICTIONARY_PAGE, 0),
             Some(3) => (PageType::DATA_PAGE_V2, 2),
-            _ => return Err(broken("a page is of no known kind")),
+            _ => return Err(broken("a page has an unknown kind")),
         };
         let belongs = match kind {
             PageType::DATA_PAGE => Some(5),
@@ -335,13 +335,13 @@ impl Header {
             return Ok(header);
         }
         if inside != belongs {
-            return Err(broken("a page's header is of another kind than the page"));
+            return Err(broken("a page's header has another kind than the page"));
         }
         header.values = size(inner[1])?;
         header.encoding = encoding(inner[if version == 2 { 4 } else { 2 }])?;
         if version == 2 {
             if inner[3] != inner[1] {
-                return Err(broken("a page has another number of rows than of values"));
+                return Err(broken("a page has different numbers of rows and values"));
             }
             header.nulls = size(inner[2])?;
             header.definitions = size(inner[5])?;
@@ -363,9 +363,7 @@ fn encoding(number: Option<i64>) -> Result<Encoding> {
         Some(8) => Encoding::RLE_DICTIONARY,
         Some(9) => Encoding::BYTE_STREAM_SPLIT,
         _ => {
-            return Err(broken(
-                "its values are written in an encoding that is not read",
-            ));
+            return Err(broken("its values have an encoding that is not supported"));
         }
     })
 }

@@ -34,7 +34,7 @@ fn model(step: &[Op]) -> Graph {
     graph
 }
 
-/// The part of the model behind the step, of its own input.
+/// The part of the model after the step, with its own input.
 fn behind(model: &Graph) -> Graph {
     let mut graph = Graph::new();
     let x = graph.input("x", DType::F32, shape("N 5"));

@@ -49,7 +49,7 @@ fn losses_are_what_their_definitions_say() {
         graph.output("loss", value);
         let program = Program::new(&graph);
         let mut rng = rng("losses");
-        // The true class wins, and loses.
+        // In some draws the true class wins, in others it loses.
         for draw_number in 0..20 {
             let logits = draw(&mut rng, &shape("N 5"), Domain::Any);
             let (y, t) = (draw_number % CLASSES, (draw_number + 2) % CLASSES);
@@ -124,7 +124,7 @@ fn cross_entropy_keeps_its_gradient_where_the_softmax_is_sure() {
     let logits = Tensor::f32([2, 3], logits).expect("whole");
     let inputs = [logits, classes(&[0, 0]), classes(&[1, 1])];
     let gradient = Program::new(&graph).run(&inputs).remove(0);
-    // p_1 = e^-60 up to e^-60, and all of the mass on the wrong class.
+    // p_1 = e^-60 up to e^-60, and all of the mass is on the wrong class.
     let expected = [-1.198e-26, 8.757e-27, 3.221e-27, -1.0, 1.0, 0.0];
     for (value, expected) in floats(&gradient).iter().zip(expected) {
         assert!(

@@ -7,7 +7,7 @@ use crate::{
 
 const FEATURES: usize = 6;
 
-/// What one row asks for.
+/// The objective of one row.
 #[derive(Clone)]
 pub(crate) struct Objective {
     linear: Vec<f32>,
@@ -79,7 +79,7 @@ impl Objective {
     }
 }
 
-/// The inputs of an objective graph, but for the model's own.
+/// The inputs of an objective graph, without the model's own.
 pub(crate) fn inputs(rows: &[Objective]) -> Vec<Tensor> {
     let floats = |values: &dyn Fn(&Objective) -> Vec<f32>| {
         let values: Vec<f32> = rows.iter().flat_map(values).collect();
@@ -121,7 +121,7 @@ fn model(classes: usize, ties: bool) -> Graph {
     graph
 }
 
-/// Logits given as they are: the gradient is the cotangent.
+/// Uses the input as logits, so the gradient is the cotangent.
 fn bare(classes: usize) -> Graph {
     let mut graph = Graph::new();
     let x = graph.input("x", DType::F32, shape(&format!("N {classes}")));
@@ -244,7 +244,7 @@ fn the_lower_of_equal_classes_is_the_larger() -> Result<()> {
         Objective::of(Loss::MarginTargeted, 4, 1, 3),
         ranked,
     ];
-    // In the last row <c, z> is 3, the divisor 1, and classes 1 and 3 are of ranks 0 and 2.
+    // In the last row <c, z> is 3, the divisor is 1, and classes 1 and 3 have ranks 0 and 2.
     let expected = [
         [-1.0, 1.0, 0.0, 0.0],
         [-1.0, 0.0, 0.0, 1.0],
@@ -369,7 +369,7 @@ fn the_head_is_a_few_nodes() -> Result<()> {
     let forward = model.nodes().len();
     let graph = objective_graph(&model)?;
     let inputs = graph.inputs().len() - model.inputs().len();
-    // The two negations of the way back are not the head's.
+    // The two negations of the backward pass are not the head's.
     let head = graph.nodes().len() - forward - inputs - 2;
     assert!(head <= 19, "{head} nodes");
     Ok(())

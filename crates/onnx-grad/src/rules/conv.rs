@@ -1,4 +1,4 @@
-//! Convolutions. The cotangents of all their kinds are convolutions again.
+//! Convolutions. The cotangents of all their kinds are again convolutions.
 
 use crate::{
     Result,
@@ -8,10 +8,10 @@ use crate::{
     tape::Expr,
 };
 
-/// Cotangent of a convolution's input of shape `shape`.
+/// Returns the cotangent of a convolution's input of shape `shape`.
 ///
-/// With unit strides this is a convolution with the kernel flipped and its channels swapped, which engines
-/// run much faster than a transposed convolution; frozen weights are rearranged when constants are folded.
+/// With unit strides this is a convolution with the kernel flipped and its channels swapped, which engines run much
+/// faster than a transposed convolution. Constant folding rearranges frozen weights.
 pub(super) fn input<'t>(
     convolution: &Convolution,
     shape: &[Dim],
@@ -61,7 +61,7 @@ pub(super) fn input<'t>(
     Ok(g.with(transposed, weight))
 }
 
-/// Cotangent of a transposed convolution's input of shape `shape`.
+/// Returns the cotangent of a transposed convolution's input of shape `shape`.
 pub(super) fn transposed_input<'t>(
     convolution: &Convolution,
     shape: &[Dim],
@@ -69,7 +69,7 @@ pub(super) fn transposed_input<'t>(
     g: Expr<'t>,
 ) -> Result<Expr<'t>> {
     let whole = g.with(Op::Conv(convolution.clone()), weight);
-    // An output padding of a stride or more leaves room for windows that the input has no element for.
+    // An output padding of at least a stride leaves room for windows without an element of the input.
     let sides = fixed_from(shape, 2)?.into_iter().enumerate();
     Ok(sides.fold(whole, |whole, (axis, side)| {
         if whole.shape()[axis + 2] == Dim::Fixed(side) {
@@ -80,7 +80,7 @@ pub(super) fn transposed_input<'t>(
     }))
 }
 
-/// Cotangent of a weight of shape `shape` that maps `x` to a value with cotangent `g`.
+/// Returns the cotangent of a weight of shape `shape` that maps `x` to a value with cotangent `g`.
 pub(super) fn weight<'t>(
     convolution: &Convolution,
     x: Expr<'t>,
@@ -94,7 +94,7 @@ pub(super) fn weight<'t>(
     Ok(x.with(gradient, g))
 }
 
-/// Cotangent of a bias: the sum by channel.
+/// Returns the cotangent of a bias: the sum by channel.
 pub(super) fn bias(g: Expr<'_>) -> Expr<'_> {
     let axes: Vec<usize> = (0..g.rank()).filter(|&axis| axis != 1).collect();
     let channels = g.shape()[1];
@@ -105,7 +105,7 @@ fn flip(weight: Expr<'_>) -> Expr<'_> {
     (2..weight.rank()).fold(weight, |weight, axis| weight.flip(axis))
 }
 
-/// `[M, C / groups, ...]` to `[C, M / groups, ...]`: input and output channels change places within each group.
+/// Swaps input and output channels within each group: `[M, C / groups, ...]` becomes `[C, M / groups, ...]`.
 fn swap_channels(weight: Expr<'_>, groups: usize) -> Result<Expr<'_>> {
     let sides = fixed_from(&weight.shape(), 0)?;
     let kernel = sides[2..].iter().copied();

@@ -1,4 +1,4 @@
-//! One test for each line of `docs/conventions.md`; the expected numbers are PyTorch 2.15's.
+//! One test for each line of `docs/conventions.md`. The expected numbers come from PyTorch 2.15.
 
 use crate::{
     Dim, Graph, Op, Pool, Reduction, Tensor, gradient,
@@ -6,7 +6,7 @@ use crate::{
     testing::{Program, floats},
 };
 
-/// Gradients of the sum of an operator's output with respect to vectors of the same length.
+/// Returns the gradients of the sum of an operator's output with respect to vectors of the same length.
 fn gradients(op: Op, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
     let mut graph = Graph::new();
     let mut values = Vec::new();
@@ -180,7 +180,7 @@ fn where_gives_all_to_the_chosen_branch() {
     let mut graph = Graph::new();
     let shape = vec![Dim::Fixed(2)];
     let [a, b] = ["a", "b"].map(|name| graph.input(name, crate::DType::F32, shape.clone()));
-    // The choice depends on the input too, and has no gradient of its own.
+    // The choice also depends on the input, and has no gradient.
     let larger = graph.add(Greater, &[a, b]).expect("it fits");
     let y = graph.add(Where, &[larger, a, b]).expect("it fits");
     for (name, id) in ["ga", "gb"]

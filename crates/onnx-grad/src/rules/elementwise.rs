@@ -1,10 +1,10 @@
-//! Elementwise derivatives that do not fit a line.
+//! Elementwise derivatives that take more than one line.
 
 use std::f32::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 use crate::{op::Op, tape::Expr};
 
-/// The cotangent with the sign of `x`, and 0 at 0.
+/// The cotangent times the sign of `x`, which is 0 at 0.
 pub(super) fn abs<'t>(x: Expr<'t>, g: Expr<'t>) -> Expr<'t> {
     let gate = |low, high| x.with(Op::Gate { low, high }, g);
     gate(0.0, f32::INFINITY) - gate(f32::NEG_INFINITY, 0.0)
@@ -36,13 +36,13 @@ pub(super) fn hard_swish_slope(x: Expr<'_>) -> Expr<'_> {
     x.greater(-3.0).select(inner, 0.0)
 }
 
-/// The larger or smaller of two takes the cotangent; of two equals, each takes half.
+/// The larger or smaller of two values takes the cotangent; equal values take half each.
 pub(super) fn winner<'t>(own: Expr<'t>, other: Expr<'t>, y: Expr<'t>, g: Expr<'t>) -> Expr<'t> {
     own.equal(other)
         .select(g * 0.5, own.equal(y).select(g, 0.0))
 }
 
-/// `b * a^(b - 1)`, and 0 for `b = 0` whatever `a`.
+/// `b * a^(b - 1)`, and 0 for `b = 0` whatever `a` is.
 pub(super) fn pow_base<'t>(a: Expr<'t>, b: Expr<'t>, g: Expr<'t>) -> Expr<'t> {
     let exponent = b.as_constant();
     match exponent.as_ref().and_then(|tensor| tensor.as_f32()) {

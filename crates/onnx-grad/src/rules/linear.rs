@@ -9,7 +9,7 @@ use crate::{
     tensor::Tensor,
 };
 
-/// The permutation that undoes `perm`.
+/// Returns the inverse of `perm`.
 pub(super) fn inverse(perm: &[usize]) -> Vec<usize> {
     let mut inverse = vec![0; perm.len()];
     for (to, &from) in perm.iter().enumerate() {
@@ -18,7 +18,7 @@ pub(super) fn inverse(perm: &[usize]) -> Vec<usize> {
     inverse
 }
 
-/// The part of the cotangent that belongs to one of the joined tensors.
+/// Returns the part of the cotangent that belongs to one of the joined tensors.
 pub(super) fn concat<'t>(
     axis: usize,
     inputs: &[Expr<'t>],
@@ -31,7 +31,7 @@ pub(super) fn concat<'t>(
     Ok(g.slice(axis, start, start + sides[input]))
 }
 
-/// The inner part; mirrored and repeated elements add to the elements they were made from.
+/// Returns the inner part. Mirrored and repeated elements add to the elements that they copy.
 pub(super) fn pad<'t>(
     mode: PadMode,
     before: &[usize],
@@ -79,10 +79,10 @@ pub(super) fn tile<'t>(repeats: &[usize], shape: &[Dim], g: Expr<'t>) -> Expr<'t
     g.reshape(apart).sum(repetitions).reshape(shape)
 }
 
-/// Adds each picked slice back to where it was picked.
+/// Adds each picked slice back to its origin.
 ///
-/// Constant indices that pick nothing twice (a reversed channel order, one token) need no scatter: the adjoint is
-/// a gather, with zeros for what was not picked.
+/// Constant indices that pick nothing twice (a reversed channel order, one token) need no scatter: the adjoint is a
+/// gather, with zeros for everything that was not picked.
 pub(super) fn gather<'t>(
     axis: usize,
     data: Expr<'t>,
@@ -114,8 +114,8 @@ pub(super) fn gather<'t>(
     ))
 }
 
-/// For each index of the gathered axis, where it was picked to; `count` if nowhere. `None` unless the indices
-/// are constant, in range, and pick nothing twice.
+/// Returns the destination of each index of the gathered axis, or `count` if it was not picked. Returns `None` unless
+/// the indices are constant, in range, and pick nothing twice.
 fn origins(indices: Expr<'_>, side: usize) -> Option<Vec<i64>> {
     let constant = indices.as_constant()?;
     let indices = constant.as_i64()?;
@@ -136,7 +136,7 @@ fn origins(indices: Expr<'_>, side: usize) -> Option<Vec<i64>> {
     )
 }
 
-/// Adds each picked element back to where it was picked.
+/// Adds each picked element back to its origin.
 pub(super) fn gather_elements<'t>(
     axis: usize,
     data: Expr<'t>,
@@ -152,7 +152,7 @@ fn scatter<'t>(axis: usize, shape: Vec<Dim>, indices: Expr<'t>, updates: Expr<'t
     tape.apply(Op::ScatterAdd { axis }, &[zeros, indices, updates])
 }
 
-/// Cotangent of A in `alpha * A' B' + beta * C`.
+/// Returns the cotangent of A in `alpha * A' B' + beta * C`.
 pub(super) fn gemm_a<'t>(
     alpha: f32,
     trans_a: bool,
@@ -167,7 +167,7 @@ pub(super) fn gemm_a<'t>(
     }
 }
 
-/// Cotangent of B in `alpha * A' B' + beta * C`.
+/// Returns the cotangent of B in `alpha * A' B' + beta * C`.
 pub(super) fn gemm_b<'t>(
     alpha: f32,
     trans_a: bool,

@@ -1,9 +1,8 @@
 //! The table of derivatives.
 //!
-//! A rule is a formula: for each operator and input, the cotangent of that input from the cotangent `g`
-//! of the output. The driver ([`crate::gradient`]) asks only for inputs that matter, sums over axes that
-//! were broadcast, and adds up what flows back from several uses, so no rule does. The conventions
-//! where authors differ are in `docs/conventions.md`.
+//! A rule is a formula for the cotangent of one input of an operator, given the cotangent `g` of the output. The driver
+//! ([`crate::gradient`]) asks only for inputs that matter, sums over axes that were broadcast, and adds the cotangents
+//! of several uses, so rules need not do this. `docs/conventions.md` lists the conventions on which authors differ.
 
 mod conv;
 #[cfg(test)]
@@ -19,7 +18,7 @@ mod tests;
 
 use crate::{Result, op::Op, tape::Expr, tensor::DType};
 
-/// What a rule sees of a node.
+/// The parts of a node that a rule sees.
 pub(crate) struct Site<'a, 't> {
     /// The node's inputs.
     pub(crate) inputs: &'a [Expr<'t>],
@@ -29,18 +28,17 @@ pub(crate) struct Site<'a, 't> {
     pub(crate) g: Expr<'t>,
 }
 
-/// What flows back into one input of an operator.
+/// The cotangent of one input of an operator.
 pub(crate) enum Cotangent<'t> {
-    /// Nothing: the output does not change with this input, or only in jumps that the conventions
-    /// count as constant.
+    /// Zero: the output does not change with this input, or only in jumps that the conventions treat as constant.
     Zero,
-    /// A value of the output's shape where the operator broadcasts, else of the input's.
+    /// A value of the output's shape if the operator broadcasts, otherwise of the input's shape.
     Value(Expr<'t>),
     /// There is no derivative, for this reason.
     NotDifferentiable(&'static str),
 }
 
-/// The cotangent of input number `input` of an operator: one line for each operator and input.
+/// Returns the cotangent of input number `input` of an operator, with one line per operator and input.
 #[rustfmt::skip] // A table reads by its columns.
 pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cotangent<'t>> {
     use Cotangent::{NotDifferentiable, Zero};
@@ -49,7 +47,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
     let Site { inputs, y, g } = *site;
     let (x, a, b) = (inputs[0], inputs[0], inputs[inputs.len() - 1]);
     Ok(Cotangent::Value(match (op, input) {
-        // The winner of a window, the gate, the choice of a branch jump.
+        // The winner of a window, the gate and the choice of a branch change in jumps.
         (MaxPoolGrad(_), 0 | 1) | (Gate { .. } | Where, 0) => return Ok(Zero),
         (StraightThrough, 0) => return Ok(Zero),
 
@@ -123,7 +121,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
         (Where, 1) => x.select(g, 0.0),
         (Where, _) => x.select(0.0, g),
 
-        // Constant but for jumps, as PyTorch has it.
+        // Constant except for jumps, as in PyTorch.
         (Ceil | Floor | Round | Sign, _) => return Ok(Zero),
         // Indices.
         (Gather { .. } | GatherElements { .. } | ScatterAdd { .. }, _) => return Ok(Zero),
@@ -131,7 +129,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
 
         (And | Equal | Greater | GreaterOrEqual | Less | LessOrEqual | Not | Or, _) =>
             return Ok(NotDifferentiable("its result is a truth value")),
-        (ArgMax { .. } | Cast { .. } | MaxPoolIndices(_) | TopK { .. }, _) => return Ok(NotDifferentiable("its result is no float")),
+        (ArgMax { .. } | Cast { .. } | MaxPoolIndices(_) | TopK { .. }, _) => return Ok(NotDifferentiable("its result is not a float")),
         (MaxPoolGrad(_), _) => return Ok(NotDifferentiable("a second derivative of MaxPool is not implemented")),
     }))
 }

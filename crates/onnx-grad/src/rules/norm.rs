@@ -3,7 +3,7 @@
 use super::Site;
 use crate::{dim::Dim, tape::Expr};
 
-/// Cotangents of `gamma * (x - mean) * r + beta` by channel, where `r = (variance + epsilon)^(-1/2)`.
+/// Returns the cotangents of `gamma * (x - mean) * r + beta` by channel, where `r = (variance + epsilon)^(-1/2)`.
 pub(super) fn batch<'t>(epsilon: f32, site: &Site<'_, 't>, input: usize) -> Expr<'t> {
     let Site { inputs, g, .. } = *site;
     let x = inputs[0];
@@ -22,8 +22,8 @@ pub(super) fn batch<'t>(epsilon: f32, site: &Site<'_, 't>, input: usize) -> Expr
     whole.unbroadcast(&by_channel).reshape([by_channel[1]])
 }
 
-/// Cotangents of `scale * n + bias` with `n = (x - mean) * r`, `r = (variance + epsilon)^(-1/2)` and moments over
-/// the axes from `axis` on.
+/// Returns the cotangents of `scale * n + bias` with `n = (x - mean) * r`, `r = (variance + epsilon)^(-1/2)` and
+/// moments over the axes from `axis` on.
 pub(super) fn layer<'t>(axis: usize, epsilon: f32, site: &Site<'_, 't>, input: usize) -> Expr<'t> {
     let Site { inputs, g, .. } = *site;
     let axes: Vec<usize> = (axis..inputs[0].rank()).collect();

@@ -9,10 +9,10 @@ use crate::{
     tensor::{DType, Tensor},
 };
 
-/// Longest product that is differentiated; the memory grows with its square.
+/// The maximum length of a product that can be differentiated; memory grows with its square.
 const LONGEST_PRODUCT: usize = 1024;
 
-/// Cotangent of a reduction's input. Equal extremes share alike.
+/// Returns the cotangent of a reduction's input. Equal extremes share it equally.
 pub(super) fn reduce<'t>(
     kind: Reduction,
     axes: &[usize],
@@ -40,7 +40,7 @@ pub(super) fn reduce<'t>(
     })
 }
 
-/// For each element, the product of the other elements it is reduced with; exact where some are 0.
+/// Returns for each element the product of the other elements in its reduction; exact if some are 0.
 fn product_of_others<'t>(axes: &[usize], x: Expr<'t>) -> Result<Expr<'t>> {
     let shape = x.shape();
     let reduced: Vec<Dim> = axes.iter().map(|&axis| shape[axis]).collect();
@@ -50,7 +50,7 @@ fn product_of_others<'t>(axes: &[usize], x: Expr<'t>) -> Result<Expr<'t>> {
             "multiplies {count} elements, more than {LONGEST_PRODUCT}"
         )));
     }
-    // Reduced axes go last and become one, beside a copy of it that leaves one element out.
+    // Moves the reduced axes to the end and merges them, next to a copy that leaves one element out.
     let kept = (0..shape.len()).filter(|axis| !axes.contains(axis));
     let perm: Vec<usize> = kept.clone().chain(axes.iter().copied()).collect();
     let moved = x.transpose(perm.clone());

@@ -1,4 +1,4 @@
-//! One table for all rules: every operator, its attributes and its broadcasting, against differences.
+//! One table that compares all rules with finite differences: every operator with its attributes and broadcasting.
 
 use super::*;
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
 };
 use Domain::{Any, AwayFromZero, Distinct, Near, Positive};
 
-/// Largest relative error of a directional derivative. Rounding of 32-bit floats over the step takes about a tenth
-/// of it; a rule that is off by a thousandth does not fit.
+/// Maximum relative error of a directional derivative. Rounding of 32-bit floats over the step takes about a tenth of
+/// it; a rule with an error of a thousandth does not pass.
 const TOLERANCE: f64 = 3e-4;
 /// Step for functions with curvature.
 const SHORT: f32 = 0.03;
@@ -21,13 +21,13 @@ enum Source {
     Truth(&'static str, Vec<bool>),
 }
 
-/// An operator on drawn inputs; every float input is checked.
+/// An operator on random inputs. Every float input is checked.
 struct GradCase {
     name: &'static str,
     op: Op,
     inputs: Vec<Source>,
     step: f32,
-    /// Whether the gradient is differentiated, and checked, once more.
+    /// Whether the gradient is differentiated and checked again.
     twice: bool,
 }
 
@@ -90,7 +90,7 @@ fn pool(kernel: usize, stride: usize, pads: [usize; 2]) -> Pool {
     }
 }
 
-/// The same over one axis.
+/// The same pooling over one axis.
 fn along(mut pool: Pool) -> Pool {
     for attribute in [
         &mut pool.kernel,
@@ -356,7 +356,7 @@ fn cases() -> Vec<GradCase> {
     ]
 }
 
-/// Operators without a rule, as `docs/conventions.md` lists them.
+/// Operators without a rule, as listed in `docs/conventions.md`.
 const ZERO: &[&str] = &["Ceil", "Floor", "Round", "Sign"];
 const NOT_DIFFERENTIABLE: &[&str] = &[
     "Not",
@@ -370,13 +370,13 @@ const NOT_DIFFERENTIABLE: &[&str] = &[
     "ArgMax",
     "TopK",
 ];
-/// Where gradients end, the one operator whose gradient is by intention not its own, and the one that is
-/// differentiated only with respect to its neighbour's cotangent.
+/// The leaves, where gradients end; the operator whose gradient is intentionally not its own; and the operator that is
+/// differentiated only with respect to its other input's cotangent.
 const LEAVES: &[&str] = &["Input", "Constant"];
 const SECOND_ORDER: &[&str] = &["MaxPoolGrad"];
 const SURROGATE: &[&str] = &["StraightThrough"];
 
-/// The operator's graph, its float inputs' positions and values.
+/// Returns the operator's graph, and the positions and values of its float inputs.
 fn build(case: &GradCase) -> (Graph, ValueId, Vec<Tensor>) {
     let mut rng = rng(case.name);
     let mut graph = Graph::new();
@@ -400,7 +400,7 @@ fn build(case: &GradCase) -> (Graph, ValueId, Vec<Tensor>) {
             }
         });
     }
-    // Shapes may depend on the batch where no operand does.
+    // Shapes may depend on the batch even if no operand does.
     graph.input("batch", DType::F32, shape("N"));
     values.push(draw(&mut rng, &shape("N"), Any));
     let y = graph
@@ -411,7 +411,7 @@ fn build(case: &GradCase) -> (Graph, ValueId, Vec<Tensor>) {
 
 const GRADIENT: &str = "gradient";
 
-/// Failures of a gradient of `of`; the gradient is also scaled by 1.001, which the check must notice.
+/// Returns the failures of a gradient of `of`. Also scales the gradient by 1.001, which the check must notice.
 fn check(
     case: &GradCase,
     graph: &Graph,
@@ -439,7 +439,7 @@ fn check(
         }
         let mut scaled = slopes;
         scaled.analytic *= 1.001;
-        // A gate has no gradient anywhere, and what is linear has no second derivative.
+        // A gate has no gradient anywhere, and linear functions have no second derivative.
         let flat = matches!(case.op, Op::Gate { .. }) && wrt == 0 || what != GRADIENT;
         if !(flat && slopes.numeric == 0.0) && scaled.relative_error() <= TOLERANCE {
             failures.push(format!("{}, input {wrt}, {what}: is blind", case.name));

@@ -1,4 +1,4 @@
-//! Shapes of what slides a window: convolutions and poolings.
+//! The shapes of sliding-window operators: convolutions and poolings.
 
 use super::{Shape, display, expect_type, fixed_from};
 use crate::{
@@ -25,7 +25,7 @@ fn check_convolution(convolution: &Convolution, spatial: usize) -> Result<()> {
     ];
     if lengths != [spatial; 4] {
         return Err(Error::invalid(
-            "has attributes of another rank than its input",
+            "has attributes whose rank differs from its input's",
         ));
     }
     if *groups == 0 || strides.contains(&0) || dilations.contains(&0) {
@@ -34,7 +34,7 @@ fn check_convolution(convolution: &Convolution, spatial: usize) -> Result<()> {
     Ok(())
 }
 
-/// Positions of a window along one axis.
+/// Returns the number of positions of a window along one axis.
 fn windows(
     side: usize,
     pads: usize,
@@ -75,7 +75,7 @@ pub(super) fn conv(inputs: &[&Node], convolution: &Convolution) -> Result<Shape>
         return Err(mismatch());
     }
     check_convolution(convolution, x.len() - 2)?;
-    // The gradient of a weight sums over the batch, which then stands in the channels' place.
+    // The gradient of a weight sums over the batch, which then takes the place of the channels.
     let inner = match weight[1] {
         Dim::Fixed(side) => side.checked_mul(convolution.groups).map(Dim::Fixed),
         Dim::Batch(factor) => factor.checked_mul(convolution.groups).map(Dim::Batch),
@@ -139,7 +139,7 @@ pub(super) fn conv_transpose(
             + output_padding[axis];
         let side = full
             .checked_sub(convolution.pads_before[axis] + convolution.pads_after[axis])
-            .ok_or_else(|| Error::invalid("cuts off more than there is"))?;
+            .ok_or_else(|| Error::invalid("cuts off more elements than there are"))?;
         shape.push(Dim::Fixed(side));
     }
     Ok(shape)
@@ -156,7 +156,7 @@ pub(super) fn pooled(x: &[Dim], pool: &Pool) -> Result<Shape> {
     ];
     if lengths != [spatial; 5] || x.len() != spatial + 2 {
         return Err(Error::invalid(
-            "has attributes of another rank than its input",
+            "has attributes whose rank differs from its input's",
         ));
     }
     if pool.strides.contains(&0) || pool.dilations.contains(&0) {

@@ -1,4 +1,4 @@
-//! Attacks beside those of torchattacks and Foolbox: a gradient, an attack at equal steps, a process at equal success.
+//! Compares with torchattacks and Foolbox: a gradient, an attack at equal steps, a process at equal success.
 
 mod duel;
 mod start;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::{Setup, machine};
 use crate::cargo;
 
-/// How often each contender runs. The rounds alternate, so that a busy moment of the machine falls on all.
+/// How often each contender runs. The rounds alternate, so that a busy moment of the machine affects all.
 const ROUNDS: usize = 3;
 
 const STEPS: &str = "40";
@@ -35,9 +35,9 @@ struct Duel {
     mean: &'static str,
     std: &'static str,
     ball: Ball,
-    /// Pictures of the whole process.
+    /// Number of pictures for the whole process.
     pictures: &'static str,
-    /// Pictures of the attack that nobody ends early: a multiple of the peers' batches.
+    /// Number of pictures for the attack that never ends early: a multiple of the peers' batches.
     right: &'static str,
 }
 
@@ -69,32 +69,32 @@ const DUELS: [Duel; 2] = [
 ];
 
 const HEAD: &str = "\
-# PGD beside PyTorch, torchattacks and Foolbox
+# PGD compared with PyTorch, torchattacks and Foolbox
 
-Three comparisons, each in a table of its own; in each the contenders took turns on the same machine, and the medians count.
-The peers' network is a PyTorch module with the weights of the ONNX file, its logits checked against ONNX Runtime's; it is in
-eval mode, its parameters are frozen, and it runs with the threads, the batch and the layout that were fastest for a gradient
-just before. `torch.compile` was not tried.
+Three comparisons, each in a separate table. In each, the contenders took turns on the same machine, and the tables show
+medians. The peers' network is a PyTorch module with the weights of the ONNX file; its logits are checked against ONNX
+Runtime's. It is in eval mode with frozen parameters, and uses the threads, batch and layout that were fastest for a
+gradient just before. `torch.compile` was not tried.
 
-- *Per gradient*: loss and input gradient of one batch, the same number of pictures for all; nothing else. The engines have the
-  pictures divided among their workers. Medians of eleven rounds.
-- *Per attack at equal steps*: PGD with 40 steps on the first pictures that the network gets right, in a ball so small that none
-  falls, so that nobody ends early. The seconds of the attack itself, without the start of the process; `hoodwink` judges floats
-  and writes its rows in them. Medians of three rounds.
-- *Whole process at equal success*: PGD with 40 steps on the first pictures of CIFAR-10's training set, from the start of the
-  process to the last figure. `hoodwink` reads all pictures first, judges every success on floats and on the PNG, and writes the run
-  folder with its report; the peers print two accuracies and save nothing. `hoodwink` ends an attack that has succeeded, the
-  peers take all 40 steps with all pictures: *gradients* are those spent. *Peak* is the most memory the process held, in MiB.
-  Medians of three rounds.
+- *Per gradient*: loss and input gradient of one batch, with the same number of pictures for all, and nothing else. The
+  engines divide the pictures among their workers. Medians of eleven rounds.
+- *Per attack at equal steps*: PGD with 40 steps on the first pictures that the network gets right, in a ball so small
+  that no picture falls, so that no attack ends early. The seconds of the attack itself, without the start of the
+  process. For `hoodwink` they include the judge's verdict on floats and writing the rows. Medians of three rounds.
+- *Whole process at equal success*: PGD with 40 steps on the first pictures of CIFAR-10's training set, from the start
+  of the process to the last figure. `hoodwink` reads all pictures first, judges every success on floats and on the PNG,
+  and writes the run folder with its report; the peers print two accuracies and save nothing. `hoodwink` ends an attack
+  that has succeeded, while the peers take all 40 steps with all pictures; *gradients* counts those computed. *Peak* is
+  the maximum memory of the process in MiB. Medians of three rounds.
 
-*Processor* are the seconds of the processor that the whole process took, in all its threads: they hardly depend on what else the
-machine was doing.
+*Processor* is the processor time of the whole process in seconds, over all its threads. It hardly depends on the other
+load of the machine.
 
 Made by `cargo xtask bench peers attacks`.
 
 ";
 
-/// What PyTorch runs with.
+/// PyTorch's fastest setting.
 struct Setting {
     threads: String,
     batch: String,
@@ -115,14 +115,14 @@ struct Task {
     ball: Ball,
 }
 
-/// What one contender took.
+/// The measurements of one contender.
 #[derive(Clone, Default)]
 struct Taken {
-    /// From the start of the process to its end, in each round.
+    /// Seconds from the start of the process to its end, in each round.
     seconds: Vec<f64>,
-    /// Of the attack itself.
+    /// Seconds of the attack itself.
     attack: Vec<f64>,
-    /// Of the processor, in all threads of the process.
+    /// Processor seconds over all threads of the process.
     processor: Vec<f64>,
     peak: f64,
     clean: f64,
@@ -136,9 +136,9 @@ fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// Runs everything, or the networks whose title contains `only`, and answers the page.
+/// Runs everything, or the networks whose title contains `only`, and returns the page.
 pub(super) fn page(setup: &Setup, only: Option<&str>) -> Result<String> {
-    // In one command, so that one set of features is compiled.
+    // One command, so that one set of features is compiled.
     let programs = ["--bin", "hoodwink", "--example", "gradient_speed"];
     cargo(
         &[&["build", "--release", "--workspace"][..], &programs].concat(),
@@ -168,7 +168,7 @@ pub(super) fn page(setup: &Setup, only: Option<&str>) -> Result<String> {
     let bytes = fs::metadata(&bench.ours)?.len();
     let _ = writeln!(
         page,
-        "\nThe program is one file of {:.1} MB (wanted: 40 at most).",
+        "\nThe program is one file of {:.1} MB (goal: at most 40).",
         bytes as f64 / 1e6
     );
     Ok(page)
@@ -178,10 +178,10 @@ struct Bench<'a> {
     setup: &'a Setup,
     ours: PathBuf,
     theirs: PathBuf,
-    /// Folder of our runs.
+    /// The folder of our runs.
     out: PathBuf,
-    /// How many processes were timed. Each run has a folder of its own: files made where others were just deleted cost the file
-    /// system five times as much.
+    /// Number of timed processes. Each run has a separate folder: on this file system, creating files where others were
+    /// just deleted costs five times as much.
     runs: Cell<usize>,
 }
 
@@ -220,7 +220,7 @@ impl Bench<'_> {
         command
     }
 
-    /// The peers' script in one of its modes, with the model.
+    /// Returns the command that runs the peers' script in one of its modes on the model.
     fn python(&self, mode: &str, duel: &Duel) -> Command {
         let mut command = Command::new(&self.setup.python);
         command.arg(&self.theirs).arg(mode);
@@ -236,7 +236,7 @@ impl Bench<'_> {
         self.asset("cifar10/train_0-1999_y.npy")
     }
 
-    /// Of the next run.
+    /// Returns the folder of the next run.
     fn folder(&self) -> PathBuf {
         self.out.join(self.runs.get().to_string())
     }
@@ -283,7 +283,7 @@ fn note_theirs(answer: &Value, task: &Task, taken: &mut Taken) -> Result<()> {
     Ok(())
 }
 
-/// The JSON on a command's last line.
+/// Returns the JSON on a command's last output line.
 fn answer(command: &mut Command) -> Result<Value> {
     let output = command.output()?;
     let text = String::from_utf8(output.stdout)?;

@@ -11,16 +11,16 @@ use crate::{
     say,
 };
 
-/// Of single gradients, which take less.
+/// Rounds of single gradients, which take less time.
 const GRADIENT_ROUNDS: usize = 11;
 
-/// So small a ball that no picture which was right falls, and no attack ends before its last step.
+/// A ball so small that no correctly classified picture falls and no attack ends before its last step.
 const NOTHING: Ball = Ball {
     eps: "0.01/255",
     step: "0.001/255",
 };
 
-/// Who runs it: its name, and for hoodwink the engine and the number of threads.
+/// The contenders: the name and, for hoodwink, the engine and the number of threads.
 const CONTENDERS: [(&str, Option<(&str, &str)>); 6] = [
     ("torchattacks", None),
     ("Foolbox", None),
@@ -39,7 +39,7 @@ impl Bench<'_> {
         self.equal_success(duel, &setting, page)
     }
 
-    /// Chooses what PyTorch runs with, and says what else was tried.
+    /// Chooses PyTorch's fastest setting, and reports the others.
     fn calibrate(&self, duel: &Duel, page: &mut String) -> Result<Setting> {
         let mut command = self.python("calibrate", duel);
         command.arg(self.pictures()).args([duel.mean, duel.std]);
@@ -197,7 +197,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// All contenders in turns.
+    /// Runs all contenders in turns.
     fn contest(&self, duel: &Duel, task: &Task, setting: &Setting) -> Result<Vec<Taken>> {
         let mut taken = vec![Taken::default(); CONTENDERS.len()];
         for _ in 0..ROUNDS {

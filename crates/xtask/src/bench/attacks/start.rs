@@ -1,4 +1,4 @@
-//! Two workers beside one, and how long the first picture takes.
+//! Compares two workers with one, and times the first picture.
 
 use std::{fmt::Write as _, process::Command};
 
@@ -10,7 +10,7 @@ use crate::say;
 const RESTARTS: &str = "5";
 
 impl Bench<'_> {
-    /// Two workers beside one, where starting is no large part of the whole.
+    /// Compares two workers with one on a run in which startup is only a small part.
     pub(super) fn workers(&self, page: &mut String) -> Result<()> {
         let duel = &DUELS[1];
         let task = Task {
@@ -22,7 +22,7 @@ impl Bench<'_> {
         let _ = writeln!(
             page,
             "## Two workers\n\nThe attack on resnet_2b above with {RESTARTS} restarts, whole processes, medians of {ROUNDS} rounds; \
-             wanted: 1.8 times as fast.\n\n| engine | one worker, s | two workers, s | times |\n|---|---:|---:|---:|"
+             goal: 1.8 times as fast.\n\n| engine | one worker, s | two workers, s | times |\n|---|---:|---:|---:|"
         );
         for engine in ["ort", "rten"] {
             let mut seconds = [Vec::new(), Vec::new()];
@@ -45,12 +45,12 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// From the start of the process to the first adversarial PNG.
+    /// Times from the start of the process to the first adversarial PNG.
     pub(super) fn cold(&self, page: &mut String) -> Result<()> {
         page.push_str(
             "## Cold start\n\nSeconds from the start of the process to the first adversarial PNG: SqueezeNet 1.1, PGD-40 at \
-             4/255, median of five. Of many photographs, all are read and 48 are looked at by the lint before; \
-             `--no-lint` leaves that out.\n\n| | engine | first PNG | all |\n|---|---|---:|---:|\n",
+             4/255, median of five. With many photographs, all are read and the lint examines 48 of them first; \
+             `--no-lint` skips that.\n\n| | engine | first PNG | all |\n|---|---|---:|---:|\n",
         );
         for (title, limit, more) in [
             ("one photograph", "1", &[][..]),
@@ -67,7 +67,7 @@ impl Bench<'_> {
                     command.arg(self.asset("imagenet/images"));
                     command.args(["--resize", "256", "--crop", "224", "--channels", "bgr"]);
                     command.args(["--input-range", "0..255", "--mean", "0.4075,0.4579,0.4850"]);
-                    // The network is wrong about the first picture.
+                    // The network misclassifies the first picture.
                     command.args([
                         "--skip",
                         if limit == "1" { "1" } else { "0" },
@@ -91,7 +91,7 @@ impl Bench<'_> {
                 page.push_str(&line);
             }
         }
-        page.push_str("\nWanted: 1 second at most.\n");
+        page.push_str("\nGoal: at most 1 second.\n");
         Ok(())
     }
 }
