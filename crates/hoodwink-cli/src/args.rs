@@ -30,7 +30,7 @@ use crate::terminal::complain;
 pub(crate) const SETTINGS_BYTES: u64 = 1 << 20;
 
 /// How a model file is read, where it leaves that open.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct ReadArgs {
     /// The output with the scores, where the model has several
     #[arg(long, value_name = "NAME", help_heading = "Model")]
@@ -73,7 +73,7 @@ pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 /// The model, and what its training code did to pictures.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct ModelArgs {
     /// The model, an ONNX file; beside net.onnx a net.toml may hold the preprocessing flags and class-names. For attack and
     /// predict also a model elsewhere, http://HOST/PATH or 'cmd:PROGRAM ARGUMENTS' (also as --model); docs/remote.md says how
@@ -277,6 +277,24 @@ impl Prepared {
         }
     }
 
+    /// What is done to every picture when it is loaded, for a model that takes `[channels, height, width]`.
+    pub(crate) fn transform(&self, input: [usize; 3]) -> Transform {
+        Transform {
+            channels: Some(input[0]).filter(|channels| matches!(channels, 1 | 3)),
+            resize: self.resize,
+            interpolation: self.interpolation,
+            crop: self.crop,
+        }
+    }
+
+    /// The names that were given for the model's classes; empty if none were.
+    pub(crate) fn given_names(&self, classes: usize) -> Result<Vec<String>> {
+        match &self.class_names {
+            Some(path) => Ok(read_class_names(path, classes)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// The names of the model's classes by number: those given for the model, else those of the data, which may stop
     /// before the last class.
     pub(crate) fn class_names(&self, classes: usize, data: &Dataset) -> Result<Vec<String>> {
@@ -345,6 +363,14 @@ impl fmt::Display for Prepared {
 }
 
 impl ModelArgs {
+    /// The same flags for another model.
+    pub(crate) fn with_model(&self, model: &Path) -> Self {
+        Self {
+            model: model.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// Joins the flags with `MODEL.toml`.
     pub(crate) fn resolve(&self) -> Result<Prepared> {
         let beside = self.model.with_extension("toml");
@@ -449,17 +475,8 @@ impl DataArgs {
         input: [usize; 3],
         classes: usize,
     ) -> Result<Dataset> {
-        let mut data = self.open_with(Transform {
-            channels: Some(input[0]).filter(|channels| matches!(channels, 1 | 3)),
-            resize: prepared.resize,
-            interpolation: prepared.interpolation,
-            crop: prepared.crop,
-        })?;
-        let names = match &prepared.class_names {
-            Some(path) => read_class_names(path, classes)?,
-            None => Vec::new(),
-        };
-        data.label_for(&names, classes)?;
+        let mut data = self.open_with(prepared.transform(input))?;
+        data.label_for(&prepared.given_names(classes)?, classes)?;
         data.check_fits(input, classes)?;
         Ok(data)
     }

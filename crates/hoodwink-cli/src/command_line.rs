@@ -213,8 +213,12 @@ pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec
 /// Refuses a model elsewhere that a file names: the file may come from a stranger, and would have a program run or a machine
 /// contacted that the user did not name.
 pub(crate) fn refuse_remote(options: &Table, way_on: &str) -> Result<()> {
-    let model = options.get("model").and_then(Value::as_str);
-    match model.filter(|model| Remote::is_named_by(model)) {
+    let named = ["model", "models"].into_iter().filter_map(|key| options.get(key));
+    let mut models = named.flat_map(|value| match value {
+        Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
+        value => Vec::from_iter(value.as_str()),
+    });
+    match models.find(|model| Remote::is_named_by(model)) {
         None => Ok(()),
         Some(model) => bail!(
             "the model is {}, which is not asked because a file says so; {way_on}",

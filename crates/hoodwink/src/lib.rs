@@ -31,6 +31,7 @@ pub mod legible;
 pub mod lint;
 pub mod model;
 pub mod nearest;
+pub mod natural;
 mod normal;
 pub mod oracle;
 pub mod panics;

@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod grad;
 pub(crate) mod inspect;
 pub(crate) mod merge;
+pub(crate) mod natural;
 pub(crate) mod predict;
 pub(crate) mod report;
 pub(crate) mod rerun;
@@ -31,6 +32,7 @@ use crate::terminal::{self, complain};
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
     /// For people
+    #[value(alias = "text")]
     Table,
     /// One object
     Json,

@@ -30,7 +30,7 @@ const fn of(
 }
 
 /// Those that show no progress have nothing to be quiet about; those that print a page or a script have one format.
-const ALL: [Expected; 13] = [
+const ALL: [Expected; 14] = [
     of("attack", &[], [true, true, true]),
     of("attacks", &[], [true, false, true]),
     of("completions", &[], [false, false, false]),
@@ -40,6 +40,7 @@ const ALL: [Expected; 13] = [
     of("inspect", &["a.onnx"], [true, true, true]),
     of("man", &[], [false, false, false]),
     of("merge", &["a", "b", "--out", "c"], [true, true, true]),
+    of("natural", &["--logits", "x.npy", "--labels", "y.npy"], [true, true, true]),
     of("predict", &["a.onnx", "x.npy"], [true, true, true]),
     of("report", &["a", "b"], [true, false, true]),
     of("rerun", &["a", "--out", "b"], [true, true, true]),

@@ -11,6 +11,8 @@ mod interpolation;
 mod label_map;
 mod likeness;
 mod lists;
+pub(crate) mod matrix;
+pub(crate) mod named;
 mod neighbours;
 mod npy;
 mod npz;
@@ -310,6 +312,23 @@ impl Dataset {
     /// name is called by its number.
     pub fn class_names(&self) -> Option<&[String]> {
         self.class_names.as_deref()
+    }
+
+    /// The names of the folders whose positions the labels are; `None` where labels are something else, or there are none.
+    pub fn folders(&self) -> Option<&[String]> {
+        let folders = self.class_names.as_deref();
+        folders.filter(|_| self.by_position && self.labels.is_some())
+    }
+
+    /// What the picture at `index` is called, without reading it: [`Sample::file`].
+    pub fn file(&self, index: usize) -> Result<String> {
+        Ok(self.source.file(self.row(index)?, &self.name))
+    }
+
+    /// Gives the pictures other labels: classes of a model, one for each, or none at all.
+    pub(crate) fn relabel(&mut self, labels: Option<Vec<usize>>) {
+        self.labels = labels;
+        self.by_position = false;
     }
 
     /// The labels in the order of the samples, or an error that says how to give labels.

@@ -151,6 +151,7 @@ impl Element {
             "i4" => (Kind::Signed, 4, name.starts_with('>')),
             "u8" => (Kind::Unsigned, 8, name.starts_with('>')),
             "i8" => (Kind::Signed, 8, name.starts_with('>')),
+            "f2" => (Kind::Float, 2, name.starts_with('>')),
             "f4" => (Kind::Float, 4, name.starts_with('>')),
             "f8" => (Kind::Float, 8, name.starts_with('>')),
             _ => {
@@ -194,6 +195,7 @@ impl Element {
     pub(super) fn float(self, value: &[u8]) -> f64 {
         let bytes = self.low_bytes(value);
         match self.width {
+            2 => half::f16::from_le_bytes(array(&bytes[..2])).into(),
             4 => f32::from_le_bytes(array(&bytes[..4])).into(),
             _ => f64::from_le_bytes(bytes),
         }

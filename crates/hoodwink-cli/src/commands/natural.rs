@@ -1,0 +1,156 @@
+//! `hoodwink natural`: models on real pictures that fool models.
+
+mod pictures;
+mod saved;
+
+use std::{io::Write as _, path::PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use hoodwink::natural::{Definition, Report, Resampling, Settings, plain};
+
+use super::{Format, print_json};
+use crate::{
+    Status,
+    args::{ConfigArgs, CrewArgs, ModelArgs},
+    subject::RemoteArgs,
+    terminal,
+};
+
+/// Measure models on natural adversarial examples: real, unmodified pictures that fool models.
+///
+/// Accuracy over some of the classes, calibration, confusions, and how well unknown objects are told from known ones. The
+/// logits of the classes in play are selected before softmax and argmax. Works on models and folders of pictures, or on logits
+/// that any framework has saved.
+#[derive(Parser)]
+#[command(
+    mut_arg("model", |model| model.required(false).default_value("").hide_default_value(true)),
+    after_help = "Examples:
+  Two models on ImageNet-A, beside ordinary pictures of the same 200 classes:
+    hoodwink natural resnet50.onnx densenet121.onnx --hard imagenet-a/ --clean imagenet/val/ \\
+      --preprocessing torchvision
+
+  How well unknown objects are told from known ones:
+    hoodwink natural resnet50.onnx --clean imagenet/val/ --ood imagenet-o/ --subset imagenet-o \\
+      --preprocessing torchvision
+
+  The same measures from saved logits, as the published script computes them:
+    hoodwink natural --logits logits.npy --labels labels.npy --subset imagenet-a --parity nae --format json"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// More models, read with the same flags, each with the .toml beside it
+    #[arg(value_name = "MODEL")]
+    models: Vec<PathBuf>,
+    #[command(flatten)]
+    remote: RemoteArgs,
+    /// Hard pictures: folders called by WordNet ids, names or numbers of classes, as in ImageNet-A, -R, -V2, -Sketch; ObjectNet
+    /// with its mappings; or any other labelled data
+    #[arg(long, value_name = "DIR", help_heading = "Pictures")]
+    hard: Option<PathBuf>,
+    /// Ordinary pictures; those of classes that are not in play are left out
+    #[arg(long, value_name = "DIR", help_heading = "Pictures")]
+    clean: Option<PathBuf>,
+    /// Pictures of unknown classes, such as ImageNet-O; their labels do not matter
+    #[arg(long, value_name = "DIR", help_heading = "Pictures")]
+    ood: Option<PathBuf>,
+    /// Leave out pictures that cannot be read, and name them
+    #[arg(long, help_heading = "Pictures")]
+    skip_broken: bool,
+    /// Do not look for wrong preprocessing and labels
+    #[arg(long, help_heading = "Pictures")]
+    no_lint: bool,
+    /// Logits of hard pictures instead of a model: an .npy of floats, [pictures, classes]
+    #[arg(long, value_name = "FILE", help_heading = "Saved logits", requires = "labels", conflicts_with_all = ["hard", "clean", "ood"])]
+    logits: Option<PathBuf>,
+    /// Their true classes: an .npy of integers
+    #[arg(long, value_name = "FILE", help_heading = "Saved logits")]
+    labels: Option<PathBuf>,
+    /// Logits of ordinary pictures
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Saved logits",
+        requires = "logits",
+        requires = "clean_labels"
+    )]
+    clean_logits: Option<PathBuf>,
+    /// Their true classes
+    #[arg(long, value_name = "FILE", help_heading = "Saved logits")]
+    clean_labels: Option<PathBuf>,
+    /// Logits of pictures of unknown classes
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Saved logits",
+        requires = "logits"
+    )]
+    ood_logits: Option<PathBuf>,
+    /// The labels count within the classes in play, from 0, as the folders of ImageNet-A do, not among all of the model
+    #[arg(long, help_heading = "Saved logits", requires = "logits")]
+    labels_within_subset: bool,
+    /// Classes in play: all, imagenet-a, imagenet-o, imagenet-r, present (those of the hard pictures), or a file with a number,
+    /// WordNet id or name in each line [default: a list that the folders match, else all]
+    #[arg(long, value_name = "NAME|FILE")]
+    subset: Option<String>,
+    /// Compute as the script of natural-adv-examples does (nae): without the last bin of the calibration errors, the temperature
+    /// between 0.2 and 5, FPR95 at the nearest recall
+    #[arg(long, value_name = "SCRIPT", default_value = "standard")]
+    parity: Definition,
+    /// Drawings for the bootstrap intervals; 0 leaves them out
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    resamples: usize,
+    /// Seed of the drawings
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    crew: CrewArgs,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Status> {
+    let named = args.named();
+    let report = match (&args.logits, named.is_empty()) {
+        (Some(_), false) => bail!(
+            "saved logits take the place of a model: leave out {}, or --logits",
+            named[0].display()
+        ),
+        (Some(logits), true) => Report {
+            models: vec![saved::evaluate(args, logits)?],
+        },
+        (None, true) => bail!(
+            "there is nothing to measure: name a model and --hard DIR, or --logits FILE and --labels FILE"
+        ),
+        (None, false) => pictures::evaluate(args, &named)?,
+    };
+    match args.format {
+        Format::Json => print_json(&report)?,
+        Format::Table => write!(terminal::out(), "{}", plain(&report))?,
+    }
+    Ok(Status::Done)
+}
+
+impl Args {
+    /// The models that were named.
+    fn named(&self) -> Vec<PathBuf> {
+        let all = [&self.model.model].into_iter().chain(&self.models);
+        all.filter(|model| !model.as_os_str().is_empty())
+            .cloned()
+            .collect()
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            definition: self.parity,
+            resampling: Resampling {
+                count: self.resamples,
+                seed: self.seed,
+            },
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The measures of models on sets of pictures.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use hoodwink::{
+    data::{DataOptions, Dataset},
+    legible,
+    lint::{self, Mistake},
+    natural::{Asked, Asking, Classes, Evaluation, Given, PictureSet, Report, Subset},
+    oracle::Access,
+    preprocessing::Preprocessing,
+};
+
+use super::Args;
+use crate::{
+    args::text,
+    commands::warning,
+    progress::Progress,
+    subject::Subject,
+    terminal::{self, complain},
+};
+
+/// Pictures that a model is asked about before it is measured, to find wrong preprocessing and labels.
+const LINTED: usize = 48;
+
+/// Pictures that a search for other preprocessing shows.
+const SEARCHED: usize = 300;
+
+/// Multiply-adds that the search may take: a few seconds of two cores.
+const EFFORT: u64 = 50_000_000_000;
+
+/// Measures every model on the same pictures.
+pub(super) fn evaluate(args: &Args, named: &[PathBuf]) -> Result<Report> {
+    if args.hard.is_none() && args.clean.is_none() {
+        bail!("name labelled pictures: --hard DIR, or --clean DIR beside --ood DIR");
+    }
+    let mut models = Vec::new();
+    for (at, model) in named.iter().enumerate() {
+        let measured = of_model(args, model).with_context(|| text(model));
+        models.push(match named.len() {
+            1 => measured?,
+            count => measured.with_context(|| format!("model {} of {count}", at + 1))?,
+        });
+    }
+    Ok(Report { models })
+}
+
+fn of_model(args: &Args, path: &Path) -> Result<Evaluation> {
+    let model_args = args.model.with_model(path);
+    let prepared = model_args.resolve()?;
+    let mut model = Subject::open(&model_args, &args.remote, &prepared, Access::Scores)?;
+    let names = prepared.given_names(model.classes())?;
+    let classes = Classes {
+        names: &names,
+        count: model.classes(),
+    };
+    terminal::note(model.notices());
+    let crew = args.crew.resolve(model.input().iter().product());
+    if let Subject::File(file) = &mut model {
+        file.set_threads(crew.threads);
+    }
+    let transform = prepared.transform(model.input());
+    let open = |path: &Option<PathBuf>| -> Result<Option<PictureSet>> {
+        let Some(path) = path else {
+            return Ok(None);
+        };
+        let set = PictureSet::open(path, None, &transform, classes)?;
+        terminal::note(set.notices());
+        Ok(Some(set))
+    };
+    let (hard, clean) = (open(&args.hard)?, open(&args.clean)?);
+    if let Some(hard) = &hard {
+        hard.refuse_unknown()?;
+    }
+    let (subset, shown) = in_play(args, &hard, &clean, classes)?;
+    let asker = Asker {
+        args,
+        asking: Asking {
+            input: model.input(),
+            crew,
+            skip_broken: args.skip_broken,
+        },
+        model: &model,
+        said: &prepared.preprocessing,
+        subset: &subset,
+    };
+    match (&clean, &hard) {
+        (Some(set), _) => asker.lint(set, |_| true)?,
+        // Hard pictures may well be answered no better than by guessing.
+        (None, Some(set)) => asker.lint(set, |mistake| mistake != Mistake::Chance)?,
+        (None, None) => {}
+    }
+    let hard = hard.map(|set| asker.labelled(&set, "hard pictures")).transpose()?;
+    let clean = clean.map(|set| asker.labelled(&set, "clean pictures")).transpose()?;
+    let unknown = match &args.ood {
+        None => None,
+        Some(path) => {
+            let options = DataOptions {
+                transform,
+                ..Default::default()
+            };
+            Some(asker.unknown(&Dataset::open(path, &options)?)?)
+        }
+    };
+    let given = Given {
+        model: &text(path),
+        names: &shown,
+        hard: hard.as_ref().map(|asked| &asked.answers),
+        clean: clean.as_ref().map(|asked| &asked.answers),
+        unknown: unknown.as_ref().map(|(logits, _)| logits),
+    };
+    Ok(Evaluation::of(&given, &args.settings())?)
+}
+
+/// The classes in play, and what each is called.
+fn in_play(
+    args: &Args,
+    hard: &Option<PictureSet>,
+    clean: &Option<PictureSet>,
+    classes: Classes<'_>,
+) -> Result<(Subset, Vec<String>)> {
+    let Some(first) = hard.as_ref().or(clean.as_ref()) else {
+        bail!("there are no labelled pictures");
+    };
+    let subset = match args.subset.as_deref() {
+        None => {
+            let (subset, names) = first.subset(classes)?;
+            if subset.masks() {
+                complain(&format!(
+                    "note: the folders are the classes of {}, so only its {} classes are in play (--subset all for all)",
+                    subset.name(),
+                    subset.len()
+                ));
+            }
+            return Ok((subset, names));
+        }
+        Some("present") => first.present(classes)?,
+        Some(word) => Subset::parse(word, classes.names, classes.count).context("--subset")?,
+    };
+    let names = subset.names(classes.names);
+    Ok((subset, names))
+}
+
+/// Asks one model.
+struct Asker<'a> {
+    args: &'a Args,
+    asking: Asking,
+    model: &'a Subject,
+    said: &'a Preprocessing,
+    subset: &'a Subset,
+}
+
+impl Asker<'_> {
+    fn labelled(&self, set: &PictureSet, what: &'static str) -> Result<Asked> {
+        let places = set.places(self.subset)?;
+        terminal::note(set.left_out(&places, self.subset));
+        let mut progress = Progress::new(what, self.args.crew.quiet);
+        let tell = |done, all| progress.show(done, all, "");
+        let asked = self.asking.labelled(self.model.model(), set, &places, self.subset, tell);
+        progress.finish();
+        let asked = asked?;
+        tell_broken(&asked.broken);
+        Ok(asked)
+    }
+
+    fn unknown(&self, data: &Dataset) -> Result<(hoodwink::natural::Logits, Vec<String>)> {
+        let mut progress = Progress::new("unknown pictures", self.args.crew.quiet);
+        let tell = |done, all| progress.show(done, all, "");
+        let asked = self.asking.unknown(self.model.model(), data, self.subset, tell);
+        progress.finish();
+        let asked = asked?;
+        tell_broken(&asked.1);
+        Ok(asked)
+    }
+
+    /// Looks for wrong preprocessing and labels, and tells of mistakes that are `told`.
+    fn lint(&self, set: &PictureSet, told: impl Fn(Mistake) -> bool) -> Result<()> {
+        let Some(model) = self.model.file().filter(|_| !self.args.no_lint) else {
+            return Ok(());
+        };
+        let depth = lint::Depth {
+            pictures: LINTED,
+            searched: SEARCHED,
+            multiply_adds: EFFORT,
+            always_search: false,
+            threads: self.asking.crew.threads,
+        };
+        let mut progress = Progress::new("asking", self.args.crew.quiet);
+        let tell = |done, all| progress.show(done, all, "");
+        let findings = lint::lint(model, self.said, set.data(), depth, tell);
+        progress.finish();
+        match findings {
+            Ok(findings) => (findings.iter())
+                .filter(|finding| told(finding.mistake))
+                .for_each(|finding| complain(&warning(finding))),
+            // What cannot be read is told, or left out, when it is asked about.
+            Err(_) if self.args.skip_broken => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+fn tell_broken(broken: &[String]) {
+    terminal::note(broken.iter().map(|reason| format!("left out: {}", legible::line(reason))));
+}

@@ -1,0 +1,75 @@
+//! The measures of saved logits.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use hoodwink::natural::{Answers, Evaluation, Given, Labels, Logits, Subset};
+
+use super::Args;
+use crate::args::text;
+
+/// Measures the logits that the arguments name.
+pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
+    let logits = Logits::read(file)?;
+    let names = args.model.resolve()?.given_names(logits.classes())?;
+    let Some(labels) = &args.labels else {
+        bail!("{} needs --labels FILE", file.display());
+    };
+    let word = args.subset.as_deref().unwrap_or("all");
+    let subset = match word {
+        "present" => {
+            if args.labels_within_subset {
+                bail!("labels within the classes present are those among all: leave out --labels-within-subset");
+            }
+            let mut there = Labels::read(labels, file, logits.len())?;
+            there.sort_unstable();
+            there.dedup();
+            Subset::of("present", there, logits.classes())?
+        }
+        word => Subset::parse(word, &names, logits.classes()).context("--subset")?,
+    };
+    let answers = |file: &Path, logits: &Logits, labels: &Path| -> Result<Answers> {
+        let mut classes = Labels::read(labels, file, logits.len())?;
+        if args.labels_within_subset {
+            classes = subset.numbers(&classes).with_context(|| text(labels))?;
+        }
+        let name = hoodwink::legible::name(&text(file));
+        Ok(Answers::of(logits, &classes, &subset, &name)?)
+    };
+    let hard = answers(file, &logits, labels)?;
+    let clean = match (&args.clean_logits, &args.clean_labels) {
+        (Some(file), Some(labels)) => {
+            let logits = as_many(Logits::read(file)?, &logits, file)?;
+            Some(answers(file, &logits, labels)?)
+        }
+        _ => None,
+    };
+    let unknown = match &args.ood_logits {
+        Some(file) => {
+            let all = as_many(Logits::read(file)?, &logits, file)?;
+            Some(all.selected(&subset)?)
+        }
+        None => None,
+    };
+    let given = Given {
+        model: &text(file),
+        names: &subset.names(&names),
+        hard: Some(&hard),
+        clean: clean.as_ref(),
+        unknown: unknown.as_ref(),
+    };
+    Ok(Evaluation::of(&given, &args.settings())?)
+}
+
+/// Logits of as many classes as others.
+fn as_many(logits: Logits, others: &Logits, file: &Path) -> Result<Logits> {
+    if logits.classes() != others.classes() {
+        bail!(
+            "{} has {} columns, and the other logits have {}: they are not of the same model",
+            file.display(),
+            logits.classes(),
+            others.classes()
+        );
+    }
+    Ok(logits)
+}
