@@ -13,7 +13,7 @@ pub use limits::Limits;
 pub use memory::fitting;
 
 use crate::{
-    Result,
+    Error, Result,
     data::Dataset,
     evaluate::{Attacked, Evaluation},
     oracle::{
@@ -94,7 +94,11 @@ pub fn run(
     let (done, reached) = limits::watch(limits, halt, || {
         evaluation.run(model, data, indices, crew, halt, sink)
     })?;
-    done?;
+    match done {
+        // Whoever waits for answers may be told so by an error.
+        Err(Error::Stopped) if halt.is_asked() => {}
+        done => done?,
+    }
 
     timing = Timing {
         seconds: timing.seconds + begun.elapsed().as_secs_f64(),

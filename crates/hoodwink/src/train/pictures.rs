@@ -38,7 +38,7 @@ impl Pictures {
         let first = data.get(0)?.picture;
         if first.bytes().len().saturating_mul(data.len()) > MAX_BYTES {
             return Err(Error::unsupported(format!(
-                "{} pictures of {}x{} do not fit into memory: make them smaller with --resize, or take fewer with --limit",
+                "{} pictures of {}x{} do not fit into memory: resize them to fewer pixels, or take fewer of them",
                 data.len(),
                 first.height(),
                 first.width()
@@ -48,7 +48,7 @@ impl Pictures {
             let picture = data.get(row)?.picture;
             if shape(&picture) != shape(&first) {
                 return Err(Error::invalid(format!(
-                    "{}[{row}] has shape {:?} and the first picture {:?}; --resize and --crop make them equal",
+                    "{}[{row}] has shape {:?} and the first picture {:?}; resize or crop them to one size",
                     data.name(),
                     shape(&picture),
                     shape(&first)
