@@ -5,6 +5,7 @@ use std::{
     io::ErrorKind,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    str::FromStr,
     sync::Arc,
     thread,
 };
@@ -13,18 +14,20 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::{ArgAction, Args, ValueEnum};
 use hoodwink::{
     Error,
-    data::{DataOptions, Dataset, Interpolation, Resize, Transform, read_class_names},
+    data::{
+        DataOptions, Dataset, Interpolation, KnownClasses, Resize, Transform, read_class_names,
+    },
     engine::{self, Engine},
     files,
-    model::Classifier,
+    model::{Classifier, Remote},
     oracle::{Access, pool::Parallelism},
-    preprocessing::{Channels, Described, InputRange, Layout, Preprocessing},
+    preprocessing::{Channels, Described, InputRange, Layout, Preprocessing, class_names_beside},
 };
 use onnx_grad::LoadOptions;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::terminal::complain;
+use crate::terminal::{self, complain};
 
 /// The largest file of settings that is read.
 pub(crate) const SETTINGS_BYTES: u64 = 1 << 20;
@@ -72,6 +75,18 @@ pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
         .map_err(|_| "a whole number from 1 on is needed".to_owned())
 }
 
+/// A number of things of which there may be none.
+pub(crate) fn whole<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| "a whole number from 0 on is needed".to_owned())
+}
+
+/// A number with or without a fraction.
+pub(crate) fn number(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| "a number is needed, such as 0.9".to_owned())
+}
+
 /// The model, and what its training code did to pictures.
 #[derive(Args, Clone)]
 pub(crate) struct ModelArgs {
@@ -81,12 +96,26 @@ pub(crate) struct ModelArgs {
     pub(crate) model: PathBuf,
     #[command(flatten)]
     read: ReadArgs,
-    /// Names of the model's classes: one per line, or a CSV table with the columns index and name
-    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    /// Names of the model's classes: a file with one per line, or a CSV table with the columns index and name; or imagenet,
+    /// cifar10, cifar100, mnist, fashion-mnist, none [default: config.json beside the model, the names of the data, or those
+    /// that suit the model's pictures and number of classes]
+    #[arg(
+        long,
+        value_name = "FILE|NAME",
+        alias = "classes",
+        help_heading = "Model"
+    )]
     class_names: Option<PathBuf>,
-    /// Preprocessing as described elsewhere, beneath the flags: timm's config.json, Hugging Face's preprocessor_config.json, or
-    /// torchvision, torchvision-v2, torchvision-inception, clip
-    #[arg(long, value_name = "FILE|NAME", help_heading = "Preprocessing")]
+    /// Preprocessing by name: imagenet, imagenet-inception, imagenet-caffe, cifar10, cifar100, mnist, fashion-mnist, 0..1,
+    /// 0..255, -1..1, and with sizes torchvision, torchvision-v2, torchvision-inception, clip; or from a file, timm's
+    /// config.json or Hugging Face's preprocessor_config.json. The flags below win. [default: such a file beside the model]
+    #[arg(
+        long,
+        value_name = "NAME|FILE",
+        alias = "preprocess",
+        allow_hyphen_values = true,
+        help_heading = "Preprocessing"
+    )]
     preprocessing: Option<String>,
     /// Subtracted from pixels in 0..1: one value, or one per channel in the order the model eats them
     #[arg(
@@ -98,7 +127,12 @@ pub(crate) struct ModelArgs {
     )]
     mean: Option<Vec<f32>>,
     /// Divided by, likewise
-    #[arg(long, value_delimiter = ',', help_heading = "Preprocessing")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        help_heading = "Preprocessing"
+    )]
     std: Option<Vec<f32>>,
     /// Range of values the model eats: 0..1, 0..255 or -1..1 [default: 0..1]
     #[arg(
@@ -114,14 +148,15 @@ pub(crate) struct ModelArgs {
     /// Order of axes the model eats: nchw or nhwc [default: nchw]
     #[arg(long, value_name = "ORDER", help_heading = "Preprocessing")]
     layout: Option<Layout>,
-    /// Resize every picture first: 256 (the short side) or 224x320 (height and width)
+    /// Resize every picture first: 256 (the short side) or 224x320 (height and width) [default: photographs of another size
+    /// than the model's pictures as is usual, with the centre cut out]
     #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
     resize: Option<Resize>,
     /// How pictures are resized: bilinear, bicubic or lanczos [default: bilinear]
     #[arg(long, value_name = "FILTER", help_heading = "Preprocessing")]
     interpolation: Option<Interpolation>,
     /// Then cut out a square of this many pixels from the centre
-    #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
+    #[arg(long, value_name = "PIXELS", alias = "center-crop", value_parser = whole::<usize>, help_heading = "Preprocessing")]
     crop: Option<usize>,
     /// What runs the model; auto takes ONNX Runtime where it finds it
     #[arg(long, value_enum, default_value_t = EngineArg::Auto, help_heading = "Model")]
@@ -157,19 +192,25 @@ impl EngineArg {
 /// The pictures.
 #[derive(Args)]
 pub(crate) struct DataArgs {
-    /// The pictures: a folder with one sub-folder per class, a folder with labels.csv, an .npy, an .npz, MNIST's or CIFAR's
+    /// The pictures: a folder with one sub-folder per class, a folder with labels.csv, or of pictures alone, an .npy, an .npz, MNIST's or CIFAR's
     /// files, Parquet as of Hugging Face, WebDataset shards (*.tar), one file, a pattern ('shards/{00..09}.tar'), a list (.txt
     /// or - for stdin: a name per line, perhaps a tab and the label), or drawn ones: scenes:count=1000,side=64,seed=0
     /// (background=0.95 ties that cue to the class, background=0.95+3 to the value of another class)
     pub(crate) data: PathBuf,
-    /// Labels: an .npy of integers for an array, a CSV table with the columns file and label for a folder
+    /// Labels: an .npy of integers for an array, a CSV table with the columns file and label (numbers or names) for a folder
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     labels: Option<PathBuf>,
     /// Leave out this many pictures at the beginning
-    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Data")]
+    #[arg(long, value_name = "N", default_value_t = 0, alias = "offset", value_parser = whole::<usize>, help_heading = "Data")]
     skip: usize,
     /// Take only the first N of the others
-    #[arg(long, value_name = "N", help_heading = "Data")]
+    #[arg(
+        long,
+        value_name = "N",
+        aliases = ["max-samples", "num-samples", "n-samples", "num-images", "n-examples"],
+        value_parser = whole::<usize>,
+        help_heading = "Data"
+    )]
     limit: Option<usize>,
 }
 
@@ -188,7 +229,7 @@ pub(crate) struct ConfigArgs {
 #[derive(Args)]
 pub(crate) struct CrewArgs {
     /// Worker threads, at most four per core [default: one per core]
-    #[arg(long, value_name = "N", value_parser = count)]
+    #[arg(long, value_name = "N", aliases = ["workers", "num-workers", "jobs"], value_parser = count)]
     threads: Option<NonZeroUsize>,
     /// Pictures that each worker has in hand at once, at most 64 [default: 16, or 8 large ones]; no result depends on it
     #[arg(long, value_name = "N", value_parser = count)]
@@ -256,11 +297,17 @@ pub(crate) struct Prepared {
     pub(crate) options: LoadOptions,
     /// Part of the graph.
     pub(crate) preprocessing: Preprocessing,
+    /// Whether anybody said what is done to pixels, be it nothing.
+    pub(crate) is_said: bool,
+    /// What the user should know about where this is from.
+    pub(crate) notices: Vec<String>,
     /// Done to every picture when it is loaded.
     resize: Option<Resize>,
     interpolation: Interpolation,
     crop: Option<usize>,
     class_names: Option<PathBuf>,
+    /// The model, whose name and folder tell more.
+    model: PathBuf,
 }
 
 impl Prepared {
@@ -287,22 +334,70 @@ impl Prepared {
         }
     }
 
-    /// The names that were given for the model's classes; empty if none were.
-    pub(crate) fn given_names(&self, classes: usize) -> Result<Vec<String>> {
-        match &self.class_names {
-            Some(path) => Ok(read_class_names(path, classes)?),
-            None => Ok(Vec::new()),
+    /// Names the classes of the data: as was said, as a file beside the model says, or as suits the model and contradicts
+    /// nothing.
+    fn name_classes(&self, data: &mut Dataset, pictures: &Path, model: Shape) -> Result<()> {
+        let Shape { input, classes } = model;
+        let said = self.class_names.as_deref();
+        let word = said.filter(|path| !path.is_file()).and_then(Path::to_str);
+        if let Some(word) = word.filter(|word| is_word(word)) {
+            let known = (word != NONE).then(|| word.parse::<KnownClasses>());
+            let names = match known.transpose()? {
+                None => Vec::new(),
+                Some(known) => known.names(classes).ok_or_else(|| {
+                    anyhow!("the model has {classes} classes, which are not those of {known}")
+                })?,
+            };
+            return Ok(data.name_classes(&names, None, classes)?);
         }
+        if let Some(path) = said {
+            let names = read_class_names(path, classes)?;
+            return Ok(data.name_classes(&names, None, classes)?);
+        }
+        let beside = match self.is_remote() {
+            true => None,
+            false => class_names_beside(&self.model, classes)?,
+        };
+        if let Some((path, names)) = beside {
+            terminal::note([format!("the classes are called as {} says", text(&path))]);
+            return Ok(data.name_classes(&names, None, classes)?);
+        }
+        let called = [&*self.model, pictures].map(last_parts).join(" ");
+        let likely = KnownClasses::likely(input, classes, &called);
+        Ok(data.name_classes(&[], likely, classes)?)
     }
 
-    /// The names of the model's classes by number: those given for the model, else those of the data, which may stop
-    /// before the last class.
-    pub(crate) fn class_names(&self, classes: usize, data: &Dataset) -> Result<Vec<String>> {
-        match &self.class_names {
-            Some(path) => Ok(read_class_names(path, classes)?),
-            None => Ok(data.class_names().unwrap_or_default().to_vec()),
-        }
+    fn is_remote(&self) -> bool {
+        Remote::is_named_by(&self.model.to_string_lossy())
     }
+}
+
+/// Class names that stand for none at all.
+const NONE: &str = "none";
+
+/// Whether class names are said by a word and not by a file.
+fn is_word(text: &str) -> bool {
+    text == NONE || text.parse::<KnownClasses>().is_ok()
+}
+
+/// The name of a file or folder with the one that it is in.
+fn last_parts(path: &Path) -> String {
+    let parts: Vec<_> = path
+        .iter()
+        .rev()
+        .take(2)
+        .map(|part| part.to_string_lossy())
+        .collect();
+    parts.join(" ")
+}
+
+/// What a model takes and gives.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    /// `[channels, height, width]` of its pictures.
+    pub(crate) input: [usize; 3],
+    /// Number of its classes.
+    pub(crate) classes: usize,
 }
 
 impl Prepared {
@@ -383,7 +478,7 @@ impl ModelArgs {
         };
         // Its names come into reports: a stranger's file may not choose them from all of the disk.
         let named = file.class_names.as_deref();
-        if let Some(named) = named {
+        if let Some(named) = named.filter(|named| !is_word(named)) {
             let folder = beside.parent().filter(|folder| *folder != Path::new(""));
             let folder = folder.unwrap_or(Path::new("."));
             files::inside(folder, named)
@@ -391,7 +486,16 @@ impl ModelArgs {
         }
         // Beneath the flags, above the file beside the model.
         let described = self.preprocessing.as_deref().map(Described::read);
-        let described = described.transpose()?;
+        let mut described = described.transpose()?;
+        let mut notices = Vec::new();
+        let by_flags = self.mean.is_some() || self.std.is_some() || self.input_range.is_some();
+        let by_file = file.mean.is_some() || file.std.is_some() || file.input_range.is_some();
+        let mut is_said = by_flags || by_file || described.is_some() || self.is_remote();
+        if !is_said && let Some((path, found)) = Described::beside(&self.model)? {
+            notices.push(format!("preprocessing as {} says", text(&path)));
+            described = Some(found);
+            is_said = true;
+        }
         let said = described.as_ref();
         let list = |values: &Vec<f32>| Some(values.clone()).filter(|values| !values.is_empty());
         let resize = match file.resize {
@@ -414,7 +518,10 @@ impl ModelArgs {
                     .or(said.map(|said| said.preprocessing.input_range))
                     .or(file.input_range)
                     .unwrap_or_default(),
-                channels: self.channels.or(file.channels).unwrap_or_default(),
+                channels: (self.channels)
+                    .or(said.map(|said| said.preprocessing.channels))
+                    .or(file.channels)
+                    .unwrap_or_default(),
                 layout: self.layout.or(file.layout).unwrap_or_default(),
             },
             resize: (self.resize).or_else(|| said?.resize).or(resize),
@@ -423,11 +530,18 @@ impl ModelArgs {
                 .or(file.interpolation)
                 .unwrap_or_default(),
             crop: (self.crop).or_else(|| said?.crop).or(file.crop),
-            class_names: self
-                .class_names
-                .clone()
-                .or_else(|| Some(beside.with_file_name(named?))),
+            class_names: self.class_names.clone().or_else(|| match named? {
+                word if is_word(word) => Some(word.into()),
+                file => Some(beside.with_file_name(file)),
+            }),
+            is_said,
+            notices,
+            model: self.model.clone(),
         })
+    }
+
+    fn is_remote(&self) -> bool {
+        Remote::is_named_by(&self.model.to_string_lossy())
     }
 
     /// The engine the flags name.
@@ -469,15 +583,20 @@ impl DataArgs {
     }
 
     /// The data set, its pictures as the model wants them: grey or in colour as it eats them, resized and cropped.
-    pub(crate) fn open(
-        &self,
-        prepared: &Prepared,
-        input: [usize; 3],
-        classes: usize,
-    ) -> Result<Dataset> {
+    pub(crate) fn open(&self, prepared: &mut Prepared, model: Shape) -> Result<Dataset> {
+        let Shape { input, classes } = model;
         let mut data = self.open_with(prepared.transform(input))?;
-        data.label_for(&prepared.given_names(classes)?, classes)?;
+        if let Some((resize, crop)) = data.fit_to(input)? {
+            prepared.resize = Some(resize);
+            prepared.crop = Some(crop);
+            prepared.notices.push(format!(
+                "pictures are scaled to the model's {crop}x{crop} pixels (--resize {resize} --crop {crop})"
+            ));
+        }
+        prepared.name_classes(&mut data, &self.data, model)?;
         data.check_fits(input, classes)?;
+        terminal::note(&prepared.notices);
+        terminal::note(data.notices());
         Ok(data)
     }
 

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use crate::args::SETTINGS_BYTES;
 
 /// Arguments that decide nothing about the results.
-const WITHOUT_EFFECT: [&str; 16] = [
+const WITHOUT_EFFECT: [&str; 17] = [
     "timeout",
     "retries",
     "rate",
@@ -18,6 +18,7 @@ const WITHOUT_EFFECT: [&str; 16] = [
     // It may hold a key.
     "header",
     "out",
+    "open",
     "threads",
     "batch",
     "quiet",
@@ -166,6 +167,96 @@ pub(crate) fn with_model(command: &Command, typed: Vec<OsString>) -> Vec<OsStrin
     all
 }
 
+/// The command as it parses: options take negative numbers, so that what is wrong with one is told of its value.
+pub(crate) fn lenient(command: Command) -> Command {
+    command.mut_subcommands(|command| {
+        command.mut_args(|argument| {
+            let takes_values = argument.get_action().takes_values() && !argument.is_positional();
+            match takes_values && !argument.is_allow_hyphen_values_set() {
+                true => argument.allow_negative_numbers(true),
+                false => argument,
+            }
+        })
+    })
+}
+
+/// The words with `--like_this` as `--like-this`.
+pub(crate) fn with_hyphens(mut typed: Vec<OsString>) -> Vec<OsString> {
+    let end = typed.iter().position(|word| word == "--");
+    let end = end.unwrap_or(typed.len());
+    for word in &mut typed[..end] {
+        let Some(option) = word.to_str().filter(|word| word.starts_with("--")) else {
+            continue;
+        };
+        let (name, value) = option.split_at(option.find('=').unwrap_or(option.len()));
+        if name.contains('_') {
+            *word = format!("{}{value}", name.replace('_', "-")).into();
+        }
+    }
+    typed
+}
+
+/// What to say where an option that takes a list was given its values as words of their own, which would be taken for other
+/// arguments: `--mean 0.5 0.5 0.5`.
+pub(crate) fn parted_list(command: &Command, typed: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = typed.iter().map_while(|word| word.to_str()).collect();
+    let command = words
+        .iter()
+        .find_map(|word| command.find_subcommand(word))?;
+    let takes_list = |word: &str| {
+        let option = word.strip_prefix("--")?;
+        let found = command.get_arguments().find(|one| is_called(one, option))?;
+        (found.get_value_delimiter() == Some(',')).then_some(())
+    };
+    for (at, word) in words
+        .iter()
+        .enumerate()
+        .take_while(|(_, word)| **word != "--")
+    {
+        if takes_list(word).is_none() {
+            continue;
+        }
+        let bare = |word: &&str| word.trim_matches(['[', ']', '(', ')', ',']).to_owned();
+        let is_number = |word: &String| {
+            let mut parts = word.split('/');
+            !word.is_empty() && parts.all(|part| part.parse::<f64>().is_ok())
+        };
+        let values = words[at + 1..].iter().map(bare);
+        let values: Vec<String> = values
+            .take_while(|word| word.split(',').all(|one| is_number(&one.to_owned())))
+            .collect();
+        if values.len() > 1 {
+            return Some(format!(
+                "{word} takes its values in one word, with commas and without spaces: {word} {}",
+                values.join(",")
+            ));
+        }
+    }
+    None
+}
+
+/// Whether an option has this name, or it is another word for it.
+fn is_called(argument: &Arg, name: &str) -> bool {
+    let aliases = argument.get_all_aliases().unwrap_or_default();
+    key(argument) == name || aliases.contains(&name)
+}
+
+/// The options with the names that the command has for them.
+fn with_own_names(command: &Command, options: Table) -> Result<Table> {
+    let mut named = Table::new();
+    for (name, value) in options {
+        let hyphened = name.replace('_', "-");
+        let known = command
+            .get_arguments()
+            .find(|one| is_called(one, &hyphened));
+        let known = known.map_or(&*name, key);
+        if named.insert(known.to_owned(), value).is_some() {
+            bail!("{known} is given twice, also as {}", legible::name(&name));
+        }
+    }
+    Ok(named)
+}
+
 /// The arguments with those of the file that `--config` names, if it was typed; what was typed wins.
 pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec<OsString>> {
     let lenient = command.clone().ignore_errors(true);
@@ -185,7 +276,9 @@ pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec
         return Ok(typed);
     };
     let text = files::read_text(path, SETTINGS_BYTES)?;
-    let mut options: Table = text.parse().with_context(|| path.display().to_string())?;
+    let options: Table = text.parse().with_context(|| path.display().to_string())?;
+    let mut options =
+        with_own_names(command, options).with_context(|| path.display().to_string())?;
     refuse_remote(&options, "name it on the command line")
         .with_context(|| path.display().to_string())?;
     options.retain(|key, _| {

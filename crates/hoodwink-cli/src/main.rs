@@ -5,6 +5,8 @@ mod command_line;
 mod commands;
 mod interrupt;
 mod missing;
+mod open;
+mod preview;
 mod progress;
 mod settings;
 mod shown;
@@ -15,6 +17,7 @@ mod terminal;
 use std::sync::atomic::AtomicBool;
 use std::{io::Write as _, process::ExitCode};
 
+use anyhow::bail;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use command_line::Typed;
 use hoodwink::legible;
@@ -87,8 +90,15 @@ fn fail_beyond_the_largest_file() {
 }
 
 fn run() -> anyhow::Result<Status> {
-    let command = Cli::command();
-    let line = command_line::with_model(&command, std::env::args_os().collect());
+    let typed = command_line::with_hyphens(std::env::args_os().collect());
+    let mut command = command_line::lenient(Cli::command());
+    if settings::are_asked_for_in(&typed) {
+        command = settings::without_requirements(command);
+    }
+    let line = command_line::with_model(&command, typed);
+    if let Some(sentence) = command_line::parted_list(&command, &line) {
+        bail!(sentence);
+    }
     let line = command_line::with_config(&command, line)?;
     let refused = |answer: &clap::Error| {
         terminal::tell(answer, &command, &line);

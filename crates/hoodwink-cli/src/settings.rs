@@ -1,5 +1,7 @@
 //! `--show-settings`: what a command would do, as a file that `--config` takes.
 
+use std::ffi::OsString;
+
 use anyhow::Result;
 use clap::{ArgMatches, Command, FromArgMatches as _};
 use hoodwink::legible;
@@ -14,10 +16,23 @@ use crate::{
 /// The option that asks for it.
 const SHOW: &str = "show_settings";
 
-/// Whether the settings of the command of this name are to be shown in this way. Those of an attack are more: what
-/// `run.toml` would say.
+/// Whether the settings of the command of this name are to be shown in this way. Those of an attack whose model and pictures
+/// are named are more: what `run.toml` would say.
 pub(crate) fn are_asked_for(name: &str, typed: &ArgMatches) -> bool {
-    name != "attack" && typed.try_get_one(SHOW).ok().flatten() == Some(&true)
+    let is_given = |id| typed.try_contains_id(id).unwrap_or(false);
+    let is_whole_attack = name == "attack" && is_given("model") && is_given("data");
+    !is_whole_attack && typed.try_get_one(SHOW).ok().flatten() == Some(&true)
+}
+
+/// Whether the words of a line ask for settings.
+pub(crate) fn are_asked_for_in(line: &[OsString]) -> bool {
+    let mut words = line.iter().take_while(|word| *word != "--");
+    words.any(|word| word == "--show-settings")
+}
+
+/// The command with nothing that must be given.
+pub(crate) fn without_requirements(command: Command) -> Command {
+    command.mut_subcommands(|command| command.mut_args(|argument| argument.required(false)))
 }
 
 /// All options with their values, defaults filled in, and preprocessing that other files say.

@@ -9,7 +9,10 @@ use hoodwink::{
     oracle::{Access, pool::Model},
 };
 
-use crate::args::{ModelArgs, Prepared};
+use crate::{
+    args::{ModelArgs, Prepared, number, whole},
+    interrupt,
+};
 
 /// How a model behind a URL or a program is asked.
 #[derive(Args)]
@@ -18,13 +21,13 @@ pub(crate) struct RemoteArgs {
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Remote model")]
     timeout: Option<Duration>,
     /// How often a question is asked again after a bad answer or none [default: 3]
-    #[arg(long, value_name = "N", help_heading = "Remote model")]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>, help_heading = "Remote model")]
     retries: Option<u32>,
     /// Most pictures in a second, over all workers
-    #[arg(long, value_name = "N", help_heading = "Remote model")]
+    #[arg(long, value_name = "N", value_parser = number, help_heading = "Remote model")]
     rate: Option<f64>,
     /// Most pictures in one request [default: 32]
-    #[arg(long, value_name = "N", help_heading = "Remote model")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, help_heading = "Remote model")]
     request_batch: Option<usize>,
     /// A header of HTTP requests, such as 'Authorization: Bearer KEY'; it is not kept in the run
     #[arg(long, value_name = "NAME: VALUE", value_parser = header, help_heading = "Remote model")]
@@ -33,7 +36,7 @@ pub(crate) struct RemoteArgs {
     #[arg(long, value_name = "CxHxW", value_parser = shape, help_heading = "Remote model")]
     picture_shape: Option<[usize; 3]>,
     /// Number of classes where the model does not say it
-    #[arg(long, value_name = "N", help_heading = "Remote model")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, help_heading = "Remote model")]
     num_classes: Option<usize>,
 }
 
@@ -48,6 +51,7 @@ impl RemoteArgs {
             rate: self.rate,
             batch: self.request_batch.unwrap_or(plain.batch),
             headers: self.header.clone(),
+            stop: Some(&interrupt::HALT),
             ..plain
         }
     }

@@ -61,6 +61,24 @@ fn first_of(notes: impl IntoIterator<Item: Display>) -> Vec<String> {
     lines
 }
 
+/// Red, green and blue.
+pub(crate) type Colour = [u8; 3];
+
+/// Whether stdout is a terminal with 24-bit colours, and the user has nothing against them (<https://no-color.org>).
+pub(crate) fn shows_colours() -> bool {
+    let set = |name: &str| std::env::var(name).unwrap_or_default();
+    let is_set = |name: &str| !set(name).is_empty();
+    let any = |name: &str, words: &[&str]| {
+        let value = set(name).to_lowercase();
+        words.iter().any(|word| value.contains(word))
+    };
+    let knows = any("COLORTERM", &["truecolor", "24bit"])
+        || any("TERM", &["kitty", "ghostty", "alacritty", "foot", "direct"])
+        || any("TERM_PROGRAM", &["iterm", "wezterm", "vscode", "ghostty"])
+        || is_set("WT_SESSION");
+    io::stdout().is_terminal() && knows && !is_set("NO_COLOR") && set("TERM") != "dumb"
+}
+
 /// Whether somebody watches stderr.
 pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()
@@ -113,6 +131,24 @@ pub(crate) struct Escaping<W> {
     begun: Vec<u8>,
 }
 
+impl<W: Write> Escaping<W> {
+    /// A line of places, each with the colours of its upper and its lower half; the only commands to a terminal.
+    pub(crate) fn paint(&mut self, line: &[(Option<Colour>, Option<Colour>)]) -> io::Result<()> {
+        for (upper, lower) in line {
+            let mut place = String::new();
+            for (colour, layer) in [(upper, 38), (lower, 48)] {
+                if let Some([red, green, blue]) = colour {
+                    place.push_str(&format!("\x1b[{layer};2;{red};{green};{blue}m"));
+                }
+            }
+            place.push(if upper.is_some() { '▀' } else { ' ' });
+            place.push_str("\x1b[0m");
+            self.to.write_all(place.as_bytes())?;
+        }
+        self.to.write_all(b"\n")
+    }
+}
+
 impl<W: Write> Write for Escaping<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut all = mem::take(&mut self.begun);
@@ -152,6 +188,20 @@ mod tests {
             out.write_all(part).unwrap();
         }
         String::from_utf8(out.to).unwrap()
+    }
+
+    #[test]
+    fn places_have_two_colours() {
+        let mut out = Escaping {
+            to: Vec::new(),
+            begun: Vec::new(),
+        };
+        let (red, blue) = (Some([255, 0, 0]), Some([0, 0, 255]));
+        out.paint(&[(red, blue), (None, None), (red, None)])
+            .unwrap();
+        let expected =
+            "\x1b[38;2;255;0;0m\x1b[48;2;0;0;255m▀\x1b[0m \x1b[0m\x1b[38;2;255;0;0m▀\x1b[0m\n";
+        assert_eq!(String::from_utf8(out.to).unwrap(), expected);
     }
 
     #[test]

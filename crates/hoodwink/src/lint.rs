@@ -5,6 +5,7 @@
 //! answers are compared with the labels.
 
 mod answers;
+mod as_if;
 mod asking;
 mod knowledge;
 mod labels;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use crate::{
     Result, data::Dataset, model::Classifier, preprocessing::Preprocessing, stats::clopper_pearson,
 };
+pub use as_if::as_if;
 use asking::Asking;
 use knowledge::{SIGNIFICANCE, percent, rights};
 
@@ -85,8 +87,31 @@ pub fn lint(
     preprocessing: &Preprocessing,
     data: &Dataset,
     depth: Depth,
-    mut tell: impl FnMut(usize, usize),
+    tell: impl FnMut(usize, usize),
 ) -> Result<Vec<Finding>> {
+    Ok(examine(model, preprocessing, data, depth, tell)?.findings)
+}
+
+/// What an examination came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Examined {
+    /// What looks wrong.
+    pub findings: Vec<Finding>,
+    /// The preprocessing that explains the labels best, if one of the findings is that it is another.
+    pub better: Option<Preprocessing>,
+}
+
+/// As [`lint()`], with the preprocessing that was found.
+///
+/// # Errors
+/// As [`lint()`].
+pub fn examine(
+    model: &Classifier,
+    preprocessing: &Preprocessing,
+    data: &Dataset,
+    depth: Depth,
+    mut tell: impl FnMut(usize, usize),
+) -> Result<Examined> {
     let mut asking = Asking::new(model, data, depth.threads, &mut tell);
     let count = asking.len().min(depth.pictures);
     let mut answers = asking
@@ -97,7 +122,10 @@ pub fn lint(
         .iter()
         .any(|finding| finding.mistake == Mistake::NotANumber)
     {
-        return Ok(findings);
+        return Ok(Examined {
+            findings,
+            better: None,
+        });
     }
     let few = count.min(4);
     let again = asking
@@ -105,7 +133,10 @@ pub fn lint(
         .concat();
     findings.extend(answers::compare(&answers[..few], &again));
     let Some(all_labels) = asking.labels(asking.len()) else {
-        return Ok(findings);
+        return Ok(Examined {
+            findings,
+            better: None,
+        });
     };
     let labels = &all_labels[..count];
     let rights = rights(&answers, labels);
@@ -125,20 +156,26 @@ pub fn lint(
     let best = explanations
         .into_iter()
         .max_by(|a, b| a.percent.total_cmp(&b.percent));
+    let mut better = None;
     match best {
-        Some(best) => findings.push(best.finding),
+        Some(best) => {
+            findings.push(best.finding);
+            better = best.preprocessing;
+        }
         None => findings.extend(
             chance(&rights, model.classes())
                 .map(|chance| labels::suspect(&answers[..count], labels).unwrap_or(chance)),
         ),
     }
-    Ok(findings)
+    Ok(Examined { findings, better })
 }
 
 /// A finding that says why pictures are wrong, and how many would be right, in percent.
 struct Explained {
     finding: Finding,
     percent: f64,
+    /// Where it is other preprocessing: which.
+    preprocessing: Option<Preprocessing>,
 }
 
 /// Pictures, by id and file, that are the same with different labels.

@@ -2,6 +2,7 @@
 //! differentiated.
 
 mod batch_safety;
+mod foreign;
 mod opaque;
 mod programs;
 mod remote;
@@ -14,6 +15,7 @@ pub use batch_safety::BatchSafety;
 use onnx_grad::{DType, Dim, Graph, LoadOptions, Op, inspect::Cost};
 use sha2::{Digest, Sha256};
 
+pub use foreign::refuse as refuse_foreign;
 use opaque::Opaque;
 pub use programs::Asked;
 use programs::Programs;
@@ -52,6 +54,7 @@ struct File<'a> {
 
 impl<'a> File<'a> {
     fn read(path: &'a Path) -> Result<Self> {
+        foreign::refuse(path)?;
         Ok(Self {
             bytes: onnx_grad::read(path)?,
             folder: onnx_grad::folder_of(path),

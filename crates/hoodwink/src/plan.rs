@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use crate::{
     Error, Result,
     attacks::{ATTACKS, Aim, Attack, Entry, Spec},
+    data::class_named,
     evaluate::{Evaluation, Trial},
     oracle::Access,
     results::{AttackRecord, ThreatRecord, keys},
-    threat::{Eps, Norm, Threat},
+    threat::{Eps, Norm, TargetChoice, Threat},
 };
 
 /// What is asked for.
@@ -28,12 +29,12 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// The evaluation of a model with so many classes.
+/// The evaluation of a model with pictures of `[channels, height, width]` and so many classes.
 ///
 /// # Errors
-/// An attack or a radius that is named twice, a parameter that none of the attacks has, and what [`Evaluation::check`]
-/// refuses.
-pub fn evaluation(options: &Options, classes: usize) -> Result<Evaluation> {
+/// An attack or a radius that is named twice, a radius that cannot be meant ([`Eps::check_meant`]), a parameter that none of
+/// the attacks has, and what [`Evaluation::check`] refuses.
+pub fn evaluation(options: &Options, input: [usize; 3], classes: usize) -> Result<Evaluation> {
     let mut specs = options.attacks.clone();
     if specs.is_empty() {
         specs.push(Spec {
@@ -60,7 +61,7 @@ pub fn evaluation(options: &Options, classes: usize) -> Result<Evaluation> {
         if !texts.insert(eps.text()) {
             return Err(Error::invalid(format!("eps {eps} is named twice")));
         }
-        eps.in_pixels("eps", options.threat.norm)?;
+        eps.check_meant("eps", options.threat.norm, input.iter().product())?;
     }
     let keys = keys(attacks.iter().map(Attack::name));
     let trials = attacks.into_iter().zip(keys);
@@ -83,6 +84,38 @@ pub fn norm_by_default(attacks: &[Spec], smallest: bool) -> Norm {
     }
     let shared = |norm: &Norm| attacks.iter().all(|spec| spec.entry.norms.contains(norm));
     Norm::ALL.into_iter().find(shared).unwrap_or(Norm::Linf)
+}
+
+/// The radius where none is given, for attacks some of which work within one: 8/255 for L∞ and colour pictures, on which most
+/// published figures are; for others nothing is usual.
+pub fn radius_by_default(attacks: &[Spec], norm: Norm, input: [usize; 3]) -> Option<Eps> {
+    let mut aims = attacks.iter().map(|spec| spec.entry.aim);
+    let needs_one = aims.any(|aim| aim != Aim::Smallest);
+    let is_usual = norm == Norm::Linf && input[0] == 3;
+    (needs_one && is_usual)
+        .then(|| "8/255".parse().ok())
+        .flatten()
+}
+
+/// The target that is meant by a word (`most-likely`, `least-likely`, `random`), or by the number or the name of a class.
+///
+/// # Errors
+/// A class that the model does not have.
+pub fn target(text: &str, names: &[String], classes: usize) -> Result<TargetChoice> {
+    let choice = text.parse();
+    match choice {
+        Ok(TargetChoice::Class(_)) | Err(_) => {
+            let class = class_named(text, names, classes).map_err(|error| {
+                let words = match text.parse::<usize>() {
+                    Ok(_) => "",
+                    Err(_) => " (a target is a class, or most-likely, least-likely or random)",
+                };
+                Error::invalid(format!("target {error}{words}"))
+            })?;
+            Ok(TargetChoice::Class(class))
+        }
+        Ok(choice) => Ok(choice),
+    }
 }
 
 /// What `run.toml` says about the threat of an evaluation.
@@ -197,7 +230,7 @@ mod tests {
     fn attacks_are_built_with_what_serves_all() {
         let mut asked = options("pgd(steps=7), pgd(loss=dlr), fgsm", &["0.1"]);
         asked.shared = shared("steps", "3");
-        let evaluation = evaluation(&asked, 10).unwrap();
+        let evaluation = evaluation(&asked, [3, 8, 8], 10).unwrap();
         let keys: Vec<&str> = evaluation.trials.iter().map(|one| &*one.key).collect();
         assert_eq!(keys, ["pgd", "pgd-2", "fgsm"]);
         let recipes = attack_records(&evaluation);
@@ -208,11 +241,50 @@ mod tests {
 
     #[test]
     fn without_a_name_the_attack_suits_the_threat() {
-        let name = |asked: &Options| evaluation(asked, 10).map(|one| one.trials[0].attack.name());
+        let name = |asked: &Options| {
+            evaluation(asked, [3, 8, 8], 10).map(|one| one.trials[0].attack.name())
+        };
         assert_eq!(name(&options("", &["0.1"])).unwrap(), "pgd");
         let mut black = options("", &["0.1"]);
         black.threat.access = Access::Labels;
         assert!(name(&black).unwrap().ends_with("noise"));
+    }
+
+    #[test]
+    fn without_a_radius_it_is_the_usual_one_where_there_is_one() {
+        for (attacks, norm, input, expected) in [
+            ("pgd", Norm::Linf, [3, 8, 8], Some("8/255")),
+            ("ddn, pgd", Norm::Linf, [3, 8, 8], Some("8/255")),
+            ("pgd", Norm::Linf, [1, 8, 8], None),
+            ("pgd", Norm::L2, [3, 8, 8], None),
+            ("ddn", Norm::L2, [3, 8, 8], None),
+            ("", Norm::Linf, [3, 8, 8], None),
+        ] {
+            let specs = Spec::parse_all(attacks).unwrap();
+            let found = radius_by_default(&specs, norm, input);
+            assert_eq!(found.as_ref().map(Eps::text), expected, "{attacks}");
+        }
+    }
+
+    #[test]
+    fn targets_are_classes_by_number_or_name_and_words() {
+        let names = ["tench, Tinca tinca", "goldfish"].map(String::from);
+        for (text, expected) in [
+            ("1", Ok(TargetChoice::Class(1))),
+            ("Goldfish", Ok(TargetChoice::Class(1))),
+            ("random", Ok(TargetChoice::Random)),
+            ("2", Err("target 2: the model has 2 classes, 0 to 1")),
+            (
+                "golfish",
+                Err("did you mean goldfish? (a target is a class, or most-likely"),
+            ),
+        ] {
+            match (target(text, &names, 2), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{text}"),
+                (Err(error), Err(says)) => assert!(error.to_string().contains(says), "{error}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+        }
     }
 
     #[test]
@@ -247,7 +319,7 @@ mod tests {
             (unused, "fgsm, bim would use tries"),
             (targeted, "needs gradients"),
         ] {
-            let error = evaluation(&asked, 10)
+            let error = evaluation(&asked, [3, 8, 8], 10)
                 .err()
                 .expect("it is refused")
                 .to_string();

@@ -3,12 +3,16 @@
 //! With preprocessing inside the graph, gradients are with respect to pixels and eps is in pixel units, whatever
 //! the model eats.
 
+mod beside;
 mod described;
+mod named;
 mod shown;
 
 use std::{fmt, str::FromStr};
 
+pub use beside::class_names_beside;
 pub use described::Described;
+pub use named::likely;
 pub use shown::{Channel, Shown};
 
 use onnx_grad::{DType, Dim, Graph, Op, Tensor, ValueId};

@@ -14,7 +14,7 @@ pub use limits::Limits;
 pub use memory::fitting;
 
 use crate::{
-    Result,
+    Error, Result,
     data::Dataset,
     evaluate::{Attacked, Evaluation},
     oracle::{
@@ -95,7 +95,11 @@ pub fn run(
     let (done, reached) = limits::watch(limits, halt, || {
         evaluation.run(model, data, indices, crew, halt, sink)
     })?;
-    done?;
+    match done {
+        // Whoever waits for answers may be told so by an error.
+        Err(Error::Stopped) if halt.is_asked() => {}
+        done => done?,
+    }
 
     timing = Timing {
         seconds: timing.seconds + begun.elapsed().as_secs_f64(),

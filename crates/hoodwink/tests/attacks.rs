@@ -77,6 +77,7 @@ impl Golden {
                 skips_broken: false,
                 seed: 0,
             },
+            model.input(),
             model.classes(),
         )
         .unwrap();

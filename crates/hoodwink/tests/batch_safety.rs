@@ -253,6 +253,7 @@ fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Parall
             digest: data.digest().unwrap(),
             samples: data.len(),
             class_names: Vec::new(),
+            truth: Default::default(),
         },
         threat: plan::threat_record(&evaluation),
         attacks: plan::attack_records(&evaluation),

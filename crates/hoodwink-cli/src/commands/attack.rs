@@ -1,10 +1,12 @@
 //! `hoodwink attack`: attacks a model on a data set, into a run folder.
 
+mod labels;
 mod plan;
+mod preprocessing;
 
 use std::{
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -14,32 +16,42 @@ use hoodwink::{
     attacks::{ATTACKS, Entry, LossName, StepRule},
     counted,
     data::Partition,
+    model::Remote,
     oracle::Access,
     report,
-    results::{RunFolder, Summary},
+    results::{RunFolder, Summary, next_folder},
     run::{Ended, Limits},
-    threat::{Eps, Norm, TargetChoice},
+    threat::{Eps, Norm},
 };
 
+use labels::LabelArgs;
 pub(crate) use plan::Plan;
 
 use super::Format;
 use crate::{
     Status,
-    args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs},
-    command_line::Typed,
-    settings,
+    args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs, number, text, whole},
+    command_line::{Typed, quoted},
+    open, preview, settings,
     subject::RemoteArgs,
     terminal::{self, complain},
 };
 
-/// Attack a model on a data set, and write a run folder with its report.
+/// Where runs go that nobody named a folder for.
+const RUNS: &str = "hoodwink-runs";
+
+/// Attack a model on pictures, and write a run folder with its report.
 ///
-/// Every picture the model gets right is attacked inside the ball of radius eps around it, in pixel units from 0 to 1
-/// whatever the model eats. Success is judged twice: on the attack's own floats, and on the 8-bit PNG, written and read
-/// back. An interrupted run is taken up again by the same command.
+/// Every picture the model gets right is attacked: without --eps the smallest change that fools the model is looked for, with
+/// it any change inside the ball of this radius, in pixel units from 0 to 1 whatever the model eats. Pictures without labels
+/// are attacked away from what the model says about them. Success is judged twice: on the attack's own floats, and on the
+/// 8-bit PNG, written and read back. An interrupted run resumes when you repeat the command.
 #[derive(Parser)]
+#[command(mut_arg("batch", |batch| batch.alias("batch-size")))]
 #[command(after_help = "Examples:
+  The smallest change that fools a network about a photograph:
+    hoodwink attack resnet.onnx cat.jpg --preprocessing imagenet --open
+
   What fools a network for 32x32 pictures, at two radii:
     hoodwink attack cifar.onnx x.npy --labels y.npy \\
       --eps 2/255,8/255 --restarts 5 --out runs/pgd
@@ -57,6 +69,7 @@ use crate::{
   Make the model see what it finds least likely:
     hoodwink attack cifar.onnx x.npy --labels y.npy --eps 8/255 \\
       --target least-likely --loss two-term --steps 100 --out runs/targeted
+    hoodwink attack resnet.onnx cat.jpg --preprocessing imagenet --eps 8/255 --target goldfish
 
   A third of the pictures on each of three machines, put together afterwards:
     hoodwink attack cifar.onnx x.npy --labels y.npy --eps 8/255 --partition 1/3 --out runs/1
@@ -76,9 +89,12 @@ pub(crate) struct Args {
     remote: RemoteArgs,
     #[command(flatten)]
     data: DataArgs,
+    #[command(flatten)]
+    label: LabelArgs,
     #[arg(
         long,
         value_name = "ATTACKS",
+        alias = "attacks",
         help_heading = "Attack",
         help = short_list(),
         long_help = long_list()
@@ -87,11 +103,13 @@ pub(crate) struct Args {
     /// How distances are measured: linf, l2 or l1 [default: linf where the attacks work in it; l2 for the smallest distance]
     #[arg(long, help_heading = "Attack")]
     norm: Option<Norm>,
-    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5; without it the smallest distance is looked for
+    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5 [default: none, to look for the smallest distance;
+    /// 8/255 for attacks that need a radius, in linf and on colour pictures]
     #[arg(
         long,
         value_delimiter = ',',
-        allow_negative_numbers = true,
+        allow_hyphen_values = true,
+        aliases = ["epsilon", "epsilons", "radius"],
         help_heading = "Attack"
     )]
     eps: Vec<Eps>,
@@ -100,46 +118,64 @@ pub(crate) struct Args {
     skip_broken: bool,
     /// Steps of an iterative attack; this and the options below serve every attack that has them and does not set them in its
     /// own parentheses
-    #[arg(long, value_name = "N", help_heading = "Attack")]
+    #[arg(
+        long,
+        value_name = "N",
+        aliases = ["iterations", "iters", "num-steps", "n-steps", "num-iterations", "max-iter", "nb-iter"],
+        value_parser = whole::<usize>,
+        help_heading = "Attack"
+    )]
     steps: Option<usize>,
     /// Size of a step: in pixel units (2/255), or of the radius (0.1*eps)
     #[arg(
         long,
         value_name = "SIZE",
-        allow_negative_numbers = true,
+        aliases = ["alpha", "stepsize"],
+        allow_hyphen_values = true,
         help_heading = "Attack"
     )]
     step_size: Option<String>,
     /// Times an attack with a random start begins anew
-    #[arg(long, value_name = "N", help_heading = "Attack")]
+    #[arg(
+        long,
+        value_name = "N",
+        aliases = ["num-restarts", "n-restarts"],
+        value_parser = whole::<usize>,
+        help_heading = "Attack"
+    )]
     restarts: Option<usize>,
     /// What the attack maximises: ce, margin, dlr or, with a target, two-term
-    #[arg(long, help_heading = "Attack")]
+    #[arg(long, alias = "loss-fn", help_heading = "Attack")]
     loss: Option<LossName>,
     /// How a gradient becomes a step: steepest, sign, adam, sgd, rmsprop or adagrad
     #[arg(long, value_name = "RULE", help_heading = "Attack")]
     step_rule: Option<StepRule>,
     /// Whether an attack begins at a random point of the ball
-    #[arg(long, value_name = "BOOL", help_heading = "Attack")]
+    #[arg(long, value_name = "BOOL", aliases = ["random-init", "rand-init"], help_heading = "Attack")]
     random_start: Option<bool>,
     /// Momentum of the step rule sgd
-    #[arg(long, value_name = "SHARE", help_heading = "Attack")]
+    #[arg(long, value_name = "SHARE", value_parser = number, help_heading = "Attack")]
     momentum: Option<f64>,
     /// Samples a noise attack draws
-    #[arg(long, value_name = "N", help_heading = "Attack")]
+    #[arg(long, value_name = "N", value_parser = whole::<usize>, help_heading = "Attack")]
     tries: Option<usize>,
-    /// Aim at a class: its number, most-likely, least-likely or random
-    #[arg(long, value_name = "CLASS", help_heading = "Threat")]
-    target: Option<TargetChoice>,
+    /// Aim at a class: its name or number, most-likely, least-likely or random
+    #[arg(
+        long,
+        value_name = "CLASS",
+        alias = "target-class",
+        help_heading = "Threat"
+    )]
+    target: Option<String>,
     /// Most the attacker may see: labels, scores or gradients; without gradients, a model that cannot be imported is run as it
     /// is by the engine
     #[arg(long, default_value = "gradients", help_heading = "Threat")]
     access: Access,
     /// Most forward passes for each picture and attack
-    #[arg(long, value_name = "N", help_heading = "Threat")]
+    #[arg(long, value_name = "N", aliases = ["queries", "query-budget"], value_parser = whole::<u64>, help_heading = "Threat")]
     max_queries: Option<u64>,
     /// Most gradients for each picture and attack
-    #[arg(long, value_name = "N", help_heading = "Threat")]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>, help_heading = "Threat")]
     max_gradients: Option<u64>,
     /// Attack only one part of the pictures, such as 3/8 for the third of eight; `hoodwink merge` puts all together
     #[arg(long, value_name = "K/N", help_heading = "Run")]
@@ -154,11 +190,14 @@ pub(crate) struct Args {
     #[arg(long, help_heading = "Run")]
     no_lint: bool,
     /// Seed of all randomness
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, alias = "random-seed", value_parser = whole::<u64>)]
     seed: u64,
-    /// Folder of the run: rows, pictures, run.toml, report.html
-    #[arg(long, value_name = "RUN")]
-    out: PathBuf,
+    /// Folder of the run: rows, pictures, run.toml, report.html [default: the next free hoodwink-runs/MODEL-001]
+    #[arg(short, long, value_name = "RUN", aliases = ["output", "out-dir", "output-dir"])]
+    out: Option<PathBuf>,
+    /// Open the report when it is written
+    #[arg(long)]
+    open: bool,
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -177,7 +216,7 @@ pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
         return Ok(Status::Done);
     }
     let (folder, ended) = plan.run(args, limits)?;
-    let out = args.out.display();
+    let resume = args.resume(&folder);
     let (done, all) = (
         folder.samples().count() as u64 - folder.missing_samples()?,
         folder.samples().count(),
@@ -185,20 +224,24 @@ pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
     let status = match ended {
         Ended::Complete => Status::Done,
         Ended::Halted => {
-            complain(&format!("stopped; the same command takes {out} up again"));
-            return Ok(Status::Interrupted);
+            complain(&format!(
+                "stopped after {done} of {}; {resume}",
+                counted(all, "picture", "pictures")
+            ));
+            Status::Interrupted
         }
         Ended::OutOfTime => {
             complain(&format!(
-                "the time is over after {done} of {}; the same command takes {out} up again",
+                "the time is over after {done} of {}; {resume}",
                 counted(all, "picture", "pictures")
             ));
             Status::Interrupted
         }
         Ended::OutOfMemory(bytes) => {
             complain(&format!(
-                "{} MiB of memory are more than allowed; {done} of {all} pictures are done, and the same command with fewer \
-                 --threads or a smaller --batch takes {out} up again",
+                "stopped after {done} of {}: {} MiB of memory are more than allowed; {resume}, with fewer --threads or a smaller \
+                 --batch",
+                counted(all, "picture", "pictures"),
                 bytes >> 20
             ));
             Status::Interrupted
@@ -228,11 +271,44 @@ impl Args {
         }
     }
 
-    /// Writes the report and prints the figures.
+    /// Writes the report, prints the figures and shows what it can.
     fn print(&self, folder: &RunFolder) -> Result<()> {
         let report = report::write(folder)?;
-        let summary = Summary::of(folder.run(), &folder.rows()?, folder.timing()?.as_ref());
-        super::print_summary(&summary, &report, self.format)
+        let rows = folder.rows()?;
+        let summary = Summary::of(folder.run(), &rows, folder.timing()?.as_ref());
+        if self.format == Format::Table && !self.crew.quiet {
+            preview::show(folder, &rows)?;
+        }
+        super::print_summary(&summary, &report, self.format)?;
+        if self.open {
+            open::open(&report);
+        }
+        Ok(())
+    }
+
+    /// What to do to go on with a run.
+    fn resume(&self, folder: &RunFolder) -> String {
+        match &self.out {
+            Some(_) => "repeat the command to resume".to_owned(),
+            None => format!(
+                "repeat the command with --out {} to resume",
+                quoted(&text(folder.path()))
+            ),
+        }
+    }
+
+    /// The folder of the run, made now if nobody named one.
+    fn folder(&self) -> Result<PathBuf> {
+        if let Some(out) = &self.out {
+            return Ok(out.clone());
+        }
+        let name = match Remote::is_named_by(&self.model.model.to_string_lossy()) {
+            true => "remote".into(),
+            false => {
+                (self.model.model.file_stem()).map_or("run".into(), |stem| stem.to_string_lossy())
+            }
+        };
+        Ok(next_folder(Path::new(RUNS), &name)?)
     }
 }
 
@@ -271,7 +347,7 @@ fn bytes(text: &str) -> Result<u64, String> {
 fn short_list() -> String {
     let names: Vec<&str> = ATTACKS.iter().map(|entry| entry.name).collect();
     format!(
-        "Attacks, in order, parted by commas, perhaps with parameters as in 'pgd(loss=dlr, steps=100), fgsm' [default: pgd with --eps]: {}",
+        "Attacks, in order, separated by commas, perhaps with parameters as in 'pgd(loss=dlr, steps=100), fgsm' [default: pgd with --eps]: {}",
         names.join(", ")
     )
 }
@@ -286,7 +362,7 @@ fn long_list() -> String {
     let line = |entry: &Entry| format!("\n- {:width$}  {}", entry.name, entry.summary);
     let lines: String = ATTACKS.iter().map(line).collect();
     format!(
-        "Attacks, in order, parted by commas, perhaps with parameters as in 'pgd(loss=dlr, steps=100), fgsm' [default: pgd \
+        "Attacks, in order, separated by commas, perhaps with parameters as in 'pgd(loss=dlr, steps=100), fgsm' [default: pgd \
          with --eps, else one for the smallest norm]; `hoodwink attacks NAME` tells all about one:{lines}\n"
     )
 }

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     Status,
     args::{ConfigArgs, count, text},
+    open,
     terminal::{self, complain},
 };
 
@@ -56,7 +57,13 @@ With --format json one object is printed: report, and under standard and robust 
 prints of either run.")]
 pub(crate) struct Args {
     /// Folder for the models, the runs and the reports
-    #[arg(long, value_name = "FOLDER", default_value = "hoodwink-demo")]
+    #[arg(
+        short,
+        long,
+        value_name = "FOLDER",
+        default_value = "hoodwink-demo",
+        alias = "output"
+    )]
     out: PathBuf,
     /// Pictures to draw and attack
     #[arg(long, value_name = "N", default_value = "100", value_parser = count)]
@@ -64,6 +71,9 @@ pub(crate) struct Args {
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
+    /// Open the report when it is written
+    #[arg(long)]
+    open: bool,
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -100,10 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             complain(&format!("attacking the {name} model ..."));
         }
         let Some(folder) = attack_model(args, name, model)? else {
-            complain(&format!(
-                "stopped; the same command takes {} up again",
-                args.out.display()
-            ));
+            complain("stopped; repeat the command to resume");
             return Ok(Status::Interrupted);
         };
         report::write(&folder)?;
@@ -122,6 +129,9 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             standard: &story.standard.summary,
             robust: &story.robust.summary,
         })?,
+    }
+    if args.open {
+        open::open(&page);
     }
     Ok(Status::Done)
 }
@@ -224,7 +234,7 @@ impl Story {
             text.push_str(&example.text(largest));
         }
         text.push_str(&format!(
-            "\nThe report, with pictures: {}\nYour own model: hoodwink attack MODEL.onnx PICTURES --eps 8/255 --out RUN\n",
+            "\nThe report, with pictures: {}\nYour own model: hoodwink attack MODEL.onnx PICTURES\n",
             legible::line(&page.display().to_string())
         ));
         text

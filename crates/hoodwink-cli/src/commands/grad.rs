@@ -35,8 +35,8 @@ pub(crate) struct Args {
     /// The model, an ONNX file
     model: PathBuf,
     /// Where to write
-    #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
+    #[arg(short, long, value_name = "FILE", alias = "output")]
+    out: PathBuf,
     /// ce, margin, dlr or, with --targeted, two-term
     #[arg(long, default_value = "ce")]
     loss: LossName,
@@ -62,6 +62,7 @@ struct Written {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
+    hoodwink::model::refuse_foreign(&args.model)?;
     let loaded = load_with(&args.model, &args.read.options()).with_context(|| text(&args.model))?;
     let notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
     terminal::note(&notices);
@@ -75,9 +76,9 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         _ => bail!("the model's number of classes is not fixed"),
     };
     let gradient = gradient_graph(&model, args.loss.resolve(args.targeted, classes)?)?;
-    files::write(&args.output, &to_onnx(&gradient, Lowering::Portable)?)?;
+    files::write(&args.out, &to_onnx(&gradient, Lowering::Portable)?)?;
     let written = Written {
-        file: text(&args.output),
+        file: text(&args.out),
         nodes: model.nodes().len(),
         nodes_with_gradient: gradient.nodes().len(),
         notices,

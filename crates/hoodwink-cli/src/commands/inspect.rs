@@ -22,7 +22,7 @@ use serde::Serialize;
 use super::{Format, warning};
 use crate::{
     Status,
-    args::{ConfigArgs, DataArgs, ModelArgs, Prepared, text},
+    args::{ConfigArgs, DataArgs, ModelArgs, Prepared, Shape, text, whole},
     progress::Progress,
     shown::ShowArgs,
     terminal::{self, complain},
@@ -80,7 +80,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     show: ShowArgs,
     /// The most pictures to try; without it as many as a search of some 10^12 multiply-adds allows
-    #[arg(long, value_name = "N", help_heading = "Data", requires = "data")]
+    #[arg(long, value_name = "N", alias = "limit", value_parser = whole::<usize>, help_heading = "Data", requires = "data")]
     pictures: Option<usize>,
     /// No progress on stderr
     #[arg(long, short)]
@@ -112,11 +112,12 @@ struct AsItIs {
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let path = &args.model.model;
-    let prepared = args.model.resolve()?;
+    let mut prepared = args.model.resolve()?;
+    hoodwink::model::refuse_foreign(path)?;
     let mut inspection = inspect(path, &prepared.options).with_context(|| text(path))?;
     let as_it_is = as_it_is(args, &prepared, &mut inspection)?;
     let findings = match (&args.data, inspection.access.labels.possible) {
-        (Some(data), true) => Some(lint(args, &prepared, data)?),
+        (Some(data), true) => Some(lint(args, &mut prepared, data)?),
         _ => None,
     };
     let mut out = terminal::out();
@@ -191,14 +192,15 @@ fn as_it_is(
     Ok(found)
 }
 
-fn lint(args: &Args, prepared: &Prepared, data: &Path) -> Result<Vec<Finding>> {
+fn lint(args: &Args, prepared: &mut Prepared, data: &Path) -> Result<Vec<Finding>> {
     let model = args.model.open(prepared, Access::Scores)?;
     let data = DataArgs::of(data.to_owned(), args.labels.clone()).open(
         prepared,
-        model.input(),
-        model.classes(),
+        Shape {
+            input: model.input(),
+            classes: model.classes(),
+        },
     )?;
-    terminal::note(data.notices());
     args.show.write(prepared, &model, &data)?;
     let depth = Depth {
         pictures: args.pictures.unwrap_or(ENOUGH),

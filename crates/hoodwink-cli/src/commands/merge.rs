@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// Folder of the whole run
-    #[arg(long, value_name = "RUN")]
+    #[arg(short, long, value_name = "RUN", alias = "output")]
     out: PathBuf,
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -21,12 +21,16 @@ use clap::ValueEnum;
 use hoodwink::{
     counted, legible,
     lint::Finding,
-    results::{Summary, text},
+    results::{Summary, text::plain},
     stats::Interval,
 };
 use serde::Serialize;
 
-use crate::terminal::{self, complain};
+use crate::{
+    args::text,
+    command_line::quoted,
+    terminal::{self, complain},
+};
 
 /// How results are printed on stdout.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -52,15 +56,22 @@ fn print_summary(summary: &Summary, report: &Path, format: Format) -> Result<()>
         Format::Json => print_json(summary)?,
         Format::Table => {
             let mut out = terminal::out();
-            write!(out, "{}", text::plain(summary))?;
-            writeln!(
-                out,
-                "report: {}",
-                legible::line(&report.display().to_string())
-            )?;
+            write!(out, "{}", plain(summary))?;
+            writeln!(out, "{}", where_it_is(report))?;
         }
     }
     Ok(())
+}
+
+/// Where a page is, and what opens it.
+fn where_it_is(report: &Path) -> String {
+    let path = text(report);
+    let run = report.parent().filter(|_| report.ends_with("report.html"));
+    let opens = match run.filter(|run| *run != Path::new("")) {
+        Some(run) => format!("hoodwink report {} --open", quoted(&text(run))),
+        None => return format!("report: {}", legible::line(&path)),
+    };
+    legible::line(&format!("report: {path} (to open it: {opens})"))
 }
 
 /// A finding as a warning.

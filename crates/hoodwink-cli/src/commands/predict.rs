@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::{Format, warn_of_guessing};
 use crate::{
     Status,
-    args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs, text},
+    args::{ConfigArgs, CrewArgs, DataArgs, ModelArgs, Shape, text, whole},
     progress::Progress,
     shown::ShowArgs,
     subject::{RemoteArgs, Subject},
@@ -29,6 +29,7 @@ use crate::{
 ///
 /// A model that cannot be imported is run as it is by the engine, with a note.
 #[derive(Parser)]
+#[command(mut_arg("batch", |batch| batch.alias("batch-size")))]
 #[command(after_help = "Examples:
   One photograph, for a network trained with torchvision:
     hoodwink predict resnet.onnx photo.jpg --resize 256 --crop 224 \\
@@ -47,10 +48,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     show: ShowArgs,
     /// Most likely classes to show for each picture
-    #[arg(long, value_name = "K", default_value_t = 5)]
+    #[arg(long, value_name = "K", default_value_t = 5, aliases = ["top-k", "topk", "k"], value_parser = whole::<usize>)]
     top: usize,
     /// Show this many pictures; the accuracy is over all
-    #[arg(long = "show", value_name = "N", default_value_t = 20)]
+    #[arg(long = "show", value_name = "N", default_value_t = 20, value_parser = whole::<usize>)]
     rows: usize,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -92,15 +93,18 @@ struct Class {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
-    let prepared = args.model.resolve()?;
+    let mut prepared = args.model.resolve()?;
     let model = Subject::open(&args.model, &args.remote, &prepared, Access::Scores)?;
-    let data = args.data.open(&prepared, model.input(), model.classes())?;
     terminal::note(model.notices());
-    terminal::note(data.notices());
+    let shape = Shape {
+        input: model.input(),
+        classes: model.classes(),
+    };
+    let data = args.data.open(&mut prepared, shape)?;
     if let Some(file) = model.file() {
         args.show.write(&prepared, file, &data)?;
     }
-    let names = prepared.class_names(model.classes(), &data)?;
+    let names = data.class_names().unwrap_or_default().to_vec();
     let k = args.top.clamp(1, model.classes());
     let mut progress = Progress::new("predicting", args.crew.quiet);
     // The table shows the first few; what is not shown is only counted, so that memory does not grow with the data.

@@ -8,8 +8,8 @@ use std::{
 use anyhow::{Result, bail};
 use clap::Parser;
 use hoodwink::{
-    legible, report,
-    results::{RunFolder, Summary, text::plain},
+    counted, legible, report,
+    results::{RunFolder, Summary, columns},
 };
 use serde::Serialize;
 
@@ -17,15 +17,15 @@ use super::{Format, print_json, print_summary};
 use crate::{
     Status,
     args::{ConfigArgs, text},
-    terminal,
+    open, terminal,
 };
 
-/// Write the report of a run folder anew, or compare several runs on the same pictures.
+/// Write the report of a run folder anew and print its figures, or compare several runs on the same pictures.
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  hoodwink report runs/pgd
+  hoodwink report runs/pgd --open
   hoodwink report runs/pgd --format json
-  hoodwink report runs/standard runs/robust -o runs/comparison.html
+  hoodwink report runs/standard runs/robust --names 'standard training,adversarial training' --out comparison.html
 
 With --format json one object is printed: of one run what `hoodwink attack --format json` prints, of several
   report  the file of the comparison
@@ -34,12 +34,18 @@ pub(crate) struct Args {
     /// Folders that `hoodwink attack` wrote
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
+    /// What the columns of a comparison are called, with commas, one name for each run [default: the names of the folders]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', alias = "name")]
+    names: Vec<String>,
     /// Where to write the comparison of several runs [default: comparison.html]
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Print the figures of each run, as `hoodwink attack` does, instead of the path of the report
-    #[arg(long, value_enum)]
-    format: Option<Format>,
+    #[arg(short, long, value_name = "FILE", alias = "output")]
+    out: Option<PathBuf>,
+    /// Open the page when it is written
+    #[arg(long)]
+    open: bool,
+    /// How to print the figures
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -60,38 +66,57 @@ struct Compared {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
-    let path = match args.runs.as_slice() {
-        [run] if args.output.is_none() => {
+    let page = match args.runs.as_slice() {
+        [run] => {
+            if args.out.is_some() || !args.names.is_empty() {
+                bail!(
+                    "--out and --names are for the comparison of several runs; one run's report lies in its folder"
+                );
+            }
             let folder = RunFolder::open(run)?;
-            let path = report::write(&folder)?;
-            if let Some(format) = args.format {
-                print_summary(&summary(&folder)?, &path, format)?;
-                return Ok(Status::Done);
-            }
-            path
+            let page = report::write(&folder)?;
+            print_summary(&summary(&folder)?, &page, args.format)?;
+            page
         }
-        [_] => bail!(
-            "--output is for the comparison of several runs; one run's report lies in its folder"
-        ),
         runs => {
-            let path = args
-                .output
-                .clone()
-                .unwrap_or_else(|| "comparison.html".into());
-            let runs = runs
-                .iter()
-                .map(|run| Ok((name(run), RunFolder::open(run)?)))
+            let page = args.out.clone();
+            let page = page.unwrap_or_else(|| "comparison.html".into());
+            let runs = names(runs, &args.names)?
+                .into_iter()
+                .zip(runs)
+                .map(|(name, run)| Ok((name, RunFolder::open(run)?)))
                 .collect::<Result<Vec<_>>>()?;
-            report::compare(&runs, &path)?;
-            if let Some(format) = args.format {
-                print(&runs, text(&path), format)?;
-                return Ok(Status::Done);
-            }
-            path
+            report::compare(&runs, &page)?;
+            print(&runs, text(&page), args.format)?;
+            page
         }
     };
-    writeln!(terminal::out(), "{}", legible::line(&text(&path)))?;
+    if args.open {
+        open::open(&page);
+    }
     Ok(Status::Done)
+}
+
+/// What the runs are called: as was said, or by their folders.
+fn names(runs: &[PathBuf], said: &[String]) -> Result<Vec<String>> {
+    let names: Vec<String> = match said {
+        [] => runs.iter().map(|run| name(run)).collect(),
+        said if said.len() == runs.len() => {
+            said.iter().map(|name| name.trim().to_owned()).collect()
+        }
+        said => bail!(
+            "--names has {}, and there are {}: {}",
+            counted(said.len(), "name", "names"),
+            counted(runs.len(), "run", "runs"),
+            said.join(", ")
+        ),
+    };
+    // Runs of the same name in other folders are told apart by these.
+    let is_alone = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
+    if said.is_empty() && !names.iter().all(is_alone) {
+        return Ok(runs.iter().map(|run| text(run)).collect());
+    }
+    Ok(names)
 }
 
 fn summary(folder: &RunFolder) -> Result<Summary> {
@@ -115,10 +140,9 @@ fn print(runs: &[(String, RunFolder)], report: String, format: Format) -> Result
         return print_json(&comparison);
     }
     let mut out = terminal::out();
-    for run in &comparison.runs {
-        writeln!(out, "{}", legible::name(&run.name))?;
-        writeln!(out, "{}", plain(&run.summary))?;
-    }
+    let named = comparison.runs.into_iter();
+    let named: Vec<(String, Summary)> = named.map(|run| (run.name, run.summary)).collect();
+    writeln!(out, "{}", columns(&named))?;
     writeln!(out, "report: {}", legible::line(&comparison.report))?;
     Ok(())
 }

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// The folder of the run to repeat
     run: PathBuf,
     /// Folder of the new run
-    #[arg(long, value_name = "RUN")]
+    #[arg(short, long, value_name = "RUN", alias = "output")]
     out: PathBuf,
     /// Where the model lies, if not where it lay
     #[arg(long, value_name = "FILE")]
@@ -98,8 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     }
     let (folder, ended) = plan.run(&again, again.limits())?;
     if ended != Ended::Complete {
-        let out = text(&args.out);
-        complain(&format!("stopped; the same command takes {out} up again"));
+        complain("stopped; repeat the command to resume");
         return Ok(Status::Interrupted);
     }
     report::write(&folder)?;

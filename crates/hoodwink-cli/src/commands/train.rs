@@ -25,7 +25,7 @@ use serde::Serialize;
 use super::{Format, print_json};
 use crate::{
     Status,
-    args::{ConfigArgs, CrewArgs, DataArgs, EngineArg, text},
+    args::{ConfigArgs, CrewArgs, DataArgs, EngineArg, number, text, whole},
     interrupt,
     progress::Progress,
     terminal::{self, complain},
@@ -51,8 +51,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
     /// Where to write the model
-    #[arg(short, long, value_name = "FILE")]
-    output: PathBuf,
+    #[arg(short, long, value_name = "FILE", alias = "output")]
+    out: PathBuf,
     /// The network: tutorial (84 thousand weights on 28x28) or residual (about 100 thousand)
     #[arg(long, default_value = "residual")]
     preset: Preset,
@@ -60,28 +60,28 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     network: Option<PathBuf>,
     /// Passes over the pictures
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, alias = "num-epochs", value_parser = whole::<usize>)]
     epochs: usize,
     /// Pictures for each step of the optimiser
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64, alias = "batch-size", value_parser = whole::<usize>)]
     train_batch: usize,
     /// How weights follow their gradients: adam or sgd
-    #[arg(long, value_name = "RULE", default_value = "adam")]
+    #[arg(long, value_name = "RULE", default_value = "adam", alias = "optimizer")]
     optimiser: Optimiser,
     /// Share of the last step that sgd keeps [default: 0.9]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = number)]
     momentum: Option<f64>,
     /// Largest learning rate [default: 0.002 for adam, 0.05 for sgd]
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", alias = "lr", value_parser = number)]
     learning_rate: Option<f64>,
     /// How the learning rate changes after a short rise: cosine (to zero), steps (tenths at 1/2 and 3/4) or constant
     #[arg(long, value_name = "NAME", default_value = "cosine")]
     schedule: Schedule,
     /// Share of a weight that every step adds to its gradient
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = number)]
     weight_decay: f64,
     /// Seed of all randomness
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, alias = "random-seed", value_parser = whole::<u64>)]
     seed: u64,
     /// Where a training that is interrupted is kept [default: MODEL.checkpoint beside the model]
     #[arg(long, value_name = "FILE")]
@@ -93,13 +93,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILTER", help_heading = "Data")]
     interpolation: Option<Interpolation>,
     /// Then cut out a square of this many pixels from the centre
-    #[arg(long, value_name = "PIXELS", help_heading = "Data")]
+    #[arg(long, value_name = "PIXELS", value_parser = whole::<usize>, help_heading = "Data")]
     crop: Option<usize>,
     /// Shift training pictures at random by up to so many pixels
     #[arg(
         long,
         value_name = "PIXELS",
         default_value_t = 0,
+        value_parser = whole::<usize>,
         help_heading = "Data"
     )]
     shift: usize,
@@ -113,7 +114,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     held_out_labels: Option<PathBuf>,
     /// Train adversarially: radius of the ball, in pixel units from 0 to 1
-    #[arg(long, value_name = "EPS", help_heading = "Adversarial training")]
+    #[arg(
+        long,
+        value_name = "EPS",
+        alias = "adversarial-epsilon",
+        allow_hyphen_values = true,
+        help_heading = "Adversarial training"
+    )]
     adversarial_eps: Option<Eps>,
     /// Norm of the ball: linf, l2 or l1
     #[arg(
@@ -129,6 +136,7 @@ pub(crate) struct Args {
         long,
         value_name = "N",
         default_value_t = 7,
+        value_parser = whole::<usize>,
         requires = "adversarial_eps",
         help_heading = "Adversarial training"
     )]
@@ -146,6 +154,7 @@ pub(crate) struct Args {
         long,
         value_name = "N",
         requires = "adversarial_eps",
+        value_parser = whole::<usize>,
         help_heading = "Adversarial training"
     )]
     warm_up_epochs: Option<usize>,
@@ -170,12 +179,12 @@ struct Written {
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let settings = args.settings()?;
-    let folder = args.output.parent().unwrap_or(Path::new(""));
+    let folder = args.out.parent().unwrap_or(Path::new(""));
     // Said now rather than after the first epoch.
     if !folder.as_os_str().is_empty() && !folder.is_dir() {
         bail!(
             "{}: there is no folder {}; make it first",
-            text(&args.output),
+            text(&args.out),
             text(folder)
         );
     }
@@ -198,6 +207,10 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             Dataset::open(path, &options)
         })
         .transpose()?;
+    if let Some(eps) = &args.adversarial_eps {
+        let values = data.get(0)?.picture.bytes().len();
+        eps.check_meant("--adversarial-eps", args.adversarial_norm, values)?;
+    }
     for data in [Some(&data), held_out.as_ref()].into_iter().flatten() {
         terminal::note(data.notices());
     }
@@ -206,7 +219,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         path: args
             .checkpoint
             .clone()
-            .unwrap_or_else(|| args.output.with_extension("checkpoint")),
+            .unwrap_or_else(|| args.out.with_extension("checkpoint")),
         every: CHECKPOINT_INTERVAL,
     };
 
@@ -230,7 +243,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
                     progress.show(done, of, &format!("loss {loss:.3}"));
                 }
                 train::Progress::Epoch(history) => {
-                    write_history(&args.output, &settings, history)?;
+                    write_history(&args.out, &settings, history)?;
                     if let Some(epoch) = history.last().filter(|_| !args.crew.quiet) {
                         complain(&line(epoch));
                     }
@@ -246,24 +259,24 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     let trained = match trained {
         Err(Error::Stopped) => {
             complain(&format!(
-                "stopped; the same command goes on from {}",
+                "stopped; repeat the command to resume from {}",
                 text(&checkpoint.path)
             ));
             return Ok(Status::Interrupted);
         }
         trained => trained?,
     };
-    files::write(&args.output, &trained.to_onnx()?)?;
+    files::write(&args.out, &trained.to_onnx()?)?;
     // Whatever stopped an earlier call, its last epoch is in there.
-    write_history(&args.output, &settings, &trained.history)?;
+    write_history(&args.out, &settings, &trained.history)?;
     // Not before the model is written: until then the training can be taken up.
     fs::remove_file(&checkpoint.path).with_context(|| text(&checkpoint.path))?;
     match args.format {
         Format::Json => print_json(&Written {
-            model: text(&args.output),
+            model: text(&args.out),
             history: trained.history,
         })?,
-        Format::Table => writeln!(terminal::out(), "{}", legible::line(&text(&args.output)))?,
+        Format::Table => writeln!(terminal::out(), "{}", legible::line(&text(&args.out)))?,
     }
     Ok(Status::Done)
 }

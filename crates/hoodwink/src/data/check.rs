@@ -65,7 +65,7 @@ impl Dataset {
             )
         };
         Err(Error::invalid(format!(
-            "{} has {}, and the model takes {}; --resize and --crop scale pictures",
+            "{} has {}, and the model takes {}; resize or crop the pictures",
             sample.file,
             told(found),
             told(shape)

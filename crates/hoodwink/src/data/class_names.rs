@@ -3,13 +3,18 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::{files, legible};
+use crate::{files, legible, nearest::did_you_mean};
+
+use super::label_map::normal;
 
 /// The largest file of names that is read: a thousand bytes for each of 4,000 classes.
 const MAX_BYTES: u64 = 4 << 20;
 
 /// The longest name of a class.
 pub(super) const MAX_NAME_CHARS: usize = 1000;
+
+/// The most names that are suggested for one that is not known.
+const SUGGESTED: usize = 5;
 
 /// Reads the names of a model's `classes` classes, by class number.
 ///
@@ -119,6 +124,67 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
     Ok(names.into_iter().enumerate().map(or_number).collect())
 }
 
+/// The class that a person means: by its number, or by its name, of which any synonym will do.
+///
+/// # Errors
+/// A number that the model with its `classes` classes does not have, and a name that none or several of them have.
+pub fn class_named(text: &str, names: &[String], classes: usize) -> Result<usize> {
+    let text = text.trim();
+    if let Ok(class) = text.parse::<usize>() {
+        return match class < classes {
+            true => Ok(class),
+            false => Err(Error::invalid(format!(
+                "{class}: the model has {classes} classes, 0 to {}",
+                classes.saturating_sub(1)
+            ))),
+        };
+    }
+    let called = legible::name(text);
+    if names.is_empty() {
+        return Err(Error::invalid(format!(
+            "{called:?}: the names of the model's classes are not known; give them, or the number of the class, 0 to {}",
+            classes.saturating_sub(1)
+        )));
+    }
+    let wanted = normal(text);
+    let matching = |is_meant: &dyn Fn(&str) -> bool| -> Vec<usize> {
+        let numbered = names.iter().enumerate();
+        let meant = numbered.filter(|(_, name)| is_meant(name));
+        meant.map(|(class, _)| class).collect()
+    };
+    let whole = matching(&|name| normal(name) == wanted);
+    let found = match whole.is_empty() {
+        false => whole,
+        true => matching(&|name| name.split(',').any(|part| normal(part) == wanted)),
+    };
+    let shown = |classes: &[usize]| -> String {
+        let classes = classes.iter().take(SUGGESTED);
+        let named = classes.map(|&class| format!("{} ({class})", legible::name(&names[class])));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    match found[..] {
+        [class] => Ok(class),
+        [] => {
+            let holding = matching(&|name| {
+                let name = normal(name);
+                let mut words = name.split(|c: char| !c.is_alphanumeric());
+                words.any(|word| word == wanted)
+            });
+            let meant = match holding.is_empty() {
+                true => did_you_mean(text, names.iter().map(String::as_str)),
+                false => format!("; did you mean {}?", shown(&holding)),
+            };
+            Err(Error::invalid(format!(
+                "{called:?} is the name of none of the model's classes{meant}"
+            )))
+        }
+        _ => Err(Error::invalid(format!(
+            "{called:?} is the name of several classes: {}; give the number",
+            shown(&found)
+        ))),
+    }
+}
+
 /// What to call a class where there is little room: of the synonyms in its name, parted by commas, the first, if no other
 /// class begins with the same. A class without a name, or with its number for one, is `class N`.
 pub fn short_name(names: &[String], class: usize) -> String {
@@ -210,6 +276,51 @@ mod tests {
         }
         let missing = read_class_names(Path::new("nowhere.txt"), 3).unwrap_err();
         assert!(missing.to_string().starts_with("nowhere.txt: "));
+    }
+
+    #[test]
+    fn classes_are_found_by_number_and_name() {
+        let names = [
+            "tench, Tinca tinca",
+            "crane (bird)",
+            "crane (machine)",
+            "great white shark",
+            "tabby_cat",
+            "toy",
+            "toy",
+        ]
+        .map(String::from);
+        for (text, expected) in [
+            ("0", Ok(0)),
+            (" Tench ", Ok(0)),
+            ("tinca-tinca", Ok(0)),
+            ("Crane (Machine)", Ok(2)),
+            ("tabby cat", Ok(4)),
+            ("7", Err("7: the model has 7 classes, 0 to 6")),
+            (
+                "crane",
+                Err("did you mean crane (bird) (1), crane (machine) (2)?"),
+            ),
+            ("shark", Err("did you mean great white shark (3)?")),
+            ("tench fish", Err("none of the model's classes")),
+            ("tenchh", Err("did you mean tench")),
+            (
+                "toy",
+                Err("several classes: toy (5), toy (6); give the number"),
+            ),
+            ("-1", Err("none of the model's classes")),
+        ] {
+            match (class_named(text, &names, 7), expected) {
+                (Ok(class), Ok(expected)) => assert_eq!(class, expected, "{text}"),
+                (Err(error), Err(says)) => assert!(error.to_string().contains(says), "{error}"),
+                (found, _) => panic!("{text}: {found:?}"),
+            }
+        }
+        let unnamed = class_named("tench", &[], 7).unwrap_err().to_string();
+        assert!(
+            unnamed.contains("names of the model's classes are not known"),
+            "{unnamed}"
+        );
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path};
 
-use super::MAX_CLASSES;
 use super::class_names::{is_too_long, too_long};
+use super::label_texts::Labels;
 use crate::counted;
 use crate::error::{Error, Result};
 use crate::files::{self, Bounded};
@@ -186,7 +186,8 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
     };
     let name_column = column("name");
 
-    let (mut files, mut labels, mut names) = (Vec::new(), Vec::new(), BTreeMap::new());
+    let (mut files, mut names) = (Vec::new(), BTreeMap::new());
+    let mut labels = Labels::default();
     for record in reader.records() {
         let record = record.map_err(|error| invalid(csv_error(&error)))?;
         since.set(0);
@@ -199,16 +200,8 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
                 folder.display()
             )));
         }
-        let label = match label.parse() {
-            Ok(label) if label < MAX_CLASSES => label,
-            _ => {
-                return Err(invalid(format!(
-                    "line {line}: {:?} is no label; labels are the numbers of classes, from 0",
-                    legible::name(label)
-                )));
-            }
-        };
-        if let Some(column) = name_column {
+        let label = (labels.add(label)).map_err(|what| invalid(format!("line {line}: {what}")))?;
+        if let (Some(column), Some(label)) = (name_column, label) {
             let name = record[column].to_owned();
             if is_too_long(&name) {
                 return Err(invalid(format!("line {line}: {}", too_long(&name))));
@@ -223,7 +216,16 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
             }
         }
         files.push(file.to_owned());
-        labels.push(label);
+    }
+    let (labels, called) = labels.done();
+    if called.is_some() {
+        return Ok(Listing {
+            files,
+            labels: Some(labels),
+            class_names: called,
+            by_position: true,
+            notices: Vec::new(),
+        });
     }
     let class_names = names.last_key_value().map(|(&last, _)| {
         (0..=last)
@@ -309,7 +311,7 @@ mod tests {
             ),
             (
                 format!("file,label\na.png,{}\n", &long[..1 << 15]),
-                "is no label",
+                "more than 1000 characters",
             ),
             (
                 format!("file,label,name\na.png,0,{}\n", &long[..1 << 15]),

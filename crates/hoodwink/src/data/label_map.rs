@@ -3,10 +3,11 @@
 //! A folder per class says what is in its pictures, not which output of the model stands for it. Taking the position of
 //! its name among the others is right only where all classes are there, in the same order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::error::{Error, Result};
 use crate::legible;
+use crate::nearest::did_you_mean;
 
 /// ImageNet's 1,000 classes by WordNet id, in the order of their numbers (which is that of the ids).
 const IMAGENET: &str = include_str!("imagenet_wordnet_ids.txt");
@@ -50,8 +51,8 @@ pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) ->
             classes: (0..classes).collect(),
             notice: (!names.is_empty()).then(|| {
                 format!(
-                    "No folder is called like one of the model's classes ({}, ...), so the folders were taken for the \
-                     classes in sorted order, {} for class 0.",
+                    "None of the pictures' classes is called like one of the model's ({}, ...), so they were taken in sorted \
+                     order, {} for class 0.",
                     legible::name(&names[0]),
                     legible::name(&folders[0])
                 )
@@ -59,9 +60,8 @@ pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) ->
         });
     }
     Err(Error::invalid(format!(
-        "there are {} folders of pictures ({}, ...), and the model has {classes} classes: which class each folder means \
-         cannot be told. Call the folders by the classes' numbers or WordNet ids, or by the names in --class-names FILE, or \
-         put a labels.csv with the columns file and label beside them",
+        "the pictures have {} classes ({}, ...), and the model has {classes}: which of the model's classes each means cannot be \
+         told. Call them by number or WordNet id, or give the names of the model's classes",
         folders.len(),
         legible::name(&folders[0])
     )))
@@ -96,7 +96,7 @@ fn by_wordnet_id(folders: &[String], offset: usize) -> Result<LabelMap> {
         let class = known.binary_search(&folder.as_str());
         class.map(|class| class + offset).map_err(|_| {
             Error::invalid(format!(
-                "the folder {folder} is called by a WordNet id that is none of ImageNet's 1,000 classes"
+                "{folder} is a WordNet id that is none of ImageNet's 1,000 classes"
             ))
         })
     });
@@ -124,8 +124,9 @@ fn by_name(folders: &[String], names: &[String]) -> Result<Option<Vec<usize>>> {
     }
     if let Some(at) = found.iter().position(Option::is_none) {
         return Err(Error::invalid(format!(
-            "the folder {} is called like none of the model's classes, others are",
-            legible::name(&folders[at])
+            "{} is the name of none of the model's classes, and others are{}",
+            legible::name(&folders[at]),
+            did_you_mean(&folders[at], names.iter().map(String::as_str))
         )));
     }
     let classes: Vec<usize> = found.into_iter().flatten().collect();
@@ -133,7 +134,7 @@ fn by_name(folders: &[String], names: &[String]) -> Result<Option<Vec<usize>>> {
     for (at, &class) in classes.iter().enumerate() {
         if let Some(other) = earlier.insert(class, at) {
             return Err(Error::invalid(format!(
-                "the folders {} and {} are both called like the class {:?}",
+                "{} and {} both name the class {:?}",
                 legible::name(&folders[other]),
                 legible::name(&folders[at]),
                 legible::name(&names[class])
@@ -155,7 +156,24 @@ fn called(names: &[String], of: impl Fn(&str) -> Vec<String>) -> HashMap<String,
     known
 }
 
-fn normal(name: &str) -> String {
+/// Whether some folder is called like a class, or all are called by WordNet ids of ImageNet's.
+pub(super) fn calls_any(folders: &[String], names: &[String]) -> bool {
+    let known: Vec<&str> = IMAGENET.lines().collect();
+    let has_id = |folder: &String| known.binary_search(&folder.as_str()).is_ok();
+    if imagenet_offset(names.len()).is_some() && folders.iter().all(has_id) {
+        return true;
+    }
+    let normal_names: HashSet<String> = names
+        .iter()
+        .flat_map(|name| name.split(',').map(normal))
+        .collect();
+    folders
+        .iter()
+        .any(|folder| normal_names.contains(&normal(folder)))
+}
+
+/// A name in the form in which names are compared.
+pub(super) fn normal(name: &str) -> String {
     name.trim().to_lowercase().replace(['_', '-'], " ")
 }
 
@@ -222,8 +240,8 @@ mod tests {
         for (folders, names, classes, says) in [
             (&["cat", "dog"][..], &[][..], 10, "cannot be told"),
             (&["n99999999"], &[], 1000, "none of ImageNet's"),
-            (&["crane", "dodo"], &PETS, 4, "the folder dodo"),
-            (&["tabby", "tabby_cat"], &PETS, 4, "both called"),
+            (&["crane", "dodo"], &PETS, 4, "dodo is the name of none"),
+            (&["tabby", "tabby_cat"], &PETS, 4, "both name"),
             (&["12"], &[], 10, "cannot be told"),
         ] {
             let error = by_folder(&texts(folders), &texts(names), classes)

@@ -6,7 +6,7 @@ use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
 
-use super::MAX_CLASSES;
+use super::label_texts::Labels;
 use crate::error::{Error, Result};
 use crate::files::{self, Bounded};
 use crate::legible;
@@ -36,6 +36,8 @@ pub(super) struct Listed {
     pub(super) files: Vec<String>,
     /// One label per file, where the list has them.
     pub(super) labels: Option<Vec<usize>>,
+    /// Where the labels are names: the different ones, of which each label is the position.
+    pub(super) names: Option<Vec<String>>,
 }
 
 /// The files that a path means if it is a pattern or a list; `None` if it is neither.
@@ -97,6 +99,7 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
         folder: PathBuf::new(),
         files,
         labels: None,
+        names: None,
     }))
 }
 
@@ -178,7 +181,7 @@ fn below(mut folders: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
 
 /// A list: a file's name per line, perhaps with its label after a tab. Names are relative to `folder`.
 fn list(source: impl Read, folder: PathBuf, name: &str) -> Result<Listed> {
-    let (mut files, mut labels) = (Vec::new(), Vec::new());
+    let (mut files, mut labels) = (Vec::new(), Labels::default());
     let mut source = BufReader::new(Bounded::new(source, MAX_LIST_BYTES));
     for number in 0.. {
         let invalid = |what: String| Error::invalid(format!("{name}, line {}: {what}", number + 1));
@@ -215,21 +218,18 @@ fn list(source: impl Read, folder: PathBuf, name: &str) -> Result<Listed> {
             )));
         }
         if let Some(label) = label {
-            let label = label
-                .parse()
-                .ok()
-                .filter(|&label: &usize| label < MAX_CLASSES);
-            labels.push(label.ok_or_else(|| {
-                invalid("what follows the tab is no label; labels count from 0".into())
-            })?);
+            let added = labels.add(label);
+            added.map_err(|what| invalid(format!("what follows the tab: {what}")))?;
         }
         files.push(file.to_owned());
-        if !labels.is_empty() && labels.len() != files.len() {
+        if labels.len() != 0 && labels.len() != files.len() {
             return Err(invalid("some lines have a label, others have none".into()));
         }
     }
+    let (labels, names) = labels.done();
     Ok(Listed {
         labels: (!labels.is_empty()).then_some(labels),
+        names,
         folder,
         files,
     })
@@ -415,10 +415,20 @@ mod tests {
         assert_eq!(found.files, ["a b.png", "c.png"]);
         assert_eq!(found.labels, Some(vec![3, 0]));
         assert_eq!(read("c.png\n").unwrap().labels, None);
+        let named = read("c.png\tdog\na b.png\tcat").unwrap();
+        assert_eq!(named.labels, Some(vec![1, 0]));
+        assert_eq!(named.names.unwrap(), ["cat", "dog"]);
         for (text, says) in [
             ("c.png\t1\na b.png", "line 2: some lines"),
             ("gone.png", "line 1: there is no file"),
-            ("c.png\tcat", "line 1: what follows"),
+            (
+                "c.png\t-1",
+                "line 1: what follows the tab: \"-1\" is no label",
+            ),
+            (
+                "c.png\tcat\nc.png\t1",
+                "line 2: what follows the tab: some labels are numbers",
+            ),
             (&"long".repeat(1 << 20), "line 1: it is longer than 65536"),
             (&"c".repeat(1 << 15), "line 1: there is no file"),
         ] {

@@ -8,7 +8,9 @@ mod check;
 mod class_names;
 mod folder;
 mod interpolation;
+mod known_classes;
 mod label_map;
+mod label_texts;
 mod likeness;
 mod lists;
 pub(crate) mod matrix;
@@ -40,8 +42,9 @@ use sha2::{Digest, Sha256};
 use rows::{Memory, Rows};
 use source::Opened;
 
-pub use class_names::{read_class_names, short_name};
+pub use class_names::{class_named, read_class_names, short_name};
 pub use interpolation::Interpolation;
+pub use known_classes::KnownClasses;
 pub use likeness::{Likeness, SMALLEST_SIDE};
 pub use partition::Partition;
 pub use survey::{Duplicates, Entry, Leak, Survey};
@@ -49,6 +52,7 @@ pub use transform::{Resize, Transform};
 
 use crate::counted;
 use crate::error::{Error, Result};
+use crate::files;
 use crate::image::Picture;
 
 /// One more than the largest label that is believed: beyond it a label is taken for a mistake.
@@ -173,6 +177,7 @@ impl Dataset {
     /// Files and `.npy` rows are read when a sample is asked for; a `.npz` archive is unpacked into
     /// memory, at 8 bits a value. Float arrays are read through once to find values out of range.
     pub fn open(path: &Path, options: &DataOptions) -> Result<Self> {
+        files::refuse_url(path)?;
         let name = source::name(path);
         let Opened {
             source,
@@ -258,6 +263,37 @@ impl Dataset {
         })
     }
 
+    /// Has photographs of another size than a model's pictures, `[channels, height, width]`, scaled as is usual, and answers how:
+    /// the short side to 8/7 of the model's (to the same for models of small pictures), and a square cut from the centre.
+    ///
+    /// Only for colour pictures of square shape, and where nothing was said about size; small arrays stay as they are and are
+    /// refused later, as another size of them is most often a mistake.
+    ///
+    /// # Errors
+    /// If the first picture cannot be read.
+    pub fn fit_to(&mut self, input: [usize; 3]) -> Result<Option<(Resize, usize)>> {
+        /// From this side on models see a centre of what was scaled.
+        const LARGE: usize = 96;
+        let is_said = self.transform.resize.is_some() || self.transform.crop.is_some();
+        let (&[channels, side, width], true) = (&input, !is_said) else {
+            return Ok(None);
+        };
+        let are_photographs = self.source.are_photographs();
+        let first = self.get(0)?.picture;
+        let fits = [first.height(), first.width()] == [side, width];
+        if channels != 3 || side != width || fits || !are_photographs {
+            return Ok(None);
+        }
+        let short = match side >= LARGE {
+            true => (side * 8 + 3) / 7,
+            false => side,
+        };
+        let resize = Resize::ShortSide(short);
+        self.transform.resize = Some(resize);
+        self.transform.crop = Some(side);
+        Ok(Some((resize, side)))
+    }
+
     /// The picture at `index` as it is stored, before anything is done to it. An error names it.
     pub fn original(&self, index: usize) -> Result<Picture> {
         let (_, picture) = self.read(index)?;
@@ -336,7 +372,7 @@ impl Dataset {
         self.labels.as_deref().ok_or_else(|| {
             Error::invalid(format!(
                 "{} has no labels: sort the pictures into one folder per class, put a labels.csv \
-                 with the columns file and label beside them, or name a file of labels (--labels)",
+                 with the columns file and label beside them, or name a file of labels",
                 self.name
             ))
         })
@@ -365,6 +401,61 @@ impl Dataset {
         Ok(())
     }
 
+    /// Settles what the labels and the names of a model's `classes` classes are.
+    ///
+    /// `names` are those that were given for the model (empty if nobody gave any), `likely` the data set whose names are taken
+    /// otherwise, unless the data has names that contradict. Labels by folder or by name become classes
+    /// ([`Dataset::label_for`]), and [`Dataset::class_names`] are then the model's.
+    ///
+    /// # Errors
+    /// Those of [`Dataset::label_for`].
+    pub fn name_classes(
+        &mut self,
+        names: &[String],
+        likely: Option<KnownClasses>,
+        classes: usize,
+    ) -> Result<()> {
+        if !names.is_empty() {
+            self.label_for(names, classes)?;
+            self.class_names = Some(names.to_vec());
+            return Ok(());
+        }
+        let known = likely.and_then(|known| Some((known, known.names(classes)?)));
+        let is_called = known
+            .as_ref()
+            .is_some_and(|(_, names)| self.is_called_by(names));
+        let called = known.as_ref().filter(|_| is_called);
+        self.label_for(called.map_or(&[], |(_, names)| names), classes)?;
+        let own = self.class_names.as_deref().unwrap_or_default();
+        if let Some((known, names)) = known
+            && (is_called || KnownClasses::agrees_with(&names, own))
+        {
+            self.notices.push(format!(
+                "The model has {classes} classes, which are called as {known}'s are; give other names if they are not."
+            ));
+            self.class_names = Some(names);
+        }
+        Ok(())
+    }
+
+    /// Whether labels stand for folders or names of which some are among these names, or all are WordNet ids.
+    fn is_called_by(&self, names: &[String]) -> bool {
+        let own = self.class_names.as_deref().unwrap_or_default();
+        self.by_position && label_map::calls_any(own, names)
+    }
+
+    /// Has every picture labelled with this class, whatever label it had.
+    pub fn label_all(&mut self, class: usize) {
+        self.labels = Some(vec![class; self.len()]);
+        self.by_position = false;
+    }
+
+    /// Forgets all labels, so that the predictions of the model take their place.
+    pub fn forget_labels(&mut self) {
+        self.labels = None;
+        self.by_position = false;
+    }
+
     /// Refuses data that does not fit a model: a first picture of another shape than `[channels, height, width]`, and a
     /// label that one of this many classes does not have.
     pub fn check_fits(&self, shape: [usize; 3], classes: usize) -> Result<()> {
@@ -373,7 +464,7 @@ impl Dataset {
         let [channels, height, width] = shape;
         if [picture.channels(), picture.height(), picture.width()] != shape {
             return Err(Error::invalid(format!(
-                "{} has {} and {}x{} pixels, and the model takes {} and {height}x{width} pixels; --resize and --crop scale \
+                "{} has {} and {}x{} pixels, and the model takes {} and {height}x{width} pixels; resize or crop the \
                  pictures",
                 first.file,
                 counted::channels(picture.channels()),

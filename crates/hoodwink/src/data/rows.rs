@@ -16,6 +16,11 @@ pub(super) trait Rows: fmt::Debug + Send + Sync {
     /// What they are kept in, in a few words.
     fn kind(&self) -> &'static str;
 
+    /// Whether they are encoded pictures, each of its own size, and not arrays or drawings.
+    fn are_photographs(&self) -> bool {
+        false
+    }
+
     /// What a row is called; `name` is the data set's name.
     fn file(&self, row: usize, name: &str) -> String {
         format!("{name}[{row}]")
@@ -57,6 +62,10 @@ pub(super) struct Files {
 impl Rows for Files {
     fn kind(&self) -> &'static str {
         "picture files"
+    }
+
+    fn are_photographs(&self) -> bool {
+        true
     }
 
     fn file(&self, row: usize, _: &str) -> String {

@@ -220,6 +220,10 @@ impl Rows for Shards {
         "WebDataset shards"
     }
 
+    fn are_photographs(&self) -> bool {
+        true
+    }
+
     fn file(&self, row: usize, _: &str) -> String {
         let entry = &self.pictures[row];
         let archive = self.archives[entry.archive].file_name().unwrap_or_default();

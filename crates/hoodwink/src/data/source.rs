@@ -293,8 +293,8 @@ fn open_listed(listed: Listed, path: &Path, name: &str, options: &DataOptions) -
             files: listed.files,
         }),
         labels: listed.labels,
-        class_names: None,
-        by_position: false,
+        by_position: listed.names.is_some(),
+        class_names: listed.names,
         notices: Vec::new(),
     })
 }

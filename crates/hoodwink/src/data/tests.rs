@@ -160,7 +160,10 @@ fn a_wrong_table_is_refused_with_its_line() {
             "line 3: there is no file \"b.png\"",
         ),
         ("file,label\n../a.png,0\n", "line 2: there is no file"),
-        ("file,label\na.png,cat\n", "line 2: \"cat\" is no label"),
+        (
+            "file,label\na.png,cat\na.png,0\n",
+            "line 3: some labels are numbers (0), others are names (\"cat\")",
+        ),
         ("file,label\na.png,-1\n", "line 2: \"-1\" is no label"),
         ("file,label\na.png,1000000\n", "line 2"),
         ("file,label\na.png\n", "line: 2"),
@@ -176,6 +179,57 @@ fn a_wrong_table_is_refused_with_its_line() {
             ("a.png", pixel(1).encode_png()),
         ]);
         assert_refused(open(&data, "set"), &[says]);
+    }
+}
+
+#[test]
+fn labels_may_be_names_of_classes() {
+    let names = ["tench, Tinca tinca", "cat", "dog"].map(String::from);
+    let open_set = |table: &str| {
+        let data = folder(&[
+            ("set/a.png", pixel(1).encode_png()),
+            ("set/b.png", pixel(2).encode_png()),
+            ("set/labels.csv", table.into()),
+        ]);
+        open(&data, "set")
+    };
+    let mut named = open_set("file,label\na.png,dog\nb.png,Tench\n").unwrap();
+    named.name_classes(&names, None, 3).unwrap();
+    assert_eq!(named.labels().unwrap(), [2, 0]);
+    assert_eq!(named.class_names().unwrap(), names);
+    let cifar = Some(KnownClasses::Cifar10);
+    let mut known = open_set("file,label\na.png,dog\nb.png,ship\n").unwrap();
+    known.name_classes(&[], cifar, 10).unwrap();
+    assert_eq!(known.labels().unwrap(), [5, 8]);
+    assert_eq!(known.class_names().unwrap()[3], "cat");
+    let mut other = open_set("file,label,name\na.png,0,circle\nb.png,1,square\n").unwrap();
+    other.name_classes(&[], cifar, 10).unwrap();
+    assert_eq!(other.class_names().unwrap(), ["circle", "square"]);
+    let mut numbered = open_set("file,label\na.png,0\nb.png,1\n").unwrap();
+    numbered.name_classes(&[], cifar, 10).unwrap();
+    assert_eq!(numbered.class_names().unwrap().len(), 10);
+    let mut unknown = open_set("file,label\na.png,dog\nb.png,dodo\n").unwrap();
+    assert_refused(unknown.name_classes(&names, None, 3), &["dodo"]);
+}
+
+#[test]
+fn photographs_of_another_size_are_scaled_as_usual() {
+    let photograph = Picture::new(3, 300, 400, vec![9; 3 * 300 * 400]).unwrap();
+    let data = folder(&[("a.png", photograph.encode_png())]);
+    for (input, expected) in [
+        ([3, 224, 224], Some((Resize::ShortSide(256), 224))),
+        ([3, 299, 299], Some((Resize::ShortSide(342), 299))),
+        ([3, 32, 32], Some((Resize::ShortSide(32), 32))),
+        ([1, 28, 28], None),
+        ([3, 224, 300], None),
+        ([3, 300, 400], None),
+    ] {
+        let mut photographs = open(&data, "").unwrap();
+        assert_eq!(photographs.fit_to(input).unwrap(), expected, "{input:?}");
+        if expected.is_some() {
+            photographs.check_fits(input, 2).unwrap();
+            assert_eq!(photographs.fit_to([3, 224, 224]).unwrap(), None);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     data::Dataset,
     image::Image,
     oracle::{
-        Budget, Counted, Halt, Scores,
+        Budget, Counted, Halt, Scores, argmax,
         pool::{Handle, Model, Parallelism, drive},
     },
     threat::{Eps, Goal},
@@ -75,13 +75,13 @@ impl Fitted {
     }
 }
 
-/// Returns labelled pictures of the other half, at most as many as the attack uses.
+/// Returns pictures of the other half, at most as many as the attack uses, with their labels if they have any.
 fn pictures(
     evaluation: &Evaluation,
     trial: &Trial,
     data: &Dataset,
     half: usize,
-) -> Result<Vec<(Image, usize)>> {
+) -> Result<Vec<(Image, Option<usize>)>> {
     let mut others: Vec<usize> = (0..data.len())
         .filter(|index| index % HALVES != half)
         .collect();
@@ -100,13 +100,7 @@ fn pictures(
     others.truncate(trial.attack.most_pictures()?);
     let picture = |index| {
         let sample = data.get(index)?;
-        let label = sample.label.ok_or_else(|| {
-            Error::invalid(format!(
-                "{} has no label; an attack needs the true class",
-                sample.file
-            ))
-        })?;
-        Ok((sample.picture.to_image(), label))
+        Ok((sample.picture.to_image(), sample.label))
     };
     others.into_iter().map(picture).collect()
 }
@@ -117,7 +111,7 @@ impl Evaluation {
         at: usize,
         radius: usize,
         half: usize,
-        pictures: Vec<(Image, usize)>,
+        pictures: Vec<(Image, Option<usize>)>,
         handle: Handle,
     ) -> Result<Edit> {
         let attack = &self.trials[at].attack;
@@ -126,6 +120,7 @@ impl Evaluation {
         let logits = Scores::of(&handle).logits_of(&images).await?;
         let mut wanted = Vec::new();
         for ((image, label), logits) in pictures.into_iter().zip(logits) {
+            let label = label.unwrap_or_else(|| argmax(&logits));
             if label >= logits.len() {
                 return Err(Error::invalid(format!(
                     "a picture has label {label}, but the model has {} classes",

@@ -14,7 +14,7 @@ use crate::{
     data::{Dataset, Sample},
     judge::seen,
     oracle::{
-        Halt, Scores,
+        Halt, Scores, argmax,
         pool::{Handle, Model, Parallelism, drive},
         wrap::Memo,
     },
@@ -61,7 +61,8 @@ pub struct Attacked {
 impl Evaluation {
     /// Attacks the samples at `indices` and passes each finished sample to `sink`, in order of completion.
     ///
-    /// The rows of a sample depend only on the seed, the sample and the settings.
+    /// A sample without a label is attacked away from the model's own prediction. The rows of a sample depend only on the seed, the
+    /// sample and the settings.
     pub fn run(
         &self,
         model: &dyn Model,
@@ -120,16 +121,11 @@ impl Evaluation {
         handle: Handle,
     ) -> Result<Attacked> {
         let sample = &sample?;
-        let label = sample.label.ok_or_else(|| {
-            Error::invalid(format!(
-                "{} has no label; an attack needs the true class",
-                sample.file
-            ))
-        })?;
         let handle = Memo::new(&handle);
         let model = Scores::of(&handle);
         let original = sample.picture.to_image();
         let logits = model.logits(&original).await?;
+        let label = sample.label.unwrap_or_else(|| argmax(&logits));
         if label >= logits.len() {
             return Err(Error::invalid(format!(
                 "{} has label {label}, but the model has {} classes",

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 
 #[cfg(test)]
 mod tests;
+mod url;
+
+pub(crate) use url::{download, is_of_file, refuse as refuse_url};
 
 /// The suffix of files that are being written.
 pub const UNFINISHED: &str = "unfinished";

@@ -45,6 +45,7 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> 
         return Some(Explained {
             finding,
             percent: percent(&moved),
+            preprocessing: None,
         });
     }
     let moved = majority;
@@ -67,6 +68,7 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> 
     Some(Explained {
         finding,
         percent: percent(&moved),
+        preprocessing: None,
     })
 }
 

@@ -140,6 +140,7 @@ fn judge(
         })?;
     Some(Explained {
         percent: percent(&known.rights),
+        preprocessing: Some(variant.preprocessing.clone()),
         finding: Finding {
             mistake: Mistake::Preprocessing,
             saw: kind.saw(variant, now, &known),

@@ -12,8 +12,9 @@ mod wire;
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
@@ -24,10 +25,11 @@ use wire::{Answer, Description, Kind};
 use crate::{
     Error, Result,
     counted::{counted, pictures},
+    files::{download, is_of_file},
     image::Image,
     legible,
     oracle::{
-        Differential, Objective,
+        Differential, Halt, Objective,
         pool::{Appetite, Model, Worker},
     },
 };
@@ -65,6 +67,9 @@ pub struct RemoteSettings {
     pub batch: usize,
     /// Further headers of HTTP requests, such as an API key; never part of a message.
     pub headers: Vec<(String, String)>,
+    /// Once this asks for jobs in hand to be dropped, no answer is waited for any more, and questions fail with
+    /// [`Error::Stopped`].
+    pub stop: Option<&'static Halt>,
 }
 
 impl Default for RemoteSettings {
@@ -79,6 +84,7 @@ impl Default for RemoteSettings {
             rate: None,
             batch: 32,
             headers: Vec::new(),
+            stop: None,
         }
     }
 }
@@ -197,13 +203,19 @@ impl Remote {
     pub fn open(address: &str, settings: &RemoteSettings) -> Result<Self> {
         settings.check()?;
         let name = legible::name(address);
+        if is_of_file(address) {
+            return Err(Error::invalid(format!(
+                "nothing is downloaded: {name} is the address of a file, and what is asked at an address is a running model; {}",
+                download(address)
+            )));
+        }
         let address = Address::parse(address, settings)?;
         let tries = Tries::new(&name, settings);
         let mut link = address.link();
         let described = match settings.input {
             Some(_) => Description::default(),
             None => tries.ask("its description", 0, || {
-                Description::parse(&link.describe()?)
+                Ok(link.describe().and_then(|text| Description::parse(&text)))
             })?,
         };
         let of_model = |error: Error| Error::invalid(format!("model {name}: {error}"));
@@ -227,7 +239,8 @@ impl Remote {
         let grey = Image::new(input, vec![0.5; input.iter().product()])?;
         let request = wire::request(&[&grey], input);
         let answer = tries.ask("a grey picture", 1, || {
-            Answer::parse(&link.ask(&request)?, 1, classes, None)
+            let answer = link.ask(&request);
+            Ok(answer.and_then(|text| Answer::parse(&text, 1, classes, None)))
         })?;
         let classes = answer.classes();
         check_classes(classes).map_err(of_model)?;
@@ -309,18 +322,17 @@ impl Worker for RemoteWorker<'_> {
                 other.shape()
             )));
         }
-        let link = self.link.get_or_insert_with(|| self.remote.address.link());
         let mut logits = Vec::with_capacity(images.len());
         for images in images.chunks(batch) {
-            let request = wire::request(images, input);
+            let request: Arc<str> = wire::request(images, input).into();
             let what = pictures(images.len());
             let answer = tries.ask(&what, images.len(), || {
-                Answer::parse(
-                    &link.ask(&request)?,
-                    images.len(),
-                    Some(classes),
-                    Some(kind),
-                )
+                let link = self.link.take();
+                let link = link.unwrap_or_else(|| self.remote.address.link());
+                let (link, answer) = tries.wait_for(link, &request)?;
+                self.link = Some(link);
+                Ok(answer
+                    .and_then(|text| Answer::parse(&text, images.len(), Some(classes), Some(kind))))
             })?;
             logits.extend(answer.logits);
         }
@@ -363,7 +375,11 @@ struct Tries {
     next: Mutex<Option<Instant>>,
     questions: AtomicU64,
     sent: AtomicU64,
+    stop: Option<&'static Halt>,
 }
+
+/// How long it takes at most to notice that nobody wants to wait any more.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 impl Tries {
     fn new(name: &str, settings: &RemoteSettings) -> Self {
@@ -376,6 +392,60 @@ impl Tries {
             next: Mutex::new(None),
             questions: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            stop: settings.stop,
+        }
+    }
+
+    /// Fails if nobody wants to wait any more.
+    fn go_on(&self) -> Result<()> {
+        match self.stop {
+            Some(stop) if stop.drops_all() => Err(Error::Stopped),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does nothing for so long.
+    fn wait(&self, time: Duration) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            self.go_on()?;
+            let left = time.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(match self.stop {
+                None => left,
+                Some(_) => left.min(PATIENCE),
+            });
+        }
+    }
+
+    /// The answer to a request, with the link, which is given up with its question if nobody wants to wait any more.
+    fn wait_for(
+        &self,
+        mut link: Box<dyn Link>,
+        request: &Arc<str>,
+    ) -> Result<(Box<dyn Link>, Result<String, String>)> {
+        if self.stop.is_none() {
+            let answer = link.ask(request);
+            return Ok((link, answer));
+        }
+        let (sender, receiver) = mpsc::channel();
+        let request = Arc::clone(request);
+        let asking = thread::Builder::new().spawn(move || {
+            let answer = link.ask(&request);
+            // Nobody may wait for it any more.
+            let _ = sender.send((link, answer));
+        });
+        asking.map_err(|error| Error::invalid(format!("no thread can be started: {error}")))?;
+        loop {
+            match receiver.recv_timeout(PATIENCE) {
+                Ok(answered) => return Ok(answered),
+                Err(RecvTimeoutError::Timeout) => self.go_on()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::invalid("the thread that asked the model has ended"));
+                }
+            }
         }
     }
 
@@ -384,15 +454,15 @@ impl Tries {
         &self,
         what: &str,
         pictures: usize,
-        mut ask: impl FnMut() -> Result<T, String>,
+        mut ask: impl FnMut() -> Result<Result<T, String>>,
     ) -> Result<T> {
         let question = self.questions.fetch_add(1, Ordering::Relaxed) + 1;
         let mut backoff = self.backoff;
         let mut retries = 0..self.retries;
         loop {
-            self.pace(pictures);
+            self.pace(pictures)?;
             self.sent.fetch_add(1, Ordering::Relaxed);
-            let said = match ask() {
+            let said = match ask()? {
                 Ok(answer) => return Ok(answer),
                 Err(said) => said,
             };
@@ -407,23 +477,23 @@ impl Tries {
                     legible::line(&said)
                 )));
             }
-            thread::sleep(backoff.min(LONGEST_BACKOFF));
+            self.wait(backoff.min(LONGEST_BACKOFF))?;
             backoff = backoff.saturating_mul(2);
         }
     }
 
     /// Waits for the turn of so many pictures.
-    fn pace(&self, pictures: usize) {
+    fn pace(&self, pictures: usize) -> Result<()> {
         let pictures = u32::try_from(pictures).unwrap_or(u32::MAX);
         let share = self.interval.saturating_mul(pictures);
         if share.is_zero() {
-            return;
+            return Ok(());
         }
         let now = Instant::now();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = next.map_or(now, |next| next.max(now));
         *next = turn.checked_add(share);
         drop(next);
-        thread::sleep(turn - now);
+        self.wait(turn - now)
     }
 }

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{InputRange, Preprocessing};
+use super::{
+    InputRange, Preprocessing,
+    named::{named, names},
+};
 use crate::{
     Error, Result,
     data::{Interpolation, Resize},
@@ -13,7 +16,7 @@ use crate::{
 };
 
 /// The largest description that is read.
-const MAX_BYTES: u64 = 1 << 20;
+pub(super) const MAX_BYTES: u64 = 1 << 20;
 
 /// What is done to a picture before the first layer, and before that, when it is loaded.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,8 +76,11 @@ const PRESETS: [Preset; 4] = [
 ];
 
 impl Described {
-    /// A preset by its name, or a file: timm's `config.json` or Hugging Face's `preprocessor_config.json`.
+    /// Preprocessing by its name, or a file: timm's `config.json` or Hugging Face's `preprocessor_config.json`.
     pub fn read(source: &str) -> Result<Self> {
+        if let Some(named) = named(source) {
+            return Ok(named);
+        }
         if let Some(&(_, side, crop, interpolation, mean, std)) =
             PRESETS.iter().find(|preset| preset.0 == source)
         {
@@ -87,7 +93,8 @@ impl Described {
         }
         let path = Path::new(source);
         if !path.exists() {
-            let names: Vec<&str> = PRESETS.iter().map(|preset| preset.0).collect();
+            let names = names().chain(PRESETS.iter().map(|preset| preset.0));
+            let names: Vec<&str> = names.collect();
             return Err(Error::invalid(format!(
                 "{source:?} is no file, and no preset{} (there are {})",
                 did_you_mean(source, names.iter().copied()),

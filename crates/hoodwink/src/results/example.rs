@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     AttackRecord, DataRecord, ModelRecord, Outcome, Row, Run, RunFolder, Seen, Settings,
-    ThreatRecord, Verdict, table,
+    ThreatRecord, Truth, Verdict, table,
 };
 use crate::image::Picture;
 use crate::threat::Distances;
@@ -32,6 +32,7 @@ pub(crate) fn run(samples: usize) -> Run {
             digest: "cd".repeat(32),
             samples,
             class_names: ["circle", "square", "star"].map(String::from).into(),
+            truth: Truth::Labels,
         },
         threat: ThreatRecord {
             norm: "linf".into(),

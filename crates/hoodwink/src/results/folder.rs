@@ -119,7 +119,7 @@ impl RunFolder {
         let text = match files::read_text(&file, MAX_TEXT_BYTES) {
             Err(error) if files::is_missing(&error) && path.is_dir() => {
                 return Err(Error::invalid(format!(
-                    "{} holds no {RUN}, so it is no run folder; hoodwink attack --out writes one",
+                    "{} holds no {RUN}, so it is no run folder; an attack writes one",
                     path.display()
                 )));
             }

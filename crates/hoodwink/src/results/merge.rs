@@ -82,7 +82,7 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
     for shard in shards {
         let Some(partition) = shard.run().partition else {
             return Err(Error::invalid(format!(
-                "{} is a run of its own, not a partition; only folders of `attack --partition` merge",
+                "{} is a whole run; only the partitions of one run are merged",
                 name(shard)
             )));
         };
@@ -236,7 +236,7 @@ mod tests {
                 vec![first.clone(), unfinished],
                 "75 of 75 pictures are missing",
             ),
-            (vec![first.clone(), at("d", None, 0)], "a run of its own"),
+            (vec![first.clone(), at("d", None, 0)], "is a whole run"),
             (
                 vec![first.clone(), at("e", Some("2/2"), 7)],
                 "settings.seed: 0 there, 7 now",

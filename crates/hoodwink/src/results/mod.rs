@@ -3,6 +3,7 @@
 //! Everything that a view shows is a pure function of the tables; nothing here depends on the time of day
 //! except [`Timing`], which has a file of its own so that the same seed gives the same bytes everywhere else.
 
+mod columns;
 mod consistency;
 #[cfg(test)]
 pub(crate) mod example;
@@ -10,6 +11,7 @@ mod folder;
 mod journal;
 mod merge;
 mod names;
+mod next;
 mod noise;
 mod repetition;
 mod row;
@@ -18,11 +20,13 @@ pub mod summary;
 pub mod table;
 pub mod text;
 
+pub use columns::columns;
 pub use folder::{RunFolder, SAMPLES_PER_PART};
 pub use merge::merge;
 pub use names::keys;
+pub use next::next_folder;
 pub use noise::NoiseSeen;
 pub use repetition::{Repetition, repeats};
 pub use row::{Outcome, Row, Seen, Verdict};
-pub use run::{AttackRecord, DataRecord, ModelRecord, Run, Settings, ThreatRecord, Timing};
+pub use run::{AttackRecord, DataRecord, ModelRecord, Run, Settings, ThreatRecord, Timing, Truth};
 pub use summary::Summary;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, data::Partition};
+use crate::{Error, Result, counted, data::Partition};
 
 /// The contents of `run.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +118,36 @@ pub struct DataRecord {
     /// Names of the classes by label, where known.
     #[serde(default)]
     pub class_names: Vec<String>,
+    /// What counts as right.
+    #[serde(default, skip_serializing_if = "Truth::is_labels")]
+    pub truth: Truth,
+}
+
+/// What counts as the right class of a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Truth {
+    /// Its label.
+    #[default]
+    Labels,
+    /// What the model says about it before any attack: it has no label, so clean accuracy is 100% by definition.
+    Prediction,
+}
+
+impl Truth {
+    fn is_labels(&self) -> bool {
+        *self == Self::Labels
+    }
+
+    /// What to say beside figures that rest on predictions: `prediction instead of truth: 12 pictures`.
+    pub fn notice(self, samples: usize) -> Option<String> {
+        (self == Self::Prediction).then(|| {
+            format!(
+                "prediction instead of truth: {}",
+                counted::pictures(samples)
+            )
+        })
+    }
 }
 
 /// The threat model.

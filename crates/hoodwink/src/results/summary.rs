@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{ModelRecord, Outcome, Row, Run, ThreatRecord, Timing, Verdict};
+use super::{ModelRecord, Outcome, Row, Run, ThreatRecord, Timing, Truth, Verdict};
 use crate::counted;
 use crate::data::Partition;
 use crate::stats::{CONFIDENCE, Interval, clopper_pearson};
@@ -35,6 +35,8 @@ pub struct DataSummary {
     pub digest: String,
     /// Number of samples.
     pub samples: usize,
+    /// What counts as right.
+    pub truth: Truth,
 }
 
 /// How many pictures the figures are of.
@@ -199,6 +201,7 @@ impl Summary {
                 path: run.data.path.clone(),
                 digest: run.data.digest.clone(),
                 samples: run.data.samples,
+                truth: run.data.truth,
             },
             measured: Measured::of(run, rows),
             threat: run.threat.clone(),

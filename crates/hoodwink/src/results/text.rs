@@ -48,6 +48,10 @@ pub fn plain(summary: &Summary) -> String {
             ));
         }
     }
+    let truth = summary.data.truth;
+    if let Some(notice) = truth.notice(summary.measured.pictures) {
+        text.push_str(&format!("({notice})\n"));
+    }
     if let Some(so_far) = summary.measured.so_far() {
         text.push_str(&format!("({so_far})\n"));
     }

@@ -40,6 +40,56 @@ impl Eps {
     }
 }
 
+impl Eps {
+    /// Refuses a radius that nobody can mean for pictures of so many values: one that allows any picture at all, and in L2, L1
+    /// and L0 one that looks like the largest change of a value, while these measure the whole difference. `what` names it.
+    pub fn check_meant(&self, what: &str, norm: Norm, values: usize) -> Result<()> {
+        let n = values as f64;
+        let farthest = match norm {
+            Norm::Linf => return self.in_pixels(what, norm).map(drop),
+            Norm::L2 => n.sqrt(),
+            Norm::L1 | Norm::L0 => n,
+        };
+        if self.value > farthest {
+            return Err(Error::invalid(match norm {
+                Norm::L0 => format!(
+                    "{what} {self} allows any picture at all: in l0 it is how many values may change, and a picture has {values}"
+                ),
+                _ => format!(
+                    "{what} {self} allows any picture at all: black and white are {farthest:.1} apart in {norm}, with {values} \
+                     values{}",
+                    match self.text.contains('/') {
+                        true => String::new(),
+                        false => format!("; did you mean {self}/255?"),
+                    }
+                ),
+            }));
+        }
+        if norm == Norm::L0 {
+            return match self.value > 0.0 && self.value < 1.0 {
+                true => Err(Error::invalid(format!(
+                    "{what} {self} allows no change at all: in l0 it is how many values may change, a whole number such as 10; \
+                     did you mean linf?"
+                ))),
+                false => Ok(()),
+            };
+        }
+        // Of each value, if all changed alike.
+        let (of_each, least, as_large) = match norm {
+            Norm::L2 => (self.value / n.sqrt(), 1.5e-3, self.value * n.sqrt()),
+            _ => (self.value / n, 5e-4, self.value * n),
+        };
+        if self.text.contains("/255") && self.value > 0.0 && of_each < least {
+            return Err(Error::invalid(format!(
+                "{what} {self} is hardly a change in {norm}, which measures the whole difference: {values} values that all move \
+                 by {self} are {as_large:.3} apart; did you mean linf, or {as_large:.3}? (As {:.4} it is taken as it is.)",
+                self.value
+            )));
+        }
+        Ok(())
+    }
+}
+
 impl FromStr for Eps {
     type Err = Error;
 
@@ -55,6 +105,9 @@ impl FromStr for Eps {
                 text: text.to_owned(),
                 value,
             }),
+            Some(value) if value < 0.0 => Err(Error::invalid(format!(
+                "{text} is negative; a radius is 0 or more, such as 8/255 or 0.5"
+            ))),
             _ => Err(Error::invalid(format!(
                 "{text:?} is not a radius; write a number such as 0.03 or a fraction such as 8/255"
             ))),
@@ -87,6 +140,52 @@ mod tests {
                 (found, _) => panic!("{text} in {norm}: {found:?}"),
             }
         }
+    }
+
+    #[test]
+    fn radii_that_cannot_be_meant_are_asked_about() {
+        let colour = |side: usize| 3 * side * side;
+        for (text, norm, values, says) in [
+            ("8/255", Norm::Linf, colour(64), None),
+            ("8", Norm::Linf, colour(64), Some("did you mean 8/255?")),
+            (
+                "8/255",
+                Norm::L2,
+                colour(64),
+                Some("did you mean linf, or 3.478?"),
+            ),
+            ("8/255", Norm::L2, 784, Some("did you mean linf")),
+            ("0.0314", Norm::L2, colour(64), None),
+            ("0", Norm::L2, colour(64), None),
+            // The radii of certified and of empirical robustness.
+            ("36/255", Norm::L2, colour(32), None),
+            ("128/255", Norm::L2, colour(32), None),
+            ("0.5", Norm::L2, colour(224), None),
+            ("3", Norm::L2, colour(224), None),
+            ("56", Norm::L2, colour(32), Some("55.4 apart in l2")),
+            ("128", Norm::L2, colour(32), Some("did you mean 128/255?")),
+            ("8/255", Norm::L1, colour(32), Some("did you mean linf")),
+            ("12", Norm::L1, colour(32), None),
+            ("2000/255", Norm::L1, colour(32), None),
+            ("4000", Norm::L1, colour(32), Some("3072.0 apart in l1")),
+            (
+                "8/255",
+                Norm::L0,
+                colour(32),
+                Some("allows no change at all"),
+            ),
+            ("10", Norm::L0, colour(32), None),
+            ("3073", Norm::L0, colour(32), Some("a picture has 3072")),
+        ] {
+            let eps: Eps = text.parse().unwrap();
+            match (eps.check_meant("eps", norm, values), says) {
+                (Ok(()), None) => {}
+                (Err(error), Some(says)) => assert!(error.to_string().contains(says), "{error}"),
+                (found, _) => panic!("{text} in {norm}: {found:?}"),
+            }
+        }
+        let negative = "-1".parse::<Eps>().unwrap_err().to_string();
+        assert!(negative.contains("-1 is negative"), "{negative}");
     }
 
     #[test]

@@ -2,25 +2,25 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use hoodwink::{
     attacks::Spec,
     counted,
     data::Dataset,
     evaluate::Evaluation,
-    lint,
+    lint::{self, Examined, Mistake},
     model::BatchSafety,
     oracle::{Budget, pool::Parallelism},
     plan,
-    results::{DataRecord, ModelRecord, Run, RunFolder, Settings, table::SCHEMA},
+    results::{DataRecord, ModelRecord, Run, RunFolder, Settings, Truth, table::SCHEMA},
     run::{self, Ended, Limits},
-    threat::{TargetChoice, Threat},
+    threat::Threat,
 };
 use toml::Table;
 
-use super::Args;
+use super::{Args, preprocessing};
 use crate::{
-    args::{self, Prepared},
+    args::{self, Prepared, Shape},
     command_line::Typed,
     commands::warning,
     interrupt,
@@ -54,29 +54,33 @@ pub(crate) struct Plan {
 impl Plan {
     /// Opens and checks what the arguments name.
     pub(crate) fn new(args: &Args, typed: &Typed) -> Result<Self> {
-        let prepared = args.model.resolve()?;
+        let mut prepared = args.model.resolve()?;
         let model = Subject::open(&args.model, &args.remote, &prepared, args.access)?;
-        let evaluation = args.evaluation(&model)?;
-        let data = args.data.open(&prepared, model.input(), model.classes())?;
-        data.labels()?;
+        let shape = Shape {
+            input: model.input(),
+            classes: model.classes(),
+        };
         terminal::note(model.notices());
-        terminal::note(data.notices());
-        let mut plan = Self {
-            crew: args.crew.resolve(model.input().iter().product()),
-            record: args.record(&prepared, &model, &data, typed, &evaluation)?,
-            again: typed.again.clone(),
+        let mut data = args.data.open(&mut prepared, shape)?;
+        let names = data.class_names().unwrap_or_default().to_vec();
+        let evaluation = args.evaluation(&model, &names)?;
+        let truth = args.label.settle(&mut data, shape.classes)?;
+        let mut opened = Opened {
+            crew: args.crew.resolve(shape.input.iter().product()),
+            prepared,
             model,
             data,
-            evaluation,
         };
-        plan.fit(args)?;
-        if let Subject::File(file) = &mut plan.model {
-            file.set_threads(plan.crew.threads);
-        }
-        if !args.no_lint {
-            plan.check(args, &prepared)?;
-        }
-        Ok(plan)
+        opened.fit(args, &evaluation)?;
+        opened.check(args)?;
+        Ok(Self {
+            record: args.record(&opened, typed, &evaluation, truth)?,
+            again: typed.again.clone(),
+            model: opened.model,
+            data: opened.data,
+            crew: opened.crew,
+            evaluation,
+        })
     }
 
     /// What `run.toml` will say.
@@ -84,58 +88,13 @@ impl Plan {
         &self.record
     }
 
-    /// Lets so much run at once as fits into the memory allowed.
-    fn fit(&mut self, args: &Args) -> Result<()> {
-        // Of a model elsewhere no memory is taken here.
-        let (Some(limit), Some(model)) = (args.max_memory, self.model.file()) else {
-            return Ok(());
-        };
-        let gradients = plan::asks_for_gradients(&self.evaluation);
-        let crew = run::fitting(model, gradients, self.crew, limit)?;
-        if crew != self.crew {
-            complain(&format!(
-                "note: --max-memory leaves room for {} with {} each",
-                counted(crew.threads, "thread", "threads"),
-                counted(crew.batch, "picture", "pictures")
-            ));
-        }
-        self.crew = crew;
-        Ok(())
-    }
-
-    /// Reads every picture, and looks for gross mistakes.
-    fn check(&self, args: &Args, prepared: &Prepared) -> Result<()> {
-        let mut progress = Progress::new("reading", args.crew.quiet);
-        let tell = |done| progress.show(done, self.data.len(), "");
-        let checked = self.data.check(self.model.input(), self.crew.threads, tell);
-        progress.finish();
-        checked?;
-        // Each question to a model elsewhere may cost money.
-        let Some(model) = self.model.file() else {
-            return Ok(());
-        };
-        let answer = model.multiply_adds().unwrap_or(0);
-        let depth = lint::Depth {
-            pictures: LINTED_PICTURES,
-            searched: SEARCHED_PICTURES,
-            multiply_adds: LINT_EFFORT.max(ANSWERS_EACH * self.data.len() as u64 * answer),
-            always_search: false,
-            threads: self.crew.threads,
-        };
-        let mut progress = Progress::new("asking", args.crew.quiet);
-        let tell = |done, all| progress.show(done, all, "");
-        let said = &prepared.preprocessing;
-        let findings = lint::lint(model, said, &self.data, depth, tell);
-        progress.finish();
-        for finding in findings? {
-            complain(&warning(&finding));
-        }
-        Ok(())
-    }
-
     /// Attacks into the run folder.
     pub(crate) fn run(&self, args: &Args, limits: Limits) -> Result<(RunFolder, Ended)> {
-        let folder = RunFolder::create(&args.out, &self.record)?;
+        if self.model.file().is_none() {
+            interrupt::drop_at_once();
+        }
+        let halt = interrupt::halt()?;
+        let folder = RunFolder::create(args.folder()?, &self.record)?;
         folder.write_command(&self.again)?;
         let mut progress = Progress::new("attacking", args.crew.quiet);
         let ended = run::run(
@@ -145,7 +104,7 @@ impl Plan {
             &self.data,
             self.crew,
             limits,
-            interrupt::halt()?,
+            halt,
             |so_far| {
                 let mut success = String::new();
                 if so_far.attempted > 0 {
@@ -171,18 +130,108 @@ impl Plan {
     }
 }
 
+/// What the arguments name, before it is known to fit together.
+struct Opened {
+    prepared: Prepared,
+    model: Subject,
+    data: Dataset,
+    crew: Parallelism,
+}
+
+impl Opened {
+    /// Lets so much run at once as fits into the memory allowed.
+    fn fit(&mut self, args: &Args, evaluation: &Evaluation) -> Result<()> {
+        if let (Some(limit), Some(model)) = (args.max_memory, self.model.file()) {
+            let gradients = plan::asks_for_gradients(evaluation);
+            let crew = run::fitting(model, gradients, self.crew, limit)?;
+            if crew != self.crew {
+                complain(&format!(
+                    "note: --max-memory leaves room for {} with {} each",
+                    counted(crew.threads, "thread", "threads"),
+                    counted(crew.batch, "picture", "pictures")
+                ));
+            }
+            self.crew = crew;
+        }
+        // Of a model elsewhere no memory is taken here.
+        if let Subject::File(file) = &mut self.model {
+            file.set_threads(self.crew.threads);
+        }
+        Ok(())
+    }
+
+    /// Finds out what nobody said, reads every picture, and looks for gross mistakes.
+    fn check(&mut self, args: &Args) -> Result<()> {
+        let has_labels = self.data.labels().is_ok();
+        if let (Some(model), false, false) = (self.model.file(), self.prepared.is_said, has_labels)
+            && !preprocessing::is_own_model(&args.model, &self.prepared)
+        {
+            return Err(preprocessing::ask(&args.model, &self.prepared, model, &self.data)?.into());
+        }
+        if args.no_lint {
+            return Ok(());
+        }
+        let mut progress = Progress::new("reading", args.crew.quiet);
+        let tell = |done| progress.show(done, self.data.len(), "");
+        let checked = (self.data).check(self.model.input(), self.crew.threads, tell);
+        progress.finish();
+        checked?;
+        let Some(mut examined) = self.examine(args)? else {
+            return Ok(());
+        };
+        if let Some(better) = examined.better.take_if(|_| !self.prepared.is_said) {
+            let saw = examined
+                .findings
+                .iter()
+                .find(|one| one.mistake == Mistake::Preprocessing);
+            let saw = saw.map_or_else(String::new, |finding| {
+                format!("; {} ({})", finding.saw, finding.remedy)
+            });
+            terminal::note([format!(
+                "nobody said how pixels are prepared for the model, so it was found out with the labels{saw}"
+            )]);
+            self.prepared.preprocessing = better;
+            self.prepared.is_said = true;
+            self.model = Subject::open(&args.model, &args.remote, &self.prepared, args.access)?;
+            if let Subject::File(file) = &mut self.model {
+                file.set_threads(self.crew.threads);
+            }
+            examined = self.examine(args)?.unwrap_or_default();
+        }
+        for finding in &examined.findings {
+            complain(&warning(finding));
+        }
+        Ok(())
+    }
+
+    /// Asks the model about some pictures; each question to a model elsewhere may cost money.
+    fn examine(&self, args: &Args) -> Result<Option<Examined>> {
+        let Some(model) = self.model.file() else {
+            return Ok(None);
+        };
+        let answer = model.multiply_adds().unwrap_or(0);
+        let depth = lint::Depth {
+            pictures: LINTED_PICTURES,
+            searched: SEARCHED_PICTURES,
+            multiply_adds: LINT_EFFORT.max(ANSWERS_EACH * self.data.len() as u64 * answer),
+            always_search: false,
+            threads: self.crew.threads,
+        };
+        let mut progress = Progress::new("asking", args.crew.quiet);
+        let tell = |done, all| progress.show(done, all, "");
+        let said = &self.prepared.preprocessing;
+        let examined = lint::examine(model, said, &self.data, depth, tell);
+        progress.finish();
+        Ok(Some(examined?))
+    }
+}
+
 impl Args {
     /// What is asked for, understood.
-    fn evaluation(&self, model: &Subject) -> Result<Evaluation> {
-        let classes = model.classes();
-        if let Some(TargetChoice::Class(class)) = self.target
-            && class >= classes
-        {
-            bail!(
-                "--target {class}: the model has {classes} classes, 0 to {}",
-                classes - 1
-            );
-        }
+    fn evaluation(&self, model: &Subject, names: &[String]) -> Result<Evaluation> {
+        let (input, classes) = (model.input(), model.classes());
+        let target = self.target.as_deref();
+        let target = target.map(|target| plan::target(target, names, classes));
         let shared = [
             ("steps", self.steps.map(|steps| steps.to_string())),
             ("step_size", self.step_size.clone()),
@@ -209,12 +258,21 @@ impl Args {
         let norm = self
             .norm
             .unwrap_or_else(|| plan::norm_by_default(&attacks, self.eps.is_empty()));
+        let mut radii = self.eps.clone();
+        if radii.is_empty() {
+            radii.extend(plan::radius_by_default(&attacks, norm, input));
+            for radius in &radii {
+                terminal::note([format!(
+                    "without --eps it is {radius}, the usual one in {norm} for colour pictures"
+                )]);
+            }
+        }
         let options = plan::Options {
             attacks,
             shared: shared.collect(),
             threat: Threat {
                 norm,
-                target: self.target,
+                target: target.transpose()?,
                 // Gradients are the default, and no model elsewhere has them.
                 access: self.access.min(model.gives()),
                 budget: Budget {
@@ -222,21 +280,26 @@ impl Args {
                     gradients: self.max_gradients.unwrap_or(u64::MAX),
                 },
             },
-            radii: self.eps.clone(),
+            radii,
             skips_broken: self.skip_broken,
             seed: self.seed,
         };
-        Ok(plan::evaluation(&options, classes)?)
+        Ok(plan::evaluation(&options, input, classes)?)
     }
 
     fn record(
         &self,
-        prepared: &Prepared,
-        model: &Subject,
-        data: &Dataset,
+        opened: &Opened,
         typed: &Typed,
         evaluation: &Evaluation,
+        truth: Truth,
     ) -> Result<Run> {
+        let Opened {
+            prepared,
+            model,
+            data,
+            ..
+        } = opened;
         Ok(Run {
             schema: SCHEMA,
             hoodwink: env!("CARGO_PKG_VERSION").to_owned(),
@@ -253,7 +316,8 @@ impl Args {
                 path: args::text(&self.data.data),
                 digest: data.digest()?,
                 samples: data.len(),
-                class_names: prepared.class_names(model.classes(), data)?,
+                class_names: data.class_names().unwrap_or_default().to_vec(),
+                truth,
             },
             threat: plan::threat_record(evaluation),
             attacks: plan::attack_records(evaluation),

@@ -310,6 +310,10 @@ impl Rows for Tables {
         "Parquet tables"
     }
 
+    fn are_photographs(&self) -> bool {
+        true
+    }
+
     fn file(&self, row: usize, name: &str) -> String {
         match self.place(row) {
             Ok((at, _)) => {

@@ -308,6 +308,32 @@ fn whatever_is_wrong_with_an_answer_is_asked_again_and_then_told() {
 }
 
 #[test]
+fn nobody_waits_for_an_answer_after_the_end() {
+    static STOP: Halt = Halt::new();
+    let server = Server::new(|before, head, body| {
+        if before >= 2 {
+            thread::sleep(Duration::from_millis(1500));
+        }
+        honest(before, head, body)
+    });
+    let settings = RemoteSettings {
+        stop: Some(&STOP),
+        ..quick()
+    };
+    let remote = Remote::open(&server.url(), &settings).unwrap();
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(100));
+            STOP.drop_all();
+        });
+        let stopped = logits(&remote, &[[0.25, 0.5]]).unwrap_err();
+        assert!(matches!(stopped, Error::Stopped), "{stopped}");
+    });
+    assert!(begun.elapsed() < Duration::from_millis(1200));
+}
+
+#[test]
 fn one_bad_answer_is_forgiven() {
     let server = Server::new(|before, head, body| match before % 2 {
         0 => response("503 Service Unavailable", b"busy"),

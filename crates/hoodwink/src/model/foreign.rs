@@ -1,0 +1,635 @@
+//! What a file is that was named as a model and is no ONNX file, and how to make one of it.
+//!
+//! It is told by what it holds; its name only decides where the contents leave it open.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Seek as _, SeekFrom},
+    path::Path,
+};
+
+use crate::{Error, Result, files, legible};
+
+/// Bytes that are looked at from the beginning of a file, and from its end.
+const HEAD: u64 = 1 << 16;
+const TAIL: u64 = 1 << 18;
+
+/// Characters of a text that are shown.
+const SHOWN: usize = 60;
+
+/// What a file is, and what to do.
+struct Foreign {
+    is: String,
+    way: String,
+}
+
+impl Foreign {
+    fn new(is: impl Into<String>, way: impl Into<String>) -> Option<Self> {
+        let (is, way) = (is.into(), way.into());
+        Some(Self { is, way })
+    }
+}
+
+/// Refuses what cannot be an ONNX file, in a sentence that says what it is and what makes an ONNX file of it. A file that may
+/// be one, or that cannot be read, is left to whoever reads it.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a model in another format, [`Error::Invalid`] for what is no model, or only a part of one.
+pub fn refuse(path: &Path) -> Result<()> {
+    files::refuse_url(path)?;
+    if path.is_dir() {
+        return match of_folder(path) {
+            Some(found) => Err(Error::unsupported(told(path, &found))),
+            None => Ok(()),
+        };
+    }
+    // What is wrong with the file itself is told when it is read.
+    let Ok(bytes) = Ends::read(path) else {
+        return Ok(());
+    };
+    if let Some(found) = other_model(path, &bytes) {
+        return Err(Error::unsupported(told(path, &found)));
+    }
+    match no_model(path, &bytes) {
+        Some(found) => Err(Error::invalid(told(path, &found))),
+        None => Ok(()),
+    }
+}
+
+fn told(path: &Path, Foreign { is, way }: &Foreign) -> String {
+    format!(
+        "{} is {is}; {way}",
+        legible::name(&path.display().to_string())
+    )
+}
+
+/// Both ends of a file.
+struct Ends {
+    length: u64,
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Ends {
+    fn read(path: &Path) -> Result<Self> {
+        let mut file = files::open(path)?;
+        let length = file.metadata().map_err(Error::io(path))?.len();
+        let part = |file: &mut File, from: u64, most: u64| {
+            let mut bytes = Vec::new();
+            let read = file
+                .seek(SeekFrom::Start(from))
+                .and_then(|_| file.take(most).read_to_end(&mut bytes));
+            read.map_err(Error::io(path)).map(|_| bytes)
+        };
+        Ok(Self {
+            length,
+            head: part(&mut file, 0, HEAD)?,
+            tail: part(&mut file, length.saturating_sub(TAIL), TAIL)?,
+        })
+    }
+
+    fn starts(&self, with: &[u8]) -> bool {
+        self.head.starts_with(with)
+    }
+
+    /// Whether a zip archive has an entry whose name holds this; names stand at its end.
+    fn has_entry(&self, name: &str) -> bool {
+        holds(&self.tail, name.as_bytes()) || holds(&self.head, name.as_bytes())
+    }
+
+    /// The beginning of what is text.
+    fn text(&self) -> Option<&str> {
+        let text = match str::from_utf8(&self.head) {
+            Ok(text) => text,
+            // The head may end within a character.
+            Err(error) if error.error_len().is_none() => {
+                str::from_utf8(&self.head[..error.valid_up_to()]).ok()?
+            }
+            Err(_) => return None,
+        };
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        let is_text = |c: char| !c.is_control() || c.is_whitespace();
+        (!text.is_empty() && text.chars().all(is_text)).then_some(text)
+    }
+}
+
+fn holds(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+/// The name of the ONNX file to make.
+fn onnx_name(path: &Path) -> String {
+    let name = path.with_extension("onnx");
+    let name = name.file_name().unwrap_or_default();
+    quoted(&name.to_string_lossy())
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), Into::into)
+}
+
+fn ending(path: &Path) -> String {
+    let ending = path.extension().unwrap_or_default();
+    ending.to_string_lossy().to_lowercase()
+}
+
+/// `tf2onnx` with this option.
+fn tensorflow(option: &str, path: &Path) -> String {
+    let from = quoted(&path.display().to_string());
+    format!(
+        "convert it with: python -m tf2onnx.convert --{option} {from} --output {}",
+        onnx_name(path)
+    )
+}
+
+fn torch(load: &str, path: &Path, how: &str) -> String {
+    let onnx = path.with_extension("onnx");
+    let onnx = onnx.file_name().unwrap_or_default().to_string_lossy();
+    format!(
+        "export it with: python -c \"import torch; {load}; torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), \
+         '{onnx}'{how})\", with the shape of its own pictures"
+    )
+}
+
+/// A model in another format.
+fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
+    let file = path.display();
+    let pickled = || {
+        let load = format!("model = MyNet(); model.load_state_dict(torch.load('{file}'))");
+        Foreign::new(
+            "a PyTorch file of weights, without the network that they belong to",
+            torch(&load, path, ""),
+        )
+    };
+    if bytes.starts(b"PK\x03\x04") {
+        if bytes.has_entry("data.pkl") && bytes.has_entry("/code/") {
+            let load = format!("model = torch.jit.load('{file}')");
+            return Foreign::new("a TorchScript model", torch(&load, path, ", dynamo=False"));
+        }
+        if bytes.has_entry("archive_format") || bytes.has_entry("models/model.json") {
+            let load = format!("model = torch.export.load('{file}').module()");
+            return Foreign::new("a program of torch.export", torch(&load, path, ""));
+        }
+        if bytes.has_entry("data.pkl") {
+            return pickled();
+        }
+        if bytes.has_entry("model.weights.h5") {
+            return Foreign::new("a Keras model", tensorflow("keras", path));
+        }
+    }
+    // What torch.save wrote before it wrote zip archives: a pickle of its magic number.
+    if bytes.starts(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19") {
+        return pickled();
+    }
+    if bytes.starts(b"\x89HDF\r\n\x1a\n") {
+        return Foreign::new(
+            "an HDF5 file, as Keras writes models",
+            tensorflow("keras", path),
+        );
+    }
+    let header = bytes
+        .head
+        .get(..8)
+        .and_then(|first| <[u8; 8]>::try_from(first).ok());
+    if header.is_some_and(|first| u64::from_le_bytes(first) < bytes.length)
+        && bytes.head.get(8) == Some(&b'{')
+    {
+        return Foreign::new(
+            "a safetensors file: weights, without the network that they belong to",
+            safetensors(path),
+        );
+    }
+    match bytes.head.get(4..8) {
+        Some(b"TFL3") => {
+            return Foreign::new("a TensorFlow Lite model", tensorflow("tflite", path));
+        }
+        Some(b"ORTM") => {
+            return Foreign::new(
+                "a model in ONNX Runtime's own format (ORT)",
+                "it cannot be turned back: take the ONNX file that it was made from",
+            );
+        }
+        _ => {}
+    }
+    if ["ftrt", "ptrt"]
+        .iter()
+        .any(|magic| bytes.starts(magic.as_bytes()))
+        || matches!(&*ending(path), "engine" | "trt" | "plan")
+            && bytes.length > 0
+            && !begins_as_onnx(&bytes.head)
+    {
+        return Foreign::new(
+            "a TensorRT engine, compiled for one kind of GPU",
+            "it cannot be turned back: take the ONNX file that it was built from (trtexec --onnx=FILE)",
+        );
+    }
+    if bytes.starts(b"GGUF") {
+        return Foreign::new(
+            "a GGUF file of a language model",
+            "it is no classifier of pictures",
+        );
+    }
+    if let Some(text) = bytes.text() {
+        let is_openvino =
+            text.starts_with("<?xml") && text.contains("<net ") || text.starts_with("<net ");
+        if is_openvino {
+            return Foreign::new(
+                "an OpenVINO model (IR)",
+                "it cannot be turned back: take the model that it was converted from, before ovc or mo",
+            );
+        }
+    }
+    let is_empty = bytes.length == 0;
+    match &*ending(path) {
+        "mlmodel" if !is_empty => Foreign::new(
+            "a Core ML model",
+            "it cannot be turned back: export the model that it was converted from, with torch.onnx.export or tf2onnx",
+        ),
+        "pb" if !is_empty
+            && path
+                .file_name()
+                .is_some_and(|name| name == "saved_model.pb") =>
+        {
+            let folder = path.parent().filter(|folder| *folder != Path::new(""));
+            let folder = folder.unwrap_or(Path::new("."));
+            Foreign::new(
+                "the graph of a TensorFlow SavedModel",
+                tensorflow("saved-model", folder),
+            )
+        }
+        "pb" if !is_empty && !begins_as_onnx(&bytes.head) => Foreign::new(
+            "a frozen TensorFlow graph, by its name",
+            format!(
+                "{} --inputs INPUT:0 --outputs OUTPUT:0",
+                tensorflow("graphdef", path)
+            ),
+        ),
+        "caffemodel" | "prototxt" | "pdmodel" | "pdiparams" | "params" | "param"
+            if !is_empty && !begins_as_onnx(&bytes.head) =>
+        {
+            Foreign::new(
+                "by its name a model of Caffe, Paddle, MXNet or ncnn",
+                "export it as ONNX with the tools of its framework",
+            )
+        }
+        _ if bytes.starts(b"\x80") && bytes.tail.ends_with(b".") => Foreign::new(
+            "a Python pickle",
+            "if it is a scikit-learn model: python -c \"import joblib, skl2onnx; model = joblib.load('FILE'); \
+                 open('model.onnx', 'wb').write(skl2onnx.to_onnx(model, X[:1]).SerializeToString())\"",
+        ),
+        _ => None,
+    }
+}
+
+/// The command for weights of timm or Hugging Face, by the file beside them.
+fn safetensors(path: &Path) -> String {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or(Path::new("."));
+    let config = files::read_text(&folder.join("config.json"), HEAD).unwrap_or_default();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap_or_default();
+    let architecture = config.get("architecture").and_then(|name| name.as_str());
+    match architecture {
+        Some(name) => torch(
+            &format!(
+                "import timm; model = timm.create_model('{}', checkpoint_path='{}')",
+                legible::name(name),
+                path.display()
+            ),
+            path,
+            "",
+        ),
+        None => format!(
+            "with the config.json of its network beside it: optimum-cli export onnx --model {} onnx/",
+            quoted(&folder.display().to_string())
+        ),
+    }
+}
+
+/// What is no model at all, or a part of one.
+fn no_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
+    let (name, file) = (ending(path), quoted(&path.display().to_string()));
+    if bytes.length == 0 {
+        return Foreign::new("empty (0 bytes)", "was it downloaded or copied to the end?");
+    }
+    if bytes.starts(b"PK\x03\x04") {
+        return match bytes.has_entry(".onnx") {
+            true => Foreign::new(
+                "a zip archive with an ONNX file in it",
+                format!("unpack it: unzip {file}"),
+            ),
+            false => Foreign::new(
+                "a zip archive without an ONNX file",
+                "name the model itself",
+            ),
+        };
+    }
+    for (magic, is, unpack) in [
+        (&b"\x1f\x8b"[..], "a gzip archive", "gunzip"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "7z x"),
+        (b"\xfd7zXZ\0", "an xz archive", "unxz"),
+        (b"\x28\xb5\x2f\xfd", "a Zstandard archive", "unzstd"),
+        (b"Rar!", "a RAR archive", "unrar x"),
+        (b"BZh", "a bzip2 archive", "bunzip2"),
+    ] {
+        if bytes.starts(magic) {
+            let is_tar = name == "tgz" || path.to_string_lossy().contains(".tar.");
+            let unpack = if is_tar { "tar xf" } else { unpack };
+            return Foreign::new(is, format!("unpack it: {unpack} {file}"));
+        }
+    }
+    if bytes.head.get(257..262) == Some(b"ustar") {
+        return Foreign::new("a tar archive", format!("unpack it: tar xf {file}"));
+    }
+    if bytes.starts(b"\x93NUMPY") {
+        return Foreign::new("a NumPy array", "the model comes first, then the pictures");
+    }
+    let pictures: [&[u8]; 4] = [b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF"];
+    if pictures.iter().any(|magic| bytes.starts(magic)) {
+        return Foreign::new("a picture", "the model comes first, then the pictures");
+    }
+    if let Some(text) = bytes.text() {
+        return of_text(text, &file);
+    }
+    let announced = announced(&bytes.head)?;
+    (announced > bytes.length).then_some(Foreign {
+        is: format!(
+            "cut off: it has {} bytes of at least {announced}",
+            bytes.length
+        ),
+        way: "download or copy it again".to_owned(),
+    })
+}
+
+fn of_text(text: &str, file: &str) -> Option<Foreign> {
+    let start = text
+        .get(..text.floor_char_boundary(200))
+        .unwrap_or(text)
+        .to_lowercase();
+    if start.starts_with("version https://git-lfs") {
+        let size = text.lines().find_map(|line| line.strip_prefix("size "));
+        let size = size.map_or_else(String::new, |size| {
+            format!(" of {} bytes", legible::name(size))
+        });
+        return Foreign::new(
+            format!("a Git LFS pointer, which stands for a file{size}"),
+            format!("fetch the file itself: git lfs pull --include {file}"),
+        );
+    }
+    if start.contains("/annex/objects/") {
+        return Foreign::new(
+            "a git-annex pointer, which stands for a file",
+            format!("fetch the file itself: git annex get {file}"),
+        );
+    }
+    if start.starts_with("<!doctype html") || start.contains("<html") {
+        return Foreign::new(
+            "a web page (HTML), saved in place of the model",
+            format!(
+                "download the file itself: curl -L -o {file} URL, on GitHub with /raw/ and on Hugging Face with /resolve/ in \
+                 the URL instead of /blob/"
+            ),
+        );
+    }
+    let first = text.lines().next().unwrap_or_default();
+    let first: String = first.chars().take(SHOWN).collect();
+    Foreign::new(
+        format!("text that begins with {:?}", legible::name(&first)),
+        "was something else saved in its place?",
+    )
+}
+
+/// A folder that holds a model.
+fn of_folder(path: &Path) -> Option<Foreign> {
+    let has = |name: &str| path.join(name).is_file();
+    let folder = quoted(&path.display().to_string());
+    if has("saved_model.pb") {
+        return Foreign::new("a TensorFlow SavedModel", tensorflow("saved-model", path));
+    }
+    let entries = fs::read_dir(path).ok()?.take(10_000);
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut models: Vec<String> = names.filter(|name| name.ends_with(".onnx")).collect();
+    models.sort_unstable();
+    if let Some(first) = models.first() {
+        return Foreign::new(
+            "a folder",
+            format!(
+                "name a model in it, such as {}",
+                quoted(&path.join(first).display().to_string())
+            ),
+        );
+    }
+    if has("Manifest.json") && path.join("Data").is_dir() {
+        return Foreign::new(
+            "a Core ML package",
+            "it cannot be turned back: export the model that it was converted from, with torch.onnx.export or tf2onnx",
+        );
+    }
+    if has("config.json") && (has("model.safetensors") || has("pytorch_model.bin")) {
+        return Foreign::new(
+            "a Hugging Face model",
+            format!("export it with: optimum-cli export onnx --model {folder} {folder}/onnx"),
+        );
+    }
+    Foreign::new(
+        "a folder without an ONNX file",
+        "the model comes first, then the pictures",
+    )
+}
+
+/// Whether bytes begin with the version of the format, as every ONNX file does that a known program wrote.
+fn begins_as_onnx(head: &[u8]) -> bool {
+    matches!(head, [0x08, 1..=32, ..])
+}
+
+/// How many bytes an ONNX file has at least, by the lengths of the fields that begin in its head; `None` for other files.
+fn announced(head: &[u8]) -> Option<u64> {
+    if !begins_as_onnx(head) {
+        return None;
+    }
+    let mut at = 0_usize;
+    while at < head.len() {
+        let Some(key) = varint(head, &mut at) else {
+            return Some(head.len() as u64 + 1);
+        };
+        match key & 7 {
+            0 => match varint(head, &mut at) {
+                Some(_) => {}
+                None => return Some(head.len() as u64 + 1),
+            },
+            2 => {
+                let Some(length) = varint(head, &mut at) else {
+                    return Some(head.len() as u64 + 1);
+                };
+                let end = (at as u64).checked_add(length)?;
+                at = usize::try_from(end).ok()?;
+                if end > head.len() as u64 {
+                    return Some(end);
+                }
+            }
+            _ => return None,
+        }
+    }
+    Some(at as u64)
+}
+
+/// A number of seven bits a byte; `None` where the bytes end within it.
+fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let mut value = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let byte = *bytes.get(*at)?;
+        *at += 1;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    Some(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_say_what_they_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let zip = |names: &str| [b"PK\x03\x04...", names.as_bytes()].concat();
+        let onnx = |rest: &[u8]| [b"\x08\x08\x12\x07pytorch", rest].concat();
+        let safetensors = [&8_u64.to_le_bytes()[..], b"{}      data"].concat();
+        for (name, bytes, says) in [
+            (
+                "a.pt",
+                zip("archive/data.pkl archive/data/0"),
+                "a PyTorch file of weights",
+            ),
+            (
+                "a.pth",
+                b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80".to_vec(),
+                "torch.onnx.export(model.eval()",
+            ),
+            (
+                "b.onnx",
+                zip("x/data.pkl x/code/__torch__.py x/constants.pkl"),
+                "a TorchScript model; export it with: python -c",
+            ),
+            (
+                "a.pt2",
+                zip("archive_format models/model.json"),
+                "torch.export",
+            ),
+            (
+                "a.safetensors",
+                safetensors,
+                "optimum-cli export onnx --model",
+            ),
+            (
+                "a.h5",
+                b"\x89HDF\r\n\x1a\nrest".to_vec(),
+                "python -m tf2onnx.convert --keras",
+            ),
+            (
+                "a.keras",
+                zip("config.json metadata.json model.weights.h5"),
+                "--keras",
+            ),
+            ("a.tflite", b"\x1c\0\0\0TFL3rest".to_vec(), "--tflite"),
+            (
+                "a.ort",
+                b"\x1c\0\0\0ORTMrest".to_vec(),
+                "ONNX Runtime's own format",
+            ),
+            ("a.engine", b"ftrt\0\0".to_vec(), "TensorRT"),
+            ("b.engine", b"\0\0\0".to_vec(), "TensorRT"),
+            ("a.mlmodel", b"\x08\x01\x12\x02".to_vec(), "Core ML"),
+            (
+                "a.xml",
+                b"<?xml version=\"1.0\"?>\n<net name=\"a\" version=\"11\">".to_vec(),
+                "OpenVINO",
+            ),
+            ("saved_model.pb", b"\x08\x01".to_vec(), "--saved-model"),
+            ("a.pb", b"\x0a\x05".to_vec(), "--graphdef"),
+            ("a.pkl", b"\x80\x04\x95abc.".to_vec(), "a Python pickle"),
+            (
+                "c.onnx",
+                b"\n<!DOCTYPE html>\n<title>".to_vec(),
+                "a web page (HTML)",
+            ),
+            (
+                "d.onnx",
+                b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 123\n".to_vec(),
+                "stands for a file of 123 bytes; fetch the file itself: git lfs pull --include",
+            ),
+            (
+                "e.onnx",
+                b"../../.git/annex/objects/xx".to_vec(),
+                "git annex get",
+            ),
+            (
+                "f.onnx",
+                zip("dir/model.onnx"),
+                "a zip archive with an ONNX file in it; unpack it: unzip",
+            ),
+            ("g.onnx", zip("readme.txt"), "without an ONNX file"),
+            ("g.tar.gz", b"\x1f\x8b\x08".to_vec(), "tar xf"),
+            ("g.gz", b"\x1f\x8b\x08".to_vec(), "gunzip"),
+            ("h.onnx", Vec::new(), "is empty (0 bytes)"),
+            (
+                "i.onnx",
+                b"{\"error\": \"Entry not found\"}".to_vec(),
+                "text that begins with",
+            ),
+            (
+                "j.onnx",
+                b"\x89PNG\r\n".to_vec(),
+                "a picture; the model comes first",
+            ),
+            ("j.npy", b"\x93NUMPY".to_vec(), "the model comes first"),
+            (
+                "k.onnx",
+                onnx(b"\x3a\xff\x01rest"),
+                "cut off: it has 18 bytes of at least 269",
+            ),
+            ("k2.onnx", onnx(b"\x3a\xff"), "cut off"),
+        ] {
+            let path = folder.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            let error = refuse(&path).expect_err(name).to_string();
+            assert!(error.contains(says), "{name}: {error}");
+            assert!(
+                error.contains(name) && !error.contains('\n'),
+                "{name}: {error}"
+            );
+        }
+        for (name, bytes) in [
+            ("l.onnx", onnx(b"\x3a\x04rest")),
+            ("m.onnx", onnx(b"")),
+            ("n.onnx", b"\x3a\x04rest\x08\x08".to_vec()),
+        ] {
+            let path = folder.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            assert!(refuse(&path).is_ok(), "{name}");
+        }
+        assert!(refuse(&folder.path().join("nowhere.onnx")).is_ok());
+    }
+
+    #[test]
+    fn folders_say_what_they_hold() {
+        for (files, says) in [
+            (&["saved_model.pb"][..], "--saved-model"),
+            (&["b.onnx", "a.onnx"], "such as"),
+            (
+                &["config.json", "model.safetensors"],
+                "optimum-cli export onnx",
+            ),
+            (&["cat.png"], "a folder without an ONNX file"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            for file in files {
+                fs::write(folder.path().join(file), "{}").unwrap();
+            }
+            let error = refuse(folder.path()).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}
