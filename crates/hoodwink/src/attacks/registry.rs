@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    Best, Candidate, Case, Edit, Fitting,
+    Best, Candidate, Case, Edit, Fitting, LossName,
     gradient::{apgd, bim, fgsm, pgd},
     labels::{hopskipjump, noise},
     minimum::ddn,
@@ -297,6 +297,12 @@ impl Attack {
                 self.name()
             ))),
         }
+    }
+
+    /// The loss that it climbs, where one may be chosen.
+    pub fn loss(&self) -> Option<LossName> {
+        let has_loss = self.entry.parameters.iter().any(|one| one.name == "loss");
+        has_loss.then(|| self.values.loss().ok()).flatten()
     }
 
     /// How many pictures a perturbation is fitted to, at most: the parameter `pictures`.

@@ -3,8 +3,6 @@
 mod fitted;
 mod sample;
 
-use std::time::Instant;
-
 use fitted::Fitted;
 use sample::UnderAttack;
 
@@ -53,8 +51,7 @@ pub struct Attacked {
     pub rows: Vec<Row>,
     /// Path relative to the run folder, and bytes.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Wall-clock seconds of each row's attack, waiting for others in the batch included; of rows that come from one attack, the
-    /// first has them.
+    /// Seconds of work of each row's attack ([`Handle::worked`]); of rows that come from one attack, the first has them.
     pub seconds: Vec<f64>,
 }
 
@@ -125,7 +122,8 @@ impl Evaluation {
                 sample.file
             ))
         })?;
-        let handle = Memo::new(&handle);
+        let asked = handle;
+        let handle = Memo::new(&asked);
         let model = Scores::of(&handle);
         let original = sample.picture.to_image();
         let logits = model.logits(&original).await?;
@@ -157,13 +155,13 @@ impl Evaluation {
             broken: vec![false; self.radii.len()],
         };
         for trial in &self.trials {
-            let begun = Instant::now();
+            let before = asked.worked();
             let rows = match goal {
                 None => under.unattempted(trial),
                 Some(goal) => under.attempt(trial, goal, &mut attacked.files).await?,
             };
             // One answer may fill several rows: the first of them has the time.
-            let seconds = begun.elapsed().as_secs_f64();
+            let seconds = asked.worked().saturating_sub(before).as_secs_f64();
             attacked.seconds.push(seconds);
             attacked
                 .seconds

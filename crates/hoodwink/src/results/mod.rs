@@ -4,8 +4,10 @@
 //! except [`Timing`], which has a file of its own so that the same seed gives the same bytes everywhere else.
 
 mod consistency;
+mod counting;
 #[cfg(test)]
 pub(crate) mod example;
+mod findings;
 mod folder;
 mod journal;
 mod merge;
@@ -18,6 +20,8 @@ pub mod summary;
 pub mod table;
 pub mod text;
 
+pub(crate) use counting::{Counting, clean};
+pub use findings::{FindingRecord, Spoils};
 pub use folder::{RunFolder, SAMPLES_PER_PART};
 pub use merge::merge;
 pub use names::keys;

@@ -104,7 +104,7 @@ impl Plan {
     }
 
     /// Reads every picture, and looks for gross mistakes.
-    fn check(&self, args: &Args, prepared: &Prepared) -> Result<()> {
+    fn check(&mut self, args: &Args, prepared: &Prepared) -> Result<()> {
         let mut progress = Progress::new("reading", args.crew.quiet);
         let tell = |done| progress.show(done, self.data.len(), "");
         let checked = self.data.check(self.model.input(), self.crew.threads, tell);
@@ -127,9 +127,11 @@ impl Plan {
         let said = &prepared.preprocessing;
         let findings = lint::lint(model, said, &self.data, depth, tell);
         progress.finish();
-        for finding in findings? {
-            complain(&warning(&finding));
+        let findings = findings?;
+        for finding in &findings {
+            complain(&warning(finding));
         }
+        self.record.findings = Some(findings.iter().map(Into::into).collect());
         Ok(())
     }
 
@@ -242,6 +244,7 @@ impl Args {
             hoodwink: env!("CARGO_PKG_VERSION").to_owned(),
             engine: model.engine(),
             partition: self.partition,
+            findings: None,
             model: ModelRecord {
                 path: args::text(&self.model.model),
                 sha256: model.sha256().to_owned(),
