@@ -14,7 +14,7 @@ mod variants;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Result, data::Dataset, model::Classifier, preprocessing::Preprocessing, stats::clopper_pearson,
@@ -37,7 +37,7 @@ pub struct Finding {
 }
 
 /// Kinds of mistakes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mistake {
     /// The model was trained on other inputs than it is given.

@@ -131,6 +131,7 @@ pub fn threat_record(evaluation: &Evaluation) -> ThreatRecord {
     ThreatRecord {
         norm: norm.to_string(),
         eps: evaluation.radii.iter().map(Eps::to_string).collect(),
+        sweep: None,
         goal: target.map_or_else(
             || "untargeted".to_owned(),
             |target| format!("targeted: {target}"),

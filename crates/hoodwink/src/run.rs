@@ -3,7 +3,7 @@
 
 mod limits;
 mod memory;
-mod noise;
+mod shown;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -113,7 +113,7 @@ pub fn run(
         return Ok(reached.unwrap_or(Ended::Halted));
     }
     folder.clear_kept()?;
-    noise::ask(folder, model)?;
+    shown::ask(folder, model)?;
     Ok(Ended::Complete)
 }
 

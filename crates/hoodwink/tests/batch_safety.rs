@@ -241,6 +241,7 @@ fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Parall
         hoodwink: env!("CARGO_PKG_VERSION").into(),
         engine: classifier.engine().version(),
         partition: None,
+        findings: None,
         model: ModelRecord {
             path: model.into(),
             sha256: classifier.sha256().into(),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    Best, Candidate, Case, Edit, Fitting,
+    Best, Candidate, Case, Edit, Fitting, LossName,
     gradient::{apgd, bim, fgsm, pgd},
     labels::{hopskipjump, noise},
     minimum::ddn,
@@ -300,6 +300,12 @@ impl Attack {
                 self.name()
             ))),
         }
+    }
+
+    /// Returns the loss that the attack increases, if it has a parameter for it.
+    pub fn loss(&self) -> Option<LossName> {
+        let has_loss = self.entry.parameters.iter().any(|one| one.name == "loss");
+        has_loss.then(|| self.values.loss().ok()).flatten()
     }
 
     /// Returns the maximum number of pictures that a perturbation is fitted to: the parameter `pictures`.

@@ -3,8 +3,6 @@
 mod fitted;
 mod sample;
 
-use std::time::Instant;
-
 use fitted::Fitted;
 use sample::UnderAttack;
 
@@ -53,8 +51,7 @@ pub struct Attacked {
     pub rows: Vec<Row>,
     /// Path relative to the run folder, and content.
     pub files: Vec<(String, Vec<u8>)>,
-    /// Wall-clock seconds of each row's attack, including the time it waited for others in the batch. If several rows
-    /// come from one attack, the first has the time.
+    /// Seconds of work of each row's attack ([`Handle::worked`]). If several rows come from one attack, the first has the time.
     pub seconds: Vec<f64>,
 }
 
@@ -121,7 +118,8 @@ impl Evaluation {
         handle: Handle,
     ) -> Result<Attacked> {
         let sample = &sample?;
-        let handle = Memo::new(&handle);
+        let asked = handle;
+        let handle = Memo::new(&asked);
         let model = Scores::of(&handle);
         let original = sample.picture.to_image();
         let logits = model.logits(&original).await?;
@@ -154,13 +152,13 @@ impl Evaluation {
             broken: vec![false; self.radii.len()],
         };
         for trial in &self.trials {
-            let begun = Instant::now();
+            let before = asked.worked();
             let rows = match goal {
                 None => under.unattempted(trial),
                 Some(goal) => under.attempt(trial, goal, &mut attacked.files).await?,
             };
             // One attack may fill several rows; the first has the time.
-            let seconds = begun.elapsed().as_secs_f64();
+            let seconds = asked.worked().saturating_sub(before).as_secs_f64();
             attacked.seconds.push(seconds);
             attacked
                 .seconds

@@ -172,5 +172,7 @@ enum Seen {
 }
 
 fn unreadable(error: &Error) -> Error {
-    Error::invalid(format!("{error}; or leave out pictures that cannot be read"))
+    Error::invalid(format!(
+        "{error}; or leave out pictures that cannot be read"
+    ))
 }

@@ -44,7 +44,9 @@ fn write_model(text: &mut String, of: &Evaluation) -> std::fmt::Result {
         Definition::Standard => "RMS calibration",
         Definition::Nae => "RMS calib. (nae)",
     };
-    let head = sets.iter().map(|(name, set)| format!("{name} ({})", set.pictures));
+    let head = sets
+        .iter()
+        .map(|(name, set)| format!("{name} ({})", set.pictures));
     line(text, "", head)?;
     type Figure<'a> = (&'a str, fn(&Measures) -> String);
     let figures: [Figure<'_>; 10] = [
@@ -98,15 +100,32 @@ fn write_model(text: &mut String, of: &Evaluation) -> std::fmt::Result {
             of.known.unwrap_or("known"),
             of.ood[0].known
         )?;
-        let head = ["AUROC", "AUPR", "AUPR (trapezoid)", "FPR95 (OOD pos.)", "FPR95 (ID pos.)"];
+        let head = [
+            "AUROC",
+            "AUPR",
+            "AUPR (trapezoid)",
+            "FPR95 (OOD pos.)",
+            "FPR95 (ID pos.)",
+        ];
         line(text, "", head.map(str::to_owned))?;
         for one in &of.ood {
-            let figures = [one.auroc, one.aupr, one.aupr_trapezoid, one.fpr95_ood, one.fpr95_id];
+            let figures = [
+                one.auroc,
+                one.aupr,
+                one.aupr_trapezoid,
+                one.fpr95_ood,
+                one.fpr95_id,
+            ];
             line(text, &one.score, figures.map(|figure| share(&figure)))?;
         }
     }
     for (name, set) in &sets {
-        for one in set.attractors.iter().filter(|one| one.significant).take(TOLD) {
+        for one in set
+            .attractors
+            .iter()
+            .filter(|one| one.significant)
+            .take(TOLD)
+        {
             writeln!(
                 text,
                 "{name}: attractor {}: predicted {}, true {}",

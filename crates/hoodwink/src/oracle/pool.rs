@@ -15,6 +15,7 @@ use std::{
     },
     task::{Context, Poll, Wake, Waker},
     thread,
+    time::Instant,
 };
 
 use super::{Answer, Differential, Halt, Local, Objective, Want};
@@ -24,8 +25,10 @@ use crate::{
     parallel::{spawn, useful},
 };
 
+mod meter;
 mod shared;
 
+use meter::Meter;
 pub use shared::Handle;
 use shared::{Chunk, Next, Shared};
 
@@ -171,6 +174,7 @@ pub fn drive<'t, J: Send, T: Send>(
 /// A running attack.
 struct Live<'t, T> {
     future: Local<'t, Result<T>>,
+    meter: Arc<Meter>,
     ready: Arc<Ready>,
     waker: Waker,
 }
@@ -210,8 +214,10 @@ impl Member<'_> {
                 let Some(job) = next() else { break };
                 begun.keep();
                 let ready = Arc::new(Ready(AtomicBool::new(true)));
+                let handle = Shared::handle(self.shared);
                 live.push(Live {
-                    future: task(job, Shared::handle(self.shared)),
+                    meter: handle.meter(),
+                    future: task(job, handle),
                     waker: Waker::from(Arc::clone(&ready)),
                     ready,
                 });
@@ -228,11 +234,8 @@ impl Member<'_> {
                     at += 1;
                     continue;
                 }
-                match one
-                    .future
-                    .as_mut()
-                    .poll(&mut Context::from_waker(&one.waker))
-                {
+                let (future, mut context) = (one.future.as_mut(), Context::from_waker(&one.waker));
+                match one.meter.during(|| future.poll(&mut context)) {
                     Poll::Pending => at += 1,
                     Poll::Ready(result) => {
                         live.swap_remove(at);
@@ -279,6 +282,7 @@ impl Member<'_> {
     fn answer(&mut self, chunk: Chunk) -> Result<()> {
         let questions = chunk.questions();
         let images: Vec<&Image> = questions.iter().map(|question| &question.point).collect();
+        let begun = Instant::now();
         let worker = self.worker(chunk.kind().model)?;
         let answers: Vec<Answer> = if chunk.kind().for_gradients {
             let objectives = questions
@@ -301,7 +305,7 @@ impl Member<'_> {
         }
         drop(images);
         drop(questions);
-        chunk.deliver(answers);
+        chunk.deliver(answers, begun.elapsed());
         Ok(())
     }
 }

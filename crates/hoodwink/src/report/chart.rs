@@ -65,6 +65,10 @@ pub(super) struct AccuracyLine {
     pub(super) name: String,
     /// eps, as typed, and accuracy; by rising eps.
     pub(super) points: Vec<(f64, String, Interval)>,
+    /// Whether the radii were chosen so that nothing bends between them: only then a line joins them.
+    pub(super) swept: bool,
+    /// Where the smallest distance of each picture is known: the exact curve.
+    pub(super) steps: Option<DistanceLine>,
 }
 
 /// The style of the `n`-th line of a chart.
@@ -79,7 +83,9 @@ pub(super) fn accuracy(lines: &[AccuracyLine], norm: &str) -> Chart {
     let x = |eps: f64| across(eps, (0.0, largest));
     let y = |accuracy: f64| down(accuracy, (0.0, 1.0));
     let mut x_ticks: Vec<Tick> = Vec::new();
-    for (eps, text, _) in lines.first().into_iter().flat_map(|line| &line.points) {
+    let mut radii: Vec<&(f64, String, Interval)> = all().collect();
+    radii.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for (eps, text, _) in radii {
         // Labels closer than this would run into one another.
         if x_ticks.last().is_none_or(|last| x(*eps) - last.at > 34.0) {
             x_ticks.push(Tick {
@@ -110,7 +116,11 @@ pub(super) fn accuracy(lines: &[AccuracyLine], norm: &str) -> Chart {
         let places: Vec<(f64, f64)> = marks.iter().map(|mark| (mark.x, mark.y)).collect();
         Line {
             style: style(n),
-            path: path(&places),
+            path: match &line.steps {
+                Some(exact) => distance::steps(exact, (0.0, largest)),
+                None if line.swept => path(&places),
+                None => String::new(),
+            },
             marks,
         }
     };
@@ -153,9 +163,9 @@ pub(super) fn loss(n: usize, name: &str, values: &[f64]) -> Option<Chart> {
         .collect();
     Some(Chart {
         id: format!("loss-{n}"),
-        title: format!("Mean loss of {name} over its steps"),
-        x_label: "step".into(),
-        y_label: "loss".into(),
+        title: format!("Mean loss of {name} at each point it looked at"),
+        x_label: "point".into(),
+        y_label: "loss (up: nearer the attacker's goal)".into(),
         x_ticks: steps
             .iter()
             .map(|&step| Tick {
@@ -275,7 +285,7 @@ pub(super) fn spark(values: &[f32]) -> Option<Spark> {
     let (first, end) = (finite.first()?, *places.last()?);
     (places.len() > 1).then(|| Spark {
         alt: format!(
-            "Loss over {} steps, from {} to {}",
+            "Loss at {} points, from {} to {}; up is nearer the attacker's goal",
             values.len(),
             tidy(first.1),
             tidy(finite[finite.len() - 1].1)
@@ -430,17 +440,22 @@ mod tests {
             high,
             n: 10,
         };
-        let line = AccuracyLine {
+        let line = |swept| AccuracyLine {
             name: "<pgd>".into(),
             points: vec![
                 (0.0, "0".into(), interval(1.0, 0.75, 1.0)),
                 (0.5, "0.5".into(), interval(0.0, 0.0, 0.25)),
             ],
+            swept,
+            steps: None,
         };
-        let svg = accuracy(&[line], "L2").to_string();
+        let svg = accuracy(&[line(true)], "L2").to_string();
         let (top, bottom) = (TOP, HEIGHT - BOTTOM);
         let path = format!("M{LEFT} {top}L{} {bottom}", WIDTH - RIGHT);
         assert!(svg.contains(&path), "{path} in {svg}");
+        // Radii that were typed are points: nothing is known between them.
+        let points = accuracy(&[line(false)], "L2").to_string();
+        assert!(!points.contains("class=\"line\"") && points.contains("<circle"));
         assert!(!svg.contains("<pgd>"));
     }
 }

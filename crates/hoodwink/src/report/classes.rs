@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::page::Names;
-use crate::results::summary::{clean, survives};
-use crate::results::{Outcome, Row};
+use crate::results::{Counting, Outcome, Row, Run, clean};
 use crate::stats::{CONFIDENCE, Interval, clopper_pearson};
 
 /// Lines of the class table, at most.
@@ -34,9 +33,11 @@ struct Tally {
 }
 
 /// A sample is robust if it withstands every attack at `eps`; wrong answers are counted over all attacks.
-pub(super) fn table(rows: &[Row], eps: Option<&str>, names: &Names) -> ClassTable {
+pub(super) fn table(run: &Run, rows: &[Row], eps: Option<&str>) -> ClassTable {
+    let (names, counting) = (Names::of_run(run), Counting::of(run));
     let mut classes: BTreeMap<u32, Tally> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.eps_text() == eps) {
+    let counted = rows.iter().filter(|row| counting.counts(row));
+    for row in counted.filter(|row| row.eps_text() == eps) {
         let class = classes.entry(row.label).or_default();
         let (right, robust) = class.samples.entry(row.index).or_insert((true, true));
         *right &= clean(row);
@@ -44,10 +45,10 @@ pub(super) fn table(rows: &[Row], eps: Option<&str>, names: &Names) -> ClassTabl
         if row.outcome == Outcome::AlreadyBroken {
             continue;
         }
-        *robust &= survives(row, row.float);
+        *robust &= counting.survives(row, row.float);
         if let Some(verdict) = row
             .float
-            .filter(|_| clean(row) && !survives(row, row.float))
+            .filter(|_| clean(row) && !counting.survives(row, row.float))
         {
             *class.wrong.entry(verdict.seen.label).or_default() += 1;
         }
@@ -107,7 +108,7 @@ mod tests {
             fooled(1, "pgd", "4/255"),
         ];
         let run = run(3);
-        let table = table(&rows, Some("8/255"), &Names::of_run(&run));
+        let table = table(&run, &rows, Some("8/255"));
         let [circle] = &table.lines[..] else {
             panic!("one class, not {}", table.lines.len());
         };

@@ -7,17 +7,19 @@ use askama::Template;
 use super::{
     chart::{AccuracyLine, Curves, DistanceLine},
     gallery,
-    page::{Names, clean_at, confidence, radius},
+    headline::{clean_at, radius},
+    page::{Names, confidence, findings, goal},
     pictures::Shown,
+    places::place,
 };
 use crate::{
     counted,
     error::{Error, Result},
     files,
     results::{
-        Outcome, Row, RunFolder, Seen,
+        Counting, Outcome, Row, RunFolder, Seen,
         summary::{AttackSummary, Summary},
-        text::{distance, distances, symbol},
+        text::{distance, distances, left_out, symbol},
     },
     stats::Interval,
 };
@@ -50,6 +52,8 @@ struct Compared {
     link: Option<String>,
     /// Of what its figures are, if not of all pictures.
     so_far: Option<String>,
+    /// Why its figures are no result.
+    verdict: Option<String>,
     clean: Interval,
     robust: Interval,
     /// Without eps: the median distance of the attack that is compared.
@@ -71,6 +75,8 @@ struct Cell {
     robust: Interval,
     /// How far its pictures had to be moved, without eps.
     distance: Option<String>,
+    /// Why its figures are doubtful.
+    doubts: String,
 }
 
 /// One picture, as it is and as each model was attacked with it.
@@ -85,7 +91,8 @@ struct Answer {
     picture: Shown,
     label: String,
     confidence: String,
-    right: bool,
+    /// `right` or `wrong`.
+    colour: &'static str,
 }
 
 /// One run with what was read of it.
@@ -132,7 +139,10 @@ impl Page {
                 })
             })
             .collect::<Result<_>>()?;
-        let warnings = read.iter().map(Read::warning).collect::<Result<Vec<_>>>()?;
+        let warnings = read
+            .iter()
+            .map(Read::warnings)
+            .collect::<Result<Vec<_>>>()?;
         let record = first.run();
         let eps = largest_common_eps(&read).ok_or_else(|| {
             Error::invalid(format!("{first_name} and the other runs share no eps"))
@@ -152,8 +162,8 @@ impl Page {
         let names: Vec<&str> = read.iter().map(|run| run.name).collect();
         Ok(Self {
             title: names.join(", "),
-            goal: record.threat.goal.clone(),
-            data: record.data.path.clone(),
+            goal: goal(record),
+            data: place(&record.data.path),
             samples: counted::pictures(record.data.samples),
             runs: read
                 .iter()
@@ -231,7 +241,8 @@ impl Read<'_> {
         let report = self.folder.path().join(super::REPORT);
         Compared {
             name: self.name.to_owned(),
-            model: self.folder.run().model.path.clone(),
+            model: place(&self.folder.run().model.path),
+            verdict: self.summary.verdict(),
             link: report
                 .is_file()
                 .then(|| report.strip_prefix(beside).ok())
@@ -253,15 +264,26 @@ impl Read<'_> {
         }
     }
 
-    fn warning(&self) -> Result<Option<String>> {
+    /// What has to be known about its figures.
+    fn warnings(&self) -> Result<Vec<String>> {
+        let named = |said: String| format!("{}: {said}", self.name);
+        let mut warnings: Vec<String> =
+            findings(self.folder.run()).into_iter().map(named).collect();
         let missing = self.folder.missing_samples()?;
-        Ok((missing > 0).then(|| {
-            format!(
+        if missing > 0 {
+            warnings.push(format!(
                 "The run {} is unfinished: {}.",
                 self.name,
                 counted::missing(missing as usize, self.folder.samples().count())
-            )
-        }))
+            ));
+        }
+        if self.summary.measured.left_out > 0 {
+            warnings.push(named(format!(
+                "{}.",
+                left_out(self.summary.measured.left_out)
+            )));
+        }
+        Ok(warnings)
     }
 
     /// Accuracy under all attacks together, clean accuracy at eps 0.
@@ -283,12 +305,14 @@ impl Read<'_> {
         AccuracyLine {
             name: self.name.to_owned(),
             points,
+            swept: self.folder.run().threat.sweep.is_some(),
+            steps: None,
         }
     }
 
     /// Share still right against distance, the nearest of all attacks on each picture.
     fn distance_line(&self) -> Option<DistanceLine> {
-        let rows: Vec<&Row> = self.rows.iter().collect();
+        let rows = Counting::of(self.folder.run()).counted(&self.rows);
         DistanceLine::of(self.name.to_owned(), &self.folder.run().threat.norm, &rows)
     }
 
@@ -304,6 +328,7 @@ impl Read<'_> {
             clean: found.clean_accuracy,
             robust: found.robust_accuracy,
             distance: found.distance.as_ref().map(distances),
+            doubts: found.doubts.join("; "),
         })
     }
 
@@ -328,9 +353,9 @@ impl Read<'_> {
         let alt = format!("Sample {index}, {how}; {} sees: {label}", self.name);
         Ok(Some(Answer {
             run: self.name.to_owned(),
-            picture: Shown::new(&self.folder.read_picture(&file)?, alt),
+            picture: Shown::new(&self.folder.read_picture(&file)?, alt, None),
             confidence: confidence(seen.confidence),
-            right: seen.label == row.label,
+            colour: gallery::colour(seen, row),
             label,
         }))
     }
@@ -375,7 +400,7 @@ fn examples(read: &[Read<'_>], eps: Option<&str>, shown: &str) -> Result<Vec<Exa
                 .filter_map(|run| run.answer(row.index, eps, shown).transpose())
                 .collect::<Result<_>>()?;
             Ok(Example {
-                original: Shown::new(&original, alt),
+                original: Shown::new(&original, alt, None),
                 truth,
                 answers,
             })

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::chart::{Spark, spark, tidy};
 use super::page::{Names, confidence};
-use super::pictures::{Shown, difference, is_one_step, sign_map};
+use super::pictures::{Perturbation, Shown, perturbation, sign_map};
+use super::places::without_folders;
+use crate::counted::counted;
 use crate::error::Result;
 use crate::results::text::{distance, symbol};
 use crate::results::{NoiseSeen, Outcome, Row, Run, RunFolder, Seen, Verdict};
@@ -14,32 +16,35 @@ use crate::threat::Eps;
 const EXAMPLES: usize = 12;
 
 /// Bytes of pictures in the page beyond which no further example is taken.
-const PICTURE_BYTES: usize = 7 << 20;
+const PICTURE_BYTES: usize = 480 << 10;
 
-/// One fooled picture: *original + eps × sign map = adversarial picture*, and the figures behind it.
+/// One fooled picture: *original + size × perturbation = adversarial picture*, all of saved files, and what the attack
+/// spent on it.
 pub(super) struct Example {
     pub(super) index: u64,
     pub(super) file: String,
+    /// `true class cat`, or `true class 3` where classes have no names.
     pub(super) truth: String,
     pub(super) target: Option<String>,
     pub(super) attack: String,
     /// `None` where the attack looked for the smallest distance.
     pub(super) eps: Option<String>,
     pub(super) original: Term,
-    /// What stands between the original and the sign map: `8/255 ×`, or `δ` where no one number does.
-    pub(super) factor: String,
+    /// The largest change of a value: `8/255`.
+    pub(super) size: String,
+    /// The perturbation, scaled by its own size.
     pub(super) noise: Term,
-    /// `=` if the sum is exact, `≈` if the attack moved values by less than eps too.
-    pub(super) equals: &'static str,
     pub(super) adversarial: Term,
-    pub(super) difference: Shown,
-    pub(super) amplified: u8,
     pub(super) loss: Option<Loss>,
     pub(super) norms: Vec<(&'static str, String)>,
-    /// Whether the 8-bit PNG still fools the model.
-    pub(super) still_fooled: bool,
+    /// What became of the saved file, in a sentence.
+    pub(super) verdict: String,
+    /// A smaller eps, at which the attack had found the picture.
+    pub(super) found_at: Option<String>,
     pub(super) gradients: u64,
     pub(super) queries: u64,
+    /// What gradients and recorded losses have to do with one another, in a clause.
+    pub(super) effort: String,
 }
 
 /// A picture with the model's answer to it; without words where it was not asked.
@@ -49,12 +54,15 @@ pub(super) struct Term {
     pub(super) confidence: String,
     /// The confidence in percent, as the length of a bar.
     pub(super) percent: f32,
+    /// `right` or `wrong`, and `plain` where neither is meant.
+    pub(super) colour: &'static str,
 }
 
 /// The loss on the way.
 pub(super) struct Loss {
     pub(super) line: Spark,
-    pub(super) steps: usize,
+    /// How many values were recorded.
+    pub(super) points: usize,
     pub(super) first: String,
     pub(super) last: String,
 }
@@ -88,31 +96,58 @@ pub(super) fn choose<'a>(rows: &'a [Row], eps: Option<&str>, recipe: Option<&str
     ranked.into_iter().map(|(_, row)| row).collect()
 }
 
+/// How every picture was found: by the row itself, or by one at a smaller eps that shares its picture.
+pub(super) struct Stories<'a>(BTreeMap<(u64, &'a str, Option<&'a str>), &'a Row>);
+
+impl<'a> Stories<'a> {
+    pub(super) fn of(rows: &'a [Row]) -> Self {
+        let effort = |row: &Row| (row.loss.len(), row.gradients, row.queries);
+        let mut told: BTreeMap<_, &Row> = BTreeMap::new();
+        for row in rows {
+            let key = (row.index, &*row.recipe, row.picture.as_deref());
+            let known = told.entry(key).or_insert(row);
+            if effort(row) > effort(known) {
+                *known = row;
+            }
+        }
+        Self(told)
+    }
+
+    /// The row that tells how the picture of this one was found.
+    pub(super) fn told(&self, row: &'a Row) -> &'a Row {
+        let key = (row.index, &*row.recipe, row.picture.as_deref());
+        self.0.get(&key).copied().unwrap_or(row)
+    }
+
+    /// Of rows to show, the one whose stages are told: the first whose losses were recorded, with gradients if there is
+    /// such a one.
+    pub(super) fn staged(&self, chosen: &[&'a Row]) -> Option<&'a Row> {
+        let story = |row: &&'a Row| {
+            let told = self.told(row);
+            (spark(&told.loss).is_some(), told.gradients > 0)
+        };
+        // Of equals the first, which `max_by_key` would pass over.
+        chosen.iter().copied().rev().max_by_key(story)
+    }
+}
+
 /// The examples of these rows, as many as keep the page small.
-/// `noise` is what the model sees in the noise alone, of as many of them as are known.
-pub(super) fn examples(
+/// `noise` is what the model sees in the perturbation alone, of as many of them as are known.
+pub(super) fn examples<'a>(
     folder: &RunFolder,
-    names: &Names,
-    rows: &[&Row],
+    stories: &Stories<'a>,
+    chosen: &[&'a Row],
     noise: &[NoiseSeen],
 ) -> Result<Vec<Example>> {
     let mut bytes = 0;
     let mut examples = Vec::new();
-    for row in rows {
-        let (Some(path), Some(saved)) = (&row.picture, row.saved) else {
+    for row in chosen {
+        let Some(example) = example(folder, stories, row, noise)? else {
             continue;
         };
-        let answer = noise.iter().find(|answer| answer.is_of(row));
-        let noise = answer.map(NoiseSeen::seen).or(row.noise);
-        let example = example(folder, names, row, path, saved, noise)?;
-        let shown = [
-            &example.original.picture,
-            &example.noise.picture,
-            &example.adversarial.picture,
-            &example.difference,
-        ];
+        let shown = [&example.original, &example.noise, &example.adversarial];
         bytes += shown
-            .map(|picture| picture.address.len())
+            .map(|term| term.picture.address.len())
             .iter()
             .sum::<usize>();
         if bytes > PICTURE_BYTES && !examples.is_empty() {
@@ -123,24 +158,30 @@ pub(super) fn examples(
     Ok(examples)
 }
 
-fn example(
+/// The example of one row; `None` without a saved picture.
+pub(super) fn example<'a>(
     folder: &RunFolder,
-    names: &Names,
-    row: &Row,
-    path: &str,
-    saved: Verdict,
-    noise: Option<Seen>,
-) -> Result<Example> {
-    let index = row.index;
-    let original = folder.read_picture(&RunFolder::original(index))?;
+    stories: &Stories<'a>,
+    row: &'a Row,
+    noise: &[NoiseSeen],
+) -> Result<Option<Example>> {
+    let (Some(path), Some(saved)) = (&row.picture, row.saved) else {
+        return Ok(None);
+    };
+    let (run, index) = (folder.run(), row.index);
+    let names = Names::of_run(run);
+    let original_path = RunFolder::original(index);
+    let original = folder.read_picture(&original_path)?;
     let adversarial = folder.read_picture(path)?;
-    let map = sign_map(&original, &adversarial)?;
-    let (amplified_difference, amplified) = difference(&original, &adversarial)?;
-    let norm = folder.run().threat.norm.as_str();
-    let levels = row.eps.as_ref().filter(|_| norm == "linf");
-    let is_exact = |eps: &Eps| is_one_step(&original, &adversarial, 255.0 * eps.value());
-    let exact = levels.is_some_and(is_exact);
-    let term = |picture, what: &str, seen: Option<Seen>| {
+    let Perturbation { picture, size } = perturbation(&original, &adversarial)?;
+    // An earlier version asked about signs.
+    let is_signs = picture == sign_map(&original, &adversarial)?;
+    let answer = noise.iter().find(|answer| answer.is_of(row));
+    let noise = match answer {
+        Some(answer) => (answer.scaled || is_signs).then(|| answer.seen()),
+        None => row.noise.filter(|_| is_signs),
+    };
+    let term = |picture, what: &str, seen: Option<Seen>, file: Option<&str>, judged: bool| {
         let label = seen.map_or(String::new(), |seen| names.of(seen.label));
         let answer = match seen {
             Some(_) => format!("; the model sees: {label}"),
@@ -148,32 +189,45 @@ fn example(
         };
         let alt = format!("{what} of sample {index}{answer}");
         Term {
-            picture: Shown::new(picture, alt),
+            picture: Shown::new(picture, alt, file.map(str::to_owned)),
             label,
             confidence: seen.map_or(String::new(), |seen| confidence(seen.confidence)),
             percent: seen.map_or(0.0, |seen| 100.0 * seen.confidence),
+            colour: match seen {
+                Some(seen) if judged => colour(seen, row),
+                _ => "plain",
+            },
         }
     };
-    Ok(Example {
+    let told = stories.told(row);
+    let found_at = match told.eps_text() {
+        eps if eps == row.eps_text() => None,
+        eps => eps.map(str::to_owned),
+    };
+    Ok(Some(Example {
         index,
-        file: row.file.clone(),
-        truth: names.of(row.label),
+        file: file(run, &row.file),
+        truth: names.true_class(row.label),
         target: row.target.map(|target| names.of(target)),
-        attack: folder.run().shown_of(&row.recipe),
+        attack: run.shown_of(&row.recipe),
         eps: row.eps_text().map(str::to_owned),
-        original: term(&original, "Original picture", Some(row.clean)),
-        factor: levels.map_or("δ".to_owned(), |eps| format!("{eps} ×")),
-        noise: term(&map, "Sign map of the perturbation", noise),
-        equals: if exact { "=" } else { "≈" },
-        adversarial: term(&adversarial, "Adversarial picture", Some(saved.seen)),
-        difference: Shown::new(
-            &amplified_difference,
-            format!(
-                "Difference of the two pictures of sample {index}, {amplified} times amplified"
-            ),
+        original: term(
+            &original,
+            "Original picture",
+            Some(row.clean),
+            Some(&original_path),
+            true,
         ),
-        amplified,
-        loss: loss(&row.loss),
+        size: format!("{size}/255"),
+        noise: term(&picture, "Perturbation", noise, None, false),
+        adversarial: term(
+            &adversarial,
+            "Adversarial picture",
+            Some(saved.seen),
+            Some(path),
+            true,
+        ),
+        loss: loss(&told.loss),
         norms: vec![
             ("L∞", distance("linf", saved.norms.linf)),
             ("L2", tidy(saved.norms.l2)),
@@ -183,17 +237,78 @@ fn example(
                 format!("{} of {}", saved.norms.l0, original.bytes().len()),
             ),
         ],
-        still_fooled: saved.success,
-        gradients: row.gradients,
-        queries: row.queries,
-    })
+        verdict: verdict(&names, row, saved),
+        found_at,
+        gradients: told.gradients,
+        queries: told.queries,
+        effort: effort(told),
+    }))
+}
+
+/// The class of the style sheet for an answer: what is right is never red.
+pub(super) fn colour(seen: Seen, row: &Row) -> &'static str {
+    match seen.label == row.label {
+        true => "right",
+        false => "wrong",
+    }
+}
+
+/// A sample's file, without the folder of its data.
+pub(super) fn file(run: &Run, file: &str) -> String {
+    let inside = file
+        .strip_prefix(&run.data.path)
+        .map(|rest| rest.trim_start_matches(['/', '\\']));
+    match inside {
+        Some(inside) if !inside.is_empty() => inside.to_owned(),
+        _ => without_folders(file),
+    }
+}
+
+/// What became of a picture when it was saved.
+fn verdict(names: &Names, row: &Row, saved: Verdict) -> String {
+    let called = || names.of(saved.seen.label);
+    match (saved.success, row.target) {
+        (true, None) => "The saved PNG still fools the model.".to_owned(),
+        (true, Some(_)) => "The saved PNG is still called the target.".to_owned(),
+        (false, _) if saved.seen.label == row.label => {
+            "Rounding to 8 bits undid the attack: the model is right about the saved PNG."
+                .to_owned()
+        }
+        (false, Some(_)) => format!(
+            "The saved PNG is called {}, which is not the target.",
+            called()
+        ),
+        (false, None) => format!(
+            "The saved PNG is called {}, but lies outside the allowed distance.",
+            called()
+        ),
+    }
+}
+
+/// What an attack asked, and where its losses come from.
+fn effort(row: &Row) -> String {
+    let gradients = counted(row.gradients as usize, "gradient", "gradients");
+    match (row.gradients, row.loss.len() as u64) {
+        (0, _) => "without gradients".to_owned(),
+        (_, 0) => format!("{gradients}; no loss was recorded"),
+        (spent, points) if spent == points => {
+            format!("{gradients}, each with the loss at its point")
+        }
+        (spent, points) if spent + 1 == points => {
+            format!("{gradients}, and a last look at the result")
+        }
+        (_, points) => format!(
+            "{gradients} in all; the loss is that of the start that gave the picture, at {}",
+            counted(points as usize, "point", "points")
+        ),
+    }
 }
 
 fn loss(values: &[f32]) -> Option<Loss> {
     let number = |value: f32| tidy(f64::from(value));
     Some(Loss {
         line: spark(values)?,
-        steps: values.len(),
+        points: values.len(),
         first: number(*values.first()?),
         last: number(*values.last()?),
     })
@@ -204,21 +319,23 @@ pub(super) fn explanation(run: &Run, eps: Option<&str>) -> String {
     let norm = run.threat.norm.as_str();
     let Some(eps) = eps else {
         return format!(
-            "The attack looked for the smallest change, measured in {}, that turns the answer, so the model is seldom \
-             sure of its wrong answers, and rounding to 8 bits may undo one.",
+            "The attack looked for the smallest change, measured in {}, that turns the answer. The model is therefore \
+             seldom sure of its wrong answers, and rounding to 8 bits may undo one.",
             symbol(norm)
         );
     };
     let radius = eps.parse::<Eps>().map_or(0.0, |eps| eps.value());
     match norm {
         "linf" => format!(
-            "Each channel value of each pixel may move by at most {eps} of the scale from black to white, \
+            "Each channel value of each pixel was allowed to move by at most {eps} of the scale from black to white, \
              that is {} of 255 levels.",
             tidy(255.0 * radius)
         ),
-        "l0" => format!("At most {eps} channel values of a picture may change, by any amount."),
+        "l0" => format!(
+            "At most {eps} channel values of a picture were allowed to change, by any amount."
+        ),
         norm => format!(
-            "All changes together may have a length of at most {eps} ({}), on a scale where black is 0 and \
+            "All changes together were allowed a length of at most {eps} ({}), on a scale where black is 0 and \
              white is 1.",
             symbol(norm)
         ),
@@ -256,6 +373,52 @@ mod tests {
         assert_eq!(chosen, [(0, "pgd"), (2, "fgsm"), (1, "pgd")]);
         let by_fgsm = recipe("fgsm");
         assert_eq!(choose(&rows, Some("8/255"), Some(&by_fgsm)), [&rows[3]]);
+    }
+
+    #[test]
+    fn the_story_is_told_by_the_row_that_found_the_picture() {
+        let found = fooled(0, "pgd", "4/255");
+        let shared = Row {
+            loss: Vec::new(),
+            gradients: 0,
+            queries: 0,
+            picture: found.picture.clone(),
+            ..fooled(0, "pgd", "8/255")
+        };
+        let silent = Row {
+            loss: Vec::new(),
+            ..fooled(1, "pgd", "8/255")
+        };
+        let rows = [found, shared, silent];
+        let stories = Stories::of(&rows);
+        assert_eq!(stories.told(&rows[1]), &rows[0]);
+        assert_eq!(stories.told(&rows[2]), &rows[2]);
+        assert_eq!(stories.staged(&[&rows[2], &rows[1]]), Some(&rows[1]));
+        assert_eq!(stories.staged(&[&rows[1], &rows[0]]), Some(&rows[1]));
+        assert_eq!(stories.staged(&[&rows[2]]), Some(&rows[2]));
+        assert_eq!(stories.staged(&[]), None);
+    }
+
+    #[test]
+    fn gradients_and_losses_agree() {
+        for (gradients, points, says) in [
+            (0, 0, "without gradients"),
+            (3, 3, "3 gradients, each with the loss at its point"),
+            (1, 2, "1 gradient, and a last look at the result"),
+            (
+                30,
+                11,
+                "30 gradients in all; the loss is that of the start that gave the picture, at 11 points",
+            ),
+            (5, 0, "5 gradients; no loss was recorded"),
+        ] {
+            let row = Row {
+                gradients,
+                loss: vec![1.0; points],
+                ..fooled(0, "pgd", "8/255")
+            };
+            assert_eq!(effort(&row), says);
+        }
     }
 
     #[test]

@@ -4,8 +4,11 @@ mod chart;
 mod classes;
 mod compare;
 mod gallery;
+mod headline;
 mod page;
 mod pictures;
+mod places;
+mod thumbs;
 mod training;
 
 use std::path::PathBuf;
@@ -14,6 +17,7 @@ use askama::Template;
 
 pub use compare::compare;
 pub use pictures::sign_map;
+pub(crate) use pictures::{Perturbation, perturbation};
 pub use training::training;
 
 use crate::error::{Error, Result};
@@ -22,21 +26,27 @@ use crate::results::{Row, RunFolder};
 const REPORT: &str = "report.html";
 
 /// Writes `report.html` into the run folder and returns its path. The run may be unfinished: the report then
-/// says so, and shows what is there.
+/// says so, and shows what is there. Where there are more pictures than one page should hold, `pictures-2.html` and so on lie
+/// beside it.
 pub fn write(folder: &RunFolder) -> Result<PathBuf> {
-    let page = page::Page::of(folder)?;
-    let html = page
-        .render()
-        .map_err(|e| Error::invalid(format!("the report cannot be written: {e}")))?;
-    folder.write(REPORT, html.as_bytes())?;
+    let (page, beside) = page::Page::of(folder)?;
+    for (file, page) in beside {
+        folder.write(&file, render(&page)?.as_bytes())?;
+    }
+    folder.write(REPORT, render(&page)?.as_bytes())?;
     Ok(folder.path().join(REPORT))
 }
 
-/// The rows whose pictures the report of a run shows, as far as it has got.
-pub fn shown(folder: &RunFolder) -> Result<Vec<Row>> {
+fn render(page: &impl Template) -> Result<String> {
+    page.render()
+        .map_err(|e| Error::invalid(format!("the report cannot be written: {e}")))
+}
+
+/// The rows whose pictures the report of a run shows, as far as it has got, and the one of them whose stages it tells.
+pub(crate) fn shown(folder: &RunFolder) -> Result<(Vec<Row>, Option<Row>)> {
     let rows = folder.rows()?;
-    let chosen = page::chosen(folder.run(), &rows);
-    Ok(chosen.into_iter().cloned().collect())
+    let (chosen, staged) = page::chosen(folder.run(), &rows);
+    Ok((chosen.into_iter().cloned().collect(), staged.cloned()))
 }
 
 #[cfg(test)]

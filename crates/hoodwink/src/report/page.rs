@@ -4,34 +4,51 @@ use askama::Template;
 
 use super::chart::{self, AccuracyLine, Chart, Curves, DistanceLine};
 use super::classes::{self, ClassTable};
-use super::gallery::{self, Example};
+use super::gallery::{self, Example, Stories};
+use super::headline::{Headline, at, attacks_at, clean_at, radius};
+use super::pictures::Shown;
+use super::places::{self, place, without_folders};
+use super::thumbs::{self, Sheet};
+use crate::attacks::{Aim, find};
 use crate::counted;
 use crate::data::short_name;
 use crate::error::Result;
-use crate::results::summary::{AttackSummary, Distance, Summary, WorstCase};
-use crate::results::text::{distance, percent, symbol};
-use crate::results::{AttackRecord, Row, Run, RunFolder};
+use crate::results::summary::{AttackSummary, Summary};
+use crate::results::text::{distance, left_out, percent, symbol};
+use crate::results::{AttackRecord, Counting, Row, Run, RunFolder};
 use crate::stats::Interval;
-use crate::threat::Eps;
+use crate::threat::TargetChoice;
 
 /// The whole page.
 #[derive(Template)]
 #[template(path = "report.html")]
 pub(super) struct Page {
-    run: Run,
+    model: String,
+    data: String,
+    goal: String,
     norm: String,
+    /// All radii, or the range that was swept.
+    eps: String,
     /// `3 pictures`.
     samples: String,
     /// Of what the figures are, if not of all pictures.
     so_far: Option<String>,
+    /// Why the figures are no result.
+    verdict: Option<String>,
     headline: Option<Headline>,
+    targeted: bool,
+    findings: Vec<String>,
     warnings: Vec<String>,
     figures: Vec<Figures>,
     curves: Curves,
     /// Whether attacks looked for the smallest distance, without eps.
     smallest: bool,
+    stages: Option<Stages>,
     gallery_note: String,
     examples: Vec<Example>,
+    sheet: Sheet,
+    /// The other pages of thumbnails: number and file.
+    sheets: Vec<(usize, String)>,
     losses: Vec<Chart>,
     /// What each attack is called, and its recipe.
     recipes: Vec<(String, String)>,
@@ -40,27 +57,27 @@ pub(super) struct Page {
     command: Option<String>,
 }
 
-/// The result in one sentence.
-struct Headline {
-    clean: Interval,
-    robust: Interval,
-    saved: Interval,
-    /// Of the attacked pictures, for one targeted attack.
-    target_reached: Option<Interval>,
-    eps: Option<String>,
-    /// Without eps: how far pictures had to be moved.
-    distance: Option<Distance>,
-    /// Recipe of the attack; `None` for all attacks together.
-    attack: Option<String>,
-    /// `pgd`, or `the strongest of 3 attacks on each picture`.
-    by: String,
+/// A page of thumbnails beside the report.
+#[derive(Template)]
+#[template(path = "pictures.html")]
+pub(super) struct PicturesPage {
+    model: String,
+    sheet: Sheet,
+    number: usize,
+    /// All other pages: number and file.
+    sheets: Vec<(usize, String)>,
 }
 
-/// A headline around a figure.
-struct Nearness {
-    before: String,
-    figure: String,
-    after: String,
+/// The way of one picture, from the file to the wrong answer.
+struct Stages {
+    example: Example,
+    /// The gradient at the original, if it was recorded.
+    gradient: Option<Shown>,
+    /// What the model says about the attack's own floats.
+    float_label: String,
+    float_confidence: String,
+    float_percent: f32,
+    float_colour: &'static str,
 }
 
 /// One line of the table of attacks.
@@ -76,181 +93,163 @@ struct Figures {
     saved: Interval,
     /// Median size of the perturbations that succeeded.
     size: Option<String>,
+    /// Why its figures are doubtful.
+    doubts: String,
 }
 
 impl Page {
-    /// The page of a run, as far as it has got.
-    pub(super) fn of(folder: &RunFolder) -> Result<Self> {
+    /// The page of a run, as far as it has got, and those beside it.
+    pub(super) fn of(folder: &RunFolder) -> Result<(Self, Vec<(String, PicturesPage)>)> {
         let run = folder.run();
-        let names = Names::of_run(run);
         let rows = folder.rows()?;
         let summary = Summary::of(run, &rows, folder.timing()?.as_ref());
         let headline = Headline::of(&summary);
         let (eps, attack) = at(run, headline.as_ref());
         let chosen = gallery::choose(&rows, eps, attack);
+        let stories = Stories::of(&rows);
         let noise = folder.noise()?.unwrap_or_default();
+        let stages = match stories.staged(&chosen) {
+            Some(row) => Stages::of(folder, &stories, row)?,
+            None => None,
+        };
         let shown = run.shown();
         let attacks = || run.attacks.iter().zip(&shown).enumerate();
         let loss = |(n, (attack, shown)): (usize, (&AttackRecord, &String))| {
             let of_attack = |row: &&Row| row.recipe == attack.recipe && row.eps_text() == eps;
-            let mean = classes::mean_loss(rows.iter().filter(of_attack));
-            chart::loss(n, shown, &mean)
+            let told = rows.iter().filter(of_attack).map(|row| stories.told(row));
+            chart::loss(n, shown, &classes::mean_loss(told))
         };
-        Ok(Self {
+        let mut sheets = thumbs::sheets(folder, &rows, eps, attack)?.into_iter();
+        let first = sheets.next().unwrap_or_default();
+        let others: Vec<Sheet> = sheets.collect();
+        let files = (1..=others.len() + 1).map(|number| (number, sheet_file(number)));
+        let files: Vec<(usize, String)> = files.collect();
+        let but = |number: usize| {
+            files
+                .iter()
+                .filter(|(n, _)| *n != number)
+                .cloned()
+                .collect()
+        };
+        let model = place(&run.model.path);
+        let page = Self {
+            data: place(&run.data.path),
+            goal: goal(run),
             norm: symbol(&run.threat.norm).to_owned(),
+            eps: match &run.threat.sweep {
+                Some(sweep) => sweep.clone(),
+                None => run.threat.eps.join(", "),
+            },
             samples: counted::pictures(summary.measured.pictures),
             so_far: summary.measured.so_far(),
+            verdict: summary.verdict(),
+            targeted: run.threat.is_targeted(),
+            findings: findings(run),
             warnings: warnings(folder, &summary)?,
             figures: figures(&summary),
             curves: curves(run, &rows, &summary),
             smallest: run.threat.eps.is_empty(),
+            stages,
             gallery_note: gallery::explanation(run, eps),
-            examples: gallery::examples(folder, &names, &chosen, &noise)?,
+            examples: gallery::examples(folder, &stories, &chosen, &noise)?,
             losses: attacks().filter_map(loss).collect(),
             recipes: attacks()
                 .map(|(_, (attack, shown))| (shown.clone(), attack.recipe.clone()))
                 .collect(),
-            classes: classes::table(&rows, eps, &names),
+            classes: classes::table(run, &rows, eps),
             settings: settings(run),
-            command: folder.command()?,
+            command: folder.command()?.map(|command| places::command(&command)),
             headline,
-            run: run.clone(),
-        })
+            sheet: first,
+            sheets: but(1),
+            model: model.clone(),
+        };
+        let beside = others.into_iter().zip(2..).map(|(sheet, number)| {
+            let page = PicturesPage {
+                model: model.clone(),
+                sheet,
+                number,
+                sheets: but(number),
+            };
+            (sheet_file(number), page)
+        });
+        Ok((page, beside.collect()))
     }
-}
 
-impl Page {
-    /// Whether the model was asked about the noise alone.
+    /// Whether the model was asked about a perturbation alone.
     fn knows_noise(&self) -> bool {
         let mut examples = self.examples.iter();
         examples.any(|example| !example.noise.label.is_empty())
     }
 }
 
-/// Eps and recipe that the headline is about; of no headline the last eps.
-fn at<'a>(run: &'a Run, headline: Option<&'a Headline>) -> (Option<&'a str>, Option<&'a str>) {
-    match headline {
-        Some(headline) => (headline.eps.as_deref(), headline.attack.as_deref()),
-        None => (run.threat.eps.last().map(String::as_str), None),
+/// Where a page of thumbnails lies, the first of which is the report itself.
+fn sheet_file(number: usize) -> String {
+    match number {
+        1 => super::REPORT.to_owned(),
+        number => format!("pictures-{number}.html"),
     }
 }
 
-/// The rows whose pictures the page shows.
-pub(super) fn chosen<'a>(run: &Run, rows: &'a [Row]) -> Vec<&'a Row> {
+impl Stages {
+    fn of<'a>(folder: &RunFolder, stories: &Stories<'a>, row: &'a Row) -> Result<Option<Self>> {
+        let Some(example) = gallery::example(folder, stories, row, &[])? else {
+            return Ok(None);
+        };
+        let Some(float) = row.float else {
+            return Ok(None);
+        };
+        let names = Names::of_run(folder.run());
+        let alt = format!(
+            "Gradient of the loss at the original of sample {}",
+            row.index
+        );
+        let gradient = folder.gradient(row.index)?;
+        Ok(Some(Self {
+            example,
+            gradient: gradient.map(|picture| Shown::new(&picture, alt, None)),
+            float_label: names.of(float.seen.label),
+            float_confidence: confidence(float.seen.confidence),
+            float_percent: 100.0 * float.seen.confidence,
+            float_colour: gallery::colour(float.seen, row),
+        }))
+    }
+}
+
+/// The rows whose pictures the page shows, and the one whose stages it tells.
+pub(super) fn chosen<'a>(run: &Run, rows: &'a [Row]) -> (Vec<&'a Row>, Option<&'a Row>) {
     let headline = Headline::of(&Summary::of(run, rows, None));
     let (eps, attack) = at(run, headline.as_ref());
-    gallery::choose(rows, eps, attack)
+    let chosen = gallery::choose(rows, eps, attack);
+    let staged = Stories::of(rows).staged(&chosen);
+    (chosen, staged)
 }
 
-impl Headline {
-    /// The lowest accuracy that was reached, and what reached it at the smallest eps; without eps, the attack whose median
-    /// distance is smallest. `None` before any sample is measured.
-    fn of(summary: &Summary) -> Option<Self> {
-        let targeted = summary.threat.goal.starts_with("targeted");
-        let attacks = summary.attacks.iter().map(|attack| Self {
-            clean: attack.clean_accuracy,
-            robust: attack.robust_accuracy,
-            saved: attack.robust_accuracy_saved,
-            target_reached: targeted.then_some(attack.success_rate),
-            eps: attack.eps.clone(),
-            distance: attack.distance.clone(),
-            attack: Some(attack.recipe.clone()),
-            by: attack.shown.clone(),
-        });
-        let with_eps = |worst: &&WorstCase| worst.eps.is_some();
-        let together = summary.worst_case.iter().filter(with_eps);
-        let together = together.map(|worst| Self {
-            clean: clean_at(summary, worst.eps.as_deref()),
-            robust: worst.robust_accuracy,
-            saved: worst.robust_accuracy_saved,
-            target_reached: None,
-            eps: worst.eps.clone(),
-            distance: None,
-            attack: None,
-            by: format!(
-                "the strongest of {} attacks on each picture",
-                attacks_at(summary, worst.eps.as_deref())
-            ),
-        });
-        // Of equals the first is kept: one attack rather than all of them, the earliest of them.
-        attacks
-            .chain(together)
-            .filter(|headline| headline.robust.n > 0)
-            .min_by(|a, b| {
-                let key = |h: &Self| match &h.distance {
-                    None => [h.robust.value, radius(h.eps.as_deref())],
-                    Some(distance) => [distance.median, distance.unbroken],
-                };
-                let ([a, then_a], [b, then_b]) = (key(a), key(b));
-                a.total_cmp(&b).then(then_a.total_cmp(&then_b))
-            })
-    }
-
-    fn fell(&self) -> bool {
-        self.robust.value < self.clean.value
-    }
-
-    /// How near wrong answers are, for attacks without eps.
-    fn nearness(&self) -> Option<Nearness> {
-        let found = self.distance.as_ref()?;
-        let norm = symbol(&found.norm);
-        Some(match found.median.is_finite() {
-            true => Nearness {
-                before: "Half of the pictures that it gets right are fooled within".to_owned(),
-                figure: format!("{norm} {}", distance(&found.norm, found.median)),
-                after: format!("by {}.", self.by),
-            },
-            false => Nearness {
-                before: format!("Of the pictures that it gets right, {} fools only", self.by),
-                figure: percent(1.0 - found.unbroken),
-                after: "at any distance.".to_owned(),
-            },
-        })
-    }
-
-    /// The other quantiles of the distances.
-    fn spread(&self) -> Option<String> {
-        let found = self.distance.as_ref()?;
-        let at = |value| distance(&found.norm, value);
-        Some(format!(
-            "A tenth is fooled within {}, nine tenths within {}; {} of {} withstood. Accuracy is {} before the attack and {} \
-             where any distance is allowed.",
-            at(found.q10),
-            at(found.q90),
-            found.count_unbroken(),
-            found.n,
-            self.clean.percent(),
-            self.robust.percent()
-        ))
-    }
-
-    fn lost(&self) -> String {
-        percent(self.clean.value - self.robust.value)
-    }
-
-    fn wrong_before(&self) -> String {
-        percent(1.0 - self.clean.value)
+/// What the attacker wants, with the name of a class.
+pub(super) fn goal(run: &Run) -> String {
+    match run.threat.goal.split_once(": ") {
+        Some((kind, choice)) => match choice.parse() {
+            Ok(TargetChoice::Class(class)) => {
+                let class = u32::try_from(class).unwrap_or(u32::MAX);
+                format!("{kind}: {}", Names::of_run(run).of(class))
+            }
+            _ => run.threat.goal.clone(),
+        },
+        None => run.threat.goal.clone(),
     }
 }
 
-pub(super) fn clean_at(summary: &Summary, eps: Option<&str>) -> Interval {
-    let mut attacks = summary.attacks.iter();
-    let found = attacks.find(|attack| attack.eps.as_deref() == eps);
-    found.map_or_else(
-        || crate::stats::clopper_pearson(0, 0, crate::stats::CONFIDENCE),
-        |a| a.clean_accuracy,
-    )
-}
-
-fn attacks_at(summary: &Summary, eps: Option<&str>) -> usize {
-    let at_eps = |attack: &&AttackSummary| attack.eps.as_deref() == eps;
-    summary.attacks.iter().filter(at_eps).count()
-}
-
-/// The radius of an eps; infinite where there is none.
-pub(super) fn radius(eps: Option<&str>) -> f64 {
-    let eps = eps.and_then(|eps| eps.parse::<Eps>().ok());
-    eps.map_or(f64::INFINITY, |eps| eps.value())
+/// What looked wrong before the run, in full.
+pub(super) fn findings(run: &Run) -> Vec<String> {
+    let found = run.findings.iter().flatten();
+    let sentence = |text: String| {
+        let mut letters = text.chars();
+        let first = letters.next().map(|c| c.to_uppercase().to_string());
+        first.unwrap_or_default() + letters.as_str()
+    };
+    found
+        .map(|finding| sentence(without_folders(&finding.line())))
+        .collect()
 }
 
 fn figures(summary: &Summary) -> Vec<Figures> {
@@ -263,6 +262,7 @@ fn figures(summary: &Summary) -> Vec<Figures> {
         robust: attack.robust_accuracy,
         saved: attack.robust_accuracy_saved,
         // Without eps a failure counts too.
+        doubts: attack.doubts.join("; "),
         size: match &attack.distance {
             Some(found) => Some(distance(norm, found.median)),
             None => attack
@@ -284,6 +284,7 @@ fn figures(summary: &Summary) -> Vec<Figures> {
             robust: worst.robust_accuracy,
             saved: worst.robust_accuracy_saved,
             size: None,
+            doubts: doubts_at(summary, worst.eps.as_deref()),
         });
     let mut lines: Vec<Figures> = summary
         .attacks
@@ -297,16 +298,36 @@ fn figures(summary: &Summary) -> Vec<Figures> {
     lines
 }
 
-/// Every attack of the run in one chart.
+/// What is known against the figures of any attack at one eps.
+fn doubts_at(summary: &Summary, eps: Option<&str>) -> String {
+    let mut doubts: Vec<&str> = Vec::new();
+    for attack in summary
+        .attacks
+        .iter()
+        .filter(|one| one.eps.as_deref() == eps)
+    {
+        for doubt in &attack.doubts {
+            if !doubts.contains(&&**doubt) {
+                doubts.push(doubt);
+            }
+        }
+    }
+    doubts.join("; ")
+}
+
+/// Every attack of the run in one chart: what was measured, and a line only where it was measured all along.
 fn curves(run: &Run, rows: &[Row], summary: &Summary) -> Curves {
     let norm = run.threat.norm.as_str();
+    let counting = Counting::of(run);
     let attacks = run.attacks.iter().zip(run.shown());
+    let steps = |attack: &AttackRecord, shown: &str, eps: Option<&str>| {
+        let of_attack = |row: &&Row| row.recipe == attack.recipe && row.eps_text() == eps;
+        let rows = rows.iter().filter(|row| counting.counts(row));
+        let rows: Vec<&Row> = rows.filter(of_attack).collect();
+        DistanceLine::of(shown.to_owned(), norm, &rows)
+    };
     if run.threat.eps.is_empty() {
-        let line = |(attack, shown): (&AttackRecord, String)| {
-            let of_attack = |row: &&Row| row.recipe == attack.recipe;
-            let rows: Vec<&Row> = rows.iter().filter(of_attack).collect();
-            DistanceLine::of(shown, norm, &rows)
-        };
+        let line = |(attack, shown): (&AttackRecord, String)| steps(attack, &shown, None);
         return Curves::of_distance(attacks.filter_map(line), symbol(norm));
     }
     let line = |(attack, shown): (&AttackRecord, String)| {
@@ -322,7 +343,14 @@ fn curves(run: &Run, rows: &[Row], summary: &Summary) -> Curves {
         }));
         points.retain(|(eps, _, _)| eps.is_finite());
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let largest = points.last().map(|(_, eps, _)| eps.clone());
+        let finds_smallest = find(&attack.name).is_ok_and(|entry| entry.aim == Aim::Smallest);
         Some(AccuracyLine {
+            steps: match finds_smallest {
+                true => steps(attack, &shown, largest.as_deref()),
+                false => None,
+            },
+            swept: run.threat.sweep.is_some(),
             name: shown,
             points,
         })
@@ -345,6 +373,9 @@ fn warnings(folder: &RunFolder, summary: &Summary) -> Result<Vec<String>> {
             folder.samples().count(),
             counted::pictures(folder.run().data.samples)
         ));
+    }
+    if summary.measured.left_out > 0 {
+        warnings.push(format!("{}.", left_out(summary.measured.left_out)));
     }
     for attack in &summary.attacks {
         let name = &attack.shown;
@@ -385,22 +416,44 @@ fn settings(run: &Run) -> Vec<(&'static str, String)> {
         }
     };
     vec![
-        ("Goal", run.threat.goal.clone()),
+        ("Goal", goal(run)),
         ("Norm", symbol(&run.threat.norm).to_owned()),
         ("eps", or_none(run.threat.eps.join(", "))),
+        (
+            "Range swept",
+            or_none(run.threat.sweep.clone().unwrap_or_default()),
+        ),
         ("What the attacker sees", run.threat.access.clone()),
         ("Budget per picture and attack", or_none(budget.join(", "))),
-        ("Model", run.model.path.clone()),
+        ("Model", place(&run.model.path)),
         ("Model, SHA-256", run.model.sha256.clone()),
         (
             "Input",
             format!("{}, {height} × {width} pixels", counted::channels(channels)),
         ),
         ("Classes", run.model.classes.to_string()),
-        ("Preprocessing", or_none(run.model.preprocessing.clone())),
+        (
+            "Preprocessing",
+            or_none(without_folders(&run.model.preprocessing)),
+        ),
+        (
+            "Checked before the run",
+            match run.findings.as_deref() {
+                None => "no".to_owned(),
+                Some([]) => "yes, nothing looked wrong".to_owned(),
+                Some(found) => format!(
+                    "yes, {}",
+                    counted::counted(found.len(), "finding", "findings")
+                ),
+            },
+        ),
         (
             "Data",
-            format!("{}, {}", run.data.path, counted::pictures(run.data.samples)),
+            format!(
+                "{}, {}",
+                place(&run.data.path),
+                counted::pictures(run.data.samples)
+            ),
         ),
         ("Data, digest", run.data.digest.clone()),
         ("Seed", run.settings.seed.to_string()),
@@ -421,6 +474,15 @@ impl<'a> Names<'a> {
     pub(super) fn of(&self, label: u32) -> String {
         short_name(self.0, label as usize)
     }
+
+    /// `true class cat`, or `true class 3` where it has no name.
+    pub(super) fn true_class(&self, label: u32) -> String {
+        let name = self.of(label);
+        match name == format!("class {label}") {
+            true => format!("true {name}"),
+            false => format!("true class {name}"),
+        }
+    }
 }
 
 /// A confidence as a percentage that never claims certainty.
@@ -435,28 +497,14 @@ pub(super) fn confidence(probability: f32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::results::example::{fooled, robust, run};
 
     #[test]
-    fn the_headline_is_the_lowest_accuracy_at_the_smallest_eps() {
-        let headline = |rows: &[Row]| {
-            let headline = Headline::of(&Summary::of(&run(2), rows, None));
-            headline.map(|h| (h.by, h.eps.unwrap(), h.robust.value))
-        };
-        assert_eq!(headline(&[]), None);
-        let mut rows = vec![
-            fooled(0, "pgd", "4/255"),
-            robust(1, "pgd", "4/255"),
-            robust(0, "fgsm", "4/255"),
-            robust(1, "fgsm", "4/255"),
-            fooled(0, "pgd", "8/255"),
-            robust(1, "pgd", "8/255"),
-        ];
-        let expected = |by: &str, eps: &str, value| Some((by.to_owned(), eps.to_owned(), value));
-        assert_eq!(headline(&rows), expected("pgd", "4/255", 0.5));
-        rows[3] = fooled(1, "fgsm", "4/255");
-        let by = "the strongest of 2 attacks on each picture";
-        assert_eq!(headline(&rows), expected(by, "4/255", 0.0));
+    fn a_class_is_named_once() {
+        let names = ["cat".to_owned(), "1".to_owned()];
+        let names = Names(&names);
+        assert_eq!(names.true_class(0), "true class cat");
+        assert_eq!(names.true_class(1), "true class 1");
+        assert_eq!(names.true_class(2), "true class 2");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use image::codecs::jpeg::JpegEncoder;
+use image::{ExtendedColorType, ImageEncoder as _};
 
 use crate::error::{Error, Result};
 use crate::image::Picture;
@@ -18,31 +20,25 @@ pub fn sign_map(original: &Picture, adversarial: &Picture) -> Result<Picture> {
     })
 }
 
-/// The difference of two pictures around mid-grey, multiplied by a factor that makes it visible.
-pub(super) fn difference(original: &Picture, adversarial: &Picture) -> Result<(Picture, u8)> {
-    const FACTORS: [u8; 11] = [100, 50, 40, 30, 20, 15, 10, 8, 5, 3, 2];
-    let pairs = original.bytes().iter().zip(adversarial.bytes());
-    let largest = pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
-    let fits = |factor: &u8| u32::from(*factor) * u32::from(largest) <= 100;
-    let factor = match largest {
-        0 => 1,
-        _ => FACTORS.into_iter().find(fits).unwrap_or(1),
-    };
-    let picture = combine(original, adversarial, |from, to| {
-        let moved = (i32::from(to) - i32::from(from)) * i32::from(factor);
-        (128 + moved).clamp(0, 255) as u8
-    })?;
-    Ok((picture, factor))
+/// What an attack changed, at its full scale.
+pub(crate) struct Perturbation {
+    /// Mid-grey (128) where nothing changed; white and black where a value rose or fell by [`Perturbation::size`].
+    pub(crate) picture: Picture,
+    /// Its largest change, in levels of 255: the original plus `size / 255` times the picture, read as −1 to 1, is the
+    /// adversarial picture.
+    pub(crate) size: u8,
 }
 
-/// Whether the adversarial picture is exactly `clip(original + levels * sign)`, `levels` in 1/255.
-pub(super) fn is_one_step(original: &Picture, adversarial: &Picture, levels: f64) -> bool {
-    let levels = levels.round() as i32;
+/// The difference of two pictures, scaled by its own largest value.
+pub(crate) fn perturbation(original: &Picture, adversarial: &Picture) -> Result<Perturbation> {
     let pairs = original.bytes().iter().zip(adversarial.bytes());
-    pairs.into_iter().all(|(&from, &to)| {
-        let (from, to) = (i32::from(from), i32::from(to));
-        to == (from + levels * (to - from).signum()).clamp(0, 255)
-    })
+    let size = pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
+    let picture = combine(original, adversarial, |from, to| {
+        let share = (f64::from(to) - f64::from(from)) / f64::from(size.max(1));
+        // From 0 to 255 by construction.
+        (127.5 + 127.5 * share).round() as u8
+    })?;
+    Ok(Perturbation { picture, size })
 }
 
 fn combine(a: &Picture, b: &Picture, of: impl Fn(u8, u8) -> u8) -> Result<Picture> {
@@ -60,7 +56,7 @@ fn combine(a: &Picture, b: &Picture, of: impl Fn(u8, u8) -> u8) -> Result<Pictur
 
 /// A picture as the page shows it.
 pub(super) struct Shown {
-    /// The PNG itself, as a `data:` address.
+    /// The picture itself, as a `data:` address.
     pub(super) address: String,
     /// What it shows, for those who cannot see it.
     pub(super) alt: String,
@@ -70,11 +66,29 @@ pub(super) struct Shown {
     pub(super) height: usize,
     /// Whether it is enlarged, so that its pixels should stay square.
     pub(super) enlarged: bool,
+    /// Where the exact file lies, relative to the page.
+    pub(super) file: Option<String>,
 }
 
+/// Bytes of a PNG beyond which a page holds a JPEG instead: with a dozen examples it stays small enough to be sent.
+const EXACT_BYTES: usize = 16 << 10;
+
+/// Quality of the JPEGs that stand for large pictures, from 1 to 100.
+const QUALITY: u8 = 80;
+
+/// Quality of thumbnails.
+const THUMBNAIL_QUALITY: u8 = 72;
+
+/// The longer side of a thumbnail, at most.
+const THUMBNAIL_SIDE: usize = 56;
+
+/// Bytes of a PNG up to which it is its own thumbnail.
+const SMALL_BYTES: usize = 1200;
+
 impl Shown {
-    /// Small pictures are enlarged by a whole factor, those beyond 256 pixels shown smaller.
-    pub(super) fn new(picture: &Picture, alt: String) -> Self {
+    /// Small pictures are enlarged by a whole factor, those beyond 256 pixels shown smaller. `file` is where the exact file
+    /// lies, relative to the page.
+    pub(super) fn new(picture: &Picture, alt: String, file: Option<String>) -> Self {
         const LIMIT: usize = 256;
         const ENLARGED: usize = 160;
         let side = picture.width().max(picture.height());
@@ -87,18 +101,84 @@ impl Shown {
                 (length * LIMIT).div_ceil(side)
             }
         };
-        let address = format!(
-            "data:image/png;base64,{}",
-            BASE64_STANDARD.encode(picture.encode_png())
-        );
+        let png = picture.encode_png();
+        let address = match png.len() <= EXACT_BYTES {
+            true => address("png", &png),
+            false => address("jpeg", &jpeg(picture, QUALITY)),
+        };
         Self {
             address,
             alt,
             width: scale(picture.width()),
             height: scale(picture.height()),
             enlarged: side <= ENLARGED / 2,
+            file,
         }
     }
+}
+
+/// A picture of at most [`THUMBNAIL_SIDE`] pixels as a `data:` address.
+pub(super) fn thumbnail(picture: &Picture) -> String {
+    let (height, width) = (picture.height(), picture.width());
+    let side = height.max(width);
+    if side <= THUMBNAIL_SIDE {
+        let png = picture.encode_png();
+        return match png.len() <= SMALL_BYTES {
+            true => address("png", &png),
+            false => address("jpeg", &jpeg(picture, THUMBNAIL_QUALITY)),
+        };
+    }
+    let small = |length: usize| (length * THUMBNAIL_SIDE).div_ceil(side).max(1);
+    let small = shrink(picture, small(height), small(width));
+    address("jpeg", &jpeg(&small, THUMBNAIL_QUALITY))
+}
+
+/// The mean over the pixels that each new pixel covers; sides no longer than before.
+fn shrink(picture: &Picture, height: usize, width: usize) -> Picture {
+    let channels = picture.channels();
+    let span = |at: usize, new: usize, old: usize| {
+        let first = at * old / new;
+        first..((at + 1) * old / new).max(first + 1)
+    };
+    let mut bytes = Vec::with_capacity(channels * height * width);
+    for y in 0..height {
+        for x in 0..width {
+            for channel in 0..channels {
+                let (mut sum, mut count) = (0_usize, 0);
+                for row in span(y, height, picture.height()) {
+                    for column in span(x, width, picture.width()) {
+                        let at = (row * picture.width() + column) * channels + channel;
+                        sum += usize::from(picture.bytes()[at]);
+                        count += 1;
+                    }
+                }
+                // A mean of bytes is a byte.
+                bytes.push(((sum + count / 2) / count) as u8);
+            }
+        }
+    }
+    Picture::new(channels, height, width, bytes).unwrap_or_else(|_| picture.clone())
+}
+
+/// The same picture and quality always give the same bytes.
+fn jpeg(picture: &Picture, quality: u8) -> Vec<u8> {
+    let side = |side| u32::try_from(side).expect("a picture has at most MAX_PIXELS pixels");
+    let color = match picture.channels() {
+        1 => ExtendedColorType::L8,
+        _ => ExtendedColorType::Rgb8,
+    };
+    let mut file = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut file, quality);
+    let (width, height) = (side(picture.width()), side(picture.height()));
+    match encoder.write_image(picture.bytes(), width, height, color) {
+        Ok(()) => file,
+        // No side of a JPEG is longer than 65,535 pixels.
+        Err(_) => picture.encode_png(),
+    }
+}
+
+fn address(kind: &str, bytes: &[u8]) -> String {
+    format!("data:image/{kind};base64,{}", BASE64_STANDARD.encode(bytes))
 }
 
 #[cfg(test)]
@@ -117,31 +197,68 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_amplified_as_far_as_they_fit() {
-        let cases: [(u8, u8, u8, u8); 4] = [
-            (100, 100, 1, 128),
-            (100, 108, 10, 128 + 80),
-            (100, 99, 100, 28),
-            (0, 255, 1, 255),
-        ];
-        for (from, to, factor, shown) in cases {
-            let (picture, found) = difference(&grey(&[from]), &grey(&[to])).unwrap();
-            assert_eq!((found, picture), (factor, grey(&[shown])), "{from} to {to}");
+    fn original_plus_size_times_perturbation_is_the_adversarial_picture() {
+        let original = grey(&[10, 250, 100, 7]);
+        for bytes in [
+            [18, 255, 92, 7],
+            [10, 250, 100, 7],
+            [255, 0, 101, 0],
+            [11, 249, 100, 8],
+        ] {
+            let adversarial = grey(&bytes);
+            let Perturbation { picture, size } = perturbation(&original, &adversarial).unwrap();
+            let pairs = original.bytes().iter().zip(picture.bytes());
+            let sum = pairs.map(|(&x, &d)| {
+                let share = (f64::from(d) - 127.5) / 127.5;
+                (f64::from(x) + f64::from(size) * share).round() as u8
+            });
+            // A change of more than half the scale is shown to a level.
+            for (sum, byte) in sum.zip(bytes) {
+                assert!(
+                    sum.abs_diff(byte) <= u8::from(size > 127),
+                    "{sum} for {byte}"
+                );
+            }
         }
+        let step = grey(&[18, 255, 92, 15]);
+        assert_eq!(perturbation(&original, &step).unwrap().size, 8);
     }
 
     #[test]
-    fn one_step_means_eps_times_sign_then_clip() {
-        let original = grey(&[10, 250, 100]);
-        assert!(is_one_step(&original, &grey(&[18, 255, 92]), 8.0));
-        assert!(!is_one_step(&original, &grey(&[18, 255, 95]), 8.0));
+    fn one_step_of_equal_length_is_its_sign_map() {
+        let (original, moved) = (grey(&[10, 20, 30]), grey(&[18, 12, 30]));
+        let found = perturbation(&original, &moved).unwrap();
+        assert_eq!(found.picture, sign_map(&original, &moved).unwrap());
+        assert_eq!(found.size, 8);
+    }
+
+    #[test]
+    fn thumbnails_are_small() {
+        let noise = |side: usize| {
+            let mut state = 1_u32;
+            let next = |_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            };
+            Picture::new(3, side, side, (0..3 * side * side).map(next).collect()).unwrap()
+        };
+        for side in [32, 64, 224] {
+            // Noise is the worst that a picture can be.
+            let address = thumbnail(&noise(side));
+            assert!(address.starts_with("data:image/jpeg"));
+            assert!(address.len() < 7000, "{side}: {}", address.len());
+        }
+        let flat = Picture::new(1, 28, 28, vec![9; 784]).unwrap();
+        assert!(thumbnail(&flat).starts_with("data:image/png"));
+        let half = shrink(&grey(&[0, 10, 20, 30]), 1, 2);
+        assert_eq!(half, grey(&[5, 25]));
     }
 
     #[test]
     fn small_pictures_are_enlarged_by_whole_factors_and_large_ones_shrink() {
         let width = |side: usize| {
             let picture = Picture::new(1, side, side, vec![0; side * side]).unwrap();
-            Shown::new(&picture, String::new()).width
+            Shown::new(&picture, String::new(), None).width
         };
         assert_eq!([28, 32, 64, 224, 299].map(width), [140, 160, 128, 224, 256]);
     }

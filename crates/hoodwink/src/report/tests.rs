@@ -1,9 +1,10 @@
 use super::*;
 use crate::image::Picture;
+use crate::lint::Mistake;
 use crate::results::example::{
     already_wrong, fooled, fooled_at, robust, run, smallest_run, unbroken,
 };
-use crate::results::{AttackRecord, NoiseSeen, Row, Run, Seen, Timing};
+use crate::results::{AttackRecord, FindingRecord, NoiseSeen, Row, Run, Seen, Timing};
 
 /// An 8×8 picture of one colour but for its last row, which is a little brighter by `change`.
 fn picture(colour: u8, change: u8) -> Picture {
@@ -39,7 +40,7 @@ fn folder(path: &std::path::Path, run: &Run) -> RunFolder {
         let of_sample = rows.iter().filter(|row| row.index == sample);
         folder.keep(&Vec::from_iter(of_sample.cloned())).unwrap();
     }
-    let chosen = shown(&folder).unwrap();
+    let (chosen, _) = shown(&folder).unwrap();
     let noise = chosen.iter().take(1).map(|row| NoiseSeen::of(row, star()));
     folder.write_noise(&Vec::from_iter(noise)).unwrap();
     folder.write_timing(&Timing::default()).unwrap();
@@ -65,7 +66,7 @@ fn the_report_states_the_result() {
     let html = report(&run(3));
     let text = html.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
-        "Accuracy falls from <b class=\"right\">66.7%</b> to <b class=\"wrong\">0.0%</b> under pgd at eps&nbsp;8/255.",
+        "Accuracy falls from <b class=\"right\">66.7%</b> to <b class=\"right\">0.0%</b> under pgd at eps&nbsp;8/255.",
         "Measured on 3 pictures.",
         // scipy.stats.binomtest(0, 3).proportion_ci(method="exact")
         "<strong>0.0–70.8%</strong>",
@@ -75,15 +76,16 @@ fn the_report_states_the_result() {
         "8/255 ×",
         "circle",
         "pgd(loss = cross-entropy)",
-        "what it sees in the noise alone",
-        "Sign map of the perturbation of sample 0; the model sees: star",
-        "alt=\"Sign map of the perturbation of sample 1\"",
+        "under the perturbation, what it sees in that alone",
+        "Perturbation of sample 0; the model sees: star",
+        "alt=\"Perturbation of sample 1\"",
+        "Sample 0, true class circle.",
     ] {
         assert!(text.contains(part), "{part}");
     }
-    // Both fooled samples, each with its original, sign map, adversarial picture and difference; the first of
-    // them a second time as key stages.
-    assert_eq!(html.matches("<img ").count(), 12);
+    // Both fooled samples, each with its original, perturbation and adversarial picture; the first of them a second time as
+    // key stages; and all three as thumbnails.
+    assert_eq!(html.matches("<img ").count(), 2 * 3 + 3 + 3);
     assert_eq!(html.matches("<figure class=\"example\">").count(), 2);
 }
 
@@ -95,7 +97,10 @@ fn the_report_needs_nothing_from_outside_and_describes_every_picture() {
     }
     for picture in html.split("<img ").skip(1) {
         let tag = &picture[..picture.find('>').unwrap()];
-        assert!(tag.contains("src=\"data:image/png;base64,"));
+        assert!(
+            tag.contains("src=\"data:image/png;base64,")
+                || tag.contains("src=\"data:image/jpeg;base64,")
+        );
         assert!(tag.contains("alt=\"") && !tag.contains("alt=\"\""));
     }
 }
@@ -251,10 +256,11 @@ fn a_report_without_eps_tells_distances() {
     for part in ["at eps", "NaN", ">inf", "noise alone", "None"] {
         assert!(!text.contains(part), "{part}");
     }
-    // Three fooled samples of one class, and the first of them as key stages.
-    assert_eq!(html.matches("<img ").count(), 16);
+    // Three fooled samples of one class, the first of them as key stages, and all five as thumbnails.
+    assert_eq!(html.matches("<img ").count(), 3 * 3 + 3 + 5);
     let chosen: Vec<u64> = shown(&folder)
         .unwrap()
+        .0
         .iter()
         .map(|row| row.index)
         .collect();
@@ -303,4 +309,218 @@ fn runs_without_eps_are_compared_by_their_distances() {
     ];
     let refusal = compare(&mixed, &page).unwrap_err().to_string();
     assert!(refusal.contains("share no eps"), "{refusal}");
+}
+
+fn finding(mistake: Mistake) -> FindingRecord {
+    FindingRecord {
+        mistake,
+        saw: "with a mean taken off 92% are right, with this 37%, as in /home/me/x.png".into(),
+        matters: "all figures would be of a crippled model".into(),
+        remedy: "--mean 0.5".into(),
+    }
+}
+
+#[test]
+fn findings_travel_to_report_and_comparison() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut doubtful = run(3);
+    doubtful.findings = Some(vec![finding(Mistake::Preprocessing)]);
+    let named = |name: &str, run: &Run| {
+        let path = parent.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        (name.to_owned(), folder(&path, run))
+    };
+    let pair = [named("a", &doubtful), named("b", &run(3))];
+    let html = std::fs::read_to_string(write(&pair[0].1).unwrap()).unwrap();
+    let verdict = "<span class=\"so-far no-result\">No result: the preprocessing looks wrong.</span> Accuracy falls";
+    let text = html.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains(verdict));
+    for part in [
+        "With a mean taken off 92% are right, with this 37%, as in x.png; all figures would be of a crippled model. Try: --mean 0.5",
+        "title=\"the preprocessing looks wrong\"",
+        "yes, 1 finding",
+    ] {
+        assert!(text.contains(part), "{part}");
+    }
+    // Beside each of four figures under attack and of two under all together.
+    assert_eq!(html.matches("<abbr class=\"doubt\"").count(), 6);
+    let sound = std::fs::read_to_string(write(&pair[1].1).unwrap()).unwrap();
+    assert!(!sound.contains("No result") && !sound.contains("<abbr"));
+
+    let page = parent.path().join("index.html");
+    compare(&pair, &page).unwrap();
+    let html = std::fs::read_to_string(&page).unwrap();
+    assert_eq!(
+        html.matches("No result: the preprocessing looks wrong")
+            .count(),
+        1
+    );
+    assert_eq!(html.matches("<abbr class=\"doubt\"").count(), 4);
+    assert!(html.contains("a: With a mean taken off"));
+}
+
+#[test]
+fn nothing_is_drawn_where_nothing_was_measured() {
+    let html = report(&run(3));
+    let chart = |html: &str| {
+        let from = html.find("id=\"accuracy-title\"").unwrap();
+        html[from..from + html[from..].find("</svg>").unwrap()].to_owned()
+    };
+    let points = chart(&html);
+    assert!(points.contains("<circle") && !points.contains("class=\"line\""));
+    let mut swept = run(3);
+    swept.threat.sweep = Some("0..8/255".into());
+    let html = report(&swept);
+    assert!(chart(&html).contains("class=\"line\""));
+    assert!(html.contains("L∞ ≤ 0..8/255"));
+}
+
+#[test]
+fn a_targeted_run_names_both_rates_and_leaves_the_target_class_out() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut run = run(3);
+    run.threat.goal = "targeted: 1".into();
+    run.threat.eps = vec!["8/255".into()];
+    run.attacks.truncate(1);
+    let aimed = |index| Row {
+        target: Some(1),
+        noise: None,
+        ..fooled(index, "pgd", "8/255")
+    };
+    let star = Seen {
+        label: 1,
+        confidence: 0.5,
+    };
+    let of_target = Row {
+        label: 1,
+        clean: star,
+        noise: None,
+        ..already_wrong(2, "pgd", "8/255")
+    };
+    let folder = RunFolder::create(parent.path(), &run).unwrap();
+    for row in [aimed(0), aimed(1), of_target] {
+        if let Some(path) = &row.picture {
+            folder.write_picture(path, &picture(100, 8)).unwrap();
+        }
+        let original = RunFolder::original(row.index);
+        folder.write_picture(&original, &picture(100, 0)).unwrap();
+        folder.keep(&[row]).unwrap();
+    }
+    let html = std::fs::read_to_string(write(&folder).unwrap()).unwrap();
+    let text = html.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in [
+        "still right 0.0%",
+        "Of the 2 attacked pictures, 100.0% are <strong>no longer right</strong> and 100.0% are <strong>called the target</strong>.",
+        "<td data-label=\"attacked\">2 of 2</td>",
+        "1 picture of the target class is left out: there is nothing to attack.",
+        "targeted: square",
+        "Of the target class, left out: 1",
+        "aimed at square",
+    ] {
+        assert!(text.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn no_absolute_path_stands_in_the_page() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut run = run(3);
+    run.model.path = "/home/me/models/model.onnx".into();
+    run.data.path = "/data/pictures".into();
+    let folder = folder(parent.path(), &run);
+    folder
+        .write_command("hoodwink attack /home/me/models/model.onnx /data/pictures --out /tmp/x")
+        .unwrap();
+    let html = std::fs::read_to_string(write(&folder).unwrap()).unwrap();
+    assert!(html.contains("<title>model.onnx: what fools it</title>"));
+    assert!(html.contains("hoodwink attack model.onnx pictures --out x"));
+    for root in ["/home", "/data/", "/tmp"] {
+        assert!(!html.contains(root), "{root}");
+    }
+}
+
+#[test]
+fn what_is_right_is_not_red() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = folder(parent.path(), &run(3));
+    let mut rows = folder.rows().unwrap();
+    rows.retain(|row| row.index == 1 && row.attack == "pgd" && row.eps_text() == Some("8/255"));
+    let mut row = rows.remove(0);
+    let saved = row.saved.as_mut().unwrap();
+    (saved.success, saved.seen) = (false, row.clean);
+    let stories = gallery::Stories::of(std::slice::from_ref(&row));
+    let example = gallery::example(&folder, &stories, &row, &[])
+        .unwrap()
+        .unwrap();
+    assert_eq!(example.adversarial.colour, "right");
+    assert!(example.verdict.contains("is right about the saved PNG"));
+    assert_eq!(example.original.colour, "right");
+    assert_eq!(
+        (&*example.size, &*example.truth),
+        ("8/255", "true class circle")
+    );
+}
+
+#[test]
+fn every_picture_is_reachable_and_a_page_stays_small() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut run = run(1200);
+    run.threat.eps = vec!["8/255".into()];
+    run.attacks.truncate(1);
+    run.model.input = [3, 32, 32];
+    let folder = RunFolder::create(parent.path(), &run).unwrap();
+    // Noise is the worst that a picture can be.
+    let mut state = 1_u32;
+    let mut noise = || {
+        let next = |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        Picture::new(3, 32, 32, (0..3072).map(next).collect()).unwrap()
+    };
+    for part in folder.parts() {
+        let rows: Vec<Row> = folder
+            .samples_of_part(part)
+            .map(|index| match index % 3 {
+                0 => fooled(index, "pgd", "8/255"),
+                1 => robust(index, "pgd", "8/255"),
+                _ => already_wrong(index, "pgd", "8/255"),
+            })
+            .map(|row| Row { noise: None, ..row })
+            .collect();
+        for row in &rows {
+            let original = RunFolder::original(row.index);
+            folder.write_picture(&original, &noise()).unwrap();
+            if let Some(path) = &row.picture {
+                folder.write_picture(path, &noise()).unwrap();
+            }
+        }
+        folder.write_part(part, &rows).unwrap();
+    }
+    write(&folder).unwrap();
+    let mut pages = vec!["report.html".to_owned()];
+    pages.extend(
+        (2..)
+            .map(|n| format!("pictures-{n}.html"))
+            .take_while(|name| parent.path().join(name).exists()),
+    );
+    assert!(pages.len() > 2, "{pages:?}");
+    let mut linked = 0;
+    for page in &pages {
+        let html = std::fs::read_to_string(parent.path().join(page)).unwrap();
+        assert!(html.len() < 2_000_000, "{page}: {}", html.len());
+        assert!(!html.contains("<script") && !html.contains("http"));
+        for other in pages.iter().filter(|other| *other != page) {
+            assert!(
+                html.contains(&format!("href=\"{other}\"")),
+                "{page} to {other}"
+            );
+        }
+        for link in html.split("<figcaption><a href=\"").skip(1) {
+            let file = &link[..link.find('"').unwrap()];
+            assert!(parent.path().join(file).is_file(), "{file}");
+            linked += 1;
+        }
+    }
+    assert_eq!(linked, 1200);
 }

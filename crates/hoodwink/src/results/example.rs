@@ -20,6 +20,7 @@ pub(crate) fn run(samples: usize) -> Run {
         hoodwink: "0.1.0".into(),
         engine: "rten 0.27.0".into(),
         partition: None,
+        findings: None,
         model: ModelRecord {
             path: "model.onnx".into(),
             sha256: "ab".repeat(32),
@@ -37,6 +38,7 @@ pub(crate) fn run(samples: usize) -> Run {
         threat: ThreatRecord {
             norm: "linf".into(),
             eps: vec!["4/255".into(), "8/255".into()],
+            sweep: None,
             goal: "untargeted".into(),
             access: "gradients".into(),
             budget: BTreeMap::new(),

@@ -7,6 +7,7 @@
 //! samples/part-00000.parquet  rows of the samples 0 to 63, and so on
 //! unfinished.journal          rows of single samples, until those of their part are complete ([`super::journal`])
 //! shown.json                  what the model sees in the noise alone, of the pictures that the report shows
+//! gradients/…                 the gradient at the original of the picture whose stages the report tells
 //! pictures/…                  originals and adversarial pictures
 //! report.html                 the report
 //! ```
@@ -43,6 +44,7 @@ const SHOWN: &str = "shown.json";
 const SAMPLES: &str = "samples";
 const PICTURES: &str = "pictures";
 const ADVERSARIAL: &str = "adversarial";
+const GRADIENTS: &str = "gradients";
 const JOURNAL: &str = "unfinished.journal";
 
 /// Stands for eps in paths where there is none.
@@ -84,6 +86,7 @@ impl RunFolder {
             let differences = run.differences_from(&there)?;
             if differences.is_empty() {
                 folder._lock = lock(path)?;
+                folder.note_findings(there)?;
                 folder.mend_journal()?;
                 return Ok(folder);
             }
@@ -105,11 +108,29 @@ impl RunFolder {
                 path.display()
             )));
         }
-        let text = toml::to_string(run)
-            .map_err(|e| Error::invalid(format!("the run cannot be written as TOML: {e}")))?;
-        folder.write(RUN, text.as_bytes())?;
+        folder.write_run()?;
         folder._lock = lock(path)?;
         Ok(folder)
+    }
+
+    /// Keeps what was found about a run that is there already, unless somebody has looked again.
+    fn note_findings(&mut self, there: Run) -> Result<()> {
+        match &self.run.findings {
+            None => self.run.findings = there.findings,
+            found if *found == there.findings => {}
+            Some(_) => {
+                self.write_run()?;
+                // The lock is on the file that was replaced.
+                self._lock = lock(&self.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_run(&self) -> Result<()> {
+        let text = toml::to_string(&self.run)
+            .map_err(|e| Error::invalid(format!("the run cannot be written as TOML: {e}")))?;
+        self.write(RUN, text.as_bytes())
     }
 
     /// The run that lies in the folder at `path`.
@@ -468,6 +489,24 @@ impl RunFolder {
             serde_json::from_str(&text).map_err(|error| invalid(&error))?;
         noise::check(&self.run, &answers).map_err(|why| invalid(&why))?;
         Ok(Some(answers))
+    }
+
+    /// Where the gradient at the original of a sample lies, relative to the folder.
+    fn gradient_file(index: u64) -> String {
+        format!("{GRADIENTS}/{index:06}.png")
+    }
+
+    /// Writes the gradient of an attack's loss at the original of a sample, as a picture.
+    pub fn write_gradient(&self, index: u64, picture: &Picture) -> Result<()> {
+        self.write_picture(&Self::gradient_file(index), picture)
+    }
+
+    /// The gradient at the original of a sample, of the few that were recorded.
+    pub fn gradient(&self, index: u64) -> Result<Option<Picture>> {
+        match self.read_picture(&Self::gradient_file(index)) {
+            Err(error) if files::is_missing(&error) => Ok(None),
+            picture => picture.map(Some),
+        }
     }
 
     /// Writes the command line that gives this run; the report shows it.

@@ -76,7 +76,10 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
     let Some(first) = shards.first() else {
         return Err(Error::invalid("there is nothing to merge"));
     };
-    let run = whole(first);
+    let mut run = whole(first);
+    // Of all parts the same data were looked at, if they were.
+    let mut found = shards.iter().map(|shard| &shard.run().findings);
+    run.findings = found.find_map(Clone::clone);
     let mut numbers = BTreeSet::new();
     let mut count = 1;
     for shard in shards {

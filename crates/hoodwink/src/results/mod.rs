@@ -5,8 +5,10 @@
 
 mod columns;
 mod consistency;
+mod counting;
 #[cfg(test)]
 pub(crate) mod example;
+mod findings;
 mod folder;
 mod journal;
 mod merge;
@@ -21,6 +23,8 @@ pub mod table;
 pub mod text;
 
 pub use columns::columns;
+pub(crate) use counting::{Counting, clean};
+pub use findings::{FindingRecord, Spoils};
 pub use folder::{RunFolder, SAMPLES_PER_PART};
 pub use merge::merge;
 pub use names::keys;

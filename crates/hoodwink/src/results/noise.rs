@@ -1,4 +1,4 @@
-//! `shown.json`: what the model sees in the noise alone, of the pictures that the report shows.
+//! `shown.json`: what the model sees in a perturbation alone, of the pictures that the report shows.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::data::MAX_CLASSES;
 /// The most answers in a file; a run has a dozen, one that was put together those of its parts.
 pub(super) const MAX_ANSWERS: usize = 1 << 12;
 
-/// What the model says about the sign map of one row's perturbation, shown as a picture.
+/// What the model says about one row's perturbation, shown as a picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoiseSeen {
@@ -22,10 +22,13 @@ pub struct NoiseSeen {
     pub label: u32,
     /// Its softmax probability, in \[0, 1\]; `None` if that is no number.
     pub confidence: Option<f32>,
+    /// Whether it was shown the perturbation at its full scale, as the report shows it. Earlier versions showed its signs.
+    #[serde(default)]
+    pub scaled: bool,
 }
 
 impl NoiseSeen {
-    /// The answer about the noise of this row.
+    /// The answer about the perturbation of this row, at its full scale.
     pub fn of(row: &Row, seen: Seen) -> Self {
         Self {
             index: row.index,
@@ -33,6 +36,7 @@ impl NoiseSeen {
             eps: row.eps_text().map(str::to_owned),
             label: seen.label,
             confidence: Some(seen.confidence).filter(|confidence| !confidence.is_nan()),
+            scaled: true,
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::FindingRecord;
 use crate::{Error, Result, counted, data::Partition};
 
 /// The contents of `run.toml`.
@@ -19,6 +20,9 @@ pub struct Run {
     /// The part of the pictures that this run is about; `None` is all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
+    /// What looked wrong before the run began, which decides nothing and spoils much; `None` if nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<Vec<FindingRecord>>,
     /// The model.
     pub model: ModelRecord,
     /// The pictures.
@@ -59,11 +63,12 @@ impl Run {
             .collect())
     }
 
-    /// The settings as `dotted.key` and value, without the options.
+    /// The settings as `dotted.key` and value, without the options and the findings.
     fn flat(&self) -> Result<BTreeMap<String, String>> {
         let mut table = toml::Table::try_from(self)
             .map_err(|e| Error::invalid(format!("the run cannot be written as TOML: {e}")))?;
         table.remove("options");
+        table.remove("findings");
         let mut flat = BTreeMap::new();
         flatten("", &toml::Value::Table(table), &mut flat);
         Ok(flat)
@@ -158,6 +163,9 @@ pub struct ThreatRecord {
     pub norm: String,
     /// Radii of the ball in pixel space, as typed; empty where attacks look for the smallest distance instead.
     pub eps: Vec<String>,
+    /// The range that was asked for where the radii were chosen in it, such as `0..8/255`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<String>,
     /// `untargeted`, or `targeted: …` with how the target is chosen.
     pub goal: String,
     /// `labels`, `scores` or `gradients`.
@@ -165,6 +173,13 @@ pub struct ThreatRecord {
     /// Limits per sample and attack, by name (`queries`, `gradients`); absent means none.
     #[serde(default)]
     pub budget: BTreeMap<String, u64>,
+}
+
+impl ThreatRecord {
+    /// Whether attacks aim at a class.
+    pub fn is_targeted(&self) -> bool {
+        self.goal.starts_with("targeted")
+    }
 }
 
 /// One attack. A run may name one several times, each with another recipe.
@@ -189,7 +204,7 @@ pub struct Settings {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timing {
-    /// Wall-clock seconds of the whole evaluation.
+    /// Wall-clock seconds of the whole evaluation; of a run that was interrupted or put together, those of its parts.
     pub seconds: f64,
     /// Worker threads.
     pub threads: usize,
@@ -198,7 +213,8 @@ pub struct Timing {
     /// The shared library that ran the model; `None` for an engine that is built in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub library: Option<String>,
-    /// Seconds summed over workers, by recipe.
+    /// Seconds of work, by recipe: an attack's own steps and its share of the model's executions, summed over workers.
+    /// Waiting for others is not counted.
     #[serde(default)]
     pub by_attack: BTreeMap<String, f64>,
 }

@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{ModelRecord, Outcome, Row, Run, ThreatRecord, Timing, Truth, Verdict};
+use super::findings::doubts;
+use super::{
+    Counting, FindingRecord, ModelRecord, Outcome, Row, Run, Spoils, ThreatRecord, Timing, Truth,
+    Verdict, clean,
+};
 use crate::counted;
 use crate::data::Partition;
 use crate::stats::{CONFIDENCE, Interval, clopper_pearson};
@@ -18,6 +22,10 @@ pub struct Summary {
     pub data: DataSummary,
     /// How many of them the figures are of.
     pub measured: Measured,
+    /// What looked wrong before the run began; `None` if nobody looked.
+    pub findings: Option<Vec<FindingRecord>>,
+    /// Wall-clock seconds of the whole evaluation; `None` if not measured.
+    pub seconds: Option<f64>,
     /// The threat model.
     pub threat: ThreatRecord,
     /// Every attack at every eps, in the order of `run.toml`.
@@ -44,6 +52,8 @@ pub struct DataSummary {
 pub struct Measured {
     /// Pictures with their rows.
     pub pictures: usize,
+    /// Of these, pictures of the class that the attacks aim at: they count in no figure, since there is nothing to attack.
+    pub left_out: usize,
     /// Pictures of the run when it is finished.
     pub of: usize,
     /// The part of the data that the run is about, such as `3/8`; `None` is all.
@@ -53,9 +63,12 @@ pub struct Measured {
 impl Measured {
     fn of(run: &Run, rows: &[Row]) -> Self {
         let indices: BTreeSet<u64> = rows.iter().map(|row| row.index).collect();
+        let counted = Counting::of(run).counted(rows);
+        let counted: BTreeSet<u64> = counted.iter().map(|row| row.index).collect();
         let all = run.data.samples;
         Self {
             pictures: indices.len(),
+            left_out: indices.len() - counted.len(),
             of: run.partition.map_or(all, |part| part.range(all).len()),
             partition: run.partition,
         }
@@ -84,17 +97,26 @@ pub struct AttackSummary {
     pub recipe: String,
     /// Radius in pixel space, as typed; `None` where the attack looked for the smallest distance without one.
     pub eps: Option<String>,
-    /// Samples on which something was attempted.
+    /// Samples that count: all but those of the class that a targeted attack aims at.
+    pub counted: u64,
+    /// Of these, samples on which something was attempted: those the model gets right.
     pub attacked: u64,
-    /// Of all samples, those the model gets right before any attack.
+    /// Of the samples that count, those the model gets right before any attack.
     pub clean_accuracy: Interval,
-    /// Of all samples, those it gets right before and after the attack; without eps, those that no distance broke. Where a
-    /// schedule skips what is broken, what is left after this attack and those before it.
+    /// Of the samples that count, those it gets right before and after the attack; without eps, those that no distance broke.
+    /// Where a schedule skips what is broken, what is left after this attack and those before it.
     pub robust_accuracy: Interval,
     /// The same, judged on the 8-bit PNG read back.
     pub robust_accuracy_saved: Interval,
-    /// Of the attacked samples, those on which the attack reached its goal.
+    /// Of the attacked samples, those on which the attack reached its goal: [`AttackSummary::called_target`] with a target,
+    /// else [`AttackSummary::no_longer_right`].
     pub success_rate: Interval,
+    /// Of the attacked samples, those that the model is no longer right about, whatever it says instead.
+    pub no_longer_right: Interval,
+    /// Of the attacked samples, those that the model calls the class aimed at; `None` for an untargeted attack.
+    pub called_target: Option<Interval>,
+    /// Why its figures are doubtful, in a few words for each reason; empty where nothing is known against them.
+    pub doubts: Vec<String>,
     /// Sizes of the perturbations that succeeded; `None` if none did.
     pub norms: Option<NormsSummary>,
     /// How far the attacked samples had to be moved; `None` for an attack with eps.
@@ -103,7 +125,8 @@ pub struct AttackSummary {
     pub gradients: Cost,
     /// Forward passes spent, those of the gradients not counted.
     pub queries: Cost,
-    /// Seconds of this attack at all eps together, summed over workers; `None` if not measured.
+    /// Seconds of work of this attack at all eps together, summed over workers, without waiting for others; `None` if not
+    /// measured.
     pub seconds: Option<f64>,
     /// Number of samples by [`Outcome::word`].
     pub outcomes: BTreeMap<&'static str, u64>,
@@ -175,8 +198,10 @@ pub struct WorstCase {
 impl Summary {
     /// The figures of these rows, which may be those of an unfinished run.
     pub fn of(run: &Run, rows: &[Row], timing: Option<&Timing>) -> Self {
+        let counting = Counting::of(run);
+        let findings = run.findings.as_deref().unwrap_or_default();
         let mut by_trial: BTreeMap<_, Vec<&Row>> = BTreeMap::new();
-        for row in rows {
+        for row in counting.counted(rows) {
             let trial = (&*row.recipe, row.eps_text());
             by_trial.entry(trial).or_default().push(row);
         }
@@ -184,17 +209,20 @@ impl Summary {
         for (record, shown) in run.attacks.iter().zip(run.shown()) {
             for eps in run.radii() {
                 let rows = by_trial.get(&(&*record.recipe, eps));
+                let rows = rows.map_or(&[][..], Vec::as_slice);
+                let figures = AttackSummary::of(run, counting, eps, rows);
                 attacks.push(AttackSummary {
                     name: record.name.clone(),
                     shown: shown.clone(),
                     recipe: record.recipe.clone(),
                     seconds: timing.and_then(|t| t.by_attack.get(&record.recipe).copied()),
-                    ..AttackSummary::of(&run.threat.norm, eps, rows.map_or(&[], Vec::as_slice))
+                    doubts: [doubts(findings, true), figures.doubts].concat(),
+                    ..figures
                 });
             }
         }
         let radii = run.radii().into_iter();
-        let worst_case = radii.map(|eps| WorstCase::of(eps, rows));
+        let worst_case = radii.map(|eps| WorstCase::of(counting, eps, rows));
         Self {
             model: run.model.clone(),
             data: DataSummary {
@@ -204,6 +232,8 @@ impl Summary {
                 truth: run.data.truth,
             },
             measured: Measured::of(run, rows),
+            findings: run.findings.clone(),
+            seconds: timing.map(|timing| timing.seconds),
             threat: run.threat.clone(),
             attacks,
             worst_case: worst_case.collect(),
@@ -211,8 +241,36 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// Why all figures of the run are doubtful, or those under attack, in one clause; `None` where nothing serious is known
+    /// against them.
+    pub fn verdict(&self) -> Option<String> {
+        let spoilt = |wanted: fn(Spoils) -> Option<&'static str>| {
+            let findings = self.findings.iter().flatten();
+            let words: Vec<&str> = findings
+                .filter_map(|finding| wanted(finding.spoils()))
+                .collect();
+            (!words.is_empty()).then(|| words.join(", and "))
+        };
+        let everything = spoilt(|spoils| match spoils {
+            Spoils::Everything(word) => Some(word),
+            _ => None,
+        });
+        let robustness = spoilt(|spoils| match spoils {
+            Spoils::Robustness(word) => Some(word),
+            _ => None,
+        });
+        match (everything, robustness) {
+            (Some(word), _) => Some(format!("No result: {word}")),
+            (None, Some(word)) => Some(format!("An upper bound at best: {word}")),
+            (None, None) => None,
+        }
+    }
+}
+
 impl AttackSummary {
-    fn of(norm: &str, eps: Option<&str>, rows: &[&Row]) -> Self {
+    fn of(run: &Run, counting: Counting, eps: Option<&str>, rows: &[&Row]) -> Self {
+        let norm = run.threat.norm.as_str();
         let attacked = count(rows, |row| row.float.is_some());
         let fooled: Vec<Verdict> = rows
             .iter()
@@ -230,16 +288,25 @@ impl AttackSummary {
         for row in rows {
             *outcomes.entry(row.outcome.word()).or_default() += 1;
         }
+        let success_rate = clopper_pearson(fooled.len() as u64, attacked, CONFIDENCE);
+        let lost = count(rows, |row| {
+            row.float
+                .is_some_and(|verdict| !counting.withstands(row, verdict))
+        });
         Self {
             name: String::new(),
             shown: String::new(),
             recipe: String::new(),
             eps: eps.map(str::to_owned),
+            counted: rows.len() as u64,
             attacked,
             clean_accuracy: share(rows, clean),
-            robust_accuracy: share(rows, |row| survives(row, row.float)),
-            robust_accuracy_saved: share(rows, |row| survives(row, row.saved)),
-            success_rate: clopper_pearson(fooled.len() as u64, attacked, CONFIDENCE),
+            robust_accuracy: share(rows, |row| counting.survives(row, row.float)),
+            robust_accuracy_saved: share(rows, |row| counting.survives(row, row.saved)),
+            success_rate,
+            no_longer_right: clopper_pearson(lost, attacked, CONFIDENCE),
+            called_target: run.threat.is_targeted().then_some(success_rate),
+            doubts: zero_gradients(outcomes["zero-gradient"], attacked),
             norms: NormsSummary::of(&fooled),
             distance: match eps {
                 None => Some(Distance::of(norm, rows)),
@@ -254,16 +321,17 @@ impl AttackSummary {
 }
 
 impl WorstCase {
-    fn of(eps: Option<&str>, rows: &[Row]) -> Self {
+    fn of(counting: Counting, eps: Option<&str>, rows: &[Row]) -> Self {
         let mut by_sample: BTreeMap<u64, (bool, bool)> = BTreeMap::new();
-        for row in rows.iter().filter(|row| row.eps_text() == eps) {
+        let at_eps = |row: &&&Row| row.eps_text() == eps;
+        for row in counting.counted(rows).iter().filter(at_eps) {
             let (float, saved) = by_sample.entry(row.index).or_insert((true, true));
             // What broke it has a row of its own.
             if row.outcome == Outcome::AlreadyBroken {
                 continue;
             }
-            *float &= survives(row, row.float);
-            *saved &= survives(row, row.saved);
+            *float &= counting.survives(row, row.float);
+            *saved &= counting.survives(row, row.saved);
         }
         let n = by_sample.len() as u64;
         let share = |of: fn(&(bool, bool)) -> bool| {
@@ -362,23 +430,10 @@ impl Spread {
     }
 }
 
-/// Whether the model is right about the original.
-pub(crate) fn clean(row: &Row) -> bool {
-    row.clean.label == row.label
-}
-
-/// Whether the model is right about the original and still right about the candidate behind `verdict`. What an earlier
-/// attack broke does not survive.
-///
-/// A targeted attack that ends in a third class has failed, yet the label is lost.
-pub(crate) fn survives(row: &Row, verdict: Option<Verdict>) -> bool {
-    clean(row)
-        && row.outcome != Outcome::AlreadyBroken
-        && match (verdict, row.target) {
-            (None, _) => true,
-            (Some(verdict), None) => !verdict.success,
-            (Some(verdict), Some(_)) => verdict.seen.label == row.label,
-        }
+/// What zero gradients say against the figures of an attack.
+fn zero_gradients(zero: u64, attacked: u64) -> Vec<String> {
+    let doubt = format!("the gradient was zero on {zero} of {attacked} attacked pictures");
+    Vec::from_iter((zero > 0).then_some(doubt))
 }
 
 fn count(rows: &[&Row], of: impl Fn(&Row) -> bool) -> u64 {
@@ -392,6 +447,8 @@ fn share(rows: &[&Row], of: impl Fn(&Row) -> bool) -> Interval {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lint::Mistake;
+    use crate::results::Seen;
     use crate::results::example::{
         already_broken, already_wrong, fooled, fooled_at, recipe, robust, run, smallest_run,
         unbroken,
@@ -476,9 +533,91 @@ mod tests {
         row.float.as_mut().unwrap().success = false;
         let mut reached = fooled(1, "pgd", "4/255");
         reached.target = Some(1);
-        let pgd = &Summary::of(&run(2), &[row, reached], None).attacks[0];
+        let mut run = run(3);
+        run.threat.goal = "targeted: most-likely".into();
+        let pgd = &Summary::of(&run, &[row, reached], None).attacks[0];
         assert_eq!(proportion(pgd.success_rate), (0.5, 2));
+        assert_eq!(pgd.called_target.map(proportion), Some((0.5, 2)));
+        assert_eq!(proportion(pgd.no_longer_right), (1.0, 2));
         assert_eq!(proportion(pgd.robust_accuracy), (0.0, 2));
+    }
+
+    #[test]
+    fn pictures_of_the_class_aimed_at_are_in_no_denominator() {
+        let mut run = run(4);
+        run.threat.goal = "targeted: 1".into();
+        let aimed = |index| Row {
+            target: Some(1),
+            ..fooled(index, "pgd", "4/255")
+        };
+        // Right before, of the class aimed at: nothing to attack.
+        let of_target = Row {
+            label: 1,
+            clean: Seen {
+                label: 1,
+                confidence: 0.5,
+            },
+            ..already_wrong(2, "pgd", "4/255")
+        };
+        let rows = [
+            aimed(0),
+            aimed(1),
+            of_target,
+            already_wrong(3, "pgd", "4/255"),
+        ];
+        let summary = Summary::of(&run, &rows, None);
+        let pgd = &summary.attacks[0];
+        assert_eq!(
+            (summary.measured.pictures, summary.measured.left_out),
+            (4, 1)
+        );
+        assert_eq!((pgd.counted, pgd.attacked), (3, 2));
+        assert_eq!(proportion(pgd.clean_accuracy), (2.0 / 3.0, 3));
+        assert_eq!(proportion(pgd.robust_accuracy), (0.0, 3));
+        assert_eq!(proportion(pgd.called_target.unwrap()), (1.0, 2));
+        assert_eq!(proportion(summary.worst_case[0].robust_accuracy), (0.0, 3));
+    }
+
+    #[test]
+    fn findings_stand_beside_the_figures_that_they_spoil() {
+        let finding = |mistake| FindingRecord {
+            mistake,
+            saw: "seen".into(),
+            matters: "it matters".into(),
+            remedy: "mend it".into(),
+        };
+        for (mistake, verdict) in [
+            (
+                Mistake::Preprocessing,
+                Some("No result: the preprocessing looks wrong"),
+            ),
+            (
+                Mistake::Saturated,
+                Some("An upper bound at best: the confidence is saturated, so gradients vanish"),
+            ),
+            (Mistake::Contradiction, None),
+        ] {
+            let mut run = run(10);
+            run.findings = Some(vec![finding(mistake)]);
+            let summary = Summary::of(&run, &rows(), None);
+            assert_eq!(summary.verdict().as_deref(), verdict);
+            let is_doubtful = |attack: &AttackSummary| !attack.doubts.is_empty();
+            assert!(
+                summary
+                    .attacks
+                    .iter()
+                    .all(|one| is_doubtful(one) == verdict.is_some())
+            );
+            let json = serde_json::to_value(&summary).unwrap();
+            assert_eq!(json["findings"][0]["saw"], "seen");
+        }
+        let mut zero = robust(0, "pgd", "4/255");
+        zero.outcome = Outcome::ZeroGradient;
+        let summary = Summary::of(&run(10), &[zero], None);
+        let doubt = "the gradient was zero on 1 of 1 attacked pictures";
+        assert_eq!(summary.attacks[0].doubts, [doubt]);
+        let json = serde_json::to_value(&summary).unwrap();
+        assert!(json["findings"].is_null() && json["seconds"].is_null());
     }
 
     #[test]
@@ -600,7 +739,16 @@ mod tests {
     #[test]
     fn json_has_the_promised_keys_and_null_for_what_is_not_there() {
         let json = serde_json::to_value(Summary::of(&run(10), &rows(), None)).unwrap();
-        for key in ["model", "data", "threat", "attacks", "worst_case"] {
+        for key in [
+            "model",
+            "data",
+            "measured",
+            "findings",
+            "seconds",
+            "threat",
+            "attacks",
+            "worst_case",
+        ] {
             assert!(json.get(key).is_some(), "{key}");
         }
         let attack = &json["attacks"][1];
@@ -608,7 +756,11 @@ mod tests {
             "name",
             "recipe",
             "eps",
+            "counted",
             "attacked",
+            "no_longer_right",
+            "called_target",
+            "doubts",
             "clean_accuracy",
             "robust_accuracy",
             "robust_accuracy_saved",

@@ -1,7 +1,7 @@
 //! The summary as a plain-text table for the terminal, and as Markdown.
 
 use super::summary::{Distance, Summary};
-use crate::{legible, stats::Interval};
+use crate::{counted, legible, stats::Interval};
 
 const HEAD: [&str; 10] = [
     "attack",
@@ -52,10 +52,82 @@ pub fn plain(summary: &Summary) -> String {
     if let Some(notice) = truth.notice(summary.measured.pictures) {
         text.push_str(&format!("({notice})\n"));
     }
+    for line in targeted(summary) {
+        text.push_str(&format!("{line}\n"));
+    }
+    for doubt in doubts(summary) {
+        text.push_str(&format!("doubtful: {doubt}\n"));
+    }
+    if let Some(verdict) = summary.verdict() {
+        text.push_str(&format!("({verdict})\n"));
+    }
     if let Some(so_far) = summary.measured.so_far() {
         text.push_str(&format!("({so_far})\n"));
     }
     text
+}
+
+/// What zero gradients and findings say against figures, each with the attacks that it is about.
+fn doubts(summary: &Summary) -> Vec<String> {
+    let mut said: Vec<(&str, Vec<String>)> = Vec::new();
+    for attack in &summary.attacks {
+        let name = format!(
+            "{} at {}",
+            legible::name(&attack.shown),
+            legible::name(eps(attack.eps.as_deref()))
+        );
+        for doubt in &attack.doubts {
+            match said.iter_mut().find(|(known, _)| known == doubt) {
+                Some((_, names)) => names.push(name.clone()),
+                None => said.push((doubt, vec![name.clone()])),
+            }
+        }
+    }
+    let all = summary.attacks.len();
+    said.into_iter()
+        .map(|(doubt, names)| match names.len() == all {
+            true => format!("all figures under attack: {doubt}"),
+            false => format!("{}: {doubt}", names.join(", ")),
+        })
+        .collect()
+}
+
+/// What became of the pictures that targeted attacks attacked: `pgd at 8/255: of 164 attacked pictures 164 are no longer
+/// right, 150 are called the target`, and how many are left out.
+fn targeted(summary: &Summary) -> Vec<String> {
+    let of = |share: &Interval| (share.value * share.n as f64).round() as u64;
+    let mut lines: Vec<String> = summary
+        .attacks
+        .iter()
+        .filter(|attack| attack.attacked > 0)
+        .filter_map(|attack| {
+            Some(format!(
+                "{} at {}: of {} {} no longer right, {} called the target",
+                legible::name(&attack.shown),
+                legible::name(eps(attack.eps.as_deref())),
+                counted(
+                    attack.attacked as usize,
+                    "attacked picture",
+                    "attacked pictures"
+                ),
+                of(&attack.no_longer_right),
+                of(attack.called_target.as_ref()?)
+            ))
+        })
+        .collect();
+    if summary.measured.left_out > 0 {
+        lines.push(left_out(summary.measured.left_out));
+    }
+    lines
+}
+
+/// `20 pictures of the target class are left out: there is nothing to attack`.
+pub(crate) fn left_out(pictures: usize) -> String {
+    format!(
+        "{} of the target class {} left out: there is nothing to attack",
+        counted(pictures, "picture", "pictures"),
+        if pictures == 1 { "is" } else { "are" }
+    )
 }
 
 /// How far pictures had to be moved, in one line: `median L2 0.112 (10%: 0.03, 90%: 0.4), unbroken 1 of 64`.
@@ -184,6 +256,8 @@ fn rows(summary: &Summary) -> Vec<[String; HEAD.len()]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lint::Mistake;
+    use crate::results::FindingRecord;
     use crate::results::example::{already_wrong, fooled, fooled_at, run, smallest_run, unbroken};
 
     fn summary() -> Summary {
@@ -249,6 +323,43 @@ worst of all 8/255      –    0.0%  0.0–84.2%          0.0%        –       
             let text = plain(&Summary::of(&run, &rows, None));
             let last = text.lines().last().filter(|line| line.starts_with('('));
             assert_eq!(last, expected);
+        }
+    }
+
+    #[test]
+    fn doubts_and_both_rates_are_said_under_the_table() {
+        let mut run = run(3);
+        run.threat.eps = vec!["8/255".into()];
+        run.threat.goal = "targeted: 2".into();
+        run.findings = Some(vec![FindingRecord {
+            mistake: Mistake::Preprocessing,
+            saw: String::new(),
+            matters: String::new(),
+            remedy: String::new(),
+        }]);
+        let aimed = |index, success| {
+            let mut row = fooled(index, "pgd", "8/255");
+            row.target = Some(2);
+            for verdict in [&mut row.float, &mut row.saved].into_iter().flatten() {
+                verdict.success = success;
+                verdict.seen.label = if success { 2 } else { 1 };
+            }
+            row
+        };
+        let mut left = already_wrong(2, "pgd", "8/255");
+        left.label = 2;
+        let text = plain(&Summary::of(
+            &run,
+            &[aimed(0, true), aimed(1, false), left],
+            None,
+        ));
+        for line in [
+            "pgd at 8/255: of 2 attacked pictures 2 no longer right, 1 called the target",
+            "1 picture of the target class is left out: there is nothing to attack",
+            "doubtful: all figures under attack: the preprocessing looks wrong",
+            "(No result: the preprocessing looks wrong)",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
     }
 

@@ -12,7 +12,9 @@ use hoodwink::{
     model::BatchSafety,
     oracle::{Budget, pool::Parallelism},
     plan,
-    results::{DataRecord, ModelRecord, Run, RunFolder, Settings, Truth, table::SCHEMA},
+    results::{
+        DataRecord, FindingRecord, ModelRecord, Run, RunFolder, Settings, Truth, table::SCHEMA,
+    },
     run::{self, Ended, Limits},
     threat::Threat,
 };
@@ -70,6 +72,7 @@ impl Plan {
             prepared,
             model,
             data,
+            findings: None,
         };
         opened.fit(args, &evaluation)?;
         opened.check(args)?;
@@ -136,6 +139,7 @@ struct Opened {
     model: Subject,
     data: Dataset,
     crew: Parallelism,
+    findings: Option<Vec<FindingRecord>>,
 }
 
 impl Opened {
@@ -201,6 +205,7 @@ impl Opened {
         for finding in &examined.findings {
             complain(&warning(finding));
         }
+        self.findings = Some(examined.findings.iter().map(Into::into).collect());
         Ok(())
     }
 
@@ -305,6 +310,7 @@ impl Args {
             hoodwink: env!("CARGO_PKG_VERSION").to_owned(),
             engine: model.engine(),
             partition: self.partition,
+            findings: opened.findings.clone(),
             model: ModelRecord {
                 path: args::text(&self.model.model),
                 sha256: model.sha256().to_owned(),

@@ -91,8 +91,12 @@ fn of_model(args: &Args, path: &Path) -> Result<Evaluation> {
         (None, Some(set)) => asker.lint(set, |mistake| mistake != Mistake::Chance)?,
         (None, None) => {}
     }
-    let hard = hard.map(|set| asker.labelled(&set, "hard pictures")).transpose()?;
-    let clean = clean.map(|set| asker.labelled(&set, "clean pictures")).transpose()?;
+    let hard = hard
+        .map(|set| asker.labelled(&set, "hard pictures"))
+        .transpose()?;
+    let clean = clean
+        .map(|set| asker.labelled(&set, "clean pictures"))
+        .transpose()?;
     let unknown = match &args.ood {
         None => None,
         Some(path) => {
@@ -157,7 +161,9 @@ impl Asker<'_> {
         terminal::note(set.left_out(&places, self.subset));
         let mut progress = Progress::new(what, self.args.crew.quiet);
         let tell = |done, all| progress.show(done, all, "");
-        let asked = self.asking.labelled(self.model.model(), set, &places, self.subset, tell);
+        let asked = self
+            .asking
+            .labelled(self.model.model(), set, &places, self.subset, tell);
         progress.finish();
         let asked = asked?;
         tell_broken(&asked.broken);
@@ -167,7 +173,9 @@ impl Asker<'_> {
     fn unknown(&self, data: &Dataset) -> Result<(hoodwink::natural::Logits, Vec<String>)> {
         let mut progress = Progress::new("unknown pictures", self.args.crew.quiet);
         let tell = |done, all| progress.show(done, all, "");
-        let asked = self.asking.unknown(self.model.model(), data, self.subset, tell);
+        let asked = self
+            .asking
+            .unknown(self.model.model(), data, self.subset, tell);
         progress.finish();
         let asked = asked?;
         tell_broken(&asked.1);
@@ -203,5 +211,9 @@ impl Asker<'_> {
 }
 
 fn tell_broken(broken: &[String]) {
-    terminal::note(broken.iter().map(|reason| format!("left out: {}", legible::line(reason))));
+    terminal::note(
+        broken
+            .iter()
+            .map(|reason| format!("left out: {}", legible::line(reason))),
+    );
 }

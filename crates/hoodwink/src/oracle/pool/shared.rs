@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     super::{Answer, Budget, Local, Oracle, Question},
-    Appetite,
+    Appetite, Meter,
 };
 use crate::{Result, oracle::Halt};
 
@@ -71,7 +71,10 @@ struct Posted {
 }
 
 /// Gathers the answers to questions that were asked together.
-struct Slot(Mutex<Gathered>);
+struct Slot {
+    gathered: Mutex<Gathered>,
+    meter: Arc<Meter>,
+}
 
 struct Gathered {
     answers: Vec<Option<Answer>>,
@@ -98,6 +101,7 @@ impl Shared {
         Handle {
             shared: Arc::clone(shared),
             model: 0,
+            meter: Arc::default(),
         }
     }
 
@@ -250,14 +254,16 @@ impl Chunk {
         self.posted.iter().map(|posted| &posted.question).collect()
     }
 
-    /// Delivers the answers, in the order of the questions.
-    pub(super) fn deliver(mut self, answers: Vec<Answer>) {
+    /// Delivers the answers, in the order of the questions, and charges each question its share of the time.
+    pub(super) fn deliver(mut self, answers: Vec<Answer>, took: Duration) {
         self.delivered = true;
+        let share = took / u32::try_from(answers.len().max(1)).unwrap_or(u32::MAX);
         for (posted, answer) in std::mem::take(&mut self.posted).into_iter().zip(answers) {
             let Posted { question, slot, at } = posted;
             // Releases the point, so that its owner can change it in place without a copy.
             drop(question);
-            let mut gathered = locked(&slot.0);
+            slot.meter.add(share);
+            let mut gathered = locked(&slot.gathered);
             gathered.answers[at] = Some(answer);
             gathered.missing -= 1;
             if gathered.missing == 0 {
@@ -284,14 +290,26 @@ impl Drop for Chunk {
 pub struct Handle {
     shared: Arc<Shared>,
     model: usize,
+    meter: Arc<Meter>,
 }
 
 impl Handle {
+    /// Returns how long this job has worked so far: its own code, plus its share of the executions that answered its
+    /// questions. Time spent waiting for others is not counted.
+    pub fn worked(&self) -> Duration {
+        self.meter.total()
+    }
+
+    pub(super) fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
+    }
+
     /// Returns access to another model of the run, by its position.
     pub fn of(&self, model: usize) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
             model,
+            meter: self.meter(),
         }
     }
 }
@@ -300,11 +318,14 @@ impl Oracle for Handle {
     fn ask(&self, questions: Vec<Question>) -> Local<'_, Result<Vec<Answer>>> {
         Box::pin(Ask {
             handle: self,
-            slot: Arc::new(Slot(Mutex::new(Gathered {
-                answers: vec![None; questions.len()],
-                missing: questions.len(),
-                waker: Waker::noop().clone(),
-            }))),
+            slot: Arc::new(Slot {
+                gathered: Mutex::new(Gathered {
+                    answers: vec![None; questions.len()],
+                    missing: questions.len(),
+                    waker: Waker::noop().clone(),
+                }),
+                meter: self.meter(),
+            }),
             questions: Some(questions),
         })
     }
@@ -331,7 +352,7 @@ impl Future for Ask<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let questions = self.questions.take();
         {
-            let mut gathered = locked(&self.slot.0);
+            let mut gathered = locked(&self.slot.gathered);
             if gathered.missing == 0 {
                 let answers = std::mem::take(&mut gathered.answers);
                 return Poll::Ready(Ok(answers.into_iter().flatten().collect()));

@@ -486,3 +486,46 @@ fn waiting_for_something_else_is_an_error() {
     let asked = Question::logits(&pixel(0.0));
     assert!(!asked.is_for_gradient());
 }
+
+#[test]
+fn a_job_is_not_charged_for_waiting() {
+    let nap = Duration::from_millis(20);
+    let slow = Line {
+        nap,
+        appetite: Some(Appetite { least: 1, most: 2 }),
+        ..Line::default()
+    };
+    let crew = Parallelism {
+        threads: 1,
+        batch: 8,
+    };
+    let mut worked = Vec::new();
+    let begun = Instant::now();
+    drive(
+        &[&slow],
+        crew,
+        0..8_u16,
+        &NEVER,
+        |job, handle| {
+            Box::pin(async move {
+                Scores::of(&handle).logits(&pixel(f32::from(job))).await?;
+                let asked = handle.worked();
+                // Its own steps count while it takes them.
+                thread::sleep(nap / 4);
+                Ok((asked, handle.worked() - asked))
+            })
+        },
+        |each| {
+            worked.push(each);
+            Ok(())
+        },
+    )
+    .unwrap();
+    let wall = begun.elapsed();
+    let all: Duration = worked.iter().map(|(asked, own)| *asked + *own).sum();
+    assert_eq!(worked.len(), 8);
+    assert!(all <= wall, "{all:?} of {wall:?}");
+    // Four executions of two questions each, shared by the eight.
+    assert!(all >= 4 * nap + 8 * nap / 4, "{all:?}");
+    assert!(worked.iter().all(|(_, own)| *own >= nap / 4), "{worked:?}");
+}

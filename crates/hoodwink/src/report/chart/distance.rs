@@ -6,10 +6,7 @@ use super::{
     AccuracyLine, Chart, LEFT, Line, RIGHT, Tick, WIDTH, accuracy, across, down, px, style, ticks,
     tidy,
 };
-use crate::results::{
-    Row,
-    summary::{clean, distances},
-};
+use crate::results::{Row, clean, summary::distances};
 
 /// One curve.
 pub(in crate::report) struct DistanceLine {
@@ -55,10 +52,12 @@ pub(in crate::report) struct Curves {
     pub(in crate::report) chart: Chart,
     /// Name and style of every line.
     pub(in crate::report) legend: Vec<(String, usize)>,
+    /// Whether anything is joined by a line.
+    pub(in crate::report) has_lines: bool,
 }
 
 impl Curves {
-    /// Accuracy against eps.
+    /// Accuracy against eps: points, and lines where something is known between them.
     pub(in crate::report) fn of_accuracy(
         lines: impl Iterator<Item = AccuracyLine>,
         norm: &str,
@@ -81,6 +80,7 @@ impl Curves {
     fn of(chart: Chart, names: impl Iterator<Item = String>) -> Self {
         let legend = names.enumerate().map(|(n, name)| (name, style(n)));
         Self {
+            has_lines: chart.lines.iter().any(|line| !line.path.is_empty()),
             chart,
             legend: legend.collect(),
         }
@@ -116,7 +116,7 @@ fn distance(lines: &[DistanceLine], norm: &str) -> Chart {
 }
 
 /// A step down at every distance; those that the eye could not tell apart are one.
-fn steps(line: &DistanceLine, range: (f64, f64)) -> String {
+pub(super) fn steps(line: &DistanceLine, range: (f64, f64)) -> String {
     let mut path = format!("M{LEFT} {}", down(line.right, (0.0, 1.0)));
     let mut broken = line.distances.iter().enumerate().peekable();
     while let Some((before, &distance)) = broken.next() {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::lint::Mistake;
+use crate::results::FindingRecord;
 use crate::results::example::{all_fooled, fooled, picture, recipe, run};
 
 #[test]
@@ -436,5 +438,38 @@ fn no_path_leaves_the_folder() {
         let refusal = folder.read_picture(path).unwrap_err().to_string();
         assert!(refusal.contains("not a path inside"), "{path}: {refusal}");
         assert!(folder.write(path, b"").is_err(), "{path}");
+    }
+}
+
+#[test]
+fn findings_decide_nothing_and_stay() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("run");
+    let found = |findings: Option<Vec<FindingRecord>>| Run { findings, ..run(3) };
+    let finding = FindingRecord {
+        mistake: Mistake::Labels,
+        saw: "they are \"shifted\"\nby one".into(),
+        matters: "it matters".into(),
+        remedy: "shift them back".into(),
+    };
+    // A folder of an earlier version says nothing, and opens.
+    drop(RunFolder::create(&path, &found(None)).unwrap());
+    let text = fs::read_to_string(path.join(RUN)).unwrap();
+    assert!(!text.contains("findings"));
+    assert_eq!(RunFolder::open(&path).unwrap().run().findings, None);
+
+    // Who looks again writes down what was found; who does not, keeps it.
+    for (given, expected) in [
+        (Some(vec![]), Some(vec![])),
+        (Some(vec![finding.clone()]), Some(vec![finding.clone()])),
+        (None, Some(vec![finding])),
+    ] {
+        let folder = RunFolder::create(&path, &found(given)).unwrap();
+        assert_eq!(folder.run().findings, expected);
+        assert!(
+            RunFolder::create(&path, &found(None)).is_err(),
+            "it is held"
+        );
+        assert_eq!(RunFolder::open(&path).unwrap().run().findings, expected);
     }
 }

@@ -1,0 +1,190 @@
+//! Every picture of a run as a thumbnail: victims, survivors, and what was wrong before.
+
+use std::collections::BTreeMap;
+
+use super::gallery::colour;
+use super::page::Names;
+use super::pictures::thumbnail;
+use crate::error::Result;
+use crate::files;
+use crate::parallel::in_order;
+use crate::results::{Counting, Outcome, Row, RunFolder, clean};
+
+/// Thumbnails that are opened at once.
+const BLOCK: usize = 100;
+
+/// Bytes of thumbnails in one page, at most: beyond it another page begins.
+const SHEET_BYTES: usize = 1100 << 10;
+
+/// Thumbnails in one page, at most.
+const SHEET: usize = 500;
+
+/// What is written around each thumbnail, roughly.
+const AROUND: usize = 420;
+
+/// One page of thumbnails.
+#[derive(Default)]
+pub(super) struct Sheet {
+    pub(super) blocks: Vec<Block>,
+    thumbs: usize,
+    bytes: usize,
+}
+
+/// Thumbnails of one kind that are opened together.
+pub(super) struct Block {
+    /// `Fooled, 1 to 100 of 163`.
+    pub(super) title: String,
+    pub(super) thumbs: Vec<Thumb>,
+}
+
+/// One picture.
+pub(super) struct Thumb {
+    pub(super) index: u64,
+    /// The exact file, relative to the run folder.
+    pub(super) file: String,
+    /// `None` if the file is gone.
+    pub(super) address: Option<String>,
+    pub(super) truth: String,
+    /// What the model says about the file.
+    pub(super) label: String,
+    pub(super) colour: &'static str,
+}
+
+/// What became of a sample.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Fooled,
+    Withstood,
+    WrongBefore,
+    LeftOut,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [
+        Self::Fooled,
+        Self::Withstood,
+        Self::WrongBefore,
+        Self::LeftOut,
+    ];
+
+    fn title(self, targeted: bool) -> &'static str {
+        match self {
+            Self::Fooled if targeted => "Called the target",
+            Self::Fooled => "Fooled",
+            Self::Withstood if targeted => "Not called the target",
+            Self::Withstood => "Withstood",
+            Self::WrongBefore => "Wrong from the start",
+            Self::LeftOut => "Of the target class, left out",
+        }
+    }
+}
+
+/// One row for each sample: how the attacks at `eps` ended on it (or the one with this recipe), judged by the saved files. A
+/// row that reached the goal goes before one that did not.
+fn samples<'a>(
+    folder: &RunFolder,
+    rows: &'a [Row],
+    eps: Option<&str>,
+    recipe: Option<&str>,
+) -> BTreeMap<u64, (Kind, &'a Row)> {
+    let counting = Counting::of(folder.run());
+    let kind = |row: &Row| match row.saved {
+        _ if !counting.counts(row) => Kind::LeftOut,
+        _ if !clean(row) => Kind::WrongBefore,
+        Some(saved) if saved.success => Kind::Fooled,
+        Some(_) => Kind::Withstood,
+        None => Kind::WrongBefore,
+    };
+    let mut samples: BTreeMap<u64, (Kind, &Row)> = BTreeMap::new();
+    let at_eps = rows.iter().filter(|row| row.eps_text() == eps);
+    for row in at_eps.filter(|row| recipe.is_none_or(|recipe| row.recipe == recipe)) {
+        // What broke it has a row of its own, unless one attack alone is shown.
+        if row.outcome == Outcome::AlreadyBroken && recipe.is_none() {
+            continue;
+        }
+        let kind = kind(row);
+        let known = samples.entry(row.index).or_insert((kind, row));
+        if kind < known.0 {
+            *known = (kind, row);
+        }
+    }
+    samples
+}
+
+/// All pictures at `eps` (under the attack with this recipe, if one is given), as many pages of them as there have to be.
+pub(super) fn sheets(
+    folder: &RunFolder,
+    rows: &[Row],
+    eps: Option<&str>,
+    recipe: Option<&str>,
+) -> Result<Vec<Sheet>> {
+    let samples = samples(folder, rows, eps, recipe);
+    let targeted = folder.run().threat.is_targeted();
+    let names = Names::of_run(folder.run());
+    let mut sheets = vec![Sheet::default()];
+    for kind in Kind::ALL {
+        let of_kind: Vec<&Row> = samples
+            .values()
+            .filter(|(found, _)| *found == kind)
+            .map(|(_, row)| *row)
+            .collect();
+        let thumbs = in_order(
+            of_kind.len(),
+            // As many as there are cores.
+            usize::MAX,
+            |at| thumb(folder, &names, of_kind[at]),
+            &mut |_| {},
+        )?;
+        let mut first = 1;
+        let mut thumbs = thumbs.into_iter().peekable();
+        while thumbs.peek().is_some() {
+            let block: Vec<Thumb> = thumbs.by_ref().take(BLOCK).collect();
+            let last = first + block.len() - 1;
+            let title = match of_kind.len() {
+                all if all <= BLOCK => format!("{}: {all}", kind.title(targeted)),
+                all => format!("{}, {first} to {last} of {all}", kind.title(targeted)),
+            };
+            first = last + 1;
+            place(&mut sheets, title, block);
+        }
+    }
+    Ok(sheets)
+}
+
+/// Puts a block on the last page, if it has room, else on a new one.
+fn place(sheets: &mut Vec<Sheet>, title: String, thumbs: Vec<Thumb>) {
+    let size = |thumb: &Thumb| AROUND + thumb.address.as_ref().map_or(0, String::len);
+    let bytes: usize = thumbs.iter().map(size).sum();
+    let has_room = sheets.last().is_some_and(|sheet| {
+        sheet.thumbs == 0
+            || (sheet.thumbs + thumbs.len() <= SHEET && sheet.bytes + bytes <= SHEET_BYTES)
+    });
+    if !has_room {
+        sheets.push(Sheet::default());
+    }
+    if let Some(sheet) = sheets.last_mut() {
+        sheet.thumbs += thumbs.len();
+        sheet.bytes += bytes;
+        sheet.blocks.push(Block { title, thumbs });
+    }
+}
+
+fn thumb(folder: &RunFolder, names: &Names, row: &Row) -> Result<Thumb> {
+    let (file, seen) = match (&row.picture, row.saved) {
+        (Some(file), Some(saved)) => (file.clone(), saved.seen),
+        _ => (RunFolder::original(row.index), row.clean),
+    };
+    let address = match folder.read_picture(&file) {
+        Ok(picture) => Some(thumbnail(&picture)),
+        Err(error) if files::is_missing(&error) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Thumb {
+        index: row.index,
+        file,
+        address,
+        truth: names.of(row.label),
+        label: names.of(seen.label),
+        colour: colour(seen, row),
+    })
+}
