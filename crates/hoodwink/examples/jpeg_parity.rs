@@ -73,7 +73,7 @@ impl Differences {
     fn add(&mut self, ours: &Picture, theirs: &Picture) -> Outcome<()> {
         let shape = |picture: &Picture| [picture.channels(), picture.height(), picture.width()];
         if shape(ours) != shape(theirs) {
-            return Err(format!("{:?} beside {:?}", shape(ours), shape(theirs)).into());
+            return Err(format!("shapes {:?} and {:?} differ", shape(ours), shape(theirs)).into());
         }
         self.files += 1;
         for (&ours, &theirs) in ours.bytes().iter().zip(theirs.bytes()) {

@@ -311,7 +311,7 @@ fn weight_error(
         inputs.push(
             model
                 .as_constant(id)
-                .ok_or("a weight is no constant")?
+                .ok_or("a weight is not a constant")?
                 .clone(),
         );
     }

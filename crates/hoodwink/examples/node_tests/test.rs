@@ -83,7 +83,7 @@ impl Test {
             graph,
             inputs,
             expected,
-            epsilon: epsilon.as_f32().ok_or("epsilon is no float")?[0],
+            epsilon: epsilon.as_f32().ok_or("epsilon is not a float")?[0],
         })
     }
 
@@ -293,7 +293,7 @@ fn tensor(values: &mut NpzArchive<BufReader<File>>, key: &str) -> Outcome<Tensor
             npyz::TypeChar::Bool => Elements::Bool(array.into_vec::<bool>()?.into()),
             _ => Elements::I64(array.into_vec::<i64>()?.into()),
         },
-        _ => return Err(format!("{key} is no plain array").into()),
+        _ => return Err(format!("{key} is not a plain array").into()),
     };
     Ok(Tensor::new(shape, elements)?)
 }

@@ -67,13 +67,17 @@ impl Table {
         let says = |what: String| broken(path, &what);
         let magic = match length {
             12.. => files::read_part(path, length - 8, 8)?,
-            _ => return Err(says("it is too short for one".into())),
+            _ => return Err(says("it is too short".into())),
         };
         let (size, magic) = magic.split_at(4);
         match magic {
             b"PAR1" => {}
             b"PARE" => return Err(says("it is encrypted".into())),
-            _ => return Err(says("it does not end like one; it may be truncated".into())),
+            _ => {
+                return Err(says(
+                    "it does not end with the Parquet marker; it may be truncated".into(),
+                ));
+            }
         }
         let size = size
             .iter()

@@ -94,7 +94,7 @@ mod tests {
             }
             let growth = eps * ramp().iter().map(|w| w.abs()).sum::<f64>();
             let [before, after] = candidate.loss[..] else {
-                panic!("two points are looked at: {:?}", candidate.loss)
+                panic!("two points are evaluated: {:?}", candidate.loss)
             };
             assert_eq!(f64::from(after) - f64::from(before), growth);
             assert_eq!((spent.gradients, spent.queries), (1, 1));
