@@ -1,5 +1,6 @@
 //! Composite operators in plain ONNX.
 
+mod division;
 mod pool;
 
 use crate::{
@@ -26,6 +27,10 @@ pub enum Lowering {
 /// `graph` with every composite operator spelled out, folded.
 pub(crate) fn lower(graph: &Graph, lowering: Lowering) -> Result<Graph> {
     let uses = uses(graph);
+    let felt = match lowering {
+        Lowering::Portable => division::felt(graph),
+        Lowering::OnnxRuntime => Vec::new(),
+    };
     let mut lowered = Graph::new();
     let mut places: Vec<Option<ValueId>> = vec![None; graph.nodes().len()];
     let place = |places: &[Option<ValueId>], id: &ValueId| {
@@ -45,6 +50,10 @@ pub(crate) fn lower(graph: &Graph, lowering: Lowering) -> Result<Graph> {
         places[id.index()] = Some(match &node.op {
             Op::Input => continue,
             Op::Constant(tensor) => lowered.named_constant(node.name.clone(), tensor.clone()),
+            Op::Div if felt.get(id.index()) == Some(&true) => Tape::record(&mut lowered, |tape| {
+                let [a, b] = [0, 1].map(|at| tape.value(inputs[at]));
+                Ok(division::exact(a, b).id)
+            })?,
             _ => lower_node(&mut lowered, node, &inputs, lowering)?,
         });
     }

@@ -13,10 +13,9 @@ use crate::{
 };
 
 /// Operators that compute otherwise with integers than with floats.
-const ARITHMETIC: [&str; 11] = [
+const ARITHMETIC: [&str; 10] = [
     "Abs",
     "Add",
-    "CumSum",
     "Div",
     "Mod",
     "Mul",
@@ -43,6 +42,9 @@ const ALIKE: [&str; 10] = [
 
 /// Operators of the graph's floats that are the same for integers of up to 16 bits.
 const AS_FLOATS: [&str; 4] = ["MaxPool", "ReduceMax", "ReduceMin", "Relu"];
+
+/// Operators of the graph's floats that would round otherwise, or overflow.
+const FLOATS_ALONE: [&str; 6] = ["CumSum", "Einsum", "Gemm", "MatMul", "Resize", "Upsample"];
 
 /// How many values a type of up to 16 bits has, and the least.
 fn narrow(data_type: i32) -> Option<(i64, i64)> {
@@ -123,6 +125,16 @@ impl Importer {
                 DType::F32
             }
             _ if AS_FLOATS.contains(&op_type) && narrow(data_type).is_some() => DType::F32,
+            "Resize" | "Upsample"
+                if call.string("mode", "nearest")? == "nearest" && narrow(data_type).is_some() =>
+            {
+                DType::F32
+            }
+            _ if FLOATS_ALONE.contains(&op_type)
+                && matches!(typed.first(), Some(&(0, id, _)) if self.builder.graph().node(id).dtype == DType::I64) =>
+            {
+                return Err(call.unsupported("computes with integers"));
+            }
             _ => return Ok(held),
         };
         let others: Vec<_> = typed

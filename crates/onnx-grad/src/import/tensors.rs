@@ -64,6 +64,13 @@ pub(super) fn conversion_notice(data_type: i32) -> Option<String> {
 
 /// The tensor of an initialiser, whose elements may be in a file in `folder`.
 pub(super) fn initializer(proto: &TensorProto, folder: Option<&Path>) -> Result<Tensor> {
+    if element_type(proto.data_type).is_none() {
+        return Err(Error::unsupported(format!(
+            "initialiser {:?}: has elements of type {}, which this version cannot read",
+            proto.name,
+            type_name(proto.data_type)
+        )));
+    }
     let fail = |message: String| Error::invalid(format!("initialiser {:?}: {message}", proto.name));
     if proto.data_location != DataLocation::External as i32 {
         return embedded(proto).map_err(fail);

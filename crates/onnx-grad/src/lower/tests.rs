@@ -224,3 +224,42 @@ fn windows_too_large_to_write_out_are_refused() -> Result<()> {
     assert!(error.to_string().contains("windows of [2000]"), "{error}");
     Ok(())
 }
+
+#[test]
+fn quotients_are_exact_where_they_are_rounded() {
+    // By multiplication with the reciprocal of 0.009803922, 102, the first is 127.5, which rounds to 128.
+    let scale = 2.5_f32 / 255.0;
+    let values: Vec<f32> = (0..400).map(|at| 1.25 + at as f32 * scale * 0.5).collect();
+    for shape in [vec![1, 400], vec![400, 1]] {
+        let mut graph = Graph::new();
+        let dims = shape
+            .iter()
+            .map(|&side| Dim::Fixed(side))
+            .collect::<Vec<_>>();
+        let x = graph.input("x", DType::F32, dims);
+        let by = graph.constant(Tensor::scalar(scale));
+        let quotient = graph.add(Op::Div, &[x, by]).unwrap();
+        let shifted = graph.add(Op::Add, &[quotient, by]).unwrap();
+        for (name, of) in [("a", quotient), ("b", shifted)] {
+            let rounded = graph.add(Op::Round, &[of]).unwrap();
+            graph.output(name, rounded);
+        }
+        let x = Tensor::f32(shape, values.clone()).unwrap();
+        let found = Program::new(&graph).run(&[x]);
+        let exact = values.iter().map(|value| value / scale);
+        let expected: Vec<f32> = exact.clone().map(f32::round_ties_even).collect();
+        assert_eq!(floats(&found[0]), expected);
+        let expected: Vec<f32> = exact
+            .map(|value| (value + scale).round_ties_even())
+            .collect();
+        assert_eq!(floats(&found[1]), expected);
+    }
+    let mut graph = Graph::new();
+    let x = graph.input("x", DType::F32, vec![Dim::Fixed(1)]);
+    let by = graph.constant(Tensor::scalar(scale));
+    let quotient = graph.add(Op::Div, &[x, by]).unwrap();
+    let floor = graph.add(Op::Round, &[quotient]).unwrap();
+    graph.output("y", floor);
+    let x = Tensor::f32([1], vec![1.25]).unwrap();
+    assert_eq!(floats(&Program::new(&graph).run(&[x])[0]), [127.0]);
+}

@@ -84,7 +84,7 @@ pub(super) const CONTRIBUTED: &[(&str, Handler)] = {
         ("DynamicQuantizeMatMul", One(dynamic_quantize_matmul)),
         ("MatMulIntegerToFloat", One(matmul_integer_to_float)),
         ("QGemm", One(q_gemm)),
-        ("QLinearAdd", One(|i, c| q_linear_binary(i, c, Op::Add))),
+        ("QLinearAdd", One(q_linear_add)),
         ("QLinearAveragePool", One(q_linear_average_pool)),
         ("QLinearConcat", One(q_linear_concat)),
         (
@@ -92,7 +92,7 @@ pub(super) const CONTRIBUTED: &[(&str, Handler)] = {
             One(q_linear_global_average_pool),
         ),
         ("QLinearLeakyRelu", One(q_linear_leaky_relu)),
-        ("QLinearMul", One(|i, c| q_linear_binary(i, c, Op::Mul))),
+        ("QLinearMul", One(q_linear_mul)),
         (
             "QLinearSigmoid",
             One(|i, c| q_linear_unary(i, c, Op::Sigmoid)),

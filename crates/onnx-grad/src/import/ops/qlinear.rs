@@ -5,7 +5,7 @@
 
 use super::{
     nn::{convolution, pool, product},
-    quantize::{dynamic, limits, rounded},
+    quantize::{Range, dynamic, limits, rounded},
 };
 use crate::{
     Result,
@@ -14,6 +14,13 @@ use crate::{
     op::{Op, Reduction},
     tape::Expr,
 };
+
+/// When a zero point is added: ONNX Runtime's kernels differ in it, which tells where a value is halfway between two integers.
+#[derive(Clone, Copy, PartialEq)]
+enum Shift {
+    BeforeRounding,
+    AfterRounding,
+}
 
 impl Importer {
     /// A zero point; 0 where the node has none.
@@ -45,18 +52,23 @@ impl Importer {
         self.formula(call, &[x, scale], |v| Ok(v[0] * v[1]))
     }
 
-    /// A value times factors as quantised by the scale in input `at` and the zero point behind it, of the type of that or
-    /// else of the first input.
+    /// The range of the type of a zero point, or else of the first input.
+    fn limits(&self, call: &Call, zero_at: usize) -> Result<Range> {
+        let data_type = self.integer_type(call, zero_at);
+        let data_type = data_type.or_else(|| self.integer_type(call, 0));
+        limits(call, data_type.unwrap_or_default())
+    }
+
+    /// A value times factors as quantised by the scale in input `at` and the zero point behind it.
     fn quantised(
         &mut self,
         call: &Call,
         x: ValueId,
         factors: &[ValueId],
         at: usize,
+        shift: Shift,
     ) -> Result<ValueId> {
-        let data_type = self.integer_type(call, at + 1);
-        let data_type = data_type.or_else(|| self.integer_type(call, 0));
-        let limits = limits(call, data_type.unwrap_or_default())?;
+        let limits = self.limits(call, at + 1)?;
         let scale = self.along(call, call.input(at)?, 0, 1)?;
         let zero = self.zero(call, at + 1, 0, 1)?;
         let inputs = [&[x, scale, zero], factors].concat();
@@ -66,7 +78,10 @@ impl Importer {
                 Some(factor) => v[0] * (factor / v[1]),
                 None => v[0] / v[1],
             };
-            Ok(rounded(scaled, Some(v[2]), limits))
+            Ok(match shift {
+                Shift::BeforeRounding => rounded(scaled + v[2], None, limits),
+                Shift::AfterRounding => rounded(scaled, Some(v[2]), limits),
+            })
         })
     }
 }
@@ -102,7 +117,7 @@ pub(super) fn q_linear_conv(importer: &mut Importer, call: &Call) -> Result<Valu
         importer.along(call, call.input(1)?, 0, 1)?,
         importer.along(call, call.input(4)?, 1, rank)?,
     ];
-    importer.quantised(call, sum, &scales, 6)
+    importer.quantised(call, sum, &scales, 6, Shift::AfterRounding)
 }
 
 pub(super) fn matmul_integer(importer: &mut Importer, call: &Call) -> Result<ValueId> {
@@ -120,7 +135,7 @@ pub(super) fn q_linear_matmul(importer: &mut Importer, call: &Call) -> Result<Va
         importer.along(call, call.input(1)?, last_but_one(rank), rank)?,
         importer.along(call, call.input(4)?, last(rank), rank)?,
     ];
-    importer.quantised(call, sum, &scales, 6)
+    importer.quantised(call, sum, &scales, 6, Shift::AfterRounding)
 }
 
 pub(super) fn matmul_integer_to_float(importer: &mut Importer, call: &Call) -> Result<ValueId> {
@@ -187,25 +202,51 @@ pub(super) fn q_gemm(importer: &mut Importer, call: &Call) -> Result<ValueId> {
         alpha,
     ];
     if call.optional(7)?.is_some() {
-        return importer.quantised(call, sum, &scales, 7);
+        return importer.quantised(call, sum, &scales, 7, Shift::AfterRounding);
     }
     let inputs = [&[sum], &scales[..]].concat();
     importer.formula(call, &inputs, |v| Ok(v[0] * (v[1] * v[2] * v[3])))
 }
 
-pub(super) fn q_linear_binary(importer: &mut Importer, call: &Call, op: Op) -> Result<ValueId> {
+/// A sum on the scale of the output, zero points and all, in the order of ONNX Runtime.
+pub(super) fn q_linear_add(importer: &mut Importer, call: &Call) -> Result<ValueId> {
+    let limits = importer.limits(call, 7)?;
+    let mut inputs = Vec::new();
+    for at in [0, 3] {
+        let x = call.input(at)?;
+        inputs.push(importer.whole(call, x)?);
+        inputs.push(importer.along(call, call.input(at + 1)?, 0, 1)?);
+        inputs.push(importer.zero(call, at + 2, 0, 1)?);
+    }
+    inputs.push(importer.along(call, call.input(6)?, 0, 1)?);
+    inputs.push(importer.zero(call, 7, 0, 1)?);
+    importer.formula(call, &inputs, |v| {
+        let &[a, a_scale, a_zero, b, b_scale, b_zero, scale, zero] = v else {
+            return Err(call.invalid("lacks inputs"));
+        };
+        let (a_ratio, b_ratio) = (a_scale / scale, b_scale / scale);
+        let shift = zero - (a_ratio * a_zero + b_ratio * b_zero);
+        Ok(rounded(b * b_ratio + (a * a_ratio + shift), None, limits))
+    })
+}
+
+pub(super) fn q_linear_mul(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let values = [
-        importer.dequantised(call, 0)?,
-        importer.dequantised(call, 3)?,
+        importer.centred(call, 0, 2, first)?,
+        importer.centred(call, 3, 5, first)?,
     ];
-    let result = importer.add(call, op, &values)?;
-    importer.quantised(call, result, &[], 6)
+    let product = importer.add(call, Op::Mul, &values)?;
+    let scales = [
+        importer.along(call, call.input(1)?, 0, 1)?,
+        importer.along(call, call.input(4)?, 0, 1)?,
+    ];
+    importer.quantised(call, product, &scales, 6, Shift::BeforeRounding)
 }
 
 pub(super) fn q_linear_unary(importer: &mut Importer, call: &Call, op: Op) -> Result<ValueId> {
     let value = importer.dequantised(call, 0)?;
     let result = importer.add(call, op, &[value])?;
-    importer.quantised(call, result, &[], 3)
+    importer.quantised(call, result, &[], 3, Shift::AfterRounding)
 }
 
 pub(super) fn q_linear_leaky_relu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
@@ -234,7 +275,7 @@ pub(super) fn q_linear_average_pool(importer: &mut Importer, call: &Call) -> Res
         count_include_pad,
     };
     let result = importer.add(call, mean, &[value])?;
-    importer.quantised(call, result, &[], 3)
+    importer.quantised(call, result, &[], 3, Shift::BeforeRounding)
 }
 
 pub(super) fn q_linear_global_average_pool(
@@ -249,7 +290,7 @@ pub(super) fn q_linear_global_average_pool(
         keep_dims: true,
     };
     let result = importer.add(call, mean, &[value])?;
-    importer.quantised(call, result, &[], 3)
+    importer.quantised(call, result, &[], 3, Shift::AfterRounding)
 }
 
 /// Scale and zero point of the output come first.
@@ -263,5 +304,5 @@ pub(super) fn q_linear_concat(importer: &mut Importer, call: &Call) -> Result<Va
         .ok_or_else(|| call.invalid("lacks input 2"))?;
     let axis = call.axis(call.int("axis", 0)?, importer.rank(first))?;
     let joined = importer.add(call, Op::Concat { axis }, &values)?;
-    importer.quantised(call, joined, &[], 0)
+    importer.quantised(call, joined, &[], 0, Shift::AfterRounding)
 }

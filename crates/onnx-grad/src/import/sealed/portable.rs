@@ -148,7 +148,7 @@ impl Writer {
         }
         if let Some(reason) = self.otherwise(&node) {
             return Err(Error::unsupported(format!(
-                "node {:?} ({}): {reason}",
+                "node {:?} ({}): {reason}; ONNX Runtime runs it",
                 label(&node),
                 node.op_type
             )));

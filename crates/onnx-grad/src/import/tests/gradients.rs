@@ -2,8 +2,9 @@
 
 use super::bytes;
 use crate::{
+    Tensor,
     import::parse,
-    testing::{Domain, draw, rng, shape, slopes},
+    testing::{Domain, Program, draw, rng, shape, slopes},
 };
 use Domain::{Any, AwayFromZero, Distinct, Near, Positive};
 
@@ -74,6 +75,10 @@ const CASES: &[(i64, &str, Domain, f32, &str)] = &[
     (13, "N 2 4 3", Any, LONG, "y = Resize(x, , {1 2 1 1.5}) mode=linear"),
     (13, "N 1 4 4", Any, LONG, "y = Resize(x, , {1 1 2 0.8}) mode=cubic"),
     (18, "N 1 6 5", Any, LONG, "y = Resize(x, , {0.5 0.6}) mode=cubic antialias=1 axes=2,3"),
+    (13, "N 1 2 10", Any, LONG, "y = Resize(x, , {1 1 1 0.7}) mode=linear coordinate_transformation_mode=pytorch_half_pixel"),
+    (13, "N 1 2 20", Any, LONG, "y = Resize(x, , {1 1 1 1.2}) mode=nearest coordinate_transformation_mode=asymmetric nearest_mode=floor"),
+    (10, "N 1 2 10", Any, LONG, "y = Resize(x, {1 1 1 0.6}) mode=nearest"),
+    (13, "N 1 2 4", Any, LONG, "y = Resize(x, {0 0 -0.5 0.25 1 1 1 1.75}, {1 1 1.5 0.8}) mode=linear coordinate_transformation_mode=tf_crop_and_resize extrapolation_value=-7.0"),
 
     (13, "N 3", Any, LONG, "y = Einsum(x, {3 2: 1 2 3 4 5 6}) equation=ij,jk->ik"),
     (13, "N 3 3", Any, LONG, "y = Einsum(x) equation=bii->b"),
@@ -112,4 +117,46 @@ fn gradients_of_what_is_written_in_other_operators_agree_with_differences() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn quantised_products_have_the_gradients_of_float_ones() {
+    let gradient = |nodes: &str| {
+        let mut graph = parse(&bytes(13, "N 1 4", nodes), None).unwrap().graph;
+        let (x, y) = (graph.inputs()[0], graph.outputs()[0].1);
+        let slope = crate::gradient(&mut graph, y, &[x]).unwrap()[0];
+        graph.clear_outputs();
+        graph.output("slope", slope);
+        let x = Tensor::f32([1, 1, 4], vec![-0.53, 0.11, 0.72, 1.04]).unwrap();
+        Program::new(&graph).run(&[x])[0].as_f32().unwrap().to_vec()
+    };
+    let quantised = "q = QuantizeLinear(x, 0.01, u8[: 100])";
+    for (rest, floats) in [
+        (
+            "c = ConvInteger(q, i8[1 1 3: 3 -2 5], u8[: 100]) pads=1,1; y = Cast(c) to=1",
+            "k = Mul(x, 100.0); y = Conv(k, {1 1 3: 3 -2 5}) pads=1,1",
+        ),
+        (
+            "c = MatMulInteger(q, i8[4 2: 1 -2 3 4 -5 6 7 9], u8[: 100]); y = Cast(c) to=1",
+            "k = Mul(x, 100.0); y = MatMul(k, {4 2: 1 -2 3 4 -5 6 7 9})",
+        ),
+        (
+            "c = QLinearConv(q, 0.01, u8[: 100], i8[1 1 3: 3 -2 5], 0.1, i8[: 0], 0.02, u8[: 120]); \
+             y = DequantizeLinear(c, 0.02, u8[: 120])",
+            "y = Conv(x, {1 1 3: 0.3 -0.2 0.5})",
+        ),
+        (
+            "c = com.microsoft.QLinearAdd(q, 0.01, u8[: 100], q, 0.01, u8[: 100], 0.04, u8[: 60]); \
+             y = DequantizeLinear(c, 0.04, u8[: 60])",
+            "y = Add(x, x)",
+        ),
+    ] {
+        let found = gradient(&format!("{quantised}; {rest}"));
+        let expected = gradient(floats);
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-4 * b.abs().max(1.0);
+        assert!(
+            found.iter().zip(&expected).all(near),
+            "{rest}: {found:?}, {expected:?}"
+        );
+    }
 }

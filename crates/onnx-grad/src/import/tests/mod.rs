@@ -24,8 +24,9 @@ use crate::{
 /// A model with the float input `x` and the output `y`.
 ///
 /// The shape is written `"N 3 8 8"`. Nodes are written `y = Op(x, [1 2], {2 1: 0.5 1}) axis=1; …`: integers
-/// in brackets and floats in braces (with a shape) are initialisers, attributes are integers, floats (with a
-/// point), lists (with a comma) or words.
+/// in brackets and floats in braces (with a shape) are initialisers, `u8[…]`, `i8[…]` and `i32[…]` those of other types;
+/// attributes are integers, floats (with a point), lists (with a comma) or words. An operator may be of a domain:
+/// `y = com.microsoft.QGemm(…)`.
 fn model(opset: i64, input: &str, nodes: &str) -> ModelProto {
     let mut graph = GraphProto {
         input: vec![value("x", input)],
@@ -38,7 +39,8 @@ fn model(opset: i64, input: &str, nodes: &str) -> ModelProto {
         let (arguments, attributes) = rest.split_once(')').expect("arguments");
         let mut inputs = Vec::new();
         for argument in arguments.split(',').map(str::trim) {
-            let is_name = argument.is_empty() || argument.starts_with(char::is_alphabetic);
+            let is_word = argument.is_empty() || argument.starts_with(char::is_alphabetic);
+            let is_name = is_word && !argument.contains('[');
             inputs.push(match is_name {
                 true => argument.to_owned(),
                 false => {
@@ -52,7 +54,11 @@ fn model(opset: i64, input: &str, nodes: &str) -> ModelProto {
         graph.node.push(NodeProto {
             input: inputs,
             output: outputs.split(',').map(|name| name.trim().into()).collect(),
-            op_type: op_type.into(),
+            op_type: op_type.rsplit('.').next().unwrap_or_default().into(),
+            domain: op_type
+                .rsplit_once('.')
+                .map_or("", |(domain, _)| domain)
+                .into(),
             attribute: attributes.split_whitespace().map(attribute).collect(),
             ..NodeProto::default()
         });
@@ -99,6 +105,16 @@ fn numbers<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> Vec<T> {
 }
 
 fn literal(text: &str) -> TensorProto {
+    let (data_type, text) = match text.find('[') {
+        Some(at @ 1..) => (&text[..at], &text[at..]),
+        _ => ("", text),
+    };
+    let data_type = match data_type {
+        "u8" => DataType::Uint8,
+        "i8" => DataType::Int8,
+        "i32" => DataType::Int32,
+        _ => DataType::Int64,
+    };
     let inner = text.trim_matches(['[', ']', '{', '}']);
     let (dims, inner) = match inner.split_once(':') {
         Some((dims, inner)) => (numbers(dims), inner),
@@ -113,12 +129,16 @@ fn literal(text: &str) -> TensorProto {
             ..TensorProto::default()
         };
     }
-    TensorProto {
+    let mut tensor = TensorProto {
         dims,
-        data_type: DataType::Int64.into(),
-        int64_data: numbers(inner),
+        data_type: data_type.into(),
         ..TensorProto::default()
+    };
+    match data_type {
+        DataType::Int64 => tensor.int64_data = numbers(inner),
+        _ => tensor.int32_data = numbers(inner),
     }
+    tensor
 }
 
 fn attribute(text: &str) -> AttributeProto {

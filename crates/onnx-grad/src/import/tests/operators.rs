@@ -4,7 +4,7 @@ use super::{as_floats, bytes, model, numbers, ramp};
 use crate::{
     Tensor,
     import::{
-        ops::{OPERATORS, handler},
+        ops::{CONTRIBUTED, OPERATORS, contributed, handler},
         parse,
     },
     testing::{BATCH, Program},
@@ -12,9 +12,18 @@ use crate::{
 
 #[test]
 fn operators_compute_what_onnx_runtime_computes() {
-    let cases = include_str!("operators.txt").lines();
+    compare(include_str!("operators.txt"), true);
+}
+
+#[test]
+fn operators_on_integers_compute_what_onnx_runtime_computes() {
+    // What types they are computed in is noticed.
+    compare(include_str!("integers.txt"), false);
+}
+
+fn compare(cases: &str, counts_notices: bool) {
     let mut wrong = Vec::new();
-    for case in cases.filter(|line| !line.starts_with('#')) {
+    for case in cases.lines().filter(|line| !line.starts_with('#')) {
         let fields: Vec<&str> = case.split(" | ").collect();
         let &[opset, input, nodes, shape, values] = &fields[..] else {
             panic!("{case}: not five fields");
@@ -27,12 +36,9 @@ fn operators_compute_what_onnx_runtime_computes() {
             }
         };
         let expected = usize::from(!input.starts_with('N'));
-        assert_eq!(
-            loaded.notices.len(),
-            expected,
-            "{case}: {:?}",
-            loaded.notices
-        );
+        if counts_notices && loaded.notices.len() != expected {
+            wrong.push(format!("{case}: {:?}", loaded.notices));
+        }
         let sides: Vec<usize> = input
             .split_whitespace()
             .map(|side| side.parse().unwrap_or(BATCH))
@@ -58,6 +64,10 @@ fn table_is_sorted_and_found() {
         assert!(handler(name).is_some(), "{name}");
     }
     assert!(handler("Loop").is_none());
+    assert!(CONTRIBUTED.is_sorted_by(|a, b| a.0 < b.0));
+    for (name, _) in CONTRIBUTED {
+        assert!(contributed(name).is_some(), "{name}");
+    }
 }
 
 #[test]

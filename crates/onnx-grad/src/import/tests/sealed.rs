@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::{model, value};
 use crate::{
-    Dim, Error, LoadOptions, Result, Sealed,
+    Dim, Error, LoadOptions, Lowering, Result, Sealed,
     import::seal_bytes,
     proto::{DataType, FunctionProto, ModelProto, NodeProto, ValueInfoProto},
     testing::shape,
@@ -138,4 +138,145 @@ fn what_readers_might_take_in_another_way_is_left_out_or_refused() {
     // A group, which is no message.
     let error = seal(&[&plain[..], &[0x9b, 1, 0x9c, 1]].concat()).unwrap_err();
     assert!(matches!(error, Error::Invalid(_)), "{error}");
+}
+
+/// A file of these nodes as an engine with few defaults gets it.
+fn portable(opset: i64, nodes: &str) -> Result<ModelProto> {
+    let mut file = model(opset, "N 3 8 8", nodes);
+    file.graph.as_mut().expect("the model has a graph").output = vec![value("y", "N 9")];
+    let sealed = seal(&file)?;
+    let bytes = sealed.lowered(Lowering::Portable)?;
+    Ok(ModelProto::decode(&bytes[..]).expect("a model"))
+}
+
+#[test]
+fn what_an_engine_computes_otherwise_is_refused() {
+    let weight = "{1 3 3 3: 1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8 9}";
+    for (opset, nodes, says) in [
+        (
+            13,
+            format!("y = Conv(x, {weight}) auto_pad=SAME_LOWER"),
+            "SAME_UPPER",
+        ),
+        (
+            13,
+            "y = MaxPool(x) kernel_shape=2,2 auto_pad=SAME_LOWER".into(),
+            "SAME_UPPER",
+        ),
+        (
+            13,
+            "y = AveragePool(x) kernel_shape=2,2 auto_pad=SAME_LOWER".into(),
+            "SAME_UPPER",
+        ),
+        (
+            13,
+            "y = ConvInteger(x, w, z) pads=1,1,1,1".into(),
+            "the zero point",
+        ),
+        (
+            13,
+            "y = ConvInteger(x, w, z) auto_pad=SAME_UPPER".into(),
+            "the zero point",
+        ),
+        (
+            13,
+            "y = Resize(x, , {1 1 2 2}) mode=cubic".into(),
+            "linearly",
+        ),
+        (
+            13,
+            "y = Resize(x, , {1 1 0.7 0.7}) mode=linear".into(),
+            "powers of two",
+        ),
+        (
+            13,
+            "y = Resize(x, , , [1 3 9 9]) mode=linear".into(),
+            "powers of two",
+        ),
+        (
+            9,
+            "y = Upsample(x, {1 1 1.2 2}) mode=nearest".into(),
+            "powers of two",
+        ),
+        (13, "y = ArgMax(x)".into(), "equal maxima"),
+        (13, "y = Sign(x)".into(), "sign of 0"),
+        (13, "y = Softplus(x)".into(), "infinity"),
+        (15, "y = CastLike(x, z)".into(), "range"),
+    ] {
+        let error = portable(opset, &nodes).unwrap_err();
+        assert!(matches!(error, Error::Unsupported(_)), "{nodes}: {error}");
+        let error = error.to_string();
+        assert!(
+            error.contains("\"y\"") && error.contains(says),
+            "{nodes}: {error}"
+        );
+    }
+}
+
+#[test]
+fn what_an_engine_lacks_is_spelled_out() {
+    let weight = "{1 3 3 3: 1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8 9 1 2 3 4 5 6 7 8 9}";
+    for (opset, nodes, operators) in [
+        (13, format!("y = Conv(x, {weight})"), "Conv"),
+        (
+            13,
+            "y = ConvInteger(x, u8[1 1 1 1: 3], z) pads=0,0,0,0".into(),
+            "ConvInteger",
+        ),
+        (13, "y = MaxPool(x) kernel_shape=2,2".into(), "MaxPool"),
+        (
+            13,
+            "y = Resize(x, , {1 1 2 0.5}) mode=nearest".into(),
+            "Resize",
+        ),
+        (13, "y = Cast(x) to=1".into(), "Cast"),
+        (13, "y = Cast(x) to=2".into(), "Cast Cast"),
+        (13, "y = Cast(x) to=9".into(), "Sub Equal Not"),
+        (13, "y = Softmax(x)".into(), "Softmax"),
+        (11, "y = Softmax(x)".into(), "Shape Flatten Softmax Reshape"),
+        (
+            13,
+            "y = QuantizeLinear(x, {3: 1 2 3})".into(),
+            "QuantizeLinear",
+        ),
+    ] {
+        let found = portable(opset, &nodes).unwrap().graph.unwrap().node;
+        let names: Vec<&str> = found.iter().map(|node| node.op_type.as_str()).collect();
+        assert_eq!(names.join(" "), operators, "{nodes}");
+        assert_eq!(found.last().unwrap().output, ["y"], "{nodes}");
+        let stated = |name: &str| {
+            let attributes = found.iter().flat_map(|node| &node.attribute);
+            let mut named = attributes.filter(|attribute| attribute.name == name);
+            named.next().cloned()
+        };
+        match operators {
+            "Conv" | "ConvInteger" | "MaxPool" => {
+                assert_eq!(stated("strides").unwrap().ints, [1, 1], "{nodes}");
+            }
+            "QuantizeLinear" => assert_eq!(stated("axis").unwrap().i, Some(1)),
+            "Cast Cast" => assert_eq!(stated("to").unwrap().i, Some(6)),
+            _ => {}
+        }
+    }
+    // The other engine gets the file as it is.
+    let file = recurrent(value("x", "N 4"), value("y", "N 9"));
+    let sealed = seal(&file).unwrap();
+    let same = sealed.lowered(Lowering::OnnxRuntime).unwrap();
+    assert_eq!(&same[..], &sealed.bytes[..]);
+}
+
+#[test]
+fn a_final_softmax_over_the_classes_is_noticed() {
+    for (opset, nodes, expected) in [
+        (13, "z = LSTM(x); y = Softmax(z) axis=1", true),
+        (13, "z = LSTM(x); s = Softmax(z); y = Flatten(s)", true),
+        (11, "z = LSTM(x); y = Softmax(z)", true),
+        (13, "z = LSTM(x); y = Softmax(z) axis=0", false),
+        (13, "s = Softmax(x); y = LSTM(s)", false),
+        (13, "y = Identity(y)", false),
+    ] {
+        let mut file = model(opset, "N 4", nodes);
+        file.graph.as_mut().unwrap().output = vec![value("y", "N 9")];
+        assert_eq!(seal(&file).unwrap().ends_in_softmax, expected, "{nodes}");
+    }
 }

@@ -2,8 +2,8 @@
 
 use crate::{Result, dim::Dim, op::Op, tape::Expr, tensor::Tensor};
 
-/// How near to the middle between two elements a position counts as halfway: 1e-6 in ONNX Runtime since 1.27, whose issue 28291
-/// says why; none before.
+/// How near to the middle between two elements a position counts as halfway: 1e-6 in ONNX Runtime 1.32, whose issue 28291 says
+/// why; nothing in older versions.
 const HALFWAY: f32 = 1e-6;
 
 /// How new elements are made of old ones.
