@@ -89,19 +89,29 @@ impl Executable for Program {
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let answers = self.file.run(&self.before.run(inputs)?)?;
         let asked = inputs.first().and_then(|pixels| pixels.shape().first());
-        for scores in &answers {
-            let is_row_each = match scores.shape() {
-                [rows, _, rest @ ..] => asked == Some(rows) && rest.iter().all(|&side| side == 1),
-                _ => false,
-            };
-            if !is_row_each {
-                return Err(Error::unsupported(format!(
-                    "the model answers {:?} to {} pictures, not one row of scores for each",
-                    scores.shape(),
-                    asked.unwrap_or(&0)
-                )));
-            }
-        }
-        Ok(answers)
+        answers
+            .into_iter()
+            .map(|scores| {
+                let classes = match asked {
+                    Some(1) => row_of_one(scores.shape()),
+                    _ => None,
+                };
+                match classes {
+                    Some(classes) => Ok(scores.reshaped([1, classes])?),
+                    None => Err(Error::unsupported(format!(
+                        "the model answers {:?} to {} pictures, not one row of scores for each",
+                        scores.shape(),
+                        asked.unwrap_or(&0)
+                    ))),
+                }
+            })
+            .collect()
     }
+}
+
+/// Number of scores in the answer to one picture, whose axes have side 1 but for one.
+fn row_of_one(shape: &[usize]) -> Option<usize> {
+    let mut long = shape.iter().filter(|&&side| side != 1);
+    let classes = long.next().copied().unwrap_or(1);
+    long.next().is_none().then_some(classes)
 }

@@ -359,6 +359,7 @@ fn cases() -> Vec<GradCase> {
 /// Operators without a rule, as `docs/conventions.md` lists them.
 const ZERO: &[&str] = &["Ceil", "Floor", "Round", "Sign"];
 const NOT_DIFFERENTIABLE: &[&str] = &[
+    "MaxPoolIndices",
     "Not",
     "And",
     "Equal",
