@@ -4,6 +4,7 @@
 mod batch_safety;
 mod foreign;
 mod opaque;
+mod padded;
 mod programs;
 mod remote;
 mod tensors;
@@ -35,6 +36,8 @@ pub struct Classifier {
     input: [usize; 3],
     /// Whether it is given several pictures at once.
     batched: bool,
+    /// How many rows every execution has, where the file freezes that above 1.
+    frozen: Option<usize>,
     classes: usize,
     sha256: String,
     notices: Vec<String>,
@@ -131,6 +134,7 @@ impl Classifier {
             input: file.input,
             // Operators that round by a row's place are not spelled out in it, and a probe misses some.
             batched: false,
+            frozen: None,
             classes,
             sha256: hexadecimal(&Sha256::digest(&model.bytes)),
             notices: file.notices(&reason, preprocessing, engine.as_ref()),
@@ -202,8 +206,12 @@ impl Classifier {
         let input = preprocessing.picture_shape(&wanted)?;
         let mut graph = Graph::new();
         let batch = match wanted.first() {
-            Some(Dim::Fixed(1)) => Dim::Fixed(1),
+            Some(&Dim::Fixed(rows)) => Dim::Fixed(rows),
             _ => Dim::Batch(1),
+        };
+        let frozen = match batch {
+            Dim::Fixed(rows @ 2..) => Some(rows),
+            _ => None,
         };
         let x = pixels(&mut graph, batch, input);
         let prepared = preprocessing.append(&mut graph, x, input[0], &wanted)?;
@@ -220,15 +228,19 @@ impl Classifier {
         graph.output("logits", logits);
         let graph = onnx_grad::fold(&graph)?;
         Ok(Self {
-            at_once: AtOnce::of(
-                Cost::of(&graph).multiply_adds,
-                input.iter().product(),
-                engine.likes_large_alone(),
-            ),
+            at_once: match frozen {
+                Some(rows) => AtOnce::of_frozen(rows),
+                None => AtOnce::of(
+                    Cost::of(&graph).multiply_adds,
+                    input.iter().product(),
+                    engine.likes_large_alone(),
+                ),
+            },
             forward: Forward::Graph(graph),
             engine,
             input,
-            batched: batch == Dim::Batch(1),
+            batched: batch != Dim::Fixed(1),
+            frozen,
             classes,
             sha256,
             notices,
@@ -289,7 +301,8 @@ impl Classifier {
     /// Multiplications of one answer, each followed by an addition; `None` where the file is run as it is.
     pub fn multiply_adds(&self) -> Option<u64> {
         let graph = self.forward_graph()?;
-        Some(Cost::of(graph).multiply_adds)
+        let rows = self.frozen.unwrap_or(1) as u64;
+        Some(Cost::of(graph).multiply_adds / rows)
     }
 
     /// From `pixels` to `logits`, preprocessing included; `None` where the file is run as it is.

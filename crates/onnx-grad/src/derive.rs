@@ -70,7 +70,14 @@ fn with_loss(model: &Graph, loss: Loss) -> Result<(Graph, Values)> {
     Ok((graph, Values { input, loss }))
 }
 
-/// A model from one float input to logits `[N, C]`, without declared outputs.
+/// Names of the inputs and outputs that derived graphs have beside the model's own input.
+const TAKEN: [&str; 11] = [
+    "floor", "grad", "hard", "labels", "linear", "logits", "loss", "out", "pull", "spread",
+    "targets",
+];
+
+/// A model from one float input to logits `[N, C]`, without declared outputs. An input whose name derived graphs need
+/// is called `input`.
 pub(crate) struct Classifier {
     /// The model; its ids stay valid.
     pub(crate) graph: Graph,
@@ -92,6 +99,9 @@ impl Classifier {
         }
         let mut graph = model.clone();
         graph.clear_outputs();
+        if TAKEN.contains(&model.node(input).name.as_str()) {
+            graph.rename_input(input, "input");
+        }
         let logits = logits(&mut graph, output)?;
         Ok(Self {
             graph,

@@ -73,13 +73,21 @@ impl<'a> Writer<'a> {
             },
             batch: None,
         };
-        for &id in graph.inputs() {
-            writer.names[id.index()] = writer.unique(&graph.node(id).name, "input");
-        }
-        for (name, id) in graph.outputs() {
+        for (name, _) in graph.outputs() {
             if !writer.taken.insert(name.clone()) {
                 return Err(Error::invalid(format!("two values are called {name:?}")));
             }
+        }
+        // An input gives way to an output of its name, unless it is that output.
+        for &id in graph.inputs() {
+            let name = &graph.node(id).name;
+            let is_output = |(output, of): &(String, ValueId)| output == name && *of == id;
+            writer.names[id.index()] = match graph.outputs().iter().any(is_output) {
+                true => name.clone(),
+                false => writer.unique(name, "input"),
+            };
+        }
+        for (name, id) in graph.outputs() {
             let own = &mut writer.names[id.index()];
             if own.is_empty() && !matches!(graph.node(*id).op, Op::Constant(_)) {
                 own.clone_from(name);

@@ -210,6 +210,11 @@ impl Graph {
         }
     }
 
+    /// Renames an input.
+    pub(crate) fn rename_input(&mut self, input: ValueId, name: &str) {
+        name.clone_into(&mut self.nodes[input.0].name);
+    }
+
     /// Turns a constant into an input of the same name, type and shape, such as a weight to train. Fails if the value
     /// is not a constant.
     pub fn constant_to_input(&mut self, id: ValueId) -> Result<()> {

@@ -1,5 +1,9 @@
 //! Finds a classifier's logits.
 
+mod row;
+
+pub(crate) use row::is_single;
+
 use crate::{
     Error, Result,
     dim::Dim,
@@ -13,8 +17,9 @@ use crate::{
 
 /// Returns the logits behind a classifier's output, as `[N, C]`.
 ///
-/// Skips a softmax (or its logarithm) at the end, because its gradients vanish when it saturates. Drops further axes of
-/// side 1. Fails if the output is not one row of at least two floats per picture.
+/// Looks through a softmax (or its logarithm) at the end, because its gradients vanish when it saturates. Drops further axes of
+/// side 1. A single score per picture counts as the score of the second of two classes, with 0 for the first; a sigmoid
+/// at its end is looked through. Fails if the output is not one row of floats per picture.
 pub fn logits(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
     let node = graph.node(output);
     if node.dtype != DType::F32 {
@@ -23,11 +28,12 @@ pub fn logits(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
             node.name, node.op
         )));
     }
-    let scores = match final_softmax(graph, output) {
+    let seen = final_softmax(graph, output).or_else(|| final_sigmoid(graph, output));
+    let scores = match seen {
         Some(softmax) => graph.node(softmax).inputs[0],
         None => output,
     };
-    let row = matrix(graph, scores)?;
+    let row = row::row(graph, scores)?;
     match graph.shape(row) {
         [_, Dim::Fixed(2..)] => Ok(row),
         shape => Err(Error::unsupported(format!(
@@ -43,6 +49,10 @@ pub fn logits(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
 pub fn scores(graph: &Graph) -> Result<ValueId> {
     match graph.outputs() {
         [(_, output)] => Ok(*output),
+        // One value under several names.
+        [(_, output), others @ ..] if others.iter().all(|(_, other)| other == output) => {
+            Ok(*output)
+        }
         [] => Err(Error::unsupported("has no output")),
         several => {
             const LISTED: usize = 16;
@@ -64,6 +74,9 @@ pub fn scores(graph: &Graph) -> Result<ValueId> {
 pub(crate) fn keep_softmax(graph: &mut Graph) -> Result<()> {
     let output = scores(graph)?;
     let name = graph.outputs()[0].0.clone();
+    if let Some(sigmoid) = final_sigmoid(graph, output) {
+        return keep_sigmoid(graph, name, sigmoid);
+    }
     let Some(softmax) = final_softmax(graph, output) else {
         return Ok(());
     };
@@ -98,18 +111,48 @@ pub(crate) fn keep_softmax(graph: &mut Graph) -> Result<()> {
     Ok(())
 }
 
-/// Reshapes scores to `[N, C]` by dropping further axes of side 1.
-fn matrix(graph: &mut Graph, scores: ValueId) -> Result<ValueId> {
-    match graph.shape(scores) {
-        [_, _] => Ok(scores),
-        &[batch, classes, ref rest @ ..] if rest.iter().all(|&dim| dim == Dim::Fixed(1)) => {
-            let shape = vec![batch, classes];
-            graph.add(Op::Reshape { shape }, &[scores])
+/// The probabilities of both classes instead of the second's alone, as the graph's only output.
+fn keep_sigmoid(graph: &mut Graph, name: String, sigmoid: ValueId) -> Result<()> {
+    let x = graph.node(sigmoid).inputs[0];
+    // 1 - sigmoid(x), without the loss of digits.
+    let negative = graph.add(Op::Neg, &[x])?;
+    let first = graph.add(Op::Sigmoid, &[negative])?;
+    let shape = |graph: &Graph| vec![graph.shape(graph.inputs()[0])[0], Dim::Fixed(1)];
+    let columns = [first, sigmoid].map(|value| {
+        let shape = shape(graph);
+        graph.add(Op::Reshape { shape }, &[value])
+    });
+    let [first, second] = columns;
+    let both = graph.add(Op::Concat { axis: 1 }, &[first?, second?])?;
+    graph.clear_outputs();
+    graph.output(name, both);
+    *graph = fold(graph)?;
+    Ok(())
+}
+
+/// What to say of a model that gives one score for each picture.
+pub(crate) fn one_score(graph: &Graph) -> Option<String> {
+    let output = scores(graph).ok()?;
+    let is_float = graph.node(output).dtype == DType::F32;
+    (is_float && is_single(graph, output)).then(|| {
+        let before = match final_sigmoid(graph, output) {
+            Some(_) => " before its sigmoid",
+            None => "",
+        };
+        format!("one score for each picture: taken as two classes, with the scores 0 and that score{before}")
+    })
+}
+
+/// The sigmoid at the end of a single score; reshapes behind it do not matter.
+pub(crate) fn final_sigmoid(graph: &Graph, output: ValueId) -> Option<ValueId> {
+    let mut id = Some(output).filter(|&output| is_single(graph, output))?;
+    loop {
+        let node = graph.node(id);
+        match node.op {
+            Op::Reshape { .. } => id = node.inputs[0],
+            Op::Sigmoid => return Some(id),
+            _ => return None,
         }
-        shape => Err(Error::unsupported(format!(
-            "its output has shape {}, but a classifier's is [N, C]",
-            display(shape)
-        ))),
     }
 }
 
@@ -124,18 +167,7 @@ pub(crate) fn final_softmax(graph: &Graph, output: ValueId) -> Option<ValueId> {
                 id = node.inputs[0]
             }
             Op::Softmax { axis } | Op::LogSoftmax { axis } => {
-                let over_classes = node
-                    .shape
-                    .iter()
-                    .skip(axis + 1)
-                    .all(|&dim| dim == Dim::Fixed(1))
-                    && node
-                        .shape
-                        .iter()
-                        .take(axis)
-                        .skip(1)
-                        .all(|&dim| dim == Dim::Fixed(1));
-                return (over_classes && axis > 0).then_some(id);
+                return row::is_over_classes(graph, &node.shape, axis).then_some(id);
             }
             _ => return None,
         }
@@ -209,9 +241,9 @@ mod tests {
             let x = graph.input("x", dtype, shape(sides));
             logits(&mut graph, x).unwrap_err().to_string()
         };
-        for sides in ["N 0", "N 1", "N N", "N 1 1"] {
+        for sides in ["N 0", "N N", "N 2 2"] {
             assert!(
-                refusal(DType::F32, sides).contains("two classes or more"),
+                refusal(DType::F32, sides).contains("a classifier's is [N, C]"),
                 "{sides}"
             );
         }

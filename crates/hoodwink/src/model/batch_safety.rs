@@ -69,6 +69,16 @@ impl AtOnce {
         })
     }
 
+    /// For a network that always takes so many rows, two or more.
+    pub(super) fn of_frozen(rows: usize) -> Self {
+        Self(match rows {
+            16.. => MANY_EXECUTIONS,
+            8.. => EXECUTIONS,
+            4.. => FEW_EXECUTIONS,
+            _ => FEWEST_EXECUTIONS,
+        })
+    }
+
     /// How many they are.
     pub(crate) fn questions(self) -> usize {
         self.0[0].len()

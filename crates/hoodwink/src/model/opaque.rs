@@ -100,21 +100,20 @@ impl Executable for Program {
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let mut answers = self.file.run(&self.before.run(inputs)?)?;
         let asked = inputs.first().and_then(|pixels| pixels.shape().first());
-        for scores in &answers {
-            let is_row_each = match scores.shape() {
-                [rows, _, rest @ ..] => asked == Some(rows) && rest.iter().all(|&side| side == 1),
-                _ => false,
+        for scores in &mut answers {
+            let classes = match asked {
+                Some(1) => row_of_one(scores.shape()),
+                _ => None,
             };
-            if !is_row_each {
+            let Some(classes) = classes else {
                 return Err(Error::unsupported(format!(
                     "the model answers {:?} to {} pictures, not one row of scores for each",
                     scores.shape(),
                     asked.unwrap_or(&0)
                 )));
-            }
-        }
-        if self.logarithms {
-            for scores in &mut answers {
+            };
+            *scores = scores.reshaped([1, classes])?;
+            if self.logarithms {
                 let probabilities = scores.as_f32().unwrap_or_default();
                 let logarithm = |&value: &f32| value.max(f32::MIN_POSITIVE).ln();
                 let logarithms: Vec<f32> = probabilities.iter().map(logarithm).collect();
@@ -123,4 +122,11 @@ impl Executable for Program {
         }
         Ok(answers)
     }
+}
+
+/// Number of scores in the answer to one picture, whose axes have side 1 but for one.
+fn row_of_one(shape: &[usize]) -> Option<usize> {
+    let mut long = shape.iter().filter(|&&side| side != 1);
+    let classes = long.next().copied().unwrap_or(1);
+    long.next().is_none().then_some(classes)
 }

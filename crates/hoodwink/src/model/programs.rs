@@ -10,7 +10,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use super::{Classifier, Forward, batch_safety::AtOnce, batch_safety::BatchSafety, tensors};
+use super::{
+    Classifier, Forward, batch_safety::AtOnce, batch_safety::BatchSafety, padded::Padded, tensors,
+};
 use crate::{
     Error, Result,
     engine::Executable,
@@ -86,12 +88,16 @@ impl Classifier {
         let mut spares = locked(&self.programs.spares)?;
         let spare = spares.get_mut(&asked).and_then(Vec::pop);
         drop(spares);
-        match (spare, asked, &self.forward) {
-            (Some(spare), ..) => Ok(spare),
+        let program = match (spare, asked, &self.forward) {
+            (Some(spare), ..) => return Ok(spare),
             (None, Asked::Gradients, _) => self.engine.compile(&*self.gradient_graph()?),
             (None, Asked::Logits, Forward::Graph(graph)) => self.engine.compile(graph),
             (None, Asked::Logits, Forward::File(file)) => file.compile(self.engine.as_ref()),
-        }
+        }?;
+        Ok(match self.frozen {
+            Some(rows) => Box::new(Padded { program, rows }),
+            None => program,
+        })
     }
 
     /// Finds out how a program may be asked, by random pictures, always the same.

@@ -9,7 +9,7 @@ use crate::{
     shape::display,
 };
 
-/// Fails where a node lets one picture of a batch see another, or where an output is not led by the batch.
+/// Fails where a node lets one picture of a batch see another, or where an output has no axis for the batch.
 /// A graph without a symbolic batch passes.
 pub(super) fn check(graph: &Graph) -> Result<()> {
     let is_batched = |id: &ValueId| graph.shape(*id).iter().any(is_batch);
@@ -25,9 +25,10 @@ pub(super) fn check(graph: &Graph) -> Result<()> {
         }
     }
     for (name, id) in graph.outputs() {
-        if graph.shape(*id).first() != Some(&Dim::Batch(1)) {
+        let mut batches = graph.shape(*id).iter().filter(|dim| is_batch(dim));
+        if (batches.next(), batches.next()) != (Some(&Dim::Batch(1)), None) {
             return Err(Error::unsupported(format!(
-                "output {name:?} has the shape {}, not led by the batch",
+                "output {name:?} has the shape {}, without an axis for the batch",
                 display(graph.shape(*id))
             )));
         }

@@ -57,7 +57,7 @@ impl Source<'_> {
         let mut opsets = function.opset_import.iter();
         let own = opsets.find(|opset| is_onnx_domain(&opset.domain));
         let opset = own.map_or(call.opset, |own| own.version);
-        for node in &function.node {
+        for node in super::order::sorted(&function.node) {
             let node = specialised(node, call, function, &omitted);
             self.node(importer, &mut scope, &node, opset, depth + 1)?;
         }
@@ -97,7 +97,7 @@ impl Source<'_> {
             let id = importer.builder.constant(&initializer.name, tensor);
             define(&mut scope, &initializer.name, Some(id.into()))?;
         }
-        for node in &branch.node {
+        for node in super::order::sorted(&branch.node) {
             self.node(importer, &mut scope, node, call.opset, depth + 1)?;
         }
         let names: Vec<String> = branch

@@ -9,6 +9,27 @@ use super::{
 };
 use crate::proto::{FunctionProto, ModelProto, NodeProto};
 
+/// The operator set of classical machine learning: what scikit-learn, XGBoost and LightGBM are exported to.
+pub(super) const CLASSIC: &str = "ai.onnx.ml";
+
+/// Why an operator of classical machine learning cannot be imported.
+fn classic(op_type: &str) -> String {
+    let what = match op_type {
+        "TreeEnsemble" | "TreeEnsembleClassifier" | "TreeEnsembleRegressor" => {
+            return "a tree ensemble has no gradient; with access to scores or labels alone it can be run as it is".to_owned();
+        }
+        "SVMClassifier" | "SVMRegressor" => "a support vector machine",
+        "LinearClassifier" | "LinearRegressor" => "a linear model of scikit-learn",
+        "ZipMap" => {
+            return "makes a map of names instead of a row of scores; export without it (in skl2onnx zipmap=False)".to_owned();
+        }
+        _ => "an operator of classical machine learning",
+    };
+    format!(
+        "{what}, whose gradient this version does not know; with access to scores or labels alone it can be run as it is"
+    )
+}
+
 /// The functions of a model by domain and name.
 pub(super) type Functions<'a> = BTreeMap<(&'a str, &'a str), &'a FunctionProto>;
 
@@ -44,6 +65,9 @@ pub(super) fn meaning<'a>(
         && let Some(handler) = ops::contributed(&node.op_type)
     {
         return Ok(Meaning::Operator(handler));
+    }
+    if node.domain == CLASSIC {
+        return Err(classic(&node.op_type));
     }
     if !is_onnx_domain(&node.domain) {
         return Err(format!(

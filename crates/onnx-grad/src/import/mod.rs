@@ -3,12 +3,16 @@
 mod batch;
 mod call;
 mod census;
+mod channels;
 mod formula;
 mod inline;
+mod input;
 mod integers;
+mod legacy;
 mod limits;
 mod meaning;
 mod ops;
+mod order;
 mod positions;
 mod sealed;
 mod shapes;
@@ -30,17 +34,17 @@ pub(crate) use tensors::type_name;
 
 use crate::{
     Error, Result,
-    dim::Dim,
     fold::{Builder, fold},
     graph::Graph,
-    logits::keep_softmax,
+    logits::{keep_softmax, one_score},
     node::ValueId,
-    proto::{DimensionValue, GraphProto, ModelProto, NodeProto, TensorTypeProto, ValueInfoProto},
-    shape::display,
+    op::Op,
+    proto::{GraphProto, ModelProto, NodeProto, TensorTypeProto, ValueInfoProto},
     tensor::DType,
 };
 use call::Call;
 use inline::Scope;
+use input::Batch;
 pub(crate) use meaning::unsupported;
 use meaning::{Functions, Meaning, functions, meaning};
 use positions::Positions;
@@ -56,7 +60,7 @@ const LISTED: usize = 16;
 const MAX_MADE: usize = 1 << 26;
 
 /// Operator set versions that can be read.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=23;
+const OPSETS: std::ops::RangeInclusive<i64> = 1..=23;
 
 /// A model, ready to be differentiated.
 #[derive(Clone, Debug)]
@@ -74,7 +78,8 @@ pub struct Loaded {
 /// What the file leaves open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Height and width of the first input, where the file says they are dynamic.
+    /// Height and width of the first input, where the file leaves them open. The number of channels is found from the first
+    /// weights that consume the input.
     pub input_side: Option<(usize, usize)>,
     /// The only output wanted, by its name; all of them if `None`.
     pub output: Option<String>,
@@ -190,7 +195,8 @@ pub(crate) fn import(
         options,
         functions: functions(model),
     };
-    let (mut graph, notices) = source.import()?;
+    let (mut graph, mut notices) = source.import()?;
+    notices.extend(one_score(&graph));
     if options.keep_softmax {
         keep_softmax(&mut graph)?;
     }
@@ -226,17 +232,6 @@ fn is_onnx_domain(domain: &str) -> bool {
     domain.is_empty() || domain == "ai.onnx"
 }
 
-/// How the leading axis of the first input is taken.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Batch {
-    /// As the file has it: dynamic, or fixed at a number other than 1.
-    AsDeclared,
-    /// Symbolic, though the file says 1.
-    Freed,
-    /// Fixed at 1.
-    One,
-}
-
 /// A value of the file: in the graph, or sizes that depend on the batch.
 #[derive(Clone, Debug)]
 enum Value {
@@ -252,6 +247,16 @@ impl From<ValueId> for Value {
     fn from(id: ValueId) -> Self {
         Self::Tensor(id)
     }
+}
+
+/// What is assumed of the first input where the file leaves it open.
+#[derive(Clone, Copy)]
+struct Assumed {
+    batch: Batch,
+    /// The length that the file gives the leading axis.
+    leading: Option<usize>,
+    /// An open axis and its length.
+    channels: Option<(usize, usize)>,
 }
 
 /// What is read.
@@ -280,46 +285,104 @@ struct Importer {
 }
 
 impl Source<'_> {
-    /// The graph and the notices. A batch that cannot be symbolic stays at 1.
+    /// The graph and the notices. A batch that cannot be symbolic stays as the file has it.
     fn import(&self) -> Result<(Graph, Vec<String>)> {
         let first = image_inputs(self.proto)
             .next()
             .ok_or_else(|| Error::invalid("has no input"))?;
         tensors::check_external(&self.proto.initializer)?;
-        let leading =
-            tensor_type(first)?
-                .shape
-                .as_ref()
-                .and_then(|shape| match shape.dim.first()?.value {
-                    Some(DimensionValue::Value(side)) => Some(side),
-                    _ => None,
-                });
-        let batch = match leading {
-            Some(1) => Batch::Freed,
-            _ => Batch::AsDeclared,
+        self.check_trees()?;
+        let leading = input::leading(first)?;
+        let mut refused = None;
+        for channels in input::channels(self.proto, first)? {
+            match self.with_channels(first, leading, channels) {
+                Ok(done) => return Ok(done),
+                Err(error) => refused.get_or_insert(error),
+            };
+        }
+        Err(refused.unwrap_or_else(|| Error::invalid("has no input")))
+    }
+
+    /// Fails if there is a tree ensemble: whatever else a file lacks, this says what it is.
+    fn check_trees(&self) -> Result<()> {
+        let mut nodes = self.proto.node.iter();
+        let is_tree = |node: &&NodeProto| {
+            node.domain == meaning::CLASSIC && node.op_type.starts_with("TreeEnsemble")
         };
-        let error = match self.attempt(batch) {
+        match nodes.find(is_tree) {
+            Some(node) => Err(Error::unsupported(format!(
+                "node {:?} ({}): {}",
+                label(node),
+                node.op_type,
+                meaning(node, &self.functions).err().unwrap_or_default()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// [`Source::import`] with an open axis of the input at a length.
+    fn with_channels(
+        &self,
+        first: &ValueInfoProto,
+        leading: Option<usize>,
+        channels: Option<(usize, usize)>,
+    ) -> Result<(Graph, Vec<String>)> {
+        let attempt = |batch| {
+            self.attempt(Assumed {
+                batch,
+                leading,
+                channels,
+            })
+        };
+        let batch = match leading {
+            Some(_) => Batch::Freed,
+            None => Batch::AsDeclared,
+        };
+        let error = match attempt(batch) {
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let (graph, mut notices) = match (self.attempt(Batch::One), &error) {
-            (Ok(done), _) => done,
-            // What does not fit a free batch is no fault of the file.
-            (Err(alone), Error::Invalid(_)) => return Err(alone),
-            (Err(_), _) => return Err(error),
+        let (frozen, notice) = match leading {
+            None | Some(1) => match (attempt(Batch::One), &error) {
+                (Ok(frozen), _) => (
+                    frozen,
+                    format!("batch frozen at 1: pictures run one by one ({error})"),
+                ),
+                // A file that does not allow a free batch is not at fault.
+                (Err(alone), Error::Invalid(_)) => return Err(alone),
+                (Err(_), _) => return Err(error),
+            },
+            Some(length) => {
+                // What the file's own shape says is nearer to the file's author.
+                let frozen = attempt(Batch::AsDeclared)?;
+                match input::leads(&frozen.0, length) {
+                    true => (
+                        frozen,
+                        format!(
+                            "batch frozen at {length}: pictures run {length} at a time, and where there are fewer the last is \
+                             repeated ({error})"
+                        ),
+                    ),
+                    false => (
+                        attempt(Batch::Missing)?,
+                        format!(
+                            "input {:?} has no axis for a batch: one is put in front of it, and pictures run one by one",
+                            first.name
+                        ),
+                    ),
+                }
+            }
         };
-        notices.insert(
-            0,
-            format!("batch frozen at 1: pictures run one by one ({error})"),
-        );
+        let (graph, mut notices) = frozen;
+        notices.insert(0, notice);
         Ok((graph, notices))
     }
 
-    fn attempt(&self, batch: Batch) -> Result<(Graph, Vec<String>)> {
+    fn attempt(&self, assumed: Assumed) -> Result<(Graph, Vec<String>)> {
         let mut importer = Importer {
             builder: Builder::default(),
             made: 0,
-            freed: batch == Batch::Freed,
+            freed: assumed.batch == Batch::Freed && assumed.leading == Some(1),
             straight_through: self.options.straight_through,
             notices: BTreeSet::new(),
             integer_types: BTreeMap::new(),
@@ -328,10 +391,15 @@ impl Source<'_> {
         };
         let mut values = BTreeMap::new();
         for (position, input) in image_inputs(self.proto).enumerate() {
-            let id = self.input(&mut importer, input, position == 0, batch)?;
+            let is_first = position == 0;
+            let id = self.input(&mut importer, input, is_first, assumed)?;
             importer.keep_type(&input.name, Some(tensor_type(input)?.elem_type));
             importer.names.push((input.name.clone(), id));
-            define(&mut values, &input.name, Some(id.into()))?;
+            let own = match is_first && assumed.batch == Batch::Missing {
+                true => importer.without_batch(&input.name, id)?,
+                false => id,
+            };
+            define(&mut values, &input.name, Some(own.into()))?;
         }
         if let Some(sparse) = self.proto.sparse_initializer.first() {
             let name = sparse.values.as_ref().map(|values| &values.name);
@@ -351,11 +419,11 @@ impl Source<'_> {
             let id = importer.builder.constant(name, tensor);
             define(&mut values, &initializer.name, Some(id.into()))?;
         }
-        for node in &self.proto.node {
+        for node in order::sorted(&self.proto.node) {
             self.node(&mut importer, &mut values, node, self.opset, 0)?;
         }
         let mut graph = self.with_outputs(&importer, &values)?;
-        if batch != Batch::One {
+        if assumed.batch != Batch::One {
             batch::check(&graph)?;
         }
         graph = fold(&graph)?;
@@ -367,7 +435,7 @@ impl Source<'_> {
         importer: &mut Importer,
         info: &ValueInfoProto,
         is_first: bool,
-        batch: Batch,
+        assumed: Assumed,
     ) -> Result<ValueId> {
         let name = &info.name;
         let tensor_type = tensor_type(info)?;
@@ -378,13 +446,10 @@ impl Source<'_> {
             ))
         })?;
         importer.notice(tensors::conversion_notice(tensor_type.elem_type));
-        let side = self.options.input_side.filter(|_| is_first);
-        let shape = input_shape(name, tensor_type, batch, is_first, side)?;
-        if let (true, Some(Dim::Fixed(side @ 2..))) = (is_first, shape.first()) {
-            importer.notice(Some(format!(
-                "input {name:?} has a leading axis of fixed length {side}"
-            )));
-        }
+        let Assumed {
+            batch, channels, ..
+        } = assumed;
+        let shape = input::shape(name, tensor_type, batch, is_first, self.options, channels)?;
         Ok(importer.builder.input(name.clone(), dtype, shape))
     }
 
@@ -408,8 +473,8 @@ impl Source<'_> {
                     "node {name:?} ({op_type}): reads {input:?}, a secondary output that this version does not compute"
                 ))),
                 None => Err(Error::invalid(format!(
-                    "node {name:?} ({op_type}): reads {input:?}, which nothing before it computes (a cycle, a \
-                     missing value, or nodes out of order)"
+                    "node {name:?} ({op_type}): reads {input:?}, which nothing computes before it (a \
+                     missing value, or a cycle)"
                 ))),
             })
             .collect::<Result<_>>()?;
@@ -417,6 +482,19 @@ impl Source<'_> {
             node,
             inputs,
             opset,
+        };
+        let modern;
+        let call = match opset < legacy::MODERN && is_onnx_domain(&node.domain) {
+            true => {
+                let inputs;
+                (modern, inputs) = legacy::modern(importer, call)?;
+                Call {
+                    node: &modern,
+                    inputs,
+                    opset: legacy::MODERN,
+                }
+            }
+            false => call,
         };
         let outputs =
             match meaning(node, &self.functions).map_err(|reason| call.unsupported(reason))? {
@@ -467,7 +545,11 @@ impl Source<'_> {
         }
         let names = self.proto.output.iter().map(|output| &output.name);
         let wanted: Vec<&String> = match &self.options.output {
-            None => names.collect(),
+            // Some files list an output twice.
+            None => {
+                let mut listed = BTreeSet::new();
+                names.filter(|name| listed.insert(*name)).collect()
+            }
             Some(wanted) if names.clone().any(|name| name == wanted) => vec![wanted],
             Some(wanted) => {
                 let names: Vec<String> =
@@ -516,6 +598,12 @@ impl Importer {
         Ok(())
     }
 
+    /// An input `[1, ...]` without its leading axis.
+    fn without_batch(&mut self, name: &str, input: ValueId) -> Result<ValueId> {
+        let shape = self.builder.graph().shape(input)[1..].to_vec();
+        self.builder.add(name, Op::Reshape { shape }, &[input])
+    }
+
     fn notice(&mut self, notice: Option<String>) {
         self.notices.extend(notice);
     }
@@ -538,64 +626,6 @@ fn tensor_type(info: &ValueInfoProto) -> Result<&TensorTypeProto> {
         .as_ref()
         .and_then(|r#type| r#type.tensor_type.as_ref())
         .ok_or_else(|| Error::unsupported(format!("input {:?} is not a tensor", info.name)))
-}
-
-/// The shape of an input; `side` is the height and width where the file leaves them open.
-fn input_shape(
-    name: &str,
-    declared: &TensorTypeProto,
-    batch: Batch,
-    is_first: bool,
-    side: Option<(usize, usize)>,
-) -> Result<Vec<Dim>> {
-    let dims = declared
-        .shape
-        .as_ref()
-        .ok_or_else(|| Error::unsupported(format!("input {name:?} has no shape")))?;
-    if dims.dim.len() > tensors::MAX_RANK {
-        return Err(Error::unsupported(format!(
-            "input {name:?} has {} axes, more than {}",
-            dims.dim.len(),
-            tensors::MAX_RANK
-        )));
-    }
-    let mut sides = side.into_iter().flat_map(|(height, width)| [height, width]);
-    let mut shape = Vec::with_capacity(dims.dim.len());
-    for (axis, dim) in dims.dim.iter().enumerate() {
-        let known = match &dim.value {
-            Some(DimensionValue::Value(side)) if *side > 0 => usize::try_from(*side).ok(),
-            _ => None,
-        };
-        shape.push(match (axis, known) {
-            (0, Some(1)) if is_first && batch == Batch::Freed => Dim::Batch(1),
-            (_, Some(side)) => Dim::Fixed(side),
-            (0, None) if batch == Batch::One => Dim::Fixed(1),
-            (0, None) => Dim::Batch(1),
-            (_, None) => {
-                let side = sides.next().ok_or_else(|| {
-                    Error::unsupported(format!(
-                        "axis {axis} of input {name:?} is dynamic{}; state the input's height and width",
-                        match &dim.value {
-                            Some(DimensionValue::Param(symbol)) => format!(" ({symbol:?})"),
-                            _ => String::new(),
-                        }
-                    ))
-                })?;
-                Dim::Fixed(side)
-            }
-        });
-    }
-    let elements = shape.iter().try_fold(1_usize, |product, dim| {
-        let (Dim::Fixed(side) | Dim::Batch(side)) = *dim;
-        product.checked_mul(side)
-    });
-    if elements.is_none_or(|elements| elements > 1 << 32) {
-        return Err(Error::unsupported(format!(
-            "input {name:?} has the shape {}: more than 2^32 elements",
-            display(&shape)
-        )));
-    }
-    Ok(shape)
 }
 
 /// Enters a value under its name, `None` for an output that is not computed.

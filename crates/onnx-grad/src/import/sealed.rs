@@ -2,7 +2,7 @@
 
 mod portable;
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use prost::{
     Message,
@@ -14,7 +14,7 @@ use super::{
     census::census,
     decode, folder_of, image_inputs,
     inline::{MAX_DEPTH, MAX_INLINED},
-    input_shape, is_onnx_domain,
+    input, is_onnx_domain,
     limits::{Kind, inner, varint},
     read, tensor_type, tensors,
 };
@@ -23,7 +23,7 @@ use crate::{
     dim::Dim,
     proto::{
         DataLocation, DataType, DimensionProto, DimensionValue, GraphProto, ModelProto, NodeProto,
-        TensorProto,
+        TensorProto, ValueInfoProto,
     },
 };
 
@@ -76,14 +76,14 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
     let graph = (model.graph.as_ref())
         .ok_or_else(|| Error::invalid("has no graph; is this an ONNX file?"))?;
     let inputs: Vec<_> = image_inputs(graph).collect();
-    let &[input] = inputs.as_slice() else {
+    let &[only] = inputs.as_slice() else {
         return Err(Error::unsupported(format!(
             "has {} inputs; one picture in and one row of scores out are needed",
             inputs.len()
         )));
     };
-    let name = &input.name;
-    let declared = tensor_type(input)?;
+    let name = &only.name;
+    let declared = tensor_type(only)?;
     let eats_bytes = match DataType::try_from(declared.elem_type) {
         Ok(DataType::Float) => false,
         Ok(DataType::Uint8) => true,
@@ -94,7 +94,9 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
             )));
         }
     };
-    let shape = input_shape(name, declared, Batch::AsDeclared, true, options.input_side)?;
+    let mut channels = input::channels(graph, only)?;
+    let channels = channels.swap_remove(0);
+    let shape = input::shape(name, declared, Batch::AsDeclared, true, options, channels)?;
     if !matches!(shape.first(), Some(Dim::Batch(_) | Dim::Fixed(1))) {
         return Err(Error::unsupported(format!(
             "input {name:?} does not begin with an axis for the pictures, of length 1 or open"
@@ -141,8 +143,17 @@ fn scores(graph: &GraphProto, options: &LoadOptions) -> Result<String> {
         let names: Vec<String> = names.map(|output| format!("{:?}", output.name)).collect();
         names.join(", ")
     };
-    let output = match (&options.output, graph.output.as_slice()) {
-        (Some(wanted), outputs) => outputs
+    let mut listed = BTreeSet::new();
+    let outputs = graph.output.iter();
+    let outputs: Vec<&ValueInfoProto> = outputs
+        .filter(|output| listed.insert(&output.name))
+        .collect();
+    // Classifiers of classical machine learning give the answer beside the scores.
+    let rows: Vec<&ValueInfoProto> = (outputs.iter().copied())
+        .filter(|output| not_scores(output).is_none())
+        .collect();
+    let output = match (&options.output, outputs.as_slice(), rows.as_slice()) {
+        (Some(wanted), outputs, _) => outputs
             .iter()
             .find(|output| output.name == *wanted)
             .ok_or_else(|| {
@@ -151,8 +162,8 @@ fn scores(graph: &GraphProto, options: &LoadOptions) -> Result<String> {
                     names()
                 ))
             })?,
-        (None, [only]) => only,
-        (None, several) => {
+        (None, [only], _) | (None, _, [only]) => *only,
+        (None, several, _) => {
             return Err(Error::unsupported(format!(
                 "has {} outputs; choose the one with the scores: {}",
                 several.len(),
@@ -160,28 +171,29 @@ fn scores(graph: &GraphProto, options: &LoadOptions) -> Result<String> {
             )));
         }
     };
-    let declared = (output.r#type.as_ref()).and_then(|r#type| r#type.tensor_type.as_ref());
-    let no_scores = |what: String| {
-        Error::unsupported(format!(
+    match not_scores(output) {
+        Some(what) => Err(Error::unsupported(format!(
             "output {:?} {what}; scores are a tensor [N, C] of float",
             output.name
-        ))
+        ))),
+        None => Ok(output.name.clone()),
+    }
+}
+
+/// Why an output holds no scores, as far as it is declared; what is not is found when it runs.
+fn not_scores(output: &ValueInfoProto) -> Option<String> {
+    let declared = (output.r#type.as_ref()).and_then(|r#type| r#type.tensor_type.as_ref());
+    let Some(declared) = declared else {
+        return Some("is no tensor".to_owned());
     };
-    let declared = declared.ok_or_else(|| no_scores("is no tensor".into()))?;
     if declared.elem_type != DataType::Float as i32 {
         let name = tensors::type_name(declared.elem_type);
-        return Err(no_scores(format!("has elements of type {name}")));
+        return Some(format!("has elements of type {name}"));
     }
-    // What is not declared is found when it runs.
+    let is_long = |axis: &&DimensionProto| !matches!(axis.value, Some(DimensionValue::Value(1)));
     let axes = declared.shape.as_ref().map(|shape| &shape.dim);
-    let is_one = |axis: &DimensionProto| match axis.value {
-        Some(DimensionValue::Value(side)) => side == 1,
-        _ => true,
-    };
-    if axes.is_some_and(|axes| axes.len() < 2 || !axes[2..].iter().all(is_one)) {
-        return Err(no_scores("has other axes".into()));
-    }
-    Ok(output.name.clone())
+    let is_row = axes.is_none_or(|axes| axes.iter().filter(is_long).count() <= 2);
+    (!is_row).then(|| "has other axes".to_owned())
 }
 
 /// Whether an output is a softmax over the classes, the second axis of two or of some with one element each behind.

@@ -359,6 +359,7 @@ fn cases() -> Vec<GradCase> {
 /// Operators without a rule, as listed in `docs/conventions.md`.
 const ZERO: &[&str] = &["Ceil", "Floor", "Round", "Sign"];
 const NOT_DIFFERENTIABLE: &[&str] = &[
+    "MaxPoolIndices",
     "Not",
     "And",
     "Equal",

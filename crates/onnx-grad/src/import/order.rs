@@ -1,0 +1,119 @@
+//! Nodes in an order in which they can be computed: ONNX wants it of files, but not every writer keeps to it, and engines
+//! sort.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+};
+
+use crate::proto::{GraphProto, NodeProto};
+
+/// The nodes, each behind those whose values it reads, and else as the file has them. Nodes in a cycle come last, so that
+/// reading them fails.
+pub(super) fn sorted(nodes: &[NodeProto]) -> Vec<&NodeProto> {
+    let mut makers: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, node) in nodes.iter().enumerate() {
+        let outputs = node.output.iter().filter(|output| !output.is_empty());
+        makers.extend(outputs.map(|output| (output.as_str(), at)));
+    }
+    let before: Vec<BTreeSet<usize>> = nodes
+        .iter()
+        .map(|node| {
+            let mut read = BTreeSet::new();
+            collect_reads(node, &mut read);
+            read.iter()
+                .filter_map(|name| makers.get(name).copied())
+                .collect()
+        })
+        .collect();
+    let in_order = before
+        .iter()
+        .enumerate()
+        .all(|(at, before)| before.last().is_none_or(|&last| last < at));
+    if in_order {
+        return nodes.iter().collect();
+    }
+
+    let mut after: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    let mut missing: Vec<usize> = before.iter().map(BTreeSet::len).collect();
+    for (at, before) in before.iter().enumerate() {
+        for &earlier in before {
+            after[earlier].push(at);
+        }
+    }
+    let mut ready: BinaryHeap<Reverse<usize>> = (0..nodes.len())
+        .filter(|&at| missing[at] == 0)
+        .map(Reverse)
+        .collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    while let Some(Reverse(at)) = ready.pop() {
+        order.push(&nodes[at]);
+        for &later in &after[at] {
+            missing[later] -= 1;
+            if missing[later] == 0 {
+                ready.push(Reverse(later));
+            }
+        }
+    }
+    order.extend(
+        (0..nodes.len())
+            .filter(|&at| missing[at] > 0)
+            .map(|at| &nodes[at]),
+    );
+    order
+}
+
+/// The names that a node reads, those that its inner graphs read from outside included.
+fn collect_reads<'a>(node: &'a NodeProto, read: &mut BTreeSet<&'a str>) {
+    read.extend(node.input.iter().map(String::as_str));
+    for graph in node
+        .attribute
+        .iter()
+        .filter_map(|attribute| attribute.g.as_ref())
+    {
+        collect_outside(graph, read);
+    }
+}
+
+/// Names that an inner graph reads; that some are its own does no harm, as they are no node's outside.
+fn collect_outside<'a>(graph: &'a GraphProto, read: &mut BTreeSet<&'a str>) {
+    for node in &graph.node {
+        collect_reads(node, read);
+    }
+    read.extend(graph.output.iter().map(|output| output.name.as_str()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, inputs: &[&str]) -> NodeProto {
+        NodeProto {
+            output: vec![name.to_owned()],
+            input: inputs.iter().map(|&input| input.to_owned()).collect(),
+            ..NodeProto::default()
+        }
+    }
+
+    #[test]
+    fn nodes_follow_what_they_read_and_else_the_file() {
+        let cases: [(&[(&str, &[&str])], &str); 4] = [
+            (&[("a", &["x"]), ("b", &["a"]), ("c", &["x"])], "abc"),
+            (&[("c", &["b"]), ("b", &["a", "x"]), ("a", &["x"])], "abc"),
+            (&[("d", &["b"]), ("b", &["x"]), ("a", &["x"])], "bda"),
+            // What reads itself, and what waits for it.
+            (&[("b", &["a"]), ("a", &["a"]), ("c", &["x"])], "cba"),
+        ];
+        for (nodes, expected) in cases {
+            let nodes: Vec<NodeProto> = nodes
+                .iter()
+                .map(|(name, inputs)| node(name, inputs))
+                .collect();
+            let names: Vec<&str> = sorted(&nodes)
+                .iter()
+                .map(|node| node.output[0].as_str())
+                .collect();
+            assert_eq!(names.concat(), expected);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! One row of scores for each picture, however an output spells it.
+
+use crate::{
+    Error, Result,
+    dim::Dim,
+    graph::Graph,
+    node::ValueId,
+    op::{Op, PadMode},
+    shape::display,
+};
+
+/// Scores as `[N, C]`, without further axes of side 1, wherever these and the batch stand. A single score `z` for each
+/// picture becomes the two scores 0 and `z`, whose softmax is the sigmoid of `z`.
+pub(super) fn row(graph: &mut Graph, scores: ValueId) -> Result<ValueId> {
+    let batch = batch(graph);
+    let shape = graph.shape(scores).to_vec();
+    let refused = || {
+        Error::unsupported(format!(
+            "its output has shape {}, a classifier's is [N, C]",
+            display(&shape)
+        ))
+    };
+    let long = long_axes(&shape);
+    let pictures = picture_axis(&shape, batch);
+    if pictures.is_none() && batch != Dim::Fixed(1) {
+        return Err(refused());
+    }
+    let others: Vec<usize> = long
+        .into_iter()
+        .filter(|&axis| Some(axis) != pictures)
+        .collect();
+    let classes = match others[..] {
+        [] => Dim::Fixed(1),
+        [axis] if matches!(shape[axis], Dim::Fixed(1..)) => shape[axis],
+        _ => return Err(refused()),
+    };
+    let mut row = scores;
+    if let (Some(pictures), [classes]) = (pictures, &others[..])
+        && *classes < pictures
+    {
+        let mut perm: Vec<usize> = (0..shape.len()).collect();
+        perm.swap(*classes, pictures);
+        row = graph.add(Op::Transpose { perm }, &[row])?;
+    }
+    let flat = vec![batch, classes];
+    if graph.shape(row) != flat {
+        row = graph.add(Op::Reshape { shape: flat }, &[row])?;
+    }
+    match classes {
+        Dim::Fixed(1) => graph.add(
+            Op::Pad {
+                mode: PadMode::Constant(0.0),
+                before: vec![0, 1],
+                after: vec![0, 0],
+            },
+            &[row],
+        ),
+        _ => Ok(row),
+    }
+}
+
+/// Whether a value is one number for each picture.
+pub(crate) fn is_single(graph: &Graph, value: ValueId) -> bool {
+    let shape = graph.shape(value);
+    let pictures = picture_axis(shape, batch(graph));
+    let has_batch = pictures.is_some() || batch(graph) == Dim::Fixed(1);
+    has_batch && long_axes(shape).iter().all(|&axis| Some(axis) == pictures)
+}
+
+/// Whether an axis of a shape is that of the classes: whether all others have side 1, but for the batch.
+pub(super) fn is_over_classes(graph: &Graph, shape: &[Dim], axis: usize) -> bool {
+    let pictures = picture_axis(shape, batch(graph));
+    let others = (0..shape.len()).filter(|&other| other != axis && Some(other) != pictures);
+    pictures != Some(axis)
+        && others
+            .into_iter()
+            .all(|other| shape[other] == Dim::Fixed(1))
+}
+
+/// The batch of a graph: the leading axis of its first input.
+fn batch(graph: &Graph) -> Dim {
+    let first = graph
+        .inputs()
+        .first()
+        .and_then(|&input| graph.shape(input).first());
+    first.copied().unwrap_or(Dim::Fixed(1))
+}
+
+/// The axis of a shape along which the pictures of a batch lie, unless there is one picture.
+fn picture_axis(shape: &[Dim], batch: Dim) -> Option<usize> {
+    let is_batch = |&axis: &usize| shape[axis] == batch;
+    (0..shape.len())
+        .find(is_batch)
+        .filter(|_| batch != Dim::Fixed(1))
+}
+
+/// The axes of other sides than 1.
+fn long_axes(shape: &[Dim]) -> Vec<usize> {
+    (0..shape.len())
+        .filter(|&axis| shape[axis] != Dim::Fixed(1))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        tensor::{DType, Tensor},
+        testing::{Program, floats, shape},
+    };
+
+    #[test]
+    fn axes_of_side_1_do_not_matter_wherever_they_stand() -> Result<()> {
+        for (input, output, expected) in [
+            ("N 5", "N 1 1 5", "N 5"),
+            ("N 5", "N 1 5", "N 5"),
+            ("N 5", "1 N 5", "N 5"),
+            ("N 5", "N 5 1 1", "N 5"),
+            ("1 5", "5", "1 5"),
+            ("1 5", "1 1 5 1", "1 5"),
+            ("4 5", "1 4 5", "4 5"),
+            ("4 4", "4 1 4", "4 4"),
+            ("N 1", "N", "N 2"),
+            ("N 1", "N 1 1", "N 2"),
+            ("1 1", "1", "1 2"),
+            ("4 1", "4 1", "4 2"),
+        ] {
+            let mut graph = Graph::new();
+            let x = graph.input("x", DType::F32, shape(input));
+            let y = graph.add(
+                Op::Reshape {
+                    shape: shape(output),
+                },
+                &[x],
+            )?;
+            let row = row(&mut graph, y)?;
+            assert_eq!(graph.shape(row), shape(expected), "{output}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn classes_before_pictures_change_places() -> Result<()> {
+        let mut graph = Graph::new();
+        let x = graph.input("x", DType::F32, shape("N 3"));
+        let y = graph.add(Op::Transpose { perm: vec![1, 0] }, &[x])?;
+        let row = row(&mut graph, y)?;
+        graph.output("row", row);
+        let x = Tensor::f32([2, 3], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
+        let found = Program::new(&graph).run(std::slice::from_ref(&x)).remove(0);
+        assert_eq!(found, x);
+        Ok(())
+    }
+
+    #[test]
+    fn a_single_score_is_that_of_the_second_class() -> Result<()> {
+        let mut graph = Graph::new();
+        let x = graph.input("x", DType::F32, shape("N 1"));
+        let row = row(&mut graph, x)?;
+        graph.output("row", row);
+        let found = Program::new(&graph).run(&[Tensor::f32([2, 1], [1.5, -0.5])?]);
+        assert_eq!(floats(&found[0]), [0.0, 1.5, 0.0, -0.5]);
+        Ok(())
+    }
+}
