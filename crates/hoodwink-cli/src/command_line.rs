@@ -213,7 +213,9 @@ pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec
 /// Refuses a model elsewhere that a file names: the file may come from a stranger, and would have a program run or a machine
 /// contacted that the user did not name.
 pub(crate) fn refuse_remote(options: &Table, way_on: &str) -> Result<()> {
-    let named = ["model", "models"].into_iter().filter_map(|key| options.get(key));
+    let named = ["model", "models"]
+        .into_iter()
+        .filter_map(|key| options.get(key));
     let mut models = named.flat_map(|value| match value {
         Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
         value => Vec::from_iter(value.as_str()),

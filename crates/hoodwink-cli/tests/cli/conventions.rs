@@ -40,7 +40,11 @@ const ALL: [Expected; 14] = [
     of("inspect", &["a.onnx"], [true, true, true]),
     of("man", &[], [false, false, false]),
     of("merge", &["a", "b", "--out", "c"], [true, true, true]),
-    of("natural", &["--logits", "x.npy", "--labels", "y.npy"], [true, true, true]),
+    of(
+        "natural",
+        &["--logits", "x.npy", "--labels", "y.npy"],
+        [true, true, true],
+    ),
     of("predict", &["a.onnx", "x.npy"], [true, true, true]),
     of("report", &["a", "b"], [true, false, true]),
     of("rerun", &["a", "--out", "b"], [true, true, true]),

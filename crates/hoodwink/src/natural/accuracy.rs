@@ -89,7 +89,9 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
         for _ in 0..200 {
             // Few values, so that there are ties.
-            let logits: Vec<f64> = (0..12).map(|_| f64::from(rng.random_range(0..5u8))).collect();
+            let logits: Vec<f64> = (0..12)
+                .map(|_| f64::from(rng.random_range(0..5u8)))
+                .collect();
             let mut order: Vec<usize> = (0..12).collect();
             order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
             assert_eq!(largest(&logits), order[0]);

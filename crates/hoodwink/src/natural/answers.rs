@@ -203,10 +203,15 @@ mod tests {
         let all = logits(&[[0.0, 5.0, 1.0, -1.0]]);
         let subset = Subset::of("some", vec![0, 2], 4).unwrap();
         let error = Answers::of(&all, &[1], &subset, "a.npy").unwrap_err();
-        assert!(error.to_string().contains("positions among those"), "{error}");
+        assert!(
+            error.to_string().contains("positions among those"),
+            "{error}"
+        );
         assert!(Answers::of(&all, &[1, 0], &subset, "a.npy").is_err());
         let mut answers = Answers::new(&subset).unwrap();
-        let error = answers.push(&[0.0, f64::NAN, 1.0, 0.0], 0, "b").unwrap_err();
+        let error = answers
+            .push(&[0.0, f64::NAN, 1.0, 0.0], 0, "b")
+            .unwrap_err();
         assert!(error.to_string().contains("class 1 is NaN"), "{error}");
     }
 }

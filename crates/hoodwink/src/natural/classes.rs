@@ -154,7 +154,10 @@ impl Spread {
         let entropy = match predictions.len() {
             0 => f64::NAN,
             // Not the negative zero of one class alone.
-            _ => shares.filter(|&p| p > 0.0).map(|p| p * (1.0 / p).ln()).sum(),
+            _ => shares
+                .filter(|&p| p > 0.0)
+                .map(|p| p * (1.0 / p).ln())
+                .sum(),
         };
         let weighted: f64 = counts
             .iter()
@@ -190,7 +193,9 @@ mod tests {
     fn a_class_that_swallows_others_is_the_first_attractor() {
         // Class 2 is said of half the pictures of the others.
         let labels: Vec<usize> = (0..300).map(|at| at % 3).collect();
-        let said: Vec<usize> = (0..300).map(|at| if at % 2 == 0 { 2 } else { at % 3 }).collect();
+        let said: Vec<usize> = (0..300)
+            .map(|at| if at % 2 == 0 { 2 } else { at % 3 })
+            .collect();
         let (answers, names) = answers(&labels, &said, 4);
         let found = attractors(&answers, &names);
         assert_eq!(found.len(), 1);
@@ -225,7 +230,10 @@ mod tests {
         let flat = Spread::of(&[0, 1, 2, 3], 4);
         assert!((flat.entropy - 4.0f64.ln()).abs() < 1e-15 && flat.gini.abs() < 1e-15);
         let one = Spread::of(&[1; 9], 4);
-        assert_eq!((one.entropy, one.effective_classes, one.gini), (0.0, 1.0, 0.75));
+        assert_eq!(
+            (one.entropy, one.effective_classes, one.gini),
+            (0.0, 1.0, 0.75)
+        );
         let some = Spread::of(&[0, 0, 0, 1, 1, 2], 4);
         let counts = [3.0, 2.0, 1.0, 0.0];
         let pairs: f64 = counts

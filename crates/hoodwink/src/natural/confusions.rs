@@ -50,7 +50,8 @@ pub(super) fn confusions(answers: &Answers, names: &[String]) -> Vec<Confusion> 
             *counts.entry((label, said)).or_default() += 1;
         }
     }
-    let reverse = |&(label, said): &(usize, usize)| counts.get(&(said, label)).copied().unwrap_or(0);
+    let reverse =
+        |&(label, said): &(usize, usize)| counts.get(&(said, label)).copied().unwrap_or(0);
     // Each pair is tested once, in whichever direction comes first.
     let pairs: Vec<(usize, usize)> = counts
         .keys()
@@ -136,7 +137,15 @@ mod tests {
         );
         let told: Vec<_> = found
             .iter()
-            .map(|one| (one.class, one.taken_for, one.count, one.reverse, one.directed))
+            .map(|one| {
+                (
+                    one.class,
+                    one.taken_for,
+                    one.count,
+                    one.reverse,
+                    one.directed,
+                )
+            })
             .collect();
         assert_eq!(
             told,

@@ -54,12 +54,10 @@ impl Detection {
         ];
         let values = curve.measures(&ones, recall);
         let sizes = [outliers.known.len(), outliers.unknown.len()];
-        let [auroc, aupr, aupr_trapezoid, fpr95_ood, fpr95_id] = resampling.intervals(
-            sizes,
-            values,
-            [Ends::Percentile; 5],
-            |weights| curve.measures(weights, recall),
-        );
+        let [auroc, aupr, aupr_trapezoid, fpr95_ood, fpr95_id] =
+            resampling.intervals(sizes, values, [Ends::Percentile; 5], |weights| {
+                curve.measures(weights, recall)
+            });
         Self {
             score: outliers.score.clone(),
             auroc,
@@ -97,9 +95,8 @@ impl Curve {
             .chain(unknown.map(|(at, &score)| (score, true, at)))
             .collect();
         scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let is_end = |at: &usize| {
-            scored.get(*at).map(|picture| picture.0) != Some(scored[at - 1].0)
-        };
+        let is_end =
+            |at: &usize| scored.get(*at).map(|picture| picture.0) != Some(scored[at - 1].0);
         let ends = (1..=scored.len()).filter(is_end).collect();
         Self {
             ends,
@@ -185,10 +182,12 @@ fn false_positives(thresholds: &[[u64; 2]], recall: Recall) -> f64 {
         Recall::Reached => (0..=complete).find(|&at| recall_at(at) >= RECALL),
         Recall::Nearest => {
             let miss = |at: &usize| (recall_at(*at) - RECALL).abs();
-            (0..=complete).rev().reduce(|best, at| match miss(&at) < miss(&best) {
-                true => at,
-                false => best,
-            })
+            (0..=complete)
+                .rev()
+                .reduce(|best, at| match miss(&at) < miss(&best) {
+                    true => at,
+                    false => best,
+                })
         }
     };
     at.map_or(f64::NAN, |at| thresholds[at][1] as f64 / negatives as f64)
@@ -225,7 +224,10 @@ mod tests {
         let useless = detection(&[1.0; 10], &[1.0; 2], Recall::Reached);
         assert_eq!(useless.auroc.value, 0.5);
         assert!((useless.aupr.value - 2.0 / 12.0).abs() < 1e-15);
-        assert_eq!((useless.fpr95_ood.value, useless.fpr95_id.value), (1.0, 1.0));
+        assert_eq!(
+            (useless.fpr95_ood.value, useless.fpr95_id.value),
+            (1.0, 1.0)
+        );
         let reversed = detection(&[2.0, 3.0], &[0.0, 1.0], Recall::Reached);
         assert_eq!((reversed.auroc.value, reversed.fpr95_ood.value), (0.0, 1.0));
     }
@@ -234,11 +236,15 @@ mod tests {
     fn the_two_conventions_of_fpr95_differ() {
         // One unknown picture in ten looks like the most ordinary of known ones.
         let known: Vec<f64> = (0..100).map(f64::from).collect();
-        let unknown: Vec<f64> = (0..10).map(|at| if at == 0 { 0.5 } else { 200.0 }).collect();
+        let unknown: Vec<f64> = (0..10)
+            .map(|at| if at == 0 { 0.5 } else { 200.0 })
+            .collect();
         let found = detection(&known, &unknown, Recall::Reached);
         assert_eq!((found.fpr95_ood.value, found.fpr95_id.value), (0.99, 0.1));
         // The nearest recall is 0.9, and of the thresholds with it the script takes the last.
-        let strict: Vec<f64> = (0..10).map(|at| if at == 0 { -1.0 } else { 60.5 }).collect();
+        let strict: Vec<f64> = (0..10)
+            .map(|at| if at == 0 { -1.0 } else { 60.5 })
+            .collect();
         let found = detection(&known, &strict, Recall::Reached);
         let nearest = detection(&known, &strict, Recall::Nearest);
         assert_eq!((found.fpr95_ood.value, nearest.fpr95_ood.value), (1.0, 1.0));
@@ -263,12 +269,23 @@ mod tests {
         };
         let seed = |seed| Resampling { count: 300, seed };
         let found = Detection::of(&outliers, Recall::Reached, seed(1));
-        for interval in [found.auroc, found.aupr, found.aupr_trapezoid, found.fpr95_ood] {
+        for interval in [
+            found.auroc,
+            found.aupr,
+            found.aupr_trapezoid,
+            found.fpr95_ood,
+        ] {
             assert!(interval.low <= interval.value && interval.value <= interval.high);
             assert!(interval.low < interval.high);
         }
         let json = |one: &Detection| serde_json::to_string(one).unwrap();
-        assert_eq!(json(&found), json(&Detection::of(&outliers, Recall::Reached, seed(1))));
-        assert_ne!(json(&found), json(&Detection::of(&outliers, Recall::Reached, seed(2))));
+        assert_eq!(
+            json(&found),
+            json(&Detection::of(&outliers, Recall::Reached, seed(1)))
+        );
+        assert_ne!(
+            json(&found),
+            json(&Detection::of(&outliers, Recall::Reached, seed(2)))
+        );
     }
 }

@@ -58,7 +58,10 @@ pub(super) fn labels(path: &Path, data: &Dataset, classes: usize) -> Result<(Vec
         .map_err(|error| Error::invalid(format!("{shown}: {error}")))?;
     let of_id: HashMap<&String, usize> = known.iter().zip(meant.classes).collect();
     let labels = of_pictures.iter().map(|id| of_id[id]).collect();
-    Ok((labels, format!("The labels of {} are from {shown}.", data.name())))
+    Ok((
+        labels,
+        format!("The labels of {} are from {shown}.", data.name()),
+    ))
 }
 
 fn find(path: &Path, name: &str) -> Option<PathBuf> {

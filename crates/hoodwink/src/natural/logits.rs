@@ -160,7 +160,11 @@ pub(super) fn softmax(logits: &[f64]) -> Vec<f64> {
 /// `log(sum(exp(logits)))`.
 pub(super) fn log_sum_exp(logits: &[f64]) -> f64 {
     let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    top + logits.iter().map(|logit| (logit - top).exp()).sum::<f64>().ln()
+    top + logits
+        .iter()
+        .map(|logit| (logit - top).exp())
+        .sum::<f64>()
+        .ln()
 }
 
 #[cfg(test)]
@@ -171,13 +175,19 @@ mod tests {
     fn what_has_no_softmax_is_refused_by_name() {
         for (row, says) in [
             (vec![1.0, f64::NAN, 0.0], "the logit of class 1 is NaN"),
-            (vec![1.0, 0.0, f64::INFINITY], "the logit of class 2 is infinite"),
+            (
+                vec![1.0, 0.0, f64::INFINITY],
+                "the logit of class 2 is infinite",
+            ),
             (vec![f64::NEG_INFINITY; 3], "all logits are -infinity"),
             (vec![1.0, 2.0], "2 logits for 3 classes"),
         ] {
             let error = Logits::new(3).unwrap().push(&row, "a.npy[7]").unwrap_err();
             let error = error.to_string();
-            assert!(error.starts_with("a.npy[7]: ") && error.contains(says), "{error}");
+            assert!(
+                error.starts_with("a.npy[7]: ") && error.contains(says),
+                "{error}"
+            );
         }
         let mut some = Logits::new(3).unwrap();
         some.push(&[0.0, f64::NEG_INFINITY, 1.0], "x").unwrap();

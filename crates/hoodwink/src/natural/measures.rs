@@ -89,7 +89,12 @@ impl Measures {
         let [rms_calibration, ece, aurra, soft_f1] = settings.resampling.intervals(
             [ranked.len()],
             measures(&levels),
-            [Ends::Centred, Ends::Centred, Ends::Percentile, Ends::Percentile],
+            [
+                Ends::Centred,
+                Ends::Centred,
+                Ends::Percentile,
+                Ends::Percentile,
+            ],
             |[weights]| measures(&ranked.weighted(weights)),
         );
         let [top1, top5] = answers.unmasked();

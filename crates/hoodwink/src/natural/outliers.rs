@@ -86,7 +86,10 @@ mod tests {
     #[test]
     fn a_flat_softmax_is_stranger_than_a_peak() {
         for score in Score::ALL {
-            assert!(score.of(&[0.0, 0.0, 0.0]) > score.of(&[9.0, 0.0, 0.0]), "{score:?}");
+            assert!(
+                score.of(&[0.0, 0.0, 0.0]) > score.of(&[9.0, 0.0, 0.0]),
+                "{score:?}"
+            );
             assert_eq!(score.word().parse::<Score>().unwrap(), score);
         }
         let three = 3.0f64.ln();

@@ -90,10 +90,7 @@ mod tests {
             ranked.levels(),
             [level(0.5, 0.0, 1), level(0.7, 1.0, 1), level(0.9, 0.5, 2)]
         );
-        assert_eq!(
-            ranked.weighted(&[2, 0, 1, 0]),
-            [level(0.9, 2.0 / 3.0, 3)]
-        );
+        assert_eq!(ranked.weighted(&[2, 0, 1, 0]), [level(0.9, 2.0 / 3.0, 3)]);
         assert!(Ranked::new(&[], &[]).levels().is_empty());
     }
 }

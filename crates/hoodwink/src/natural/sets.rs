@@ -250,11 +250,19 @@ mod tests {
         };
         for (files, classes, expected) in [
             // ImageNet's: ids, with classes missing.
-            (&["n02123045/a.png", "n01443537/b.png"][..], NO_NAMES, &[1, 281][..]),
+            (
+                &["n02123045/a.png", "n01443537/b.png"][..],
+                NO_NAMES,
+                &[1, 281][..],
+            ),
             // ImageNet-V2's: numbers, whose order as text is another.
             (&["10/a.png", "9/b.png", "2/c.png"], NO_NAMES, &[10, 2, 9]),
             (&["sea_lion/a.png", "cat/b.png"], of_three, &[0, 2]),
-            (&["seal/a.png", "dog/b.png", "cat/c.png"], of_three, &[0, 1, 2]),
+            (
+                &["seal/a.png", "dog/b.png", "cat/c.png"],
+                of_three,
+                &[0, 1, 2],
+            ),
         ] {
             let folder = tree(files);
             let set = open(folder.path(), classes).unwrap();
@@ -266,7 +274,11 @@ mod tests {
     fn positions_are_never_taken_for_classes() {
         let names: Vec<String> = ["cat", "dog"].map(str::to_owned).into();
         for (files, names, says) in [
-            (&["a/a.png", "b/b.png"][..], &names[..], "their order is not taken"),
+            (
+                &["a/a.png", "b/b.png"][..],
+                &names[..],
+                "their order is not taken",
+            ),
             (&["a/a.png", "b/b.png"], &[], "their order is not taken"),
             (&["cat/a.png", "ox/b.png"], &names, "ox"),
             (&["5/a.png"], &names, "cannot be told"),
@@ -306,7 +318,11 @@ mod tests {
             let of = |members: &Vec<usize>| format!("{}/a.png", all[members[0]]);
             subset.members().iter().map(of).collect()
         };
-        for (list, is_labelled) in [("imagenet-a", true), ("imagenet-r", true), ("imagenet-o", false)] {
+        for (list, is_labelled) in [
+            ("imagenet-a", true),
+            ("imagenet-r", true),
+            ("imagenet-o", false),
+        ] {
             let files = ids(list);
             let folder = tree(&files.iter().map(String::as_str).collect::<Vec<_>>());
             let set = open(folder.path(), NO_NAMES).unwrap();
@@ -336,7 +352,10 @@ mod tests {
                 "objectnet_to_imagenet_1k.json",
                 r#"{"Alarm clock": "analog clock; digital clock", "Banana": "banana"}"#,
             ),
-            ("imagenet_to_label_2012_v2", "banana\nanalog clock\ndigital clock\n"),
+            (
+                "imagenet_to_label_2012_v2",
+                "banana\nanalog clock\ndigital clock\n",
+            ),
             (
                 "pytorch_to_imagenet_2012_id.json",
                 r#"{"954": 0, "409": 1, "530": 2}"#,
@@ -351,7 +370,10 @@ mod tests {
             assert_eq!(names, ["Alarm clock", "Banana"]);
             let places = set.places(&subset).unwrap();
             assert_eq!(places, [None, Some(0), Some(1)]);
-            assert!(set.places(&Subset::parse("imagenet-a", &[], 1000).unwrap()).is_ok());
+            assert!(
+                set.places(&Subset::parse("imagenet-a", &[], 1000).unwrap())
+                    .is_ok()
+            );
         }
         fs::write(mappings.join("pytorch_to_imagenet_2012_id.json"), "{}").unwrap();
         let error = open(folder.path(), NO_NAMES).unwrap_err().to_string();
@@ -360,7 +382,10 @@ mod tests {
 
     #[test]
     fn flat_validation_pictures_are_mapped_or_refused() {
-        let flat = tree(&["val/ILSVRC2012_val_00000001.JPEG", "val/ILSVRC2012_val_00000002.JPEG"]);
+        let flat = tree(&[
+            "val/ILSVRC2012_val_00000001.JPEG",
+            "val/ILSVRC2012_val_00000002.JPEG",
+        ]);
         let path = flat.path().join("val");
         let error = open(&path, NO_NAMES).unwrap_err().to_string();
         assert!(error.contains("LOC_val_solution.csv"), "{error}");
@@ -369,14 +394,19 @@ mod tests {
         fs::write(flat.path().join("LOC_val_solution.csv"), solution).unwrap();
         let set = open(&path, NO_NAMES).unwrap();
         assert_eq!(set.labels, [281, 1]);
-        assert!(set.notices().iter().any(|notice| notice.contains("LOC_val_solution.csv")));
+        assert!(
+            set.notices()
+                .iter()
+                .any(|notice| notice.contains("LOC_val_solution.csv"))
+        );
         let short = "ImageId,PredictionString\nILSVRC2012_val_00000002,n01443537 1 2 3 4 \n";
         fs::write(flat.path().join("LOC_val_solution.csv"), short).unwrap();
         let error = open(&path, NO_NAMES).unwrap_err().to_string();
         assert!(error.contains("ILSVRC2012_val_00000001"), "{error}");
         fs::remove_file(flat.path().join("LOC_val_solution.csv")).unwrap();
         fs::write(
-            flat.path().join("imagenet_2012_validation_synset_labels.txt"),
+            flat.path()
+                .join("imagenet_2012_validation_synset_labels.txt"),
             "n02123045\nn01443537\n",
         )
         .unwrap();

@@ -54,7 +54,10 @@ mod tests {
     #[test]
     fn holm_orders_and_skips_what_is_undefined() {
         let found = holm(&[0.01, f64::NAN, 0.04, 0.03, 0.9]);
-        assert_eq!([found[0], found[3], found[2], found[4]], [0.04, 0.09, 0.09, 0.9]);
+        assert_eq!(
+            [found[0], found[3], found[2], found[4]],
+            [0.04, 0.09, 0.09, 0.9]
+        );
         assert!(found[1].is_nan());
         assert!(holm(&[]).is_empty());
     }

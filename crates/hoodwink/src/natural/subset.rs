@@ -42,7 +42,11 @@ impl Subset {
     /// If they are fewer than two, one is listed twice, or the model does not have one.
     pub fn of(name: &str, mut classes: Vec<usize>, all: usize) -> Result<Self> {
         classes.sort_unstable();
-        Self::of_groups(name, classes.into_iter().map(|class| vec![class]).collect(), all)
+        Self::of_groups(
+            name,
+            classes.into_iter().map(|class| vec![class]).collect(),
+            all,
+        )
     }
 
     /// Groups of classes of a model, each of which counts as one class with the largest of its logits.
@@ -115,7 +119,9 @@ impl Subset {
         }
         let path = Path::new(text);
         if !path.exists() {
-            let known = ["all"].into_iter().chain(KNOWN.iter().map(|(name, _)| *name));
+            let known = ["all"]
+                .into_iter()
+                .chain(KNOWN.iter().map(|(name, _)| *name));
             return Err(Error::invalid(format!(
                 "{}: there is no such file, and no list of classes of this name{}",
                 legible::name(text),
@@ -151,7 +157,9 @@ impl Subset {
     pub fn known_with(ids: &[String]) -> Option<&'static str> {
         let mut ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         ids.sort_unstable();
-        let (name, _) = KNOWN.iter().find(|(_, list)| list.lines().eq(ids.iter().copied()))?;
+        let (name, _) = KNOWN
+            .iter()
+            .find(|(_, list)| list.lines().eq(ids.iter().copied()))?;
         Some(name)
     }
 
@@ -237,17 +245,27 @@ mod tests {
     #[test]
     fn published_lists_have_their_200_classes() {
         // First and last classes as in the published indices.
-        for (name, first, last) in [("imagenet-a", 6, 988), ("imagenet-o", 1, 996), ("imagenet-r", 1, 988)] {
+        for (name, first, last) in [
+            ("imagenet-a", 6, 988),
+            ("imagenet-o", 1, 996),
+            ("imagenet-r", 1, 988),
+        ] {
             let subset = Subset::parse(name, &[], 1000).unwrap();
             let classes: Vec<usize> = subset.members().iter().map(|members| members[0]).collect();
-            assert_eq!((classes.len(), classes[0], classes[199]), (200, first, last));
+            assert_eq!(
+                (classes.len(), classes[0], classes[199]),
+                (200, first, last)
+            );
             assert!(classes.is_sorted() && subset.masks());
             let shifted = Subset::parse(name, &[], 1001).unwrap();
             assert_eq!(shifted.members()[0], [first + 1]);
         }
         let both = |a: &str, b: &str| {
             let [a, b] = [a, b].map(|name| Subset::parse(name, &[], 1000).unwrap());
-            a.members().iter().filter(|one| b.members().contains(one)).count()
+            a.members()
+                .iter()
+                .filter(|one| b.members().contains(one))
+                .count()
         };
         assert_eq!(both("imagenet-a", "imagenet-o"), 59);
         let ids: Vec<String> = KNOWN[0].1.lines().rev().map(str::to_owned).collect();
@@ -273,7 +291,11 @@ mod tests {
     #[test]
     fn lists_that_do_not_fit_the_model_are_refused() {
         for (text, classes, says) in [
-            ("0\n7\n", 3, "class 7 is listed, and the model has 3 classes"),
+            (
+                "0\n7\n",
+                3,
+                "class 7 is listed, and the model has 3 classes",
+            ),
             ("0\n0\n", 3, "listed twice"),
             ("1\n", 3, "1 class is in play"),
             ("", 3, "0 classes are in play"),
@@ -282,7 +304,10 @@ mod tests {
         ] {
             let (_folder, path) = file(text);
             let error = Subset::parse(&path, &[], classes).unwrap_err().to_string();
-            assert!(error.contains(says) && error.contains("list.txt"), "{error}");
+            assert!(
+                error.contains(says) && error.contains("list.txt"),
+                "{error}"
+            );
         }
         for (text, classes, says) in [
             ("imagenet-a", 200, "say all"),

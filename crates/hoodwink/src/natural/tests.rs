@@ -59,7 +59,10 @@ fn logits(rows: &[Vec<f64>]) -> Logits {
 }
 
 fn close(found: f64, expected: f64, what: &str) {
-    assert!((found - expected).abs() <= 1e-9, "{what}: {found} instead of {expected}");
+    assert!(
+        (found - expected).abs() <= 1e-9,
+        "{what}: {found} instead of {expected}"
+    );
 }
 
 fn measured(labelled: &Labelled, definition: Definition) -> Measures {
@@ -68,6 +71,7 @@ fn measured(labelled: &Labelled, definition: Definition) -> Measures {
     let answers = Answers::of(&all, &labelled.labels, &subset, "x").unwrap();
     let given = Given {
         model: "m",
+        multiply_adds: None,
         names: &subset.names(&[]),
         hard: Some(&answers),
         clean: None,
@@ -89,21 +93,49 @@ fn measures_of_answers_are_those_of_numpy_and_the_script() {
         for (found, expected, what) in [
             (standard.top1.value, expected.top1, "top-1"),
             (standard.top5.value, expected.top5, "top-5"),
-            (standard.unmasked.top1.value, expected.unmasked_top1, "top-1 of all"),
-            (standard.unmasked.top5.value, expected.unmasked_top5, "top-5 of all"),
-            (standard.rms_calibration.value, expected.standard["rms"], "RMS"),
-            (standard.rms_calibration_nae, expected.nae["rms"], "RMS of nae"),
+            (
+                standard.unmasked.top1.value,
+                expected.unmasked_top1,
+                "top-1 of all",
+            ),
+            (
+                standard.unmasked.top5.value,
+                expected.unmasked_top5,
+                "top-5 of all",
+            ),
+            (
+                standard.rms_calibration.value,
+                expected.standard["rms"],
+                "RMS",
+            ),
+            (
+                standard.rms_calibration_nae,
+                expected.nae["rms"],
+                "RMS of nae",
+            ),
             (standard.mad_calibration, expected.standard["mad"], "MAD"),
-            (standard.max_calibration, expected.standard["max"], "largest"),
+            (
+                standard.max_calibration,
+                expected.standard["max"],
+                "largest",
+            ),
             (nae.rms_calibration.value, expected.nae["rms"], "nae: RMS"),
-            (nae.rms_calibration_standard, expected.standard["rms"], "nae: RMS of all bins"),
+            (
+                nae.rms_calibration_standard,
+                expected.standard["rms"],
+                "nae: RMS of all bins",
+            ),
             (nae.mad_calibration, expected.nae["mad"], "nae: MAD"),
             (nae.max_calibration, expected.nae["max"], "nae: largest"),
             (standard.ece.value, expected.ece, "ECE"),
             (standard.aurra.value, expected.aurra, "AURRA"),
             (nae.aurra.value, expected.aurra, "nae: AURRA"),
             (standard.soft_f1.value, expected.soft_f1, "soft F1"),
-            (nae.temperature, expected.temperature_nae, "nae: temperature"),
+            (
+                nae.temperature,
+                expected.temperature_nae,
+                "nae: temperature",
+            ),
             (standard.predicted.entropy, expected.entropy, "entropy"),
             (standard.predicted.gini, expected.gini, "Gini"),
         ] {
@@ -111,7 +143,10 @@ fn measures_of_answers_are_those_of_numpy_and_the_script() {
         }
         // SciPy's search stops at the precision that a flat minimum allows.
         let (found, reference) = (standard.temperature, expected.temperature);
-        assert!((found - reference).abs() < 1e-6, "{found} instead of {reference}");
+        assert!(
+            (found - reference).abs() < 1e-6,
+            "{found} instead of {reference}"
+        );
     }
 }
 
@@ -137,7 +172,12 @@ fn detection_is_scikit_learns() {
         let outliers = Outliers::by(score, &known, &unknown);
         let of = |recall| Detection::of(&outliers, recall, NO_INTERVALS);
         let expected = &goldens.detection[score.word()];
-        check(&of(Recall::Reached), &of(Recall::Nearest), expected, score.word());
+        check(
+            &of(Recall::Reached),
+            &of(Recall::Nearest),
+            expected,
+            score.word(),
+        );
     }
     for (at, tied) in goldens.ties.into_iter().enumerate() {
         let outliers = Outliers {
@@ -147,7 +187,12 @@ fn detection_is_scikit_learns() {
         };
         let of = |recall| Detection::of(&outliers, recall, NO_INTERVALS);
         let what = format!("ties {at}");
-        check(&of(Recall::Reached), &of(Recall::Nearest), &tied.expected, &what);
+        check(
+            &of(Recall::Reached),
+            &of(Recall::Nearest),
+            &tied.expected,
+            &what,
+        );
     }
 }
 
@@ -163,7 +208,11 @@ fn random_scores_have_the_average_precision_of_chance() {
         unknown: draw(2_000),
     };
     let found = Detection::of(&outliers, Recall::Reached, NO_INTERVALS);
-    assert!((found.aupr.value - 1.0 / 6.0).abs() < 0.006, "{:?}", found.aupr);
+    assert!(
+        (found.aupr.value - 1.0 / 6.0).abs() < 0.006,
+        "{:?}",
+        found.aupr
+    );
     assert!((found.auroc.value - 0.5).abs() < 0.015);
 }
 
@@ -177,15 +226,33 @@ fn sets_of_one_kind_are_told_and_never_zero() {
     };
     let right = measured(&labelled(&[0, 0, 0]), Definition::Standard);
     assert!(right.soft_f1.value.is_nan() && right.temperature.is_nan());
-    assert!(right.notes.iter().any(|note| note.contains("Every answer is right")));
+    assert!(
+        right
+            .notes
+            .iter()
+            .any(|note| note.contains("Every answer is right"))
+    );
     assert!(right.notes.iter().any(|note| note.contains("of one class")));
     let wrong = measured(&labelled(&[1, 2]), Definition::Standard);
-    assert!(wrong.notes.iter().any(|note| note.contains("Every answer is wrong")));
-    assert!(wrong.notes.iter().any(|note| note.contains("have no pictures")));
+    assert!(
+        wrong
+            .notes
+            .iter()
+            .any(|note| note.contains("Every answer is wrong"))
+    );
+    assert!(
+        wrong
+            .notes
+            .iter()
+            .any(|note| note.contains("have no pictures"))
+    );
     assert!(wrong.temperature.is_nan());
     let few = measured(&labelled(&[0, 1]), Definition::Nae);
     assert!(few.rms_calibration.value.is_nan());
     let json = serde_json::to_value(&few).unwrap();
     assert_eq!(json["rms_calibration"]["value"], serde_json::Value::Null);
-    assert_eq!(json["classes"][2]["recall"]["value"], serde_json::Value::Null);
+    assert_eq!(
+        json["classes"][2]["recall"]["value"],
+        serde_json::Value::Null
+    );
 }

@@ -5,16 +5,71 @@ use std::fmt::Write as _;
 use super::Definition;
 use super::evaluation::{Evaluation, Report};
 use super::measures::Measures;
-use crate::legible;
+use super::tables::{ModelRow, ModelTable};
 use crate::stats::Interval;
+use crate::{counted, legible};
 
 /// Confusions and attractors that are told of each set.
 const TOLD: usize = 5;
 
 /// The figures of all models, in lines.
 pub fn plain(report: &Report) -> String {
-    let parts: Vec<String> = report.models.iter().map(of_model).collect();
-    parts.join("\n")
+    let models = report.models.iter().map(of_model);
+    let tables = report.tables.iter().map(of_table);
+    models.chain(tables).collect::<Vec<_>>().join("\n")
+}
+
+/// Models of a table that are told.
+const MODELS: usize = 20;
+
+fn of_table(table: &ModelTable) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_table(&mut text, table);
+    text
+}
+
+fn write_table(text: &mut String, table: &ModelTable) -> std::fmt::Result {
+    let models = counted(table.rows.len(), "model", "models");
+    writeln!(text, "{}: {models}", legible::name(&table.name))?;
+    for one in &table.correlations {
+        writeln!(
+            text,
+            "rank correlation of {} and {}: {:.2} (95% interval {:.2} to {:.2}, n = {})",
+            one.between[0],
+            one.between[1],
+            one.spearman.value,
+            one.spearman.low,
+            one.spearman.high,
+            one.spearman.n
+        )?;
+    }
+    let name = |row: &ModelRow| match row.size {
+        Some(size) => format!("{} at {size}", legible::name(&row.model)),
+        None => legible::name(&row.model),
+    };
+    let rows = &table.rows[..table.rows.len().min(MODELS)];
+    let width = rows.iter().map(|row| name(row).chars().count()).max();
+    let width = width.unwrap_or(0);
+    writeln!(
+        text,
+        "  {:width$}  {:>6}  {:>6}  {:>12}",
+        "", "clean", "hard", "under attack"
+    )?;
+    for row in rows {
+        let robust = row.robust.map_or(String::new(), percent);
+        writeln!(
+            text,
+            "  {:width$}  {:>6}  {:>6}  {robust:>12}",
+            name(row),
+            percent(row.clean),
+            percent(row.hard)
+        )?;
+    }
+    match table.rows.len() - rows.len() {
+        0 => Ok(()),
+        more => writeln!(text, "  and {more} more"),
+    }
 }
 
 fn of_model(of: &Evaluation) -> String {
@@ -44,7 +99,9 @@ fn write_model(text: &mut String, of: &Evaluation) -> std::fmt::Result {
         Definition::Standard => "RMS calibration",
         Definition::Nae => "RMS calib. (nae)",
     };
-    let head = sets.iter().map(|(name, set)| format!("{name} ({})", set.pictures));
+    let head = sets
+        .iter()
+        .map(|(name, set)| format!("{name} ({})", set.pictures));
     line(text, "", head)?;
     type Figure<'a> = (&'a str, fn(&Measures) -> String);
     let figures: [Figure<'_>; 10] = [
@@ -98,15 +155,32 @@ fn write_model(text: &mut String, of: &Evaluation) -> std::fmt::Result {
             of.known.unwrap_or("known"),
             of.ood[0].known
         )?;
-        let head = ["AUROC", "AUPR", "AUPR (trapezoid)", "FPR95 (OOD pos.)", "FPR95 (ID pos.)"];
+        let head = [
+            "AUROC",
+            "AUPR",
+            "AUPR (trapezoid)",
+            "FPR95 (OOD pos.)",
+            "FPR95 (ID pos.)",
+        ];
         line(text, "", head.map(str::to_owned))?;
         for one in &of.ood {
-            let figures = [one.auroc, one.aupr, one.aupr_trapezoid, one.fpr95_ood, one.fpr95_id];
+            let figures = [
+                one.auroc,
+                one.aupr,
+                one.aupr_trapezoid,
+                one.fpr95_ood,
+                one.fpr95_id,
+            ];
             line(text, &one.score, figures.map(|figure| share(&figure)))?;
         }
     }
     for (name, set) in &sets {
-        for one in set.attractors.iter().filter(|one| one.significant).take(TOLD) {
+        for one in set
+            .attractors
+            .iter()
+            .filter(|one| one.significant)
+            .take(TOLD)
+        {
             writeln!(
                 text,
                 "{name}: attractor {}: predicted {}, true {}",

@@ -19,7 +19,9 @@ pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
     let subset = match word {
         "present" => {
             if args.labels_within_subset {
-                bail!("labels within the classes present are those among all: leave out --labels-within-subset");
+                bail!(
+                    "labels within the classes present are those among all: leave out --labels-within-subset"
+                );
             }
             let mut there = Labels::read(labels, file, logits.len())?;
             there.sort_unstable();
@@ -53,6 +55,7 @@ pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
     };
     let given = Given {
         model: &text(file),
+        multiply_adds: None,
         names: &subset.names(&names),
         hard: Some(&hard),
         clean: clean.as_ref(),
