@@ -5,9 +5,12 @@ mod saved;
 
 use std::{io::Write as _, path::PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use hoodwink::natural::{Definition, Report, Resampling, Settings, plain};
+use hoodwink::{
+    files, legible,
+    natural::{Definition, ModelTable, Part, Report, Resampling, Settings, page, plain},
+};
 
 use super::{Format, print_json};
 use crate::{
@@ -33,6 +36,10 @@ use crate::{
   How well unknown objects are told from known ones:
     hoodwink natural resnet50.onnx --clean imagenet/val/ --ood imagenet-o/ --subset imagenet-o \\
       --preprocessing torchvision
+
+  A page with the surest mistakes, and the models of the ImageNet testbed beside them:
+    hoodwink natural resnet50.onnx --hard imagenet-a/ --clean imagenet/val/ --table testbed --out natural/ \\
+      --preprocessing torchvision --class-names imagenet.txt
 
   The same measures from saved logits, as the published script computes them:
     hoodwink natural --logits logits.npy --labels labels.npy --subset imagenet-a --parity nae --format json"
@@ -104,6 +111,15 @@ pub(crate) struct Args {
     /// Seed of the drawings
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Tables of models to show beside: testbed (335 models, built in), or CSV files such as timm's results-imagenet-a.csv
+    #[arg(long, value_name = "NAME|FILE", value_delimiter = ',')]
+    table: Vec<String>,
+    /// Folder for report.html, with the surest mistakes, and natural.json
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Mistakes to show in the page for each model
+    #[arg(long, value_name = "N", default_value_t = 48)]
+    show: usize,
     /// How to print
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -115,19 +131,22 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let named = args.named();
-    let report = match (&args.logits, named.is_empty()) {
+    let (mut report, parts) = match (&args.logits, named.is_empty()) {
         (Some(_), false) => bail!(
             "saved logits take the place of a model: leave out {}, or --logits",
             named[0].display()
         ),
-        (Some(logits), true) => Report {
-            models: vec![saved::evaluate(args, logits)?],
-        },
-        (None, true) => bail!(
+        (Some(logits), true) => (Report::of(vec![saved::evaluate(args, logits)?]), Vec::new()),
+        (None, true) if args.table.is_empty() => bail!(
             "there is nothing to measure: name a model and --hard DIR, or --logits FILE and --labels FILE"
         ),
+        (None, true) => (Report::of(Vec::new()), Vec::new()),
         (None, false) => pictures::evaluate(args, &named)?,
     };
+    report.tables = args.tables(&report)?;
+    if let Some(folder) = &args.out {
+        write(folder, &report, &parts)?;
+    }
     match args.format {
         Format::Json => print_json(&report)?,
         Format::Table => write!(terminal::out(), "{}", plain(&report))?,
@@ -135,7 +154,35 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     Ok(Status::Done)
 }
 
+/// Writes the page and the figures.
+fn write(folder: &std::path::Path, report: &Report, parts: &[Part]) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let path = folder.join("report.html");
+    files::write(&path, page(report, parts)?.as_bytes())?;
+    files::write(&folder.join("natural.json"), &serde_json::to_vec(report)?)?;
+    terminal::complain(&format!(
+        "report: {}",
+        legible::line(&path.display().to_string())
+    ));
+    Ok(())
+}
+
 impl Args {
+    /// The tables that were asked for; beside others, or where there are several models, also one of those measured.
+    fn tables(&self, report: &Report) -> Result<Vec<ModelTable>> {
+        let resampling = self.settings().resampling;
+        let own = ModelTable::of(report, resampling);
+        let own = own.filter(|own| own.rows.len() > 1 || !self.table.is_empty());
+        let mut tables = Vec::from_iter(own);
+        for name in &self.table {
+            tables.push(match name.as_str() {
+                "testbed" => ModelTable::testbed(resampling)?,
+                path => ModelTable::read(path.as_ref(), resampling)?,
+            });
+        }
+        Ok(tables)
+    }
+
     /// The models that were named.
     fn named(&self) -> Vec<PathBuf> {
         let all = [&self.model.model].into_iter().chain(&self.models);

@@ -9,6 +9,7 @@ mod engine;
 mod errors;
 mod grad;
 mod inspect;
+mod natural;
 mod opaque;
 mod predict;
 mod resume;

@@ -47,7 +47,7 @@ pub(crate) fn labels() -> String {
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hoodwink"));
     command.args(args);
-    if matches!(args.first(), Some(&"attack" | &"predict")) {
+    if matches!(args.first(), Some(&"attack" | &"natural" | &"predict")) {
         command.args(["--engine", "rten"]);
     }
     command

@@ -32,6 +32,29 @@ pub struct Asked {
     pub broken: Vec<String>,
 }
 
+impl Asked {
+    /// How many pictures could not be read, in a sentence.
+    pub fn left_out(&self) -> Option<String> {
+        (!self.broken.is_empty()).then(|| {
+            format!(
+                "{} could not be read and {} left out.",
+                counted(self.broken.len(), "picture", "pictures"),
+                if self.broken.len() == 1 { "is" } else { "are" }
+            )
+        })
+    }
+}
+
+/// What a model said about pictures of unknown classes.
+pub struct AskedUnknown {
+    /// The logits of the classes in play, in the order of the pictures.
+    pub logits: Logits,
+    /// The position in the data set of each picture that was answered about.
+    pub indices: Vec<usize>,
+    /// Pictures that could not be read, each with the reason.
+    pub broken: Vec<String>,
+}
+
 impl Asking {
     /// Asks about the pictures whose class is in play: `places` are from [`PictureSet::places`]. `tell` is given how many were
     /// asked about, of how many.
@@ -64,7 +87,7 @@ impl Asking {
         Ok(asked)
     }
 
-    /// Asks about pictures of unknown classes: the logits of the classes in play, and the pictures that could not be read.
+    /// Asks about pictures of unknown classes.
     ///
     /// # Errors
     /// As [`Asking::labelled`].
@@ -74,13 +97,18 @@ impl Asking {
         data: &Dataset,
         subset: &Subset,
         tell: impl FnMut(usize, usize),
-    ) -> Result<(Logits, Vec<String>)> {
+    ) -> Result<AskedUnknown> {
         let wanted: Vec<usize> = (0..data.len()).collect();
-        let mut all = Logits::new(subset.len())?;
-        let broken = self.ask(model, data, &wanted, tell, |_, file, logits| {
-            all.push(&subset.select(logits), file)
+        let mut asked = AskedUnknown {
+            logits: Logits::new(subset.len())?,
+            indices: Vec::new(),
+            broken: Vec::new(),
+        };
+        asked.broken = self.ask(model, data, &wanted, tell, |index, file, logits| {
+            asked.indices.push(index);
+            asked.logits.push(&subset.select(logits), file)
         })?;
-        Ok((all, broken))
+        Ok(asked)
     }
 
     /// Asks about some pictures and gives the answers to `each` in their order, whatever order they come in.

@@ -9,6 +9,7 @@ use super::detection::{Detection, Recall};
 use super::logits::Logits;
 use super::measures::Measures;
 use super::outliers::{Outliers, Score};
+use super::tables::ModelTable;
 use crate::stats::{CONFIDENCE, Interval, wilson};
 use crate::{Error, Result};
 
@@ -25,6 +26,8 @@ pub struct Settings {
 pub struct Given<'a> {
     /// What the model is called.
     pub model: &'a str,
+    /// Multiply-adds of one picture, where they are known.
+    pub multiply_adds: Option<u64>,
     /// What each class in play is called.
     pub names: &'a [String],
     /// On hard pictures.
@@ -40,6 +43,19 @@ pub struct Given<'a> {
 pub struct Report {
     /// One for each model.
     pub models: Vec<Evaluation>,
+    /// Tables of models.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<ModelTable>,
+}
+
+impl Report {
+    /// Of models, without tables.
+    pub fn of(models: Vec<Evaluation>) -> Self {
+        Self {
+            models,
+            tables: Vec::new(),
+        }
+    }
 }
 
 /// What is measured of one model.
@@ -53,6 +69,8 @@ pub struct Evaluation {
     pub classes: usize,
     /// How many the model has.
     pub model_classes: usize,
+    /// Multiply-adds of one picture, where they are known.
+    pub multiply_adds: Option<u64>,
     /// Whose definitions were used.
     pub definition: Definition,
     /// On hard pictures.
@@ -112,6 +130,7 @@ impl Evaluation {
             subset: subset.name().to_owned(),
             classes: subset.len(),
             model_classes: subset.of_classes(),
+            multiply_adds: given.multiply_adds,
             definition: settings.definition,
             drop: drop.map(|(hard, clean)| difference(&clean.top1, &hard.top1)),
             known: given.unknown.map(|_| match given.clean {

@@ -71,6 +71,7 @@ fn measured(labelled: &Labelled, definition: Definition) -> Measures {
     let answers = Answers::of(&all, &labelled.labels, &subset, "x").unwrap();
     let given = Given {
         model: "m",
+        multiply_adds: None,
         names: &subset.names(&[]),
         hard: Some(&answers),
         clean: None,

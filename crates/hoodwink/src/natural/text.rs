@@ -5,16 +5,71 @@ use std::fmt::Write as _;
 use super::Definition;
 use super::evaluation::{Evaluation, Report};
 use super::measures::Measures;
-use crate::legible;
+use super::tables::{ModelRow, ModelTable};
 use crate::stats::Interval;
+use crate::{counted, legible};
 
 /// Confusions and attractors that are told of each set.
 const TOLD: usize = 5;
 
 /// The figures of all models, in lines.
 pub fn plain(report: &Report) -> String {
-    let parts: Vec<String> = report.models.iter().map(of_model).collect();
-    parts.join("\n")
+    let models = report.models.iter().map(of_model);
+    let tables = report.tables.iter().map(of_table);
+    models.chain(tables).collect::<Vec<_>>().join("\n")
+}
+
+/// Models of a table that are told.
+const MODELS: usize = 20;
+
+fn of_table(table: &ModelTable) -> String {
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_table(&mut text, table);
+    text
+}
+
+fn write_table(text: &mut String, table: &ModelTable) -> std::fmt::Result {
+    let models = counted(table.rows.len(), "model", "models");
+    writeln!(text, "{}: {models}", legible::name(&table.name))?;
+    for one in &table.correlations {
+        writeln!(
+            text,
+            "rank correlation of {} and {}: {:.2} (95% interval {:.2} to {:.2}, n = {})",
+            one.between[0],
+            one.between[1],
+            one.spearman.value,
+            one.spearman.low,
+            one.spearman.high,
+            one.spearman.n
+        )?;
+    }
+    let name = |row: &ModelRow| match row.size {
+        Some(size) => format!("{} at {size}", legible::name(&row.model)),
+        None => legible::name(&row.model),
+    };
+    let rows = &table.rows[..table.rows.len().min(MODELS)];
+    let width = rows.iter().map(|row| name(row).chars().count()).max();
+    let width = width.unwrap_or(0);
+    writeln!(
+        text,
+        "  {:width$}  {:>6}  {:>6}  {:>12}",
+        "", "clean", "hard", "under attack"
+    )?;
+    for row in rows {
+        let robust = row.robust.map_or(String::new(), percent);
+        writeln!(
+            text,
+            "  {:width$}  {:>6}  {:>6}  {robust:>12}",
+            name(row),
+            percent(row.clean),
+            percent(row.hard)
+        )?;
+    }
+    match table.rows.len() - rows.len() {
+        0 => Ok(()),
+        more => writeln!(text, "  and {more} more"),
+    }
 }
 
 fn of_model(of: &Evaluation) -> String {

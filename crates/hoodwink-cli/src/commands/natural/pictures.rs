@@ -7,7 +7,10 @@ use hoodwink::{
     data::{DataOptions, Dataset},
     legible,
     lint::{self, Mistake},
-    natural::{Asked, Asking, Classes, Evaluation, Given, PictureSet, Report, Subset},
+    natural::{
+        Asked, AskedUnknown, Asking, Classes, Evaluation, Given, Part, PictureSet, Report, Subset,
+        WrongAnswer,
+    },
     oracle::Access,
     preprocessing::Preprocessing,
 };
@@ -31,22 +34,20 @@ const SEARCHED: usize = 300;
 const EFFORT: u64 = 50_000_000_000;
 
 /// Measures every model on the same pictures.
-pub(super) fn evaluate(args: &Args, named: &[PathBuf]) -> Result<Report> {
+pub(super) fn evaluate(args: &Args, named: &[PathBuf]) -> Result<(Report, Vec<Part>)> {
     if args.hard.is_none() && args.clean.is_none() {
         bail!("name labelled pictures: --hard DIR, or --clean DIR beside --ood DIR");
     }
-    let mut models = Vec::new();
-    for (at, model) in named.iter().enumerate() {
-        let measured = of_model(args, model).with_context(|| text(model));
-        models.push(match named.len() {
-            1 => measured?,
-            count => measured.with_context(|| format!("model {} of {count}", at + 1))?,
-        });
+    let (mut models, mut parts) = (Vec::new(), Vec::new());
+    for model in named {
+        let (measured, part) = of_model(args, model).with_context(|| text(model))?;
+        models.push(measured);
+        parts.push(part);
     }
-    Ok(Report { models })
+    Ok((Report::of(models), parts))
 }
 
-fn of_model(args: &Args, path: &Path) -> Result<Evaluation> {
+fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
     let model_args = args.model.with_model(path);
     let prepared = model_args.resolve()?;
     let mut model = Subject::open(&model_args, &args.remote, &prepared, Access::Scores)?;
@@ -91,11 +92,17 @@ fn of_model(args: &Args, path: &Path) -> Result<Evaluation> {
         (None, Some(set)) => asker.lint(set, |mistake| mistake != Mistake::Chance)?,
         (None, None) => {}
     }
-    let hard = hard
-        .map(|set| asker.labelled(&set, "hard pictures"))
-        .transpose()?;
-    let clean = clean
-        .map(|set| asker.labelled(&set, "clean pictures"))
+    let mut part = Part::default();
+    let hard = match &hard {
+        None => None,
+        Some(set) => {
+            let asked = asker.labelled(set, "hard pictures")?;
+            part.hard = WrongAnswer::surest(&asked, set, &shown, asker.shown())?;
+            Some(asked)
+        }
+    };
+    let clean = (clean.as_ref())
+        .map(|set| asker.labelled(set, "clean pictures"))
         .transpose()?;
     let unknown = match &args.ood {
         None => None,
@@ -104,17 +111,27 @@ fn of_model(args: &Args, path: &Path) -> Result<Evaluation> {
                 transform,
                 ..Default::default()
             };
-            Some(asker.unknown(&Dataset::open(path, &options)?)?)
+            let data = Dataset::open(path, &options)?;
+            let asked = asker.unknown(&data)?;
+            part.unknown = WrongAnswer::surest_unknown(&asked, &data, &shown, asker.shown())?;
+            Some(asked)
         }
     };
     let given = Given {
         model: &text(path),
+        multiply_adds: model.file().and_then(|file| file.multiply_adds()),
         names: &shown,
         hard: hard.as_ref().map(|asked| &asked.answers),
         clean: clean.as_ref().map(|asked| &asked.answers),
-        unknown: unknown.as_ref().map(|(logits, _)| logits),
+        unknown: unknown.as_ref().map(|asked| &asked.logits),
     };
-    Ok(Evaluation::of(&given, &args.settings())?)
+    let mut measured = Evaluation::of(&given, &args.settings())?;
+    for (set, asked) in [(&mut measured.hard, &hard), (&mut measured.clean, &clean)] {
+        if let (Some(set), Some(asked)) = (set, asked) {
+            set.notes.extend(asked.left_out());
+        }
+    }
+    Ok((measured, part))
 }
 
 /// The classes in play, and what each is called.
@@ -170,7 +187,15 @@ impl Asker<'_> {
         Ok(asked)
     }
 
-    fn unknown(&self, data: &Dataset) -> Result<(hoodwink::natural::Logits, Vec<String>)> {
+    /// How many mistakes are kept for the page.
+    fn shown(&self) -> usize {
+        match self.args.out {
+            Some(_) => self.args.show,
+            None => 0,
+        }
+    }
+
+    fn unknown(&self, data: &Dataset) -> Result<AskedUnknown> {
         let mut progress = Progress::new("unknown pictures", self.args.crew.quiet);
         let tell = |done, all| progress.show(done, all, "");
         let asked = self
@@ -178,7 +203,7 @@ impl Asker<'_> {
             .unknown(self.model.model(), data, self.subset, tell);
         progress.finish();
         let asked = asked?;
-        tell_broken(&asked.1);
+        tell_broken(&asked.broken);
         Ok(asked)
     }
 

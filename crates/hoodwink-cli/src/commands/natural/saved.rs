@@ -55,6 +55,7 @@ pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
     };
     let given = Given {
         model: &text(file),
+        multiply_adds: None,
         names: &subset.names(&names),
         hard: Some(&hard),
         clean: clean.as_ref(),
