@@ -1,10 +1,10 @@
 //! Flags that several sub-commands share, and the `MODEL.toml` beside a model.
 
 use std::{
-    fmt,
     io::ErrorKind,
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    str::FromStr,
     sync::Arc,
     thread,
 };
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow};
 use clap::{ArgAction, Args, ValueEnum};
 use hoodwink::{
     Error,
-    data::{DataOptions, Dataset, Interpolation, Resize, Transform, read_class_names},
+    data::{Crop, DataOptions, Dataset, Interpolation, Resize, Transform, read_class_names},
     engine::{self, Engine},
     files,
     model::Classifier,
@@ -117,12 +117,12 @@ pub(crate) struct ModelArgs {
     /// Resize every picture first: 256 (the short side) or 224x320 (height and width)
     #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
     resize: Option<Resize>,
-    /// How pictures are resized: bilinear, bicubic or lanczos [default: bilinear]
+    /// How pictures are resized: bilinear, bicubic, lanczos, nearest, box or hamming [default: bilinear]
     #[arg(long, value_name = "FILTER", help_heading = "Preprocessing")]
     interpolation: Option<Interpolation>,
-    /// Then cut out a square of this many pixels from the centre
+    /// Then cut this much out of the centre: 224 (a square) or 224x320 (height and width)
     #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
-    crop: Option<usize>,
+    crop: Option<Crop>,
     /// What runs the model; auto takes ONNX Runtime where it finds it
     #[arg(long, value_enum, default_value_t = EngineArg::Auto, help_heading = "Model")]
     engine: EngineArg,
@@ -238,7 +238,7 @@ struct ModelToml {
     layout: Option<Layout>,
     resize: Option<Size>,
     interpolation: Option<Interpolation>,
-    crop: Option<usize>,
+    crop: Option<Size>,
     class_names: Option<String>,
 }
 
@@ -246,8 +246,19 @@ struct ModelToml {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Size {
-    ShortSide(usize),
+    Number(usize),
     Text(String),
+}
+
+impl Size {
+    /// As the option of the same name reads it.
+    fn read<T: FromStr<Err = Error>>(self) -> Result<T> {
+        let text = match self {
+            Self::Number(side) => side.to_string(),
+            Self::Text(text) => text,
+        };
+        Ok(text.parse()?)
+    }
 }
 
 /// What the flags and `MODEL.toml` say together; flags win.
@@ -259,7 +270,7 @@ pub(crate) struct Prepared {
     /// Done to every picture when it is loaded.
     resize: Option<Resize>,
     interpolation: Interpolation,
-    crop: Option<usize>,
+    crop: Option<Crop>,
     class_names: Option<PathBuf>,
 }
 
@@ -270,11 +281,15 @@ impl Prepared {
     }
 
     /// What was done to pictures and model, for the record of a run.
-    pub(crate) fn record(&self, model: Option<&Classifier>) -> String {
-        match model.is_some_and(Classifier::runs_as_it_is) {
-            false => self.to_string(),
-            true => format!("run-as-it-is {self}"),
-        }
+    pub(crate) fn record(&self, model: Option<&Classifier>) -> Result<String> {
+        let Some(model) = model else {
+            return Ok(self.with(&self.preprocessing));
+        };
+        let done = self.with(&model.as_eaten(&self.preprocessing)?);
+        Ok(match model.runs_as_it_is() {
+            false => done,
+            true => format!("run-as-it-is {done}"),
+        })
     }
 
     /// The names of the model's classes by number: those given for the model, else those of the data, which may stop
@@ -308,7 +323,7 @@ impl Prepared {
             options.insert("interpolation".to_owned(), interpolation);
         }
         if let Some(crop) = self.crop {
-            options.insert("crop".to_owned(), i64::try_from(crop)?.into());
+            options.insert("crop".to_owned(), crop.to_string().into());
         }
         if let Some(path) = &self.class_names {
             options.insert("class-names".to_owned(), text(path).into());
@@ -317,30 +332,33 @@ impl Prepared {
     }
 }
 
-impl fmt::Display for Prepared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Prepared {
+    /// What is done, in words of options, with this preprocessing in the graph.
+    fn with(&self, preprocessing: &Preprocessing) -> String {
+        let mut done = Vec::new();
         if let Some(scores) = &self.options.output {
-            write!(f, "scores={scores:?} ")?;
+            done.push(format!("scores={scores:?}"));
         }
         if self.options.keep_softmax {
-            write!(f, "keep-softmax ")?;
+            done.push("keep-softmax".to_owned());
         }
         if self.options.straight_through {
-            write!(f, "straight-through ")?;
+            done.push("straight-through".to_owned());
         }
         if let Some((height, width)) = self.options.input_side {
-            write!(f, "input-side={height}x{width} ")?;
+            done.push(format!("input-side={height}x{width}"));
         }
         if let Some(resize) = self.resize {
-            write!(f, "resize={resize} ")?;
+            done.push(format!("resize={resize}"));
             if self.interpolation != Interpolation::default() {
-                write!(f, "interpolation={:?} ", self.interpolation)?;
+                done.push(format!("interpolation={:?}", self.interpolation));
             }
         }
         if let Some(crop) = self.crop {
-            write!(f, "crop={crop} ")?;
+            done.push(format!("crop={crop}"));
         }
-        self.preprocessing.fmt(f)
+        done.push(preprocessing.to_string());
+        done.join(" ")
     }
 }
 
@@ -366,37 +384,42 @@ impl ModelArgs {
         // Beneath the flags, above the file beside the model.
         let described = self.preprocessing.as_deref().map(Described::read);
         let described = described.transpose()?;
-        let said = described.as_ref();
-        let list = |values: &Vec<f32>| Some(values.clone()).filter(|values| !values.is_empty());
-        let resize = match file.resize {
-            Some(Size::ShortSide(side)) => Some(Resize::ShortSide(side)),
-            Some(Size::Text(text)) => Some(text.parse()?),
-            None => None,
+        // A description says all of it, also what is not done.
+        let Described {
+            preprocessing,
+            resize,
+            interpolation,
+            crop,
+        } = match described {
+            Some(mut described) => {
+                described.preprocessing.layout = file.layout.unwrap_or_default();
+                described
+            }
+            None => Described {
+                preprocessing: Preprocessing {
+                    mean: file.mean.unwrap_or_default(),
+                    std: file.std.unwrap_or_default(),
+                    input_range: file.input_range.unwrap_or_default(),
+                    channels: file.channels.unwrap_or_default(),
+                    layout: file.layout.unwrap_or_default(),
+                },
+                resize: file.resize.map(Size::read).transpose()?,
+                interpolation: file.interpolation.unwrap_or_default(),
+                crop: file.crop.map(Size::read).transpose()?,
+            },
         };
         Ok(Prepared {
             options: self.read.options(),
             preprocessing: Preprocessing {
-                mean: (self.mean.clone())
-                    .or_else(|| list(&said?.preprocessing.mean))
-                    .or(file.mean)
-                    .unwrap_or_default(),
-                std: (self.std.clone())
-                    .or_else(|| list(&said?.preprocessing.std))
-                    .or(file.std)
-                    .unwrap_or_default(),
-                input_range: (self.input_range)
-                    .or(said.map(|said| said.preprocessing.input_range))
-                    .or(file.input_range)
-                    .unwrap_or_default(),
-                channels: self.channels.or(file.channels).unwrap_or_default(),
-                layout: self.layout.or(file.layout).unwrap_or_default(),
+                mean: self.mean.clone().unwrap_or(preprocessing.mean),
+                std: self.std.clone().unwrap_or(preprocessing.std),
+                input_range: self.input_range.unwrap_or(preprocessing.input_range),
+                channels: self.channels.unwrap_or(preprocessing.channels),
+                layout: self.layout.unwrap_or(preprocessing.layout),
             },
-            resize: (self.resize).or_else(|| said?.resize).or(resize),
-            interpolation: (self.interpolation)
-                .or(said.map(|said| said.interpolation))
-                .or(file.interpolation)
-                .unwrap_or_default(),
-            crop: (self.crop).or_else(|| said?.crop).or(file.crop),
+            resize: self.resize.or(resize),
+            interpolation: self.interpolation.unwrap_or(interpolation),
+            crop: self.crop.or(crop),
             class_names: self
                 .class_names
                 .clone()

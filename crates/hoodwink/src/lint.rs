@@ -87,6 +87,7 @@ pub fn lint(
     depth: Depth,
     mut tell: impl FnMut(usize, usize),
 ) -> Result<Vec<Finding>> {
+    let preprocessing = &model.as_eaten(preprocessing)?;
     let mut asking = Asking::new(model, data, depth.threads, &mut tell);
     let count = asking.len().min(depth.pictures);
     let mut answers = asking

@@ -43,7 +43,7 @@ pub use interpolation::Interpolation;
 pub use likeness::{Likeness, SMALLEST_SIDE};
 pub use partition::Partition;
 pub use survey::{Duplicates, Entry, Leak, Survey};
-pub use transform::{Resize, Transform};
+pub use transform::{Crop, HalfPixel, Resize, Transform};
 
 use crate::counted;
 use crate::error::{Error, Result};
@@ -178,8 +178,9 @@ impl Dataset {
             labels,
             class_names,
             by_position,
-            notices,
+            mut notices,
         } = source::open(path, &name, options)?;
+        notices.extend(options.transform.notice());
         Ok(Self {
             labels: labels.map(|mut labels| {
                 labels.truncate(rows.end);

@@ -504,7 +504,7 @@ fn a_transform_that_fails_names_the_picture() {
     let data = folder(&[("cats/a.png", pixel(1).encode_png())]);
     let options = DataOptions {
         transform: Transform {
-            crop: Some(2),
+            crop: Some(Crop::square(2)),
             ..Transform::default()
         },
         ..DataOptions::default()
