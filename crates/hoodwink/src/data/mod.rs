@@ -21,6 +21,7 @@ mod rows;
 pub mod scenes;
 mod shards;
 mod source;
+mod spelling;
 #[cfg(test)]
 mod stores;
 mod survey;
@@ -28,6 +29,8 @@ mod tables;
 mod transform;
 #[cfg(test)]
 mod untrusted;
+#[cfg(test)]
+mod variants;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -118,7 +118,7 @@ fn a_folder_per_class_is_read_in_sorted_order() {
         data.notices(),
         [
             "Class moth has no pictures.",
-            "Left out: 1 file that is not PNG, JPEG, WebP, BMP, TIFF or GIF (the first: ant/notes.txt)."
+            "Left out: 1 file that is not PNG, JPEG, WebP, BMP, TIFF, GIF or PNM (the first: ant/notes.txt)."
         ]
     );
 }

@@ -100,7 +100,7 @@ impl Described {
         let beside = files::read_text(&beside, MAX_BYTES).ok();
         // What is wrong may be as long as the file.
         Self::parse(&text, beside.as_deref())
-            .map_err(|what| Error::invalid(format!("{source}: {}", legible::name(&what))))
+            .map_err(|what| Error::invalid(format!("{source}: {}", legible::line(&what))))
     }
 
     /// From the text of a file, and of the model's configuration beside it; errors are sentences without a subject.
@@ -337,6 +337,10 @@ mod tests {
             (
                 r#"{"do_resize": false, "rescale_factor": -0.5}"#,
                 "rescale_factor",
+            ),
+            (
+                r#"{"do_resize": false, "include_top": true}"#,
+                "what include_top means",
             ),
             // A processor is named.
             (

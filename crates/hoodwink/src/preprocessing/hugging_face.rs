@@ -520,8 +520,10 @@ impl Settings<'_> {
             factor
         };
         let is_efficient_net = self.is("EfficientNet");
-        if self.known.is_none() && self.does("rescale_offset", false)? {
-            return Err(self.unclear("what rescale_offset means"));
+        for key in ["rescale_offset", "include_top", "use_square_size"] {
+            if self.known.is_none() && self.does(key, false)? {
+                return Err(self.unclear(&format!("what {key} means")));
+            }
         }
         let offset = match rescales && is_efficient_net && self.does("rescale_offset", false)? {
             true => -1.0,
