@@ -1,7 +1,6 @@
 //! Flags that several sub-commands share, and the `MODEL.toml` beside a model.
 
 use std::{
-    fmt,
     io::ErrorKind,
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -15,7 +14,8 @@ use clap::{ArgAction, Args, ValueEnum};
 use hoodwink::{
     Error,
     data::{
-        DataOptions, Dataset, Interpolation, KnownClasses, Resize, Transform, read_class_names,
+        Crop, DataOptions, Dataset, Interpolation, KnownClasses, Resize, Transform,
+        read_class_names,
     },
     engine::{self, Engine},
     files,
@@ -152,12 +152,12 @@ pub(crate) struct ModelArgs {
     /// than the model's pictures as is usual, with the centre cut out]
     #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
     resize: Option<Resize>,
-    /// How pictures are resized: bilinear, bicubic or lanczos [default: bilinear]
+    /// How pictures are resized: bilinear, bicubic, lanczos, nearest, box or hamming [default: bilinear]
     #[arg(long, value_name = "FILTER", help_heading = "Preprocessing")]
     interpolation: Option<Interpolation>,
-    /// Then cut out a square of this many pixels from the centre
-    #[arg(long, value_name = "PIXELS", alias = "center-crop", value_parser = whole::<usize>, help_heading = "Preprocessing")]
-    crop: Option<usize>,
+    /// Then cut this much out of the centre: 224 (a square) or 224x320 (height and width)
+    #[arg(long, value_name = "PIXELS", alias = "center-crop", help_heading = "Preprocessing")]
+    crop: Option<Crop>,
     /// What runs the model; auto takes ONNX Runtime where it finds it
     #[arg(long, value_enum, default_value_t = EngineArg::Auto, help_heading = "Model")]
     engine: EngineArg,
@@ -279,7 +279,7 @@ struct ModelToml {
     layout: Option<Layout>,
     resize: Option<Size>,
     interpolation: Option<Interpolation>,
-    crop: Option<usize>,
+    crop: Option<Size>,
     class_names: Option<String>,
 }
 
@@ -287,8 +287,19 @@ struct ModelToml {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Size {
-    ShortSide(usize),
+    Number(usize),
     Text(String),
+}
+
+impl Size {
+    /// As the option of the same name reads it.
+    fn read<T: FromStr<Err = Error>>(self) -> Result<T> {
+        let text = match self {
+            Self::Number(side) => side.to_string(),
+            Self::Text(text) => text,
+        };
+        Ok(text.parse()?)
+    }
 }
 
 /// What the flags and `MODEL.toml` say together; flags win.
@@ -304,7 +315,7 @@ pub(crate) struct Prepared {
     /// Done to every picture when it is loaded.
     resize: Option<Resize>,
     interpolation: Interpolation,
-    crop: Option<usize>,
+    crop: Option<Crop>,
     class_names: Option<PathBuf>,
     /// The model, whose name and folder tell more.
     model: PathBuf,
@@ -317,11 +328,15 @@ impl Prepared {
     }
 
     /// What was done to pictures and model, for the record of a run.
-    pub(crate) fn record(&self, model: Option<&Classifier>) -> String {
-        match model.is_some_and(Classifier::runs_as_it_is) {
-            false => self.to_string(),
-            true => format!("run-as-it-is {self}"),
-        }
+    pub(crate) fn record(&self, model: Option<&Classifier>) -> Result<String> {
+        let Some(model) = model else {
+            return Ok(self.with(&self.preprocessing));
+        };
+        let done = self.with(&model.as_eaten(&self.preprocessing)?);
+        Ok(match model.runs_as_it_is() {
+            false => done,
+            true => format!("run-as-it-is {done}"),
+        })
     }
 
     /// What is done to every picture when it is loaded, for a model that takes `[channels, height, width]`.
@@ -334,37 +349,46 @@ impl Prepared {
         }
     }
 
-    /// Names the classes of the data: as was said, as a file beside the model says, or as suits the model and contradicts
-    /// nothing.
+    /// Names the classes of the data: as given, or else as suits the model and contradicts nothing.
     fn name_classes(&self, data: &mut Dataset, pictures: &Path, model: Shape) -> Result<()> {
         let Shape { input, classes } = model;
-        let said = self.class_names.as_deref();
-        let word = said.filter(|path| !path.is_file()).and_then(Path::to_str);
-        if let Some(word) = word.filter(|word| is_word(word)) {
-            let known = (word != NONE).then(|| word.parse::<KnownClasses>());
-            let names = match known.transpose()? {
-                None => Vec::new(),
-                Some(known) => known.names(classes).ok_or_else(|| {
-                    anyhow!("the model has {classes} classes, which are not those of {known}")
-                })?,
-            };
-            return Ok(data.name_classes(&names, None, classes)?);
-        }
-        if let Some(path) = said {
-            let names = read_class_names(path, classes)?;
-            return Ok(data.name_classes(&names, None, classes)?);
-        }
-        let beside = match self.is_remote() {
-            true => None,
-            false => class_names_beside(&self.model, classes)?,
-        };
-        if let Some((path, names)) = beside {
-            terminal::note([format!("the classes are called as {} says", text(&path))]);
+        if let Some(names) = self.said_names(classes)? {
             return Ok(data.name_classes(&names, None, classes)?);
         }
         let called = [&*self.model, pictures].map(last_parts).join(" ");
         let likely = KnownClasses::likely(input, classes, &called);
         Ok(data.name_classes(&[], likely, classes)?)
+    }
+
+    /// The given names of the model's classes; empty if there are none.
+    pub(crate) fn given_names(&self, classes: usize) -> Result<Vec<String>> {
+        Ok(self.said_names(classes)?.unwrap_or_default())
+    }
+
+    /// The names of the model's classes from the settings or a file beside the model; `None` if neither names them.
+    fn said_names(&self, classes: usize) -> Result<Option<Vec<String>>> {
+        let said = self.class_names.as_deref();
+        let word = said.filter(|path| !path.is_file()).and_then(Path::to_str);
+        if let Some(word) = word.filter(|word| is_word(word)) {
+            if word == NONE {
+                return Ok(Some(Vec::new()));
+            }
+            let known: KnownClasses = word.parse()?;
+            let names = known.names(classes).ok_or_else(|| {
+                anyhow!("the model has {classes} classes, which are not those of {known}")
+            })?;
+            return Ok(Some(names));
+        }
+        if let Some(path) = said {
+            return Ok(Some(read_class_names(path, classes)?));
+        }
+        if self.is_remote() {
+            return Ok(None);
+        }
+        Ok(class_names_beside(&self.model, classes)?.map(|(path, names)| {
+            terminal::note([format!("class names from {}", text(&path))]);
+            names
+        }))
     }
 
     fn is_remote(&self) -> bool {
@@ -421,7 +445,7 @@ impl Prepared {
             options.insert("interpolation".to_owned(), interpolation);
         }
         if let Some(crop) = self.crop {
-            options.insert("crop".to_owned(), i64::try_from(crop)?.into());
+            options.insert("crop".to_owned(), crop.to_string().into());
         }
         if let Some(path) = &self.class_names {
             options.insert("class-names".to_owned(), text(path).into());
@@ -430,30 +454,33 @@ impl Prepared {
     }
 }
 
-impl fmt::Display for Prepared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Prepared {
+    /// What is done, in words of options, with this preprocessing in the graph.
+    fn with(&self, preprocessing: &Preprocessing) -> String {
+        let mut done = Vec::new();
         if let Some(scores) = &self.options.output {
-            write!(f, "scores={scores:?} ")?;
+            done.push(format!("scores={scores:?}"));
         }
         if self.options.keep_softmax {
-            write!(f, "keep-softmax ")?;
+            done.push("keep-softmax".to_owned());
         }
         if self.options.straight_through {
-            write!(f, "straight-through ")?;
+            done.push("straight-through".to_owned());
         }
         if let Some((height, width)) = self.options.input_side {
-            write!(f, "input-side={height}x{width} ")?;
+            done.push(format!("input-side={height}x{width}"));
         }
         if let Some(resize) = self.resize {
-            write!(f, "resize={resize} ")?;
+            done.push(format!("resize={resize}"));
             if self.interpolation != Interpolation::default() {
-                write!(f, "interpolation={:?} ", self.interpolation)?;
+                done.push(format!("interpolation={:?}", self.interpolation));
             }
         }
         if let Some(crop) = self.crop {
-            write!(f, "crop={crop} ")?;
+            done.push(format!("crop={crop}"));
         }
-        self.preprocessing.fmt(f)
+        done.push(preprocessing.to_string());
+        done.join(" ")
     }
 }
 
@@ -496,40 +523,42 @@ impl ModelArgs {
             described = Some(found);
             is_said = true;
         }
-        let said = described.as_ref();
-        let list = |values: &Vec<f32>| Some(values.clone()).filter(|values| !values.is_empty());
-        let resize = match file.resize {
-            Some(Size::ShortSide(side)) => Some(Resize::ShortSide(side)),
-            Some(Size::Text(text)) => Some(text.parse()?),
-            None => None,
+        // A description says all of it, also what is not done.
+        let Described {
+            preprocessing,
+            resize,
+            interpolation,
+            crop,
+        } = match described {
+            Some(mut described) => {
+                described.preprocessing.layout = file.layout.unwrap_or_default();
+                described
+            }
+            None => Described {
+                preprocessing: Preprocessing {
+                    mean: file.mean.unwrap_or_default(),
+                    std: file.std.unwrap_or_default(),
+                    input_range: file.input_range.unwrap_or_default(),
+                    channels: file.channels.unwrap_or_default(),
+                    layout: file.layout.unwrap_or_default(),
+                },
+                resize: file.resize.map(Size::read).transpose()?,
+                interpolation: file.interpolation.unwrap_or_default(),
+                crop: file.crop.map(Size::read).transpose()?,
+            },
         };
         Ok(Prepared {
             options: self.read.options(),
             preprocessing: Preprocessing {
-                mean: (self.mean.clone())
-                    .or_else(|| list(&said?.preprocessing.mean))
-                    .or(file.mean)
-                    .unwrap_or_default(),
-                std: (self.std.clone())
-                    .or_else(|| list(&said?.preprocessing.std))
-                    .or(file.std)
-                    .unwrap_or_default(),
-                input_range: (self.input_range)
-                    .or(said.map(|said| said.preprocessing.input_range))
-                    .or(file.input_range)
-                    .unwrap_or_default(),
-                channels: (self.channels)
-                    .or(said.map(|said| said.preprocessing.channels))
-                    .or(file.channels)
-                    .unwrap_or_default(),
-                layout: self.layout.or(file.layout).unwrap_or_default(),
+                mean: self.mean.clone().unwrap_or(preprocessing.mean),
+                std: self.std.clone().unwrap_or(preprocessing.std),
+                input_range: self.input_range.unwrap_or(preprocessing.input_range),
+                channels: self.channels.unwrap_or(preprocessing.channels),
+                layout: self.layout.unwrap_or(preprocessing.layout),
             },
-            resize: (self.resize).or_else(|| said?.resize).or(resize),
-            interpolation: (self.interpolation)
-                .or(said.map(|said| said.interpolation))
-                .or(file.interpolation)
-                .unwrap_or_default(),
-            crop: (self.crop).or_else(|| said?.crop).or(file.crop),
+            resize: self.resize.or(resize),
+            interpolation: self.interpolation.unwrap_or(interpolation),
+            crop: self.crop.or(crop),
             class_names: self.class_names.clone().or_else(|| match named? {
                 word if is_word(word) => Some(word.into()),
                 file => Some(beside.with_file_name(file)),
@@ -588,7 +617,7 @@ impl DataArgs {
         let mut data = self.open_with(prepared.transform(input))?;
         if let Some((resize, crop)) = data.fit_to(input)? {
             prepared.resize = Some(resize);
-            prepared.crop = Some(crop);
+            prepared.crop = Some(Crop::square(crop));
             prepared.notices.push(format!(
                 "pictures are scaled to the model's {crop}x{crop} pixels (--resize {resize} --crop {crop})"
             ));

@@ -37,7 +37,8 @@ impl ShowArgs {
         let Some(path) = &self.show_preprocessing else {
             return Ok(());
         };
-        let shown = Shown::of(&prepared.preprocessing, model.engine(), data, PICTURES)?;
+        let preprocessing = model.as_eaten(&prepared.preprocessing)?;
+        let shown = Shown::of(&preprocessing, model.engine(), data, PICTURES)?;
         files::write(path, &shown.sheet.encode_png())?;
         complain(&format!(
             "what the model is fed for the first {} of {} pictures is shown in {}:",

@@ -112,6 +112,7 @@ pub fn examine(
     depth: Depth,
     mut tell: impl FnMut(usize, usize),
 ) -> Result<Examined> {
+    let preprocessing = &model.as_eaten(preprocessing)?;
     let mut asking = Asking::new(model, data, depth.threads, &mut tell);
     let count = asking.len().min(depth.pictures);
     let mut answers = asking

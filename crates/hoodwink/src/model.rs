@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use batch_safety::AtOnce;
 pub use batch_safety::BatchSafety;
-use onnx_grad::{DType, Dim, Graph, LoadOptions, Op, inspect::Cost};
+use onnx_grad::{Bytes, DType, Dim, Graph, LoadOptions, Loaded, Op, inspect::Cost};
 use sha2::{Digest, Sha256};
 
 pub use foreign::refuse as refuse_foreign;
@@ -41,6 +41,8 @@ pub struct Classifier {
     classes: usize,
     sha256: String,
     notices: Vec<String>,
+    /// The integers that it eats, if it does not eat floats.
+    bytes: Option<Bytes>,
     /// The most pictures that are asked about at once.
     at_once: AtOnce,
     /// Threads that find out how its programs may be asked.
@@ -101,7 +103,7 @@ impl Classifier {
     ) -> Result<Self> {
         let loaded = onnx_grad::parse_with(&file.bytes, file.folder, options)?;
         let sha256 = hexadecimal(&Sha256::digest(&file.bytes));
-        Self::new(&loaded.graph, loaded.notices, sha256, preprocessing, engine)
+        Self::new(loaded, sha256, preprocessing, engine)
     }
 
     /// As [`Classifier::open_with`], but a model that cannot be imported is run as it is by the engine, which then sees the
@@ -137,7 +139,8 @@ impl Classifier {
             frozen: None,
             classes,
             sha256: hexadecimal(&Sha256::digest(&model.bytes)),
-            notices: file.notices(&reason, preprocessing, engine.as_ref()),
+            notices: file.notices(&reason, engine.as_ref()),
+            bytes: file.bytes(),
             forward: Forward::File(file),
             engine,
             at_once: AtOnce::of(0, 0, false),
@@ -165,7 +168,7 @@ impl Classifier {
     ) -> Result<Self> {
         let loaded = onnx_grad::parse(bytes, None)?;
         let sha256 = hexadecimal(&Sha256::digest(bytes));
-        Self::new(&loaded.graph, loaded.notices, sha256, preprocessing, engine)
+        Self::new(loaded, sha256, preprocessing, engine)
     }
 
     /// A model in its own input space, whatever the shape and the meaning of its values: nothing stands in front of it. An image
@@ -183,18 +186,27 @@ impl Classifier {
         let file = File::read(path)?;
         let loaded = onnx_grad::parse_with(&file.bytes, file.folder, options)?;
         let sha256 = hexadecimal(&Sha256::digest(&file.bytes));
-        let shaped = own_space(&loaded.graph)?;
-        let plain = Preprocessing::default();
-        Self::new(&shaped, loaded.notices, sha256, &plain, engine)
+        let shaped = Loaded {
+            graph: own_space(&loaded.graph)?,
+            // Its values are what they are.
+            bytes: None,
+            ..loaded
+        };
+        Self::new(shaped, sha256, &Preprocessing::default(), engine)
     }
 
     fn new(
-        model: &Graph,
-        notices: Vec<String>,
+        model: Loaded,
         sha256: String,
         preprocessing: &Preprocessing,
         engine: Arc<dyn Engine>,
     ) -> Result<Self> {
+        let Loaded {
+            graph: model,
+            notices,
+            bytes,
+            ..
+        } = &model;
         let &[own_input] = model.inputs() else {
             return Err(Error::unsupported(format!(
                 "the model has {} inputs; one picture in and one row of scores out are needed",
@@ -214,7 +226,7 @@ impl Classifier {
             _ => None,
         };
         let x = pixels(&mut graph, batch, input);
-        let prepared = preprocessing.append(&mut graph, x, input[0], &wanted)?;
+        let prepared = preprocessing.append_for(*bytes, &mut graph, x, input[0], &wanted)?;
         let scores = graph.inline(model, &[prepared])?[0];
         let logits = onnx_grad::logits(&mut graph, scores)?;
         let classes = match graph.shape(logits) {
@@ -243,7 +255,8 @@ impl Classifier {
             frozen,
             classes,
             sha256,
-            notices,
+            notices: notices.clone(),
+            bytes: *bytes,
             threads: 1,
             programs: Programs::default(),
         })
@@ -272,6 +285,14 @@ impl Classifier {
     /// SHA-256 of the model file, hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+
+    /// The preprocessing that this model was opened with, with what it says about it itself: that it eats bytes.
+    ///
+    /// # Errors
+    /// If the model eats bytes, and the preprocessing makes other values.
+    pub fn as_eaten(&self, preprocessing: &Preprocessing) -> Result<Preprocessing> {
+        preprocessing.as_eaten(self.bytes)
     }
 
     /// What the user should know about how the model was read.

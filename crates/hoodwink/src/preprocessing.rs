@@ -5,8 +5,12 @@
 
 mod beside;
 mod described;
+#[cfg(test)]
+mod goldens;
+mod hugging_face;
 mod named;
 mod shown;
+mod timm;
 
 use std::{fmt, str::FromStr};
 
@@ -15,7 +19,7 @@ pub use described::Described;
 pub use named::likely;
 pub use shown::{Channel, Shown};
 
-use onnx_grad::{DType, Dim, Graph, Op, Tensor, ValueId};
+use onnx_grad::{Bytes, DType, Dim, Graph, Op, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, image::Image};
@@ -144,6 +148,55 @@ impl Preprocessing {
                 },
                 &[x],
             )?;
+        }
+        Ok(x)
+    }
+
+    /// The preprocessing for a model that eats bytes (`None`: floats). Pixels become bytes of 0 to 255 without a word; of
+    /// `int8` they are shifted by 128 then, which is not in it.
+    ///
+    /// # Errors
+    /// If it makes other values than bytes.
+    pub(crate) fn as_eaten(&self, bytes: Option<Bytes>) -> Result<Self> {
+        if bytes.is_none() {
+            return Ok(self.clone());
+        }
+        if !self.mean.is_empty() || !self.std.is_empty() {
+            return Err(Error::invalid(
+                "the model eats bytes, 0 to 255, and normalises them itself: leave out mean and standard deviation",
+            ));
+        }
+        match self.input_range {
+            InputRange::ZeroToOne | InputRange::ZeroTo255 => Ok(Self {
+                input_range: InputRange::ZeroTo255,
+                ..self.clone()
+            }),
+            InputRange::MinusOneToOne => Err(Error::invalid(
+                "the model eats bytes, 0 to 255: leave out the range -1..1",
+            )),
+        }
+    }
+
+    /// Appends to `graph` what turns pixels into a model's input, as [`append`](Self::append) does, and where the model eats
+    /// bytes rounds to them. The gradient goes straight through the rounding.
+    pub(crate) fn append_for(
+        &self,
+        bytes: Option<Bytes>,
+        graph: &mut Graph,
+        pixels: ValueId,
+        channels: usize,
+        wanted: &[Dim],
+    ) -> Result<ValueId> {
+        let mut x = self
+            .as_eaten(bytes)?
+            .append(graph, pixels, channels, wanted)?;
+        if bytes.is_some() {
+            let rounded = graph.add(Op::Round, &[x])?;
+            x = graph.add(Op::StraightThrough, &[rounded, x])?;
+        }
+        if bytes == Some(Bytes::Int8) {
+            let shift = graph.scalar(128.0);
+            x = graph.add(Op::Sub, &[x, shift])?;
         }
         Ok(x)
     }

@@ -32,7 +32,7 @@ pub use fold::fold;
 pub use grad::{gradient, pullback};
 pub use graph::Graph;
 pub use import::{
-    LoadOptions, Loaded, Sealed, folder_of, load, load_with, parse, parse_with, read, seal,
+    Bytes, LoadOptions, Loaded, Sealed, folder_of, load, load_with, parse, parse_with, read, seal,
     seal_bytes,
 };
 pub use inner::{inner_values, with_backward};

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use hoodwink::{
     Error,
-    data::{DataOptions, Dataset, Interpolation, Resize, Transform},
+    data::{Crop, DataOptions, Dataset, Interpolation, Resize, Transform},
     files, legible, report,
     threat::{Ball, Eps, Norm},
     train::{
@@ -89,12 +89,12 @@ pub(crate) struct Args {
     /// Resize every picture first: 256 (the short side) or 224x320 (height and width)
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     resize: Option<Resize>,
-    /// How pictures are resized: bilinear, bicubic or lanczos [default: bilinear]
+    /// How pictures are resized: bilinear, bicubic, lanczos, nearest, box or hamming [default: bilinear]
     #[arg(long, value_name = "FILTER", help_heading = "Data")]
     interpolation: Option<Interpolation>,
-    /// Then cut out a square of this many pixels from the centre
-    #[arg(long, value_name = "PIXELS", value_parser = whole::<usize>, help_heading = "Data")]
-    crop: Option<usize>,
+    /// Then cut this much out of the centre: 224 (a square) or 224x320 (height and width)
+    #[arg(long, value_name = "PIXELS", help_heading = "Data")]
+    crop: Option<Crop>,
     /// Shift training pictures at random by up to so many pixels
     #[arg(
         long,

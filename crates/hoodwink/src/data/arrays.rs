@@ -17,6 +17,9 @@ use crate::image::{MAX_PIXELS, Picture};
 /// 255 in single precision stays a hundred times closer.
 const LATTICE_TOLERANCE: f64 = 1e-3;
 
+/// How far beyond \[0, 1\] a float may lie: what arithmetic in single precision leaves.
+const BEYOND: f64 = 1e-6;
+
 /// How the values of an array form pictures.
 #[derive(Debug)]
 pub(super) struct Layout {
@@ -97,12 +100,13 @@ impl Layout {
                 .chunks_exact(self.element.width)
                 .map(|value| {
                     let value = self.element.float(value);
-                    if !(0.0..=1.0).contains(&value) {
+                    if !(-BEYOND..=1.0 + BEYOND).contains(&value) {
                         return Err(Error::invalid(format!(
                             "{row} holds the value {value}, and floats must lie in [0, 1]. Are they \
                              0 to 255? Then save them as uint8; are they normalised? Then undo that"
                         )));
                     }
+                    let value = value.clamp(0.0, 1.0);
                     let level = (value * 255.0).round();
                     worst = worst.max((value * 255.0 - level).abs());
                     Ok(level as u8)

@@ -1,13 +1,14 @@
 //! Folders of pictures: one sub-folder per class, or a table of labels.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Component, Path};
 
 use super::class_names::{is_too_long, too_long};
 use super::label_texts::Labels;
+use super::spelling::{self, Finder};
 use crate::counted;
 use crate::error::{Error, Result};
 use crate::files::{self, Bounded};
@@ -21,7 +22,27 @@ const MAX_TABLE_BYTES: u64 = 1 << 28;
 const MAX_LINE_BYTES: u64 = 1 << 16;
 
 /// The endings of files that are taken for pictures, in lower case.
-const PICTURE_ENDINGS: [&str; 8] = ["png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif"];
+const PICTURE_ENDINGS: [&str; 12] = [
+    "png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif", "ppm", "pgm", "pbm", "pnm",
+];
+
+/// Folders that hold the pictures of the folder they are in, in lower case, and are no class.
+const INNER_FOLDERS: [&str; 6] = ["images", "image", "imgs", "img", "pictures", "photos"];
+
+/// Parts that data is divided into, in lower case.
+const SPLITS: [&str; 8] = [
+    "train",
+    "training",
+    "test",
+    "testing",
+    "val",
+    "valid",
+    "validation",
+    "dev",
+];
+
+/// The table of Tiny ImageNet's validation pictures.
+const TINY_IMAGENET: &str = "val_annotations.txt";
 
 /// The pictures of a folder, in order.
 #[derive(Debug, Default)]
@@ -59,15 +80,19 @@ struct Entries {
 impl Entries {
     fn read(folder: &Path) -> Result<Self> {
         let mut entries = Self::default();
+        let (mut illegible, mut dangling) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
-            let path = entry.map_err(Error::io(folder))?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-                return Err(Error::unsupported(format!(
-                    "{}: the name is not UTF-8; rename it",
-                    legible::name(&path.display().to_string())
-                )));
+            let entry = entry.map_err(Error::io(folder))?;
+            let (path, name) = (entry.path(), entry.file_name());
+            if spelling::is_left_behind(&name.to_string_lossy()) {
+                continue;
+            }
+            let Some(name) = name.to_str() else {
+                illegible.push(path);
+                continue;
             };
-            let kind = if name.starts_with('.') {
+            let kind = if path.is_symlink() && !path.exists() {
+                dangling.push(path);
                 continue;
             } else if path.is_dir() {
                 &mut entries.folders
@@ -81,7 +106,24 @@ impl Entries {
         entries.folders.sort_unstable();
         entries.pictures.sort_unstable();
         entries.others.sort_unstable();
-        Ok(entries)
+        illegible.sort_unstable();
+        dangling.sort_unstable();
+        if let Some(first) = illegible.first() {
+            return Err(spelling::not_utf8(first, illegible.len() - 1));
+        }
+        let error = dangling.first();
+        match error.and_then(|first| spelling::dangling(first, dangling.len() - 1)) {
+            Some(error) => Err(error),
+            None => Ok(entries),
+        }
+    }
+
+    /// The only folder in it, where that holds the pictures and is no class.
+    fn inner(&self) -> Option<&str> {
+        match (&self.folders[..], &self.pictures[..]) {
+            ([only], []) if INNER_FOLDERS.contains(&&*only.to_lowercase()) => Some(only),
+            _ => None,
+        }
     }
 }
 
@@ -91,23 +133,35 @@ pub(super) fn is_picture(name: &str) -> bool {
 }
 
 /// The layout of torchvision's `ImageFolder`: a label is the position of the sub-folder's name in
-/// sorted order. A folder without sub-folders has no labels.
+/// sorted order. A folder without sub-folders has no labels. Pictures may lie one folder deeper, in `CLASS/images`.
 fn from_tree(folder: &Path) -> Result<Listing> {
     let top = Entries::read(folder)?;
+    if let (Some(inner), true) = (
+        top.inner(),
+        top.others.iter().any(|name| name == TINY_IMAGENET),
+    ) {
+        return tiny_imagenet(folder, inner);
+    }
     let mut listing = Listing::default();
-    let mut left_out = top.others;
-    if top.folders.is_empty() {
-        if let Some(first) = top
-            .pictures
+    let mut left_out = top.others.clone();
+    if top.folders.is_empty() || top.inner().is_some() {
+        let mut pictures = top.pictures.clone();
+        if let Some(inner) = top.inner() {
+            let deeper = Entries::read(&folder.join(inner))?;
+            refuse_folders(&folder.join(inner), &deeper)?;
+            pictures = in_folder(inner, &deeper.pictures);
+            left_out.extend(in_folder(inner, &deeper.others));
+        }
+        if let Some(first) = pictures
             .iter()
-            .find(|name| name.starts_with("ILSVRC2012_val_"))
+            .find(|name| name.contains("ILSVRC2012_val_"))
         {
             listing.notices.push(format!(
                 "These are ImageNet's validation pictures in one folder ({first}, ...), without labels; ImageNet's own list \
                  of labels numbers the classes otherwise than models do, so sort the pictures into folders by WordNet id."
             ));
         }
-        listing.files = top.pictures;
+        listing.files = pictures;
     } else if let Some(stray) = top.pictures.first() {
         return Err(Error::invalid(format!(
             "{} holds both pictures ({stray}) and folders ({}): it is either one folder per class \
@@ -118,20 +172,26 @@ fn from_tree(folder: &Path) -> Result<Listing> {
     } else {
         let (mut labels, mut empty) = (Vec::new(), Vec::new());
         for (label, class) in top.folders.iter().enumerate() {
-            let entries = Entries::read(&folder.join(class))?;
-            if let Some(nested) = entries.folders.first() {
-                return Err(Error::unsupported(format!(
-                    "{}: a class folder holds pictures, not folders",
-                    folder.join(class).join(nested).display()
-                )));
+            let own = Entries::read(&folder.join(class))?;
+            let (path, entries) = match own.inner() {
+                None => (class.clone(), own),
+                Some(inner) => {
+                    left_out.extend(in_folder(class, &own.others));
+                    let path = format!("{class}/{inner}");
+                    let entries = Entries::read(&folder.join(&path))?;
+                    (path, entries)
+                }
+            };
+            if !entries.folders.is_empty() {
+                refuse_splits(folder, &top.folders)?;
             }
+            refuse_folders(&folder.join(&path), &entries)?;
             if entries.pictures.is_empty() {
                 empty.push(class.as_str());
             }
-            let in_class = |name: &String| format!("{class}/{name}");
             labels.extend(entries.pictures.iter().map(|_| label));
-            listing.files.extend(entries.pictures.iter().map(in_class));
-            left_out.extend(entries.others.iter().map(in_class));
+            listing.files.extend(in_folder(&path, &entries.pictures));
+            left_out.extend(in_folder(&path, &entries.others));
         }
         match empty[..] {
             [] => {}
@@ -153,11 +213,83 @@ fn from_tree(folder: &Path) -> Result<Listing> {
     }
     if let Some(first) = left_out.first() {
         listing.notices.push(format!(
-            "Left out: {} not PNG, JPEG, WebP, BMP, TIFF or GIF (the first: {first}).",
+            "Left out: {} not PNG, JPEG, WebP, BMP, TIFF, GIF or PNM (the first: {first}).",
             counted(left_out.len(), "file that is", "files that are")
         ));
     }
     Ok(listing)
+}
+
+/// Names relative to the folder that this one is in.
+fn in_folder(folder: &str, names: &[String]) -> Vec<String> {
+    names
+        .iter()
+        .map(|name| format!("{folder}/{name}"))
+        .collect()
+}
+
+fn refuse_folders(folder: &Path, entries: &Entries) -> Result<()> {
+    match entries.folders.first() {
+        None => Ok(()),
+        Some(nested) => Err(Error::unsupported(format!(
+            "{}: a class folder holds pictures, not folders",
+            folder.join(nested).display()
+        ))),
+    }
+}
+
+/// Refuses folders of which each is a data set of its own.
+fn refuse_splits(folder: &Path, names: &[String]) -> Result<()> {
+    let mut splits = names.iter().map(|name| name.to_lowercase());
+    if !splits.all(|name| SPLITS.contains(&&*name)) {
+        return Ok(());
+    }
+    let preferred = ["val", "valid", "validation", "test"];
+    let best = preferred
+        .iter()
+        .find_map(|wanted| names.iter().find(|name| name == wanted));
+    Err(Error::invalid(format!(
+        "{} holds parts of a data set ({}): name one of them, such as {}",
+        folder.display(),
+        legible::names(names),
+        folder.join(best.unwrap_or(&names[0])).display()
+    )))
+}
+
+/// Tiny ImageNet's validation pictures: in one folder, with their classes in a table, parted by tabs, of file and WordNet id.
+fn tiny_imagenet(folder: &Path, inner: &str) -> Result<Listing> {
+    let table = folder.join(TINY_IMAGENET);
+    let text = files::read_text(&table, MAX_TABLE_BYTES)?;
+    let mut finder = Finder::default();
+    let (mut listed, mut classes) = (Vec::new(), Vec::new());
+    for (number, line) in text.lines().enumerate() {
+        let invalid = |what: &str| {
+            Error::invalid(format!("{}, line {}: {what}", table.display(), number + 1))
+        };
+        let (file, rest) = line
+            .split_once('\t')
+            .ok_or_else(|| invalid("a file's name and its class are parted by a tab"))?;
+        let class = rest.split('\t').next().unwrap_or_default();
+        if class.is_empty() || is_too_long(class) || !is_inside(file) {
+            return Err(invalid("it has no file and class"));
+        }
+        let file = finder.file(folder, &format!("{inner}/{file}"));
+        listed.push(file.map_err(|what| invalid(&what))?);
+        classes.push(class.to_owned());
+    }
+    let names: Vec<String> = BTreeSet::from_iter(classes.iter().cloned())
+        .into_iter()
+        .collect();
+    let labels = classes
+        .iter()
+        .filter_map(|class| names.binary_search(class).ok());
+    Ok(Listing {
+        labels: Some(labels.collect()),
+        files: listed,
+        class_names: Some(names),
+        by_position: true,
+        notices: Vec::new(),
+    })
 }
 
 /// The pictures a CSV table lists, in its order: columns `file` (relative to the folder) and
@@ -188,18 +320,18 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
 
     let (mut files, mut names) = (Vec::new(), BTreeMap::new());
     let mut labels = Labels::default();
+    let mut finder = Finder::default();
     for record in reader.records() {
         let record = record.map_err(|error| invalid(csv_error(&error)))?;
         since.set(0);
         let line = record.position().map_or(0, csv::Position::line);
         let (file, label) = (&record[file_column], &record[label_column]);
-        if !is_inside(file) || !folder.join(file).is_file() {
-            return Err(invalid(format!(
-                "line {line}: there is no file {:?} in {}",
-                legible::name(file),
-                folder.display()
-            )));
-        }
+        let found = match is_inside(file) {
+            true => finder.file(folder, file),
+            false => Err(format!("there is no file {:?}", legible::name(file))),
+        };
+        let file = found
+            .map_err(|what| invalid(format!("line {line}: {what} in {}", folder.display())))?;
         let label = (labels.add(label)).map_err(|what| invalid(format!("line {line}: {what}")))?;
         if let (Some(column), Some(label)) = (name_column, label) {
             let name = record[column].to_owned();
@@ -215,7 +347,7 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
                 )));
             }
         }
-        files.push(file.to_owned());
+        files.push(file);
     }
     let (labels, called) = labels.done();
     if called.is_some() {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, nearest::unknown};
 
-/// How new pixels are made of old ones. All filters are as much wider as a picture shrinks (antialiasing).
+/// How new pixels are made of old ones. All filters but `Nearest` are as much wider as a picture shrinks (antialiasing).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
@@ -17,18 +17,47 @@ pub enum Interpolation {
     Bicubic,
     /// A windowed sinc with three lobes.
     Lanczos,
+    /// The nearest old pixel.
+    Nearest,
+    /// The mean of the old pixels below the new one.
+    Box,
+    /// A sinc with one lobe, in a Hamming window.
+    Hamming,
+}
+
+impl Interpolation {
+    const ALL: [(&str, Self); 6] = [
+        ("bilinear", Self::Bilinear),
+        ("bicubic", Self::Bicubic),
+        ("lanczos", Self::Lanczos),
+        ("nearest", Self::Nearest),
+        ("box", Self::Box),
+        ("hamming", Self::Hamming),
+    ];
+
+    /// The filter with this number in Pillow's `Image.Resampling`, as Hugging Face's `resample` has it.
+    pub(crate) fn of_pillow(number: u64) -> Option<Self> {
+        Some(match number {
+            0 => Self::Nearest,
+            1 => Self::Lanczos,
+            2 => Self::Bilinear,
+            3 => Self::Bicubic,
+            4 => Self::Box,
+            5 => Self::Hamming,
+            _ => return None,
+        })
+    }
 }
 
 impl FromStr for Interpolation {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match &*text.to_ascii_lowercase() {
-            "bilinear" => Ok(Self::Bilinear),
-            "bicubic" => Ok(Self::Bicubic),
-            "lanczos" => Ok(Self::Lanczos),
-            _ => Err(unknown("filter", text, &["bilinear", "bicubic", "lanczos"])),
-        }
+        let wanted = text.to_ascii_lowercase();
+        let found = Self::ALL.into_iter().find(|(name, _)| *name == wanted);
+        let (_, filter) =
+            found.ok_or_else(|| unknown("filter", text, &Self::ALL.map(|(name, _)| name)))?;
+        Ok(filter)
     }
 }
 
@@ -36,7 +65,8 @@ impl Interpolation {
     /// Where the filter ends.
     fn radius(self) -> f64 {
         match self {
-            Self::Bilinear => 1.0,
+            Self::Nearest | Self::Box => 0.5,
+            Self::Bilinear | Self::Hamming => 1.0,
             Self::Bicubic => 2.0,
             Self::Lanczos => 3.0,
         }
@@ -47,11 +77,14 @@ impl Interpolation {
         const A: f64 = -0.5;
         let x = distance.abs();
         match self {
+            // Of two pixels at the edge, the later one counts.
+            Self::Nearest | Self::Box => f64::from(-0.5 < distance && distance <= 0.5),
+            Self::Hamming if x < 1.0 => sinc(x) * (0.54 + 0.46 * (x * std::f64::consts::PI).cos()),
             Self::Bilinear => (1.0 - x).max(0.0),
             Self::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
             Self::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
             Self::Lanczos if x < 3.0 => sinc(x) * sinc(x / 3.0),
-            Self::Bicubic | Self::Lanczos => 0.0,
+            Self::Bicubic | Self::Lanczos | Self::Hamming => 0.0,
         }
     }
 }
@@ -73,8 +106,25 @@ pub(super) struct Taps {
 }
 
 impl Taps {
+    /// For every position of an axis that is scaled.
+    pub(super) fn all(interpolation: Interpolation, from: usize, to: usize) -> Vec<Self> {
+        if interpolation != Interpolation::Nearest {
+            return (0..to)
+                .map(|at| Self::new(interpolation, at, from, to))
+                .collect();
+        }
+        // Pillow adds up the steps, and where the sum is rounded decides about ties.
+        let step = from as f64 / to as f64;
+        let centres = std::iter::successors(Some(step * 0.5), |centre| Some(centre + step));
+        let nearest = centres.take(to).map(|centre| Self {
+            first: (centre as usize).min(from - 1),
+            weights: vec![1 << PRECISION_BITS],
+        });
+        nearest.collect()
+    }
+
     /// The filter around position `at` of `to`, as wide as the scaling shrinks.
-    pub(super) fn new(interpolation: Interpolation, at: usize, from: usize, to: usize) -> Self {
+    fn new(interpolation: Interpolation, at: usize, from: usize, to: usize) -> Self {
         let scale = from as f64 / to as f64;
         let stretch = scale.max(1.0);
         let radius = interpolation.radius() * stretch;

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::spelling::composed;
 use crate::error::{Error, Result};
 use crate::legible;
 use crate::nearest::did_you_mean;
@@ -22,8 +23,8 @@ pub(super) struct LabelMap {
 
 /// Finds the classes that folders mean, for a model of `classes` classes that are called `names` (empty if nobody said).
 ///
-/// In this order: by WordNet ids, by the names of the classes, by numbers, and by position if there are as many folders as
-/// classes. Anything else is refused: every label might be wrong.
+/// In this order: by WordNet ids, by the names of the classes, by numbers, and, where nobody named the classes, by position if
+/// there are as many folders as classes. Anything else is refused: every label might be wrong.
 pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) -> Result<LabelMap> {
     if folders.iter().all(|folder| is_wordnet_id(folder))
         && let Some(offset) = imagenet_offset(classes)
@@ -46,18 +47,16 @@ pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) ->
             classes: numbers,
         });
     }
+    if !names.is_empty() {
+        return Err(Error::invalid(format!(
+            "none of the folders of pictures ({}) is called like one of the model's classes ({}): give the names that the folders \
+             have, or rename the folders",
+            shortened(folders),
+            shortened(names)
+        )));
+    }
     if folders.len() == classes {
-        return Ok(LabelMap {
-            classes: (0..classes).collect(),
-            notice: (!names.is_empty()).then(|| {
-                format!(
-                    "None of the pictures' classes is called like one of the model's ({}, ...), so they were taken in sorted \
-                     order, {} for class 0.",
-                    legible::name(&names[0]),
-                    legible::name(&folders[0])
-                )
-            }),
-        });
+        return Ok(plain((0..classes).collect()));
     }
     Err(Error::invalid(format!(
         "the pictures have {} classes ({}, ...), and the model has {classes}: which of the model's classes each means cannot be \
@@ -65,6 +64,21 @@ pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) ->
         folders.len(),
         legible::name(&folders[0])
     )))
+}
+
+/// The first few of some names.
+fn shortened(names: &[String]) -> String {
+    let first: Vec<String> = names
+        .iter()
+        .take(3)
+        .map(|name| legible::name(name))
+        .collect();
+    let rest = if names.len() > first.len() {
+        ", ..."
+    } else {
+        ""
+    };
+    first.join(", ") + rest
 }
 
 fn plain(classes: Vec<usize>) -> LabelMap {
@@ -144,7 +158,7 @@ fn by_name(folders: &[String], names: &[String]) -> Result<Option<Vec<usize>>> {
     Ok(Some(classes))
 }
 
-/// The class with each name; none if several have it. Capitals, `_` and `-` do not matter.
+/// The class with each name; none if several have it. Capitals, `_`, `-` and the Unicode form do not matter.
 fn called(names: &[String], of: impl Fn(&str) -> Vec<String>) -> HashMap<String, Option<usize>> {
     let mut known: HashMap<String, Option<usize>> = HashMap::new();
     for (class, name) in names.iter().enumerate() {
@@ -174,7 +188,7 @@ pub(super) fn calls_any(folders: &[String], names: &[String]) -> bool {
 
 /// A name in the form in which names are compared.
 pub(super) fn normal(name: &str) -> String {
-    name.trim().to_lowercase().replace(['_', '-'], " ")
+    composed(&name.trim().to_lowercase()).replace(['_', '-'], " ")
 }
 
 #[cfg(test)]
@@ -198,6 +212,14 @@ mod tests {
             ),
             (&["n01443537"], &[], 1001, &[2]),
             (&["crane", "german shepherd", "tabby"], &PETS, 4, &[2, 1, 0]),
+            // Composed here, decomposed there.
+            (
+                &["u\u{308}", "e\u{301}"],
+                &["a", "\u{e9}", "\u{dc}"],
+                3,
+                &[2, 1],
+            ),
+            (&["\u{fc}_1"], &["a", "E\u{301}", "U\u{308} 1"], 3, &[2]),
             (&["0", "10", "2"], &[], 11, &[0, 10, 2]),
             (&["3"], &PETS, 4, &[3]),
             (&["a", "b"], &[], 2, &[0, 1]),
@@ -226,11 +248,6 @@ mod tests {
                 .unwrap()
                 .contains("background")
         );
-        assert!(
-            notice(&["a", "b", "c", "d"], &PETS, 4)
-                .unwrap()
-                .contains("sorted order")
-        );
         assert_eq!(notice(&["0", "1"], &[], 11), None);
         assert_eq!(notice(&["a", "b"], &[], 2), None);
     }
@@ -243,6 +260,13 @@ mod tests {
             (&["crane", "dodo"], &PETS, 4, "dodo is the name of none"),
             (&["tabby", "tabby_cat"], &PETS, 4, "both name"),
             (&["12"], &[], 10, "cannot be told"),
+            // Named, so never by position.
+            (
+                &["a", "b", "c", "d"],
+                &PETS,
+                4,
+                "(a, b, c, ...) is called like",
+            ),
         ] {
             let error = by_folder(&texts(folders), &texts(names), classes)
                 .unwrap_err()

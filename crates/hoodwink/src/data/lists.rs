@@ -7,6 +7,7 @@ use std::path::{Component, MAIN_SEPARATOR, Path, PathBuf};
 use glob::{MatchOptions, Pattern};
 
 use super::label_texts::Labels;
+use super::spelling::{Finder, is_of_macos, not_utf8};
 use crate::error::{Error, Result};
 use crate::files::{self, Bounded};
 use crate::legible;
@@ -83,9 +84,11 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
             return Err(invalid(&format!("there is no file {pattern}")));
         }
         for path in found {
-            let name = path
-                .to_str()
-                .ok_or_else(|| invalid(&"a name is not UTF-8"))?;
+            // Who asks for all files does not mean what macOS adds to them.
+            if is_of_macos(&path) && !is_of_macos(Path::new(&pattern)) {
+                continue;
+            }
+            let name = path.to_str().ok_or_else(|| not_utf8(&path, 0))?;
             files.push(name.to_owned());
         }
         if files.len() > MAX_FILES {
@@ -182,6 +185,7 @@ fn below(mut folders: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
 /// A list: a file's name per line, perhaps with its label after a tab. Names are relative to `folder`.
 fn list(source: impl Read, folder: PathBuf, name: &str) -> Result<Listed> {
     let (mut files, mut labels) = (Vec::new(), Labels::default());
+    let mut finder = Finder::default();
     let mut source = BufReader::new(Bounded::new(source, MAX_LIST_BYTES));
     for number in 0.. {
         let invalid = |what: String| Error::invalid(format!("{name}, line {}: {what}", number + 1));
@@ -211,17 +215,12 @@ fn list(source: impl Read, folder: PathBuf, name: &str) -> Result<Listed> {
             Some((file, label)) => (file.trim(), Some(label.trim())),
             None => (line, None),
         };
-        if !folder.join(file).is_file() {
-            return Err(invalid(format!(
-                "there is no file {:?}",
-                legible::name(file)
-            )));
-        }
+        let file = finder.file(&folder, file).map_err(invalid)?;
         if let Some(label) = label {
             let added = labels.add(label);
             added.map_err(|what| invalid(format!("what follows the tab: {what}")))?;
         }
-        files.push(file.to_owned());
+        files.push(file);
         if labels.len() != 0 && labels.len() != files.len() {
             return Err(invalid("some lines have a label, others have none".into()));
         }

@@ -25,6 +25,7 @@ mod rows;
 pub mod scenes;
 mod shards;
 mod source;
+mod spelling;
 #[cfg(test)]
 mod stores;
 mod survey;
@@ -32,6 +33,8 @@ mod tables;
 mod transform;
 #[cfg(test)]
 mod untrusted;
+#[cfg(test)]
+mod variants;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -48,7 +51,7 @@ pub use known_classes::KnownClasses;
 pub use likeness::{Likeness, SMALLEST_SIDE};
 pub use partition::Partition;
 pub use survey::{Duplicates, Entry, Leak, Survey};
-pub use transform::{Resize, Transform};
+pub use transform::{Crop, HalfPixel, Resize, Transform};
 
 use crate::counted;
 use crate::error::{Error, Result};
@@ -185,8 +188,9 @@ impl Dataset {
             labels,
             class_names,
             by_position,
-            notices,
+            mut notices,
         } = source::open(path, &name, options)?;
+        notices.extend(options.transform.notice());
         Ok(Self {
             labels: labels.map(|mut labels| {
                 labels.truncate(rows.end);
@@ -290,7 +294,7 @@ impl Dataset {
         };
         let resize = Resize::ShortSide(short);
         self.transform.resize = Some(resize);
-        self.transform.crop = Some(side);
+        self.transform.crop = Some(Crop::square(side));
         Ok(Some((resize, side)))
     }
 

@@ -32,22 +32,49 @@ const MAX_ENTRIES: usize = 10_000;
 const NAMED: usize = 5;
 const NAMED_CHARACTERS: usize = 30;
 
-const PICTURES: [&str; 2] = ["x", "images"];
-const LABELS: [&str; 2] = ["y", "labels"];
+/// Names of pictures, the first first, and for each those of their labels. Capitals do not matter.
+const NAMES: [(&str, &[&str]); 20] = [
+    ("x", &["y", "labels"]),
+    ("images", &["labels", "y", "targets"]),
+    ("x_test", &["y_test"]),
+    ("test_x", &["test_y"]),
+    ("test_images", &["test_labels"]),
+    ("images_test", &["labels_test"]),
+    ("test_data", &["test_labels", "test_targets"]),
+    ("data", &["targets", "labels", "target", "label", "y"]),
+    ("image", &["label", "labels"]),
+    ("imgs", &["labels", "targets"]),
+    ("pictures", &["labels"]),
+    ("inputs", &["targets", "labels", "outputs"]),
+    ("features", &["labels", "targets"]),
+    ("x_val", &["y_val"]),
+    ("val_x", &["val_y"]),
+    ("val_images", &["val_labels"]),
+    ("x_train", &["y_train"]),
+    ("train_x", &["train_y"]),
+    ("train_images", &["train_labels"]),
+    ("arr_0", &["arr_1"]),
+];
+
+/// Names that need no notice.
+const USUAL: [&str; 2] = ["x", "images"];
 
 /// What deflate makes of one byte at most.
 pub(super) const MAX_DEFLATED: u64 = 1032;
 
-/// A `.npz` archive: pictures under the name `x` or `images`, labels under `y` or `labels`.
+/// A `.npz` archive: pictures under the name `x` or `images`, labels under `y` or `labels`, or both under others of [`NAMES`].
 pub(super) struct Archive {
     archive: ZipArchive<FileReader>,
     file: String,
-    /// The arrays with known names.
-    arrays: Vec<(&'static str, Packed)>,
+    /// The arrays with known names, in lower case, and as they are called.
+    arrays: Vec<(&'static str, String, Packed)>,
     /// The first few other names, and how many there are.
     others: Vec<String>,
     count: usize,
 }
+
+/// What an array is called, and where it is.
+type Found<'a> = (&'a str, Packed);
 
 /// How an array is packed.
 #[derive(Clone, Copy)]
@@ -67,7 +94,8 @@ impl Archive {
         };
         let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
         let archive = ZipArchive::from_file(files::open(path)?, &mut buffer).map_err(broken)?;
-        let (mut arrays, mut others) = (Vec::new(), Vec::new());
+        let mut arrays: Vec<(&str, String, Packed)> = Vec::new();
+        let mut others = Vec::new();
         let mut count = 0;
         let mut entries = archive.entries(&mut buffer);
         while let Some(entry) = entries.next_entry().map_err(broken)? {
@@ -81,13 +109,16 @@ impl Archive {
             let Some(name) = path.as_ref().strip_suffix(b".npy") else {
                 continue;
             };
-            let mut known = PICTURES.into_iter().chain(LABELS);
-            let Some(known) = known.find(|known| known.as_bytes() == name) else {
+            let mut known = NAMES
+                .iter()
+                .flat_map(|(pictures, labels)| std::iter::once(pictures).chain(*labels));
+            let Some(&known) = known.find(|known| known.as_bytes().eq_ignore_ascii_case(name))
+            else {
                 let name = String::from_utf8_lossy(name);
                 others.push(name.chars().take(NAMED_CHARACTERS).collect());
                 continue;
             };
-            if arrays.iter().any(|(other, _)| *other == known) {
+            if arrays.iter().any(|(other, ..)| *other == known) {
                 return Err(Error::invalid(format!(
                     "{file} has two arrays named {known}: save it again with one"
                 )));
@@ -97,7 +128,7 @@ impl Archive {
                 method: entry.compression_method(),
                 encrypted: entry.flags().is_encrypted(),
             };
-            arrays.push((known, packed));
+            arrays.push((known, String::from_utf8_lossy(name).into_owned(), packed));
         }
         others.sort_unstable();
         let count = others.len();
@@ -111,10 +142,39 @@ impl Archive {
         })
     }
 
-    /// Which of these names the archive has, the first first.
-    fn find(&self, names: [&'static str; 2]) -> Option<(&'static str, Packed)> {
-        let array = |name| self.arrays.iter().find(|(own, _)| *own == name).copied();
-        names.into_iter().find_map(array)
+    /// The array with this name in lower case: what it is called, and where it is.
+    fn find(&self, name: &str) -> Option<Found<'_>> {
+        let (_, called, packed) = self.arrays.iter().find(|(own, ..)| *own == name)?;
+        Some((called, *packed))
+    }
+
+    /// The arrays of pictures and of labels. Of several pairs one is taken that is whole.
+    fn pair(&self) -> Option<(Found<'_>, Option<Found<'_>>)> {
+        let mut pairs = NAMES.iter().filter_map(|(pictures, labels)| {
+            let labels = labels.iter().find_map(|name| self.find(name));
+            Some((self.find(pictures)?, labels))
+        });
+        let first = pairs.next()?;
+        let whole = match first.1 {
+            Some(_) => None,
+            None => pairs.find(|(_, labels)| labels.is_some()),
+        };
+        Some(whole.unwrap_or(first))
+    }
+
+    /// Which arrays were taken, where their names leave a doubt.
+    pub(super) fn notice(&self) -> Option<String> {
+        let ((pictures, _), labels) = self.pair()?;
+        let usual = USUAL.contains(&pictures);
+        let labels = labels.map_or(String::new(), |(labels, _)| {
+            format!(" and {labels} for the labels")
+        });
+        (!usual).then(|| {
+            format!(
+                "Of the arrays in {}, {pictures} was taken for the pictures{labels}.",
+                self.file
+            )
+        })
     }
 
     /// The header of an array, and its values behind it.
@@ -168,7 +228,7 @@ impl Archive {
     }
 
     fn array_of_pictures(&self) -> Result<Array<'_>> {
-        let found = self.find(PICTURES).ok_or_else(|| {
+        let (found, _) = self.pair().ok_or_else(|| {
             let more = match self.count - self.others.len() {
                 0 => String::new(),
                 more => format!(" and {more} more"),
@@ -178,7 +238,7 @@ impl Archive {
                 false => legible::names(&self.others),
             };
             Error::invalid(format!(
-                "{} has no array named x or images; it has {names}{more}",
+                "{} has no array named x, images, x_test, test_images, data, arr_0 or the like; it has {names}{more}",
                 self.file
             ))
         })?;
@@ -193,7 +253,7 @@ impl Archive {
 
     /// The labels of that many pictures, if the archive has any.
     pub(super) fn labels(&self, count: usize) -> Result<Option<Vec<usize>>> {
-        let Some(found) = self.find(LABELS) else {
+        let Some((_, Some(found))) = self.pair() else {
             return Ok(None);
         };
         let mut array = self.array(found)?;

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use super::MAX_CLASSES;
 use super::folder::is_picture;
 use super::rows::Rows;
+use super::spelling::is_of_macos;
 use crate::error::{Error, Result};
 use crate::files::{self, read_part};
 use crate::image::Picture;
@@ -114,7 +115,11 @@ impl Content {
         for entry in tar.entries_with_seek().map_err(broken)? {
             let mut entry = entry.map_err(broken)?;
             let kind = entry.header().entry_type();
-            let name = entry.path().map_err(broken)?.display().to_string();
+            let name = entry.path().map_err(broken)?;
+            if is_of_macos(&name) {
+                continue;
+            }
+            let name = name.display().to_string();
             if name.len() > MAX_NAME_BYTES {
                 return Err(Error::unsupported(format!(
                     "{}: the name of an entry has {} bytes, more than a file's may have",

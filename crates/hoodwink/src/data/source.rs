@@ -15,7 +15,7 @@ use super::rows::{Files, Rows, read_file};
 use super::scenes::set::{SceneSet, class_names};
 use super::shards::Shards;
 use super::tables::Tables;
-use super::{DataOptions, MAX_CLASSES, folder, same_number};
+use super::{DataOptions, MAX_CLASSES, folder, same_number, spelling};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -45,6 +45,9 @@ pub(super) fn name(path: &Path) -> String {
 pub(super) fn open(path: &Path, name: &str, options: &DataOptions) -> Result<Opened> {
     if let Some(scenes) = SceneSet::named(path) {
         return open_scenes(scenes?, name, options);
+    }
+    if let Some(error) = spelling::dangling(path, 0) {
+        return Err(error);
     }
     if let Some(listed) = lists::named(path)? {
         return open_listed(listed, path, name, options);
@@ -122,7 +125,10 @@ impl Kept {
             for entry in entries {
                 let path = entry.map_err(Error::io(&folder))?.path();
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let is_class = path.is_dir() && name != "data" && !name.starts_with('.');
+                if spelling::is_left_behind(&name) {
+                    continue;
+                }
+                let is_class = path.is_dir() && name != "data";
                 if is_class || folder::is_picture(&name) || name == folder::LABELS_FILE {
                     return Ok(None);
                 }
@@ -355,18 +361,22 @@ fn open_archive(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
         given => given,
     };
     let (pictures, notice) = archive.pictures(rows.clone())?;
+    let notices = archive.notice().into_iter().chain(notice);
     Ok(Opened {
         rows,
         source: Box::new(pictures),
         labels,
         class_names: None,
         by_position: false,
-        notices: Vec::from_iter(notice),
+        notices: notices.collect(),
     })
 }
 
 fn open_picture(path: &Path, name: &str, options: &DataOptions) -> Result<Opened> {
     std::fs::metadata(path).map_err(Error::io(path))?;
+    if path.file_name().is_some_and(|name| name.to_str().is_none()) {
+        return Err(spelling::not_utf8(path, 0));
+    }
     if let Some(labels) = &options.labels {
         return Err(Error::invalid(format!(
             "{name} is a single picture, so it cannot have the labels of {}: name the folder or \

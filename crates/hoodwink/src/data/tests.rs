@@ -118,7 +118,7 @@ fn a_folder_per_class_is_read_in_sorted_order() {
         data.notices(),
         [
             "Class moth has no pictures.",
-            "Left out: 1 file that is not PNG, JPEG, WebP, BMP, TIFF or GIF (the first: ant/notes.txt)."
+            "Left out: 1 file that is not PNG, JPEG, WebP, BMP, TIFF, GIF or PNM (the first: ant/notes.txt)."
         ]
     );
 }
@@ -558,7 +558,7 @@ fn a_transform_that_fails_names_the_picture() {
     let data = folder(&[("cats/a.png", pixel(1).encode_png())]);
     let options = DataOptions {
         transform: Transform {
-            crop: Some(2),
+            crop: Some(Crop::square(2)),
             ..Transform::default()
         },
         ..DataOptions::default()

@@ -19,8 +19,8 @@ pub struct Transform {
     pub resize: Option<Resize>,
     /// How it is scaled.
     pub interpolation: Interpolation,
-    /// Side, in pixels, of the square cut from the centre.
-    pub crop: Option<usize>,
+    /// What is cut from the centre.
+    pub crop: Option<Crop>,
 }
 
 /// A size to scale to, with antialiasing, as Pillow and torchvision do. All in pixels.
@@ -68,7 +68,86 @@ impl fmt::Display for Resize {
     }
 }
 
+/// A rectangle cut from the centre of a picture. All in pixels.
+///
+/// Written `224` (a square) or `224x320` (height x width), for the rounding of transformers `224:down`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crop {
+    /// Height.
+    pub height: usize,
+    /// Width.
+    pub width: usize,
+    /// What becomes of half a pixel, where the rest cannot be divided evenly.
+    pub half_pixel: HalfPixel,
+}
+
+/// Where a crop lies if as many pixels cannot be left over on both sides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HalfPixel {
+    /// An even number of pixels is left over before it, as in torchvision and timm.
+    #[default]
+    ToEven,
+    /// One pixel less is left over before it than behind it, as in Hugging Face's transformers.
+    Down,
+}
+
+impl Crop {
+    /// A square, cut as torchvision and timm do.
+    pub fn square(side: usize) -> Self {
+        Self {
+            height: side,
+            width: side,
+            half_pixel: HalfPixel::ToEven,
+        }
+    }
+}
+
+impl FromStr for Crop {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (size, half_pixel) = match text.split_once(':') {
+            None => (text, Some(HalfPixel::ToEven)),
+            Some((size, word)) => (size, (word == "down").then_some(HalfPixel::Down)),
+        };
+        let (height, width) = size.split_once('x').unwrap_or((size, size));
+        let side = |text: &str| text.parse().ok().filter(|&side: &usize| side > 0);
+        let sides = side(height).zip(side(width)).zip(half_pixel);
+        let ((height, width), half_pixel) = sides.ok_or_else(|| {
+            Error::invalid(format!(
+                "{text:?} is not a size to cut: write 224 for a square, or 224x320 for height and width"
+            ))
+        })?;
+        Ok(Self {
+            height,
+            width,
+            half_pixel,
+        })
+    }
+}
+
+impl fmt::Display for Crop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.height == self.width {
+            true => write!(f, "{}", self.height)?,
+            false => write!(f, "{}x{}", self.height, self.width)?,
+        }
+        match self.half_pixel {
+            HalfPixel::ToEven => Ok(()),
+            HalfPixel::Down => f.write_str(":down"),
+        }
+    }
+}
+
 impl Resize {
+    /// Whether a crop reaches beyond pictures of this size, whatever they were before.
+    fn is_beyond(self, crop: Crop) -> bool {
+        match self {
+            Self::ShortSide(side) => side < crop.height.min(crop.width),
+            Self::Exact { height, width } => height < crop.height || width < crop.width,
+        }
+    }
+
     /// Height and width of a picture of `height` x `width` after scaling.
     fn target(self, height: usize, width: usize) -> (usize, usize) {
         match self {
@@ -86,9 +165,20 @@ impl Resize {
 }
 
 impl Transform {
-    /// The picture as the model is to see it.
+    /// What a person should know about it, in a whole sentence.
+    pub(super) fn notice(&self) -> Option<String> {
+        let (resize, crop) = (self.resize?, self.crop?);
+        resize.is_beyond(crop).then(|| {
+            format!(
+                "Pictures are resized to {resize} and then cropped to {crop}, which is larger: they have a black border."
+            )
+        })
+    }
+
+    /// The picture as the model is to see it. A crop that reaches beyond a resized picture is black there, as in
+    /// torchvision, timm and transformers.
     ///
-    /// Refuses a picture that is smaller than the crop, and sizes beyond what a picture may have.
+    /// Refuses a picture that is smaller than the crop and not resized, and sizes beyond what a picture may have.
     pub fn apply(&self, picture: Picture) -> Result<Picture> {
         let mut picture = match self.channels {
             None => picture,
@@ -97,8 +187,8 @@ impl Transform {
         if let Some(resize) = self.resize {
             picture = scaled(picture, resize, self.interpolation)?;
         }
-        if let Some(side) = self.crop {
-            picture = cropped(picture, side)?;
+        if let Some(crop) = self.crop {
+            picture = cropped(picture, crop, self.resize.is_some())?;
         }
         Ok(picture)
     }
@@ -142,22 +232,32 @@ fn scaled(picture: Picture, resize: Resize, interpolation: Interpolation) -> Res
     let (channels, from_height, from_width) =
         (picture.channels(), picture.height(), picture.width());
     let (height, width) = resize.target(from_height, from_width);
-    // The first pass makes a picture of the old height and the new width.
-    let largest = height.max(from_height).saturating_mul(width);
+    // Each pass rounds to bytes, so their order shows. Pillow 13 begins with the height where it loses more than twice as many
+    // pixels as the width; earlier ones always began with the width.
+    let lost = from_height.saturating_sub(height) as i128;
+    let height_first = lost > 0 && lost > 2 * (from_width as i128 - width as i128);
+    let between = match height_first {
+        true => height.saturating_mul(from_width),
+        false => from_height.saturating_mul(width),
+    };
+    let largest = height.saturating_mul(width).max(between);
     if height == 0 || width == 0 || largest > MAX_PIXELS {
         return Err(Error::invalid(format!(
             "cannot scale a picture of {from_height}x{from_width} to {height}x{width}: on the way \
              it would have no pixels, or more than {MAX_PIXELS}"
         )));
     }
-    let narrow = scaled_axis(interpolation, picture.bytes(), from_width, width, channels);
-    let bytes = scaled_axis(
-        interpolation,
-        &narrow,
-        from_height,
-        height,
-        width * channels,
-    );
+    let scale = |bytes: &[u8], from, to, inner| scaled_axis(interpolation, bytes, from, to, inner);
+    let bytes = match height_first {
+        true => {
+            let low = scale(picture.bytes(), from_height, height, from_width * channels);
+            scale(&low, from_width, width, channels)
+        }
+        false => {
+            let narrow = scale(picture.bytes(), from_width, width, channels);
+            scale(&narrow, from_height, height, width * channels)
+        }
+    };
     Picture::new(channels, height, width, bytes)
 }
 
@@ -170,9 +270,7 @@ fn scaled_axis(
     to: usize,
     inner: usize,
 ) -> Vec<u8> {
-    let taps: Vec<Taps> = (0..to)
-        .map(|at| Taps::new(interpolation, at, from, to))
-        .collect();
+    let taps = Taps::all(interpolation, from, to);
     let mut sums = vec![0; inner];
     let mut scaled = Vec::with_capacity(values.len() / from * to);
     for line in values.chunks_exact(from * inner) {
@@ -193,26 +291,54 @@ fn scaled_axis(
     scaled
 }
 
-fn cropped(picture: Picture, side: usize) -> Result<Picture> {
+fn cropped(picture: Picture, crop: Crop, may_pad: bool) -> Result<Picture> {
     let (channels, height, width) = (picture.channels(), picture.height(), picture.width());
-    if side == 0 || side > height || side > width {
+    let fits = crop.height <= height && crop.width <= width;
+    let pixels = crop.height.saturating_mul(crop.width);
+    if !(1..=MAX_PIXELS).contains(&pixels) || !(fits || may_pad) {
         return Err(Error::invalid(format!(
-            "cannot cut {side}x{side} from a picture of {height}x{width}: resize it first"
+            "cannot cut {}x{} from a picture of {height}x{width}: resize it first",
+            crop.height, crop.width
         )));
     }
-    // torchvision rounds half a pixel to the even side.
-    let offset = |room: usize| (room as f64 / 2.0).round_ties_even() as usize;
-    let (top, left) = (offset(height - side), offset(width - side));
-    let bytes = picture
-        .bytes()
-        .chunks_exact(width * channels)
-        .skip(top)
-        .take(side)
-        .flat_map(|row| &row[left * channels..(left + side) * channels])
-        .copied()
-        .collect();
-    Picture::new(channels, side, side, bytes)
+    let rows = Span::new(height, crop.height, crop.half_pixel);
+    let columns = Span::new(width, crop.width, crop.half_pixel);
+    let mut bytes = vec![0; pixels * channels];
+    let from = (picture.bytes().chunks_exact(width * channels)).skip(rows.from);
+    let to = (bytes.chunks_exact_mut(crop.width * channels)).skip(rows.to);
+    let length = columns.length * channels;
+    for (to, from) in to.zip(from).take(rows.length) {
+        to[columns.to * channels..][..length]
+            .copy_from_slice(&from[columns.from * channels..][..length]);
+    }
+    Picture::new(channels, crop.height, crop.width, bytes)
 }
+
+/// The pixels of an axis that a crop keeps.
+struct Span {
+    /// The first of them, in the picture.
+    from: usize,
+    /// The first of them, in the crop.
+    to: usize,
+    length: usize,
+}
+
+impl Span {
+    fn new(side: usize, crop: usize, half_pixel: HalfPixel) -> Self {
+        let over = side.saturating_sub(crop);
+        let missing = crop.saturating_sub(side);
+        let (from, to) = match half_pixel {
+            HalfPixel::ToEven => ((over as f64 / 2.0).round_ties_even() as usize, missing / 2),
+            HalfPixel::Down => (over / 2, missing.div_ceil(2)),
+        };
+        Self {
+            from,
+            to,
+            length: side.min(crop),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use sha2::{Digest, Sha256};
@@ -303,7 +429,7 @@ mod tests {
         for (height, width, side, crop, expected) in TORCHVISION {
             let transform = Transform {
                 resize: Some(Resize::ShortSide(side)),
-                crop: Some(crop),
+                crop: Some(Crop::square(crop)),
                 ..Transform::default()
             };
             let mut hash = Sha256::new();
@@ -400,7 +526,7 @@ mod tests {
             let transform = Transform {
                 resize: Some(Resize::ShortSide(side)),
                 interpolation,
-                crop: Some(crop),
+                crop: Some(Crop::square(crop)),
                 ..Transform::default()
             };
             let mut hash = Sha256::new();
@@ -430,7 +556,7 @@ mod tests {
         // Half a pixel goes to the even offset: room of 1, 3 and 5 starts at 0, 2 and 2.
         for (width, expected) in [(1, 0), (2, 0), (3, 1), (4, 2), (5, 2), (6, 2), (7, 3)] {
             let transform = Transform {
-                crop: Some(1),
+                crop: Some(Crop::square(1)),
                 ..Transform::default()
             };
             let row: Vec<u8> = (0..width).collect();
@@ -464,7 +590,7 @@ mod tests {
             (resize("18446744073709551615"), "pixels"),
             (
                 Transform {
-                    crop: Some(2),
+                    crop: Some(Crop::square(2)),
                     ..Transform::default()
                 },
                 "resize it first",

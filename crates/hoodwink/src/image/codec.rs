@@ -1,4 +1,4 @@
-//! Reads pictures from PNG, JPEG, WebP, BMP, TIFF and GIF files, and writes PNG files.
+//! Reads pictures from PNG, JPEG, WebP, BMP, TIFF, GIF and PNM files, and writes PNG files.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -28,7 +28,7 @@ impl Picture {
         Self::decode(&bytes, &legible::name(&path.display().to_string()))
     }
 
-    /// Decodes a PNG, JPEG, WebP, BMP, TIFF or GIF file. `file` names it in errors.
+    /// Decodes a PNG, JPEG, WebP, BMP, TIFF, GIF or PNM (PPM, PGM, PBM) file. `file` names it in errors.
     ///
     /// The content determines the format, not the name. Palettes become RGB and grey stays grey. 16-bit values keep
     /// only their high byte. An EXIF orientation is applied (Pillow does this only on request); colour profiles and
@@ -52,7 +52,8 @@ impl Picture {
                 | ImageFormat::WebP
                 | ImageFormat::Bmp
                 | ImageFormat::Tiff
-                | ImageFormat::Gif,
+                | ImageFormat::Gif
+                | ImageFormat::Pnm,
             ) => {}
             Some(ImageFormat::Jpeg) => {
                 if let Some(picture) = jpeg::decode(bytes, file)? {
@@ -61,7 +62,7 @@ impl Picture {
             }
             _ => {
                 return Err(Error::unsupported(format!(
-                    "{file} is not a PNG, JPEG, WebP, BMP, TIFF or GIF file"
+                    "{file} is not a PNG, JPEG, WebP, BMP, TIFF, GIF or PNM file"
                 )));
             }
         }
@@ -84,6 +85,9 @@ impl Picture {
             return Err(Error::unsupported(format!(
                 "{file} has {height}x{width} pixels; the limit is {MAX_PIXELS} in all"
             )));
+        }
+        if width == 0 || height == 0 {
+            return Err(broken(&"it has no pixels"));
         }
         let most = most_pixels(format, bytes.len() as u64);
         if u64::from(width) * u64::from(height) > most {
@@ -164,12 +168,13 @@ impl Picture {
 }
 
 /// Returns the maximum number of pixels that this many bytes can encode. Deflate packs 1,032 bytes into one, and a byte
-/// of a PNG may hold eight pixels. A code of a GIF has 12 bits and encodes fewer than 4,096 pixels. Other formats
-/// compress equal pixels without a bound.
+/// of a PNG may hold eight pixels. A code of a GIF has 12 bits and encodes fewer than 4,096 pixels. A PNM is not
+/// compressed. Other formats equal pixels without a bound.
 fn most_pixels(format: Option<ImageFormat>, bytes: u64) -> u64 {
     match format {
         Some(ImageFormat::Png) => bytes.saturating_mul(8 * 1032),
         Some(ImageFormat::Gif) => bytes.saturating_mul(4096 * 8 / 12),
+        Some(ImageFormat::Pnm) => bytes.saturating_mul(8),
         _ => u64::MAX,
     }
 }
@@ -355,12 +360,12 @@ mod tests {
             (
                 "notes.png",
                 b"just words".to_vec(),
-                "not a PNG, JPEG, WebP, BMP, TIFF or GIF",
+                "not a PNG, JPEG, WebP, BMP, TIFF, GIF or PNM",
             ),
             (
                 "empty.jpg",
                 Vec::new(),
-                "not a PNG, JPEG, WebP, BMP, TIFF or GIF",
+                "not a PNG, JPEG, WebP, BMP, TIFF, GIF or PNM",
             ),
             ("huge.png", huge_png, "the limit is"),
         ] {

@@ -1,12 +1,12 @@
 //! A model file that an engine runs as it is, for what cannot be imported: scores without gradients.
 
-use onnx_grad::{Graph, LoadOptions, Sealed, Tensor};
+use onnx_grad::{Bytes, Graph, LoadOptions, Sealed, Tensor};
 
 use super::File;
 use crate::{
     Error, Result,
     engine::{Engine, Executable},
-    preprocessing::{InputRange, Preprocessing, pixels},
+    preprocessing::{Preprocessing, pixels},
 };
 
 /// A model file behind its preprocessing.
@@ -31,7 +31,8 @@ impl Opaque {
         let input = preprocessing.picture_shape(&file.shape)?;
         let mut before = Graph::new();
         let x = pixels(&mut before, file.shape[0], input);
-        let prepared = preprocessing.append(&mut before, x, input[0], &file.shape)?;
+        let bytes = file.eats_bytes.then_some(Bytes::Uint8);
+        let prepared = preprocessing.append_for(bytes, &mut before, x, input[0], &file.shape)?;
         before.output("prepared", prepared);
         Ok(Self {
             before: onnx_grad::fold(&before)?,
@@ -45,7 +46,6 @@ impl Opaque {
     pub(super) fn notices(
         &self,
         reason: &Error,
-        preprocessing: &Preprocessing,
         engine: &dyn Engine,
     ) -> Vec<String> {
         let mut notices = vec![format!(
@@ -58,13 +58,12 @@ impl Opaque {
                     .to_owned(),
             );
         }
-        if self.file.eats_bytes && preprocessing.input_range != InputRange::ZeroTo255 {
-            notices.push(format!(
-                "input {:?} is of bytes, which --input-range 0..255 makes of pixels",
-                self.file.input
-            ));
-        }
         notices
+    }
+
+    /// The integers that the file eats, if it does not eat floats.
+    pub(super) fn bytes(&self) -> Option<Bytes> {
+        self.file.eats_bytes.then_some(Bytes::Uint8)
     }
 
     /// Prepares it for one worker.

@@ -5,12 +5,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{
-    InputRange, Preprocessing,
+    Preprocessing, hugging_face,
     named::{named, names},
+    timm,
 };
 use crate::{
     Error, Result,
-    data::{Interpolation, Resize},
+    data::{Crop, Interpolation, Resize},
     files, legible,
     nearest::did_you_mean,
 };
@@ -27,8 +28,8 @@ pub struct Described {
     pub resize: Option<Resize>,
     /// How it is scaled.
     pub interpolation: Interpolation,
-    /// Side of the square cut from the centre.
-    pub crop: Option<usize>,
+    /// What is cut from the centre.
+    pub crop: Option<Crop>,
 }
 
 /// Presets: name, short side, crop, interpolation, mean and deviation.
@@ -41,7 +42,7 @@ type Preset = (
     [f32; 3],
 );
 
-const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+pub(super) const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 const CLIP: ([f32; 3], [f32; 3]) = (
     [0.481_454_66, 0.457_827_5, 0.408_210_73],
     [0.268_629_54, 0.261_302_6, 0.275_777_1],
@@ -76,7 +77,8 @@ const PRESETS: [Preset; 4] = [
 ];
 
 impl Described {
-    /// Preprocessing by its name, or a file: timm's `config.json` or Hugging Face's `preprocessor_config.json`.
+    /// Reads preprocessing by its name, or from a file: timm's `config.json` or Hugging Face's `preprocessor_config.json`. If the
+    /// latter does not name its image processor, the `config.json` beside it does.
     pub fn read(source: &str) -> Result<Self> {
         if let Some(named) = named(source) {
             return Ok(named);
@@ -88,7 +90,7 @@ impl Described {
                 preprocessing: normalised(mean.to_vec(), std.to_vec()),
                 resize: Some(Resize::ShortSide(side)),
                 interpolation,
-                crop: Some(crop),
+                crop: Some(Crop::square(crop)),
             });
         }
         let path = Path::new(source);
@@ -102,29 +104,35 @@ impl Described {
             )));
         }
         let text = files::read_text(path, MAX_BYTES)?;
+        let beside = path.with_file_name("config.json");
+        let beside = files::read_text(&beside, MAX_BYTES).ok();
         // What is wrong may be as long as the file.
-        Self::parse(&text)
-            .map_err(|what| Error::invalid(format!("{source}: {}", legible::name(&what))))
+        Self::parse(&text, beside.as_deref())
+            .map_err(|what| Error::invalid(format!("{source}: {}", legible::line(&what))))
     }
 
-    /// From the text of a file; errors are sentences without a subject.
-    fn parse(text: &str) -> Result<Self, String> {
+    /// From the text of a file, and of the model's configuration beside it; errors are sentences without a subject.
+    pub(super) fn parse(text: &str, config: Option<&str>) -> Result<Self, String> {
         let file: Value =
             serde_json::from_str(text).map_err(|error| format!("is no JSON: {error}"))?;
-        if file.get("image_mean").is_some()
-            || file.get("image_processor_type").is_some()
-            || file.get("do_resize").is_some()
-        {
-            return hugging_face(&file);
+        // Newer files hold what every part of a processor does.
+        let file = match file.get("image_processor") {
+            Some(part) if part.is_object() => part,
+            _ => &file,
+        };
+        let timm_config = file.get("pretrained_cfg").unwrap_or(file);
+        if timm_config.get("input_size").is_some() {
+            return timm::read(timm_config);
         }
-        let config = file.get("pretrained_cfg").unwrap_or(&file);
-        match config.get("input_size").is_some() {
-            true => timm(config),
-            false => Err(
-                "is neither timm's config.json (pretrained_cfg) nor a preprocessor_config.json"
-                    .into(),
-            ),
+        if hugging_face::is_one(file) {
+            let config: Option<Value> = config.and_then(|text| serde_json::from_str(text).ok());
+            let model = config.as_ref().and_then(|config| config.get("model_type"));
+            return hugging_face::read(file, model.and_then(Value::as_str));
         }
+        Err(match file.get("model_type").is_some() {
+            true => "describes a model and not its pictures: name the preprocessor_config.json beside it".into(),
+            false => "is neither timm's config.json (pretrained_cfg) nor a preprocessor_config.json".into(),
+        })
     }
 }
 
@@ -136,236 +144,16 @@ fn normalised(mean: Vec<f32>, std: Vec<f32>) -> Preprocessing {
     }
 }
 
-fn floats(config: &Value, key: &str) -> Result<Vec<f32>, String> {
-    let values = config
-        .get(key)
-        .and_then(Value::as_array)
-        .ok_or_else(|| format!("lacks {key}"))?;
-    values
-        .iter()
-        .map(|value| {
-            value
-                .as_f64()
-                .map(|value| value as f32)
-                .ok_or_else(|| format!("has {value} in {key}"))
-        })
-        .collect()
-}
-
-fn side(value: &Value, key: &str) -> Result<usize, String> {
+pub(super) fn side(value: &Value, key: &str) -> Result<usize, String> {
     let side = value.as_u64().and_then(|side| usize::try_from(side).ok());
     side.filter(|&side| (1..=1 << 16).contains(&side))
         .ok_or_else(|| format!("has {value} for {key}"))
 }
 
-/// The short side is scaled to `floor(side / crop_pct)`, and `side` is cut from the centre.
-fn timm(config: &Value) -> Result<Described, String> {
-    let sizes = config["input_size"].as_array().map(Vec::as_slice);
-    let Some([_, height, width]) = sizes else {
-        return Err("has an input_size that is not [channels, height, width]".into());
-    };
-    let (height, width) = (side(height, "input_size")?, side(width, "input_size")?);
-    if height != width {
-        return Err(format!(
-            "wants pictures of {height}x{width}; squares are cut"
-        ));
-    }
-    let share = config
-        .get("crop_pct")
-        .and_then(Value::as_f64)
-        .unwrap_or(0.875);
-    if !(share > 0.0 && share <= 1.0) {
-        return Err(format!("has the crop_pct {share}"));
-    }
-    let scaled = (height as f64 / share).floor() as usize;
-    let resize = match config
-        .get("crop_mode")
-        .and_then(Value::as_str)
-        .unwrap_or("center")
-    {
-        "center" => Resize::ShortSide(scaled),
-        "squash" => Resize::Exact {
-            height: scaled,
-            width: scaled,
-        },
-        other => {
-            return Err(format!(
-                "has the crop_mode {other:?}; center and squash are known"
-            ));
-        }
-    };
-    let interpolation = match config
-        .get("interpolation")
-        .and_then(Value::as_str)
-        .unwrap_or("bilinear")
-    {
-        "bilinear" => Interpolation::Bilinear,
-        "bicubic" => Interpolation::Bicubic,
-        "lanczos" => Interpolation::Lanczos,
-        other => {
-            return Err(format!(
-                "has the interpolation {other:?}; bilinear, bicubic and lanczos are known"
-            ));
-        }
-    };
-    Ok(Described {
-        preprocessing: normalised(floats(config, "mean")?, floats(config, "std")?),
-        resize: Some(resize),
-        interpolation,
-        crop: Some(height),
-    })
-}
-
-fn hugging_face(config: &Value) -> Result<Described, String> {
-    let does = |key: &str| config.get(key).and_then(Value::as_bool).unwrap_or(false);
-    let mut described = Described {
-        interpolation: match config.get("resample").and_then(Value::as_u64).unwrap_or(2) {
-            1 => Interpolation::Lanczos,
-            2 => Interpolation::Bilinear,
-            3 => Interpolation::Bicubic,
-            other => {
-                return Err(format!(
-                    "has the resample {other}; 1, 2 and 3 (Lanczos, bilinear, bicubic) are known"
-                ));
-            }
-        },
-        ..Described::default()
-    };
-    let mut crop = match does("do_center_crop") {
-        true => Some(square(&config["crop_size"], "crop_size")?),
-        false => None,
-    };
-    if does("do_resize") {
-        let size = &config["size"];
-        // ConvNeXt's processor scales small sizes to more, and cuts the size from the centre.
-        let share = config.get("crop_pct").and_then(Value::as_f64);
-        described.resize = Some(match (size.get("shortest_edge"), size.get("height")) {
-            (Some(short), _) => {
-                let short = side(short, "shortest_edge")?;
-                match share.filter(|share| short < 384 && *share > 0.0) {
-                    Some(share) => {
-                        crop = Some(short);
-                        Resize::ShortSide((short as f64 / share) as usize)
-                    }
-                    None => Resize::ShortSide(short),
-                }
-            }
-            (None, Some(height)) => Resize::Exact {
-                height: side(height, "height")?,
-                width: side(&size["width"], "width")?,
-            },
-            // A number is both sides, except where a crop follows.
-            _ => {
-                let both = side(size, "size")?;
-                match crop {
-                    Some(_) => Resize::ShortSide(both),
-                    None => Resize::Exact {
-                        height: both,
-                        width: both,
-                    },
-                }
-            }
-        });
-    }
-    described.crop = crop;
-    // Without a word pixels are scaled to 0 to 1.
-    let rescales = config
-        .get("do_rescale")
-        .and_then(Value::as_bool)
-        .unwrap_or(true);
-    let factor = config
-        .get("rescale_factor")
-        .and_then(Value::as_f64)
-        .unwrap_or(1.0 / 255.0);
-    if rescales && (factor * 255.0 - 1.0).abs() > 1e-3 {
-        return Err(format!("has the rescale_factor {factor}; 1/255 is known"));
-    }
-    if does("do_normalize") {
-        if !rescales {
-            return Err("normalises without rescaling to 0 to 1".into());
-        }
-        described.preprocessing =
-            normalised(floats(config, "image_mean")?, floats(config, "image_std")?);
-    } else if !rescales {
-        described.preprocessing.input_range = InputRange::ZeroTo255;
-    }
-    Ok(described)
-}
-
-/// A size that must be a square.
-fn square(size: &Value, key: &str) -> Result<usize, String> {
-    match (size.get("height"), size.get("width")) {
-        (Some(height), Some(width)) if height == width => side(height, key),
-        (None, None) => side(size, key),
-        _ => Err(format!("has the {key} {size}; squares are cut")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HALF: [f32; 3] = [0.5; 3];
-
-    #[test]
-    fn files_of_others_are_understood() {
-        let exact = |side| Resize::Exact {
-            height: side,
-            width: side,
-        };
-        for (text, resize, crop, interpolation, mean) in [
-            (
-                r#"{"architecture": "vit", "pretrained_cfg": {"input_size": [3, 224, 224], "interpolation": "bicubic",
-                    "crop_pct": 0.9, "crop_mode": "center", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}"#,
-                Resize::ShortSide(248),
-                Some(224),
-                Interpolation::Bicubic,
-                HALF,
-            ),
-            (
-                r#"{"input_size": [3, 288, 288], "crop_pct": 1.0, "crop_mode": "squash", "interpolation": "bicubic",
-                    "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}"#,
-                exact(288),
-                Some(288),
-                Interpolation::Bicubic,
-                IMAGENET.0,
-            ),
-            (
-                r#"{"do_normalize": true, "do_resize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
-                    "resample": 2, "size": {"height": 224, "width": 224}}"#,
-                exact(224),
-                None,
-                Interpolation::Bilinear,
-                HALF,
-            ),
-            (
-                r#"{"do_resize": true, "size": {"shortest_edge": 256}, "do_center_crop": true, "crop_size": {"height": 224,
-                    "width": 224}, "resample": 3, "do_normalize": true, "image_mean": [0.485, 0.456, 0.406],
-                    "image_std": [0.229, 0.224, 0.225], "do_rescale": true, "rescale_factor": 0.00392156862745098}"#,
-                Resize::ShortSide(256),
-                Some(224),
-                Interpolation::Bicubic,
-                IMAGENET.0,
-            ),
-            (
-                r#"{"image_processor_type": "ConvNextFeatureExtractor", "crop_pct": 0.875, "do_resize": true,
-                    "size": {"shortest_edge": 224}, "resample": 3, "do_normalize": true,
-                    "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}"#,
-                Resize::ShortSide(256),
-                Some(224),
-                Interpolation::Bicubic,
-                IMAGENET.0,
-            ),
-        ] {
-            let found = Described::parse(text).unwrap();
-            assert_eq!(
-                (found.resize, found.crop, found.interpolation),
-                (Some(resize), crop, interpolation),
-                "{text}"
-            );
-            assert_eq!(found.preprocessing.mean, mean, "{text}");
-        }
-    }
+    use crate::{data::HalfPixel, preprocessing::Channels};
 
     /// Numbers of published configurations: `input_size`, `crop_pct` and what only a larger test size would change; then the
     /// short side and the crop of `create_transform(**resolve_data_config(..))` of timm 1.0.31.
@@ -406,11 +194,96 @@ mod tests {
                 r#"{{"pretrained_cfg": {{"input_size": [3, {size}, {size}], {rest} "crop_pct": {share},
                     "interpolation": "bicubic", "crop_mode": "center", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}}}"#
             );
-            let found = Described::parse(&text).unwrap();
+            let found = Described::parse(&text, None).unwrap();
             assert_eq!(found.resize, Some(Resize::ShortSide(short_side)), "{name}");
-            assert_eq!(found.crop, Some(crop), "{name}");
+            assert_eq!(found.crop, Some(Crop::square(crop)), "{name}");
             assert_eq!(found.interpolation, Interpolation::Bicubic, "{name}");
         }
+    }
+
+    #[test]
+    fn files_that_name_no_processor_are_read_where_all_agree() {
+        let normalised =
+            r#""do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]"#;
+        let exact = |height, width| Resize::Exact { height, width };
+        let cropped = |height, width| Crop {
+            half_pixel: HalfPixel::Down,
+            height,
+            width,
+        };
+        for (rest, resize, crop, bgr) in [
+            (
+                r#""do_resize": true, "resample": 3, "size": 224"#,
+                Some(exact(224, 224)),
+                None,
+                false,
+            ),
+            (
+                r#""do_resize": true, "resample": 3, "size": {"height": 96, "width": 160}"#,
+                Some(exact(96, 160)),
+                None,
+                false,
+            ),
+            (
+                r#""do_resize": true, "resample": 3, "size": {"shortest_edge": 256}, "do_center_crop": true, "crop_size": 224"#,
+                Some(Resize::ShortSide(256)),
+                Some(cropped(224, 224)),
+                false,
+            ),
+            (
+                r#""do_resize": false, "do_center_crop": true, "crop_size": {"height": 9, "width": 7}, "do_pad": false"#,
+                None,
+                Some(cropped(9, 7)),
+                false,
+            ),
+            (
+                r#""do_resize": false, "do_flip_channel_order": true"#,
+                None,
+                None,
+                true,
+            ),
+        ] {
+            for text in [
+                format!("{{{normalised}, {rest}}}"),
+                format!("{{\"image_processor\": {{{normalised}, {rest}}}, \"tokenizer\": {{}}}}"),
+            ] {
+                let found = Described::parse(&text, None).unwrap();
+                assert_eq!((found.resize, found.crop), (resize, crop), "{text}");
+                assert_eq!(found.preprocessing.mean, [0.5; 3], "{text}");
+                assert_eq!(found.preprocessing.channels == Channels::Bgr, bgr, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_processor_of_the_model_beside_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("preprocessor_config.json");
+        let file = r#"{"do_resize": true, "resample": 3, "size": 224, "do_center_crop": true, "crop_size": 224}"#;
+        std::fs::write(&path, file).unwrap();
+        let read = || Described::read(path.to_str().unwrap());
+        assert!(read().unwrap_err().to_string().contains("config.json"));
+        for (model, resize) in [
+            ("clip", Resize::ShortSide(224)),
+            ("levit", Resize::ShortSide(256)),
+            (
+                "deit",
+                Resize::Exact {
+                    height: 224,
+                    width: 224,
+                },
+            ),
+        ] {
+            let config = format!(r#"{{"model_type": "{model}"}}"#);
+            std::fs::write(folder.path().join("config.json"), config).unwrap();
+            assert_eq!(read().unwrap().resize, Some(resize), "{model}");
+        }
+        std::fs::write(
+            folder.path().join("config.json"),
+            r#"{"model_type": "detr"}"#,
+        )
+        .unwrap();
+        assert!(read().unwrap_err().to_string().contains("\"detr\""));
     }
 
     #[test]
@@ -424,21 +297,102 @@ mod tests {
                 "border",
             ),
             (r#"{"input_size": [3, 224, 224], "mean": ["a"]}"#, "mean"),
-            (r#"{"do_resize": true, "size": 0}"#, "size"),
+            (r#"{"input_size": [3, 224, 160]}"#, "rectangles"),
+            (
+                r#"{"input_size": [3, 224, 224], "interpolation": "random"}"#,
+                "random",
+            ),
+            (
+                r#"{"input_size": [3, 224, 224], "crop_pct": 1.5}"#,
+                "crop_pct 1.5",
+            ),
+            (
+                r#"{"model_type": "vit", "hidden_size": 768}"#,
+                "preprocessor_config.json",
+            ),
+            // No processor is named: what depends on it is refused.
+            (r#"{"do_resize": true, "resample": 2, "size": 0}"#, "size"),
+            (
+                r#"{"do_resize": true, "resample": 2, "size": 224, "do_center_crop": true, "crop_size": 224}"#,
+                "what the size 224 means",
+            ),
+            (
+                r#"{"do_resize": true, "resample": 2, "size": {"shortest_edge": 224}}"#,
+                "what shortest_edge means",
+            ),
+            (
+                r#"{"do_resize": true, "resample": 2, "size": 224, "crop_pct": 0.9}"#,
+                "what crop_pct means",
+            ),
+            (r#"{"do_resize": true, "size": 224}"#, "lacks resample"),
+            (r#"{"do_rescale": true, "size": 224}"#, "lacks do_resize"),
+            (
+                r#"{"do_rescale": true, "image_mean": 0.5}"#,
+                "lacks do_normalize",
+            ),
             (
                 r#"{"do_resize": false, "do_normalize": true}"#,
                 "image_mean",
             ),
             (
-                r#"{"do_resize": false, "rescale_factor": 0.5}"#,
+                r#"{"do_resize": false, "do_normalize": true, "image_mean": 0.5, "image_std": 0}"#,
+                "image_std",
+            ),
+            (
+                r#"{"do_resize": true, "size": 1, "resample": 6}"#,
+                "resample",
+            ),
+            (
+                r#"{"do_resize": false, "rescale_factor": -0.5}"#,
                 "rescale_factor",
             ),
             (
-                r#"{"do_resize": true, "size": 1, "resample": 0}"#,
-                "resample",
+                r#"{"do_resize": false, "include_top": true}"#,
+                "what include_top means",
+            ),
+            // A processor is named.
+            (
+                r#"{"image_processor_type": "DetrImageProcessor"}"#,
+                "DetrImageProcessor",
+            ),
+            (
+                r#"{"image_processor_type": "PerceiverImageProcessor"}"#,
+                "PerceiverImageProcessor",
+            ),
+            (
+                r#"{"image_processor_type": "ViTImageProcessor", "do_pad": true}"#,
+                "do_pad",
+            ),
+            (
+                r#"{"image_processor_type": "ViTImageProcessor", "size": {"shortest_edge": 224}}"#,
+                "height and width",
+            ),
+            (
+                r#"{"image_processor_type": "ConvNextImageProcessor", "size": {"height": 224, "width": 224}}"#,
+                "shortest_edge",
+            ),
+            (
+                r#"{"image_processor_type": "CLIPImageProcessor", "size": {"longest_edge": 224}}"#,
+                "longest_edge",
+            ),
+            (
+                r#"{"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 224, "longest_edge": 500}}"#,
+                "longest_edge",
+            ),
+            (
+                r#"{"image_processor_type": "CLIPImageProcessor", "crop_size": {"shortest_edge": 224}}"#,
+                "crop_size",
+            ),
+            (
+                r#"{"image_processor_type": "ViTImageProcessor", "do_resize": "yes"}"#,
+                "do_resize",
+            ),
+            (
+                r#"{"image_processor_type": "ViTImageProcessor", "image_mean": [0.5, 0.5]}"#,
+                "image_mean",
             ),
         ] {
-            let error = Described::parse(text).unwrap_err();
+            let error = Described::parse(text, None).unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }
         let error = Described::read("torchvison").unwrap_err().to_string();

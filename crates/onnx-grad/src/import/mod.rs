@@ -1,6 +1,7 @@
 //! ONNX files to graphs: checks, normalisation, shape inference with a symbolic batch.
 
 mod batch;
+mod bytes;
 mod call;
 mod census;
 mod channels;
@@ -27,6 +28,7 @@ use std::{
 
 use prost::Message;
 
+pub use bytes::Bytes;
 pub(crate) use call::label;
 pub(crate) use census::census;
 pub use sealed::{Sealed, seal, seal_bytes};
@@ -73,6 +75,9 @@ pub struct Loaded {
     pub producer: String,
     /// What differs from the file, one sentence each: converted element types, a batch that stayed at 1.
     pub notices: Vec<String>,
+    /// The integers of the only input, if it is of bytes in the file. In the graph it is then of floats, which are to hold such
+    /// integers; gradients are with respect to them.
+    pub bytes: Option<Bytes>,
 }
 
 /// What the file leaves open.
@@ -188,8 +193,10 @@ pub(crate) fn import(
         .graph
         .as_ref()
         .ok_or_else(|| Error::invalid("has no graph; is this an ONNX file?"))?;
+    let bytes = bytes::input(proto)?;
     let source = Source {
         proto,
+        bytes,
         folder,
         opset,
         options,
@@ -207,6 +214,7 @@ pub(crate) fn import(
             .trim()
             .to_owned(),
         notices,
+        bytes,
     })
 }
 
@@ -262,6 +270,8 @@ struct Assumed {
 /// What is read.
 struct Source<'a> {
     proto: &'a GraphProto,
+    /// Of its only input.
+    bytes: Option<Bytes>,
     folder: Option<&'a Path>,
     opset: i64,
     options: &'a LoadOptions,
@@ -439,13 +449,19 @@ impl Source<'_> {
     ) -> Result<ValueId> {
         let name = &info.name;
         let tensor_type = tensor_type(info)?;
-        let dtype = tensors::element_type(tensor_type.elem_type).ok_or_else(|| {
-            Error::unsupported(format!(
-                "input {name:?} has elements of type {}",
-                tensors::type_name(tensor_type.elem_type)
-            ))
-        })?;
-        importer.notice(tensors::conversion_notice(tensor_type.elem_type));
+        let type_name = tensors::type_name(tensor_type.elem_type);
+        let dtype = match self.bytes {
+            Some(_) => DType::F32,
+            None => tensors::element_type(tensor_type.elem_type).ok_or_else(|| {
+                Error::unsupported(format!("input {name:?} has elements of type {type_name}"))
+            })?,
+        };
+        importer.notice(match self.bytes {
+            Some(_) => Some(format!(
+                "input {name:?} is of {type_name}, and taken as floats that hold these integers"
+            )),
+            None => tensors::conversion_notice(tensor_type.elem_type),
+        });
         let Assumed {
             batch, channels, ..
         } = assumed;

@@ -316,7 +316,7 @@ impl Args {
                 sha256: model.sha256().to_owned(),
                 input: model.input(),
                 classes: model.classes(),
-                preprocessing: prepared.record(model.file()),
+                preprocessing: prepared.record(model.file())?,
             },
             data: DataRecord {
                 path: args::text(&self.data.data),

@@ -2,6 +2,7 @@
 
 mod assets;
 mod bounds;
+mod byte_inputs;
 mod external;
 mod gradients;
 mod hostile;
