@@ -67,6 +67,9 @@ pub enum TargetChoice {
 }
 
 impl TargetChoice {
+    /// The choices that are no number.
+    pub const WORDS: [&str; 3] = ["most-likely", "least-likely", "random"];
+
     /// The class aimed at, given the logits of the original; `None` where the picture already is of that class.
     pub fn choose(self, label: usize, logits: &[f32], rng: &mut impl Rng) -> Option<usize> {
         let others = || (0..logits.len()).filter(|&class| class != label);
@@ -86,9 +89,6 @@ impl TargetChoice {
     }
 }
 
-/// The choices that are no number.
-const WORDS: [&str; 3] = ["most-likely", "least-likely", "random"];
-
 impl FromStr for TargetChoice {
     type Err = Error;
 
@@ -98,7 +98,7 @@ impl FromStr for TargetChoice {
             "least-likely" => Ok(Self::LeastLikely),
             "random" => Ok(Self::Random),
             _ => text.parse().map(Self::Class).map_err(|_| {
-                let meant = did_you_mean(text, WORDS);
+                let meant = did_you_mean(text, Self::WORDS);
                 Error::invalid(format!(
                     "target {text:?} is neither a class number nor most-likely, least-likely or random{meant}"
                 ))
