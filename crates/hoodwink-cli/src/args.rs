@@ -81,6 +81,15 @@ pub(crate) fn whole<T: FromStr>(text: &str) -> Result<T, String> {
         .map_err(|_| "a whole number from 0 on is needed".to_owned())
 }
 
+/// One of a list of numbers, which may stand in brackets as in Python.
+fn listed(text: &str) -> Result<f32, String> {
+    let bare = text.trim_matches(|c: char| c.is_whitespace() || "[]()".contains(c));
+    let number = bare.parse().ok().filter(|number: &f32| number.is_finite());
+    number.ok_or_else(|| {
+        "numbers with commas between them are needed, such as 0.485,0.456,0.406".to_owned()
+    })
+}
+
 /// A number with or without a fraction.
 pub(crate) fn number(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite());
@@ -122,6 +131,7 @@ pub(crate) struct ModelArgs {
         long,
         value_name = "MEAN",
         value_delimiter = ',',
+        value_parser = listed,
         allow_hyphen_values = true,
         help_heading = "Preprocessing"
     )]
@@ -130,6 +140,7 @@ pub(crate) struct ModelArgs {
     #[arg(
         long,
         value_delimiter = ',',
+        value_parser = listed,
         allow_hyphen_values = true,
         help_heading = "Preprocessing"
     )]

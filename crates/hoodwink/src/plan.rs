@@ -7,6 +7,7 @@ use crate::{
     attacks::{ATTACKS, Aim, Attack, Entry, Spec},
     data::class_named,
     evaluate::{Evaluation, Trial},
+    nearest::nearest,
     oracle::Access,
     results::{AttackRecord, ThreatRecord, keys},
     threat::{Eps, Norm, TargetChoice, Threat},
@@ -102,20 +103,19 @@ pub fn radius_by_default(attacks: &[Spec], norm: Norm, input: [usize; 3]) -> Opt
 /// # Errors
 /// A class that the model does not have.
 pub fn target(text: &str, names: &[String], classes: usize) -> Result<TargetChoice> {
-    let choice = text.parse();
-    match choice {
-        Ok(TargetChoice::Class(_)) | Err(_) => {
-            let class = class_named(text, names, classes).map_err(|error| {
-                let words = match text.parse::<usize>() {
-                    Ok(_) => "",
-                    Err(_) => " (a target is a class, or most-likely, least-likely or random)",
-                };
-                Error::invalid(format!("target {error}{words}"))
-            })?;
-            Ok(TargetChoice::Class(class))
-        }
-        Ok(choice) => Ok(choice),
+    match text.parse() {
+        Ok(TargetChoice::Class(_)) | Err(_) => {}
+        Ok(choice) => return Ok(choice),
     }
+    let class = class_named(text, names, classes).map_err(|error| {
+        let words = match (text.parse::<usize>(), nearest(text, TargetChoice::WORDS)) {
+            (Ok(_), _) => String::new(),
+            (_, Some(word)) => format!("; did you mean {word}?"),
+            (_, None) => " (or most-likely, least-likely, random)".to_owned(),
+        };
+        Error::invalid(format!("target {error}{words}"))
+    })?;
+    Ok(TargetChoice::Class(class))
 }
 
 /// What `run.toml` says about the threat of an evaluation.
@@ -274,10 +274,11 @@ mod tests {
             ("1", Ok(TargetChoice::Class(1))),
             ("Goldfish", Ok(TargetChoice::Class(1))),
             ("random", Ok(TargetChoice::Random)),
+            ("least-likly", Err("; did you mean least-likely?")),
             ("2", Err("target 2: the model has 2 classes, 0 to 1")),
             (
                 "golfish",
-                Err("did you mean goldfish? (a target is a class, or most-likely"),
+                Err("did you mean goldfish? (or most-likely, least-likely, random)"),
             ),
         ] {
             match (target(text, &names, 2), expected) {

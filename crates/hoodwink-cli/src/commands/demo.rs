@@ -109,11 +109,12 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         if !args.quiet {
             complain(&format!("attacking the {name} model ..."));
         }
-        let Some(folder) = attack_model(args, name, model)? else {
+        let (folder, ended) = attack_model(args, name, model)?;
+        report::write(&folder)?;
+        if ended != Ended::Complete {
             complain("stopped; repeat the command to resume");
             return Ok(Status::Interrupted);
-        };
-        report::write(&folder)?;
+        }
         runs.push((name.to_owned(), folder));
     }
     let page = args.out.join("report.html");
@@ -137,7 +138,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
 }
 
 /// Writes the model and attacks it, as `hoodwink attack` would.
-fn attack_model(args: &Args, name: &str, model: &[u8]) -> Result<Option<RunFolder>> {
+fn attack_model(args: &Args, name: &str, model: &[u8]) -> Result<(RunFolder, Ended)> {
     let path = args.out.join(format!("{name}.onnx"));
     fs::create_dir_all(&args.out).with_context(|| text(&args.out))?;
     files::write(&path, model)?;
@@ -160,8 +161,7 @@ fn attack_model(args: &Args, name: &str, model: &[u8]) -> Result<Option<RunFolde
     command.extend(args.threads.map(|threads| format!("--threads={threads}")));
     command.extend(args.quiet.then(|| "--quiet".to_owned()));
     let (args, typed) = attack::Args::parse_words(command)?;
-    let (folder, ended) = Plan::new(&args, &typed)?.run(&args, args.limits())?;
-    Ok((ended == Ended::Complete).then_some(folder))
+    Plan::new(&args, &typed)?.run(&args, args.limits())
 }
 
 /// What happened, for the terminal.

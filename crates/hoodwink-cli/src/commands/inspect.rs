@@ -13,8 +13,9 @@ use hoodwink::{
     lint::{self, Depth, Finding},
     oracle::Access,
 };
-use onnx_grad::inspect::{
-    self, Classifier, Cost, File, Inspection, Level, Side, Signature, inspect,
+use onnx_grad::{
+    inspect::{self, Classifier, Cost, File, Inspection, Level, Side, Signature, inspect},
+    load_with,
 };
 
 use serde::Serialize;
@@ -116,6 +117,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     hoodwink::model::refuse_foreign(path)?;
     let mut inspection = inspect(path, &prepared.options).with_context(|| text(path))?;
     let as_it_is = as_it_is(args, &prepared, &mut inspection)?;
+    let missing = missing_weights(args, &prepared, &mut inspection);
     let findings = match (&args.data, inspection.access.labels.possible) {
         (Some(data), true) => Some(lint(args, &mut prepared, data)?),
         _ => None,
@@ -143,11 +145,38 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     for finding in &findings {
         complain(&warning(finding));
     }
+    if let Some(missing) = missing {
+        return Err(missing).with_context(|| text(path));
+    }
     match &inspection.access.labels.obstacle {
         Some(obstacle) => bail!("{}: {obstacle}", text(path)),
         None if findings.is_empty() => Ok(Status::Done),
         None => Ok(Status::GateFailed),
     }
+}
+
+/// The error that a file of weights is not there, which is then told once and for all levels of access.
+fn missing_weights(
+    args: &Args,
+    prepared: &Prepared,
+    inspection: &mut Inspection,
+) -> Option<onnx_grad::Error> {
+    if inspection.access.labels.possible {
+        return None;
+    }
+    let error = load_with(&args.model.model, &prepared.options).err()?;
+    if !matches!(error, onnx_grad::Error::Io { .. }) {
+        return None;
+    }
+    let access = &mut inspection.access;
+    for level in [
+        &mut access.labels,
+        &mut access.scores,
+        &mut access.gradients,
+    ] {
+        level.obstacle = Some("its weights cannot be read".to_owned());
+    }
+    Some(error)
 }
 
 /// Whether an engine can run what cannot be imported; labels and scores are then possible, or the obstacle says why not.

@@ -97,11 +97,11 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         }
     }
     let (folder, ended) = plan.run(&again, again.limits())?;
+    report::write(&folder)?;
     if ended != Ended::Complete {
         complain("stopped; repeat the command to resume");
         return Ok(Status::Interrupted);
     }
-    report::write(&folder)?;
     let repetition = repeats(&before, &folder)?;
     if args.format == Format::Json {
         let same = repetition.differences.is_empty();

@@ -172,7 +172,7 @@ fn a_model_toml_says_what_the_flags_say() {
     );
     let read = |name: &str| fs::read_to_string(folder.path().join(name).join("run.toml")).unwrap();
     assert!(read("by-file").contains("class_names = [\"o\", \"i\", \"2\""));
-    assert!(read("by-flags").contains("class_names = []"));
+    assert!(read("by-flags").contains("class_names = [\"zero\", \"one\", \"two\""));
 }
 
 #[test]
@@ -200,7 +200,8 @@ fn threads_and_batch_change_no_byte_and_the_report_is_rebuilt_as_it_was() {
     let before = fs::read(&report).unwrap();
     fs::remove_file(&report).unwrap();
     let answer = succeed(&["report", one.to_str().unwrap()]);
-    assert_eq!(Path::new(answer.trim()), report);
+    let says = format!("report: {} (to open it:", report.display());
+    assert!(answer.contains(&says), "{answer}");
     assert!(fs::read(&report).unwrap() == before, "the report differs");
 }
 
@@ -275,7 +276,7 @@ fn the_command_in_the_report_repeats_the_run() {
 }
 
 #[test]
-fn an_attack_with_wrong_preprocessing_warns_before_it_starts() {
+fn an_attack_with_wrong_preprocessing_warns_before_it_starts_or_finds_the_right_one() {
     let files = [
         asset("cifar10/models/resnet20_akamaster.onnx"),
         asset("cifar10/test_0-499_x_u8_NHWC.npy"),
@@ -284,10 +285,15 @@ fn an_attack_with_wrong_preprocessing_warns_before_it_starts() {
     let [model, pictures, labels] = files.each_ref().map(String::as_str);
     let parent = tempfile::tempdir().unwrap();
     let right = ["--mean=0.485,0.456,0.406", "--std=0.229,0.224,0.225"];
-    for (name, flags, warned) in [
-        ("forgotten", &[][..], true),
-        ("left-out", &["--no-lint"], false),
-        ("right", &right, false),
+    let (warning, note) = (
+        "warning: with a mean taken off",
+        "note: nobody said how pixels are prepared for the model, so it was found out with the labels; with a mean taken off",
+    );
+    for (name, flags, says) in [
+        ("forgotten", &[][..], Some(note)),
+        ("left-out", &["--no-lint"], None),
+        ("wrong", &["--preprocessing=0..1"], Some(warning)),
+        ("right", &right, None),
     ] {
         let out = parent.path().join(name).display().to_string();
         let args = ["attack", model, pictures, "--labels", labels, "--limit=64"];
@@ -295,7 +301,15 @@ fn an_attack_with_wrong_preprocessing_warns_before_it_starts() {
         let ended = hoodwink(&[&args[..], &attack, flags].concat());
         let said = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(0), "{said}");
-        let warning = "warning: with a mean taken off";
-        assert_eq!(said.contains(warning), warned, "{name}: {said}");
+        for one in [warning, note] {
+            assert_eq!(said.contains(one), says == Some(one), "{name}: {said}");
+        }
+        let run = fs::read_to_string(parent.path().join(name).join("run.toml")).unwrap();
+        let is_normalised = run.contains("std = [0.2");
+        assert_eq!(
+            is_normalised,
+            ["forgotten", "right"].contains(&name),
+            "{run}"
+        );
     }
 }

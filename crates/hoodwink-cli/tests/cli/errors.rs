@@ -87,7 +87,7 @@ fn attack_refuses_what_makes_no_sense() {
         (&["--eps", "0.1", "--loss", "hinge"], "hinge"),
         (
             &["--eps", "0.1", "--target", "nearest"],
-            "\"nearest\" is neither a class number",
+            "\"nearest\" is the name of none of the model's classes",
         ),
         (
             &["--eps", "0.1", "--target", "10"],
@@ -178,7 +178,7 @@ fn files_that_are_not_there_or_broken_are_named() {
         assert_refused(&[&attack[..], &labels].concat(), says);
     }
     let unlabelled = ["attack", &model, &pictures, "--eps", "0.1", "--out", &run];
-    assert_refused(&unlabelled, "has no labels");
+    assert_refused(&unlabelled, "how pixels were prepared");
     assert!(!parent.path().join("run").exists());
     assert_refused(
         &["grad", &truncated, "-o", &path("grad.onnx")],

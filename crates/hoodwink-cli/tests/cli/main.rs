@@ -7,6 +7,7 @@ mod data;
 mod demo;
 mod engine;
 mod errors;
+mod first;
 mod grad;
 mod inspect;
 mod natural;

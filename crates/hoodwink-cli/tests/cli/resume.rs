@@ -120,9 +120,14 @@ fn an_interrupted_run_says_how_to_go_on() {
     let output = child.wait_with_output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{errors}");
-    let sentence = format!("the same command takes {} up again", run.display());
-    assert!(errors.contains(&sentence), "{errors}");
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
+    assert!(
+        errors.contains(" of 2000 pictures; repeat the command to resume"),
+        "{errors}"
+    );
+    let figures = String::from_utf8(output.stdout).unwrap();
+    assert!(figures.contains("of 2000 pictures so far)"), "{figures}");
+    let report = std::fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(report.contains("This run is unfinished"));
     assert!(pictures(&run) < 2000);
 }
 
@@ -207,7 +212,7 @@ fn a_training_that_was_interrupted_or_killed_ends_with_the_bytes_of_an_undisturb
         let errors = String::from_utf8(output.stderr).unwrap();
         if signal == "-INT" {
             assert_eq!(output.status.code(), Some(2), "{errors}");
-            let sentence = format!("the same command goes on from {}", checkpoint.display());
+            let sentence = format!("repeat the command to resume from {}", checkpoint.display());
             assert!(errors.contains(&sentence), "{errors}");
         }
         assert!(checkpoint.exists() && !paths[0].exists(), "{errors}");

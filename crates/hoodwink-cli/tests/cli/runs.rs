@@ -197,7 +197,7 @@ fn a_run_ends_in_time_and_goes_on() {
     let said = failure(&short, 2);
     assert!(said.contains("the time is over after"), "{said}");
     assert!(
-        said.contains("of 60 pictures; the same command takes"),
+        said.contains("of 60 pictures; repeat the command to resume"),
         "{said}"
     );
     let report = fs::read_to_string(limited.join("report.html")).unwrap();

@@ -83,20 +83,15 @@ impl KnownClasses {
     pub fn likely(input: [usize; 3], classes: usize, called: &str) -> Option<Self> {
         let called = called.to_lowercase();
         let is_called = |words: &[&str]| words.iter().any(|word| called.contains(word));
+        let is_other = is_called(&["svhn", "digit", "mnist", "stl", "imagenet", "scenes"]);
         match (input, classes) {
             ([3, ..], 1000 | 1001) => Some(Self::Imagenet),
-            ([3, 32, 32], 10 | 100)
-                if is_called(&["svhn", "digit", "mnist", "stl", "imagenet", "scenes"]) =>
-            {
-                None
-            }
-            ([3, 32, 32], 10) => Some(Self::Cifar10),
-            ([3, 32, 32], 100) => Some(Self::Cifar100),
+            ([3, 32, 32], 10) if !is_other => Some(Self::Cifar10),
+            ([3, 32, 32], 100) if !is_other => Some(Self::Cifar100),
+            // Many data sets of small grey pictures have ten classes: only their files tell which it is.
             ([1, 28, 28], 10) if is_called(&["fashion", "fmnist"]) => Some(Self::FashionMnist),
-            ([1, 28, 28], 10) if is_called(&["kmnist", "kuzushiji", "notmnist", "not-mnist"]) => {
-                None
-            }
-            ([1, 28, 28], 10) => Some(Self::Mnist),
+            ([1, 28, 28], 10) if is_called(&["kmnist", "notmnist", "not-mnist"]) => None,
+            ([1, 28, 28], 10) if is_called(&["mnist"]) => Some(Self::Mnist),
             _ => None,
         }
     }
@@ -203,7 +198,13 @@ mod tests {
             ([3, 32, 32], 10, "SVHN/net.onnx", None),
             ([3, 32, 32], 100, "", Some(KnownClasses::Cifar100)),
             ([3, 64, 64], 10, "", None),
-            ([1, 28, 28], 10, "net.onnx", Some(KnownClasses::Mnist)),
+            ([1, 28, 28], 10, "net.onnx", None),
+            (
+                [1, 28, 28],
+                10,
+                "models/net.onnx MNIST/x.npy",
+                Some(KnownClasses::Mnist),
+            ),
             (
                 [1, 28, 28],
                 10,

@@ -435,7 +435,7 @@ impl Dataset {
             && (is_called || KnownClasses::agrees_with(&names, own))
         {
             self.notices.push(format!(
-                "The model has {classes} classes, which are called as {known}'s are; give other names if they are not."
+                "The model has {classes} classes, so they are called by the names of {known}'s; give other names if these are wrong."
             ));
             self.class_names = Some(names);
         }

@@ -43,6 +43,12 @@ pub fn refuse(path: &Path) -> Result<()> {
             None => Ok(()),
         };
     }
+    if let Some(way) = of_hub(path) {
+        return Err(Error::invalid(format!(
+            "{} is no file here, and nothing is downloaded; {way}",
+            legible::name(&path.display().to_string())
+        )));
+    }
     // What is wrong with the file itself is told when it is read.
     let Ok(bytes) = Ends::read(path) else {
         return Ok(());
@@ -61,6 +67,31 @@ fn told(path: &Path, Foreign { is, way }: &Foreign) -> String {
         "{} is {is}; {way}",
         legible::name(&path.display().to_string())
     )
+}
+
+/// The command that exports a model which is named as on Hugging Face: owner and name, and no such folder.
+fn of_hub(path: &Path) -> Option<String> {
+    let text = path.to_str()?;
+    let (owner, name) = text.split_once('/')?;
+    let is_plain = |part: &str| {
+        let mut bytes = part.bytes();
+        !part.is_empty() && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
+    let is_name =
+        is_plain(owner) && is_plain(name) && !owner.contains('.') && !name.ends_with(".onnx");
+    if !is_name || path.exists() || Path::new(owner).exists() {
+        return None;
+    }
+    Some(match owner {
+        "timm" => torch(
+            &format!("import timm; model = timm.create_model('{name}', pretrained=True)"),
+            &Path::new(name).with_extension("onnx"),
+            "",
+        ),
+        _ => format!(
+            "if it is a model on Hugging Face, export it with: optimum-cli export onnx --model {text} {name}"
+        ),
+    })
 }
 
 /// Both ends of a file.
@@ -611,6 +642,29 @@ mod tests {
             assert!(refuse(&path).is_ok(), "{name}");
         }
         assert!(refuse(&folder.path().join("nowhere.onnx")).is_ok());
+        for (name, says) in [
+            (
+                "microsoft/resnet-50",
+                "optimum-cli export onnx --model microsoft/resnet-50 resnet-50",
+            ),
+            (
+                "timm/resnet18.a1_in1k",
+                "timm.create_model('resnet18.a1_in1k', pretrained=True)",
+            ),
+            (
+                "https://example.org/net.onnx",
+                "nothing is downloaded: https://example.org/net.onnx",
+            ),
+        ] {
+            let error = refuse(Path::new(name)).unwrap_err().to_string();
+            assert!(
+                error.contains(says) && error.contains("nothing is downloaded"),
+                "{error}"
+            );
+        }
+        for name in ["src/nowhere", "nowhere/net.onnx", "a/b/c", "nowhere"] {
+            assert!(refuse(Path::new(name)).is_ok(), "{name}");
+        }
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Eps {
         if self.text.contains("/255") && self.value > 0.0 && of_each < least {
             return Err(Error::invalid(format!(
                 "{what} {self} is hardly a change in {norm}, which measures the whole difference: {values} values that all move \
-                 by {self} are {as_large:.3} apart; did you mean linf, or {as_large:.3}? (As {:.4} it is taken as it is.)",
+                 by {self} are {as_large:.3} apart; did you mean linf, or {as_large:.3}? (Write {:.4} if you do mean it.)",
                 self.value
             )));
         }

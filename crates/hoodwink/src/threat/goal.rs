@@ -67,6 +67,9 @@ pub enum TargetChoice {
 }
 
 impl TargetChoice {
+    /// The choices that are words instead of numbers.
+    pub const WORDS: [&str; 3] = ["most-likely", "least-likely", "random"];
+
     /// Returns the target class, given the logits of the original, or `None` if the picture already has that class.
     pub fn choose(self, label: usize, logits: &[f32], rng: &mut impl Rng) -> Option<usize> {
         let others = || (0..logits.len()).filter(|&class| class != label);
@@ -86,9 +89,6 @@ impl TargetChoice {
     }
 }
 
-/// The choices that are words instead of numbers.
-const WORDS: [&str; 3] = ["most-likely", "least-likely", "random"];
-
 impl FromStr for TargetChoice {
     type Err = Error;
 
@@ -98,7 +98,7 @@ impl FromStr for TargetChoice {
             "least-likely" => Ok(Self::LeastLikely),
             "random" => Ok(Self::Random),
             _ => text.parse().map(Self::Class).map_err(|_| {
-                let meant = did_you_mean(text, WORDS);
+                let meant = did_you_mean(text, Self::WORDS);
                 Error::invalid(format!(
                     "target {text:?} is neither a class number nor most-likely, least-likely or random{meant}"
                 ))

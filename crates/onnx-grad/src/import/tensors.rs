@@ -1,7 +1,7 @@
 //! `TensorProto` to [`Tensor`]: element types, data fields, weights in other files.
 
 use std::{
-    io::{Read, Seek, SeekFrom},
+    io::{ErrorKind, Read, Seek, SeekFrom},
     path::{Component, Path},
 };
 
@@ -287,7 +287,18 @@ pub(super) fn external(
         path: path.display().to_string(),
         message: format!("{message} (holds initialiser {name:?} of the model)"),
     };
-    let canonical = |path: &Path| path.canonicalize().map_err(|error| io(error.to_string()));
+    let canonical = |path: &Path| {
+        path.canonicalize().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::Io {
+                path: path.display().to_string(),
+                message: format!(
+                    "there is no such file, and the model keeps weights in it (initialiser {name:?} is the first); copy it \
+                     there, under this name"
+                ),
+            },
+            _ => io(error.to_string()),
+        })
+    };
     if !inside || !canonical(&path)?.starts_with(canonical(folder)?) {
         return Err(Error::invalid(format!(
             "initialiser {name:?} is in {location:?}, outside the model's folder"

@@ -219,7 +219,8 @@ impl Opened {
             pictures: LINTED_PICTURES,
             searched: SEARCHED_PICTURES,
             multiply_adds: LINT_EFFORT.max(ANSWERS_EACH * self.data.len() as u64 * answer),
-            always_search: false,
+            // What nobody said is worth a search, also where most pictures are right.
+            always_search: !self.prepared.is_said,
             threads: self.crew.threads,
         };
         let mut progress = Progress::new("asking", args.crew.quiet);

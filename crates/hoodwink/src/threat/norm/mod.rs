@@ -115,11 +115,14 @@ impl FromStr for Norm {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let word = text.to_ascii_lowercase();
-        Self::ALL
-            .into_iter()
-            .find(|norm| norm.word() == word)
-            .ok_or_else(|| unknown("norm", text, &Self::ALL.map(Self::word)))
+        let word = text.to_lowercase().replace(['_', '-', ' '], "");
+        match word.strip_prefix('l').unwrap_or(&word) {
+            "inf" | "infinity" | "∞" => Ok(Self::Linf),
+            "2" => Ok(Self::L2),
+            "1" => Ok(Self::L1),
+            "0" => Ok(Self::L0),
+            _ => Err(unknown("norm", text, &Self::ALL.map(Self::word))),
+        }
     }
 }
 

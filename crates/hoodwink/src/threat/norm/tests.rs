@@ -316,3 +316,23 @@ fn an_l0_random_point_changes_any_values_and_no_more_than_it_may() {
         "{changed:?}"
     );
 }
+
+#[test]
+fn norms_have_many_names() {
+    for (norm, names) in [
+        (
+            Norm::Linf,
+            &["linf", "Linf", "inf", "l_inf", "L-infinity", "L∞", "∞"][..],
+        ),
+        (Norm::L2, &["l2", "L2", "2", "l_2"]),
+        (Norm::L1, &["l1", "1"]),
+        (Norm::L0, &["l0", "L0", "0"]),
+    ] {
+        for name in names {
+            assert_eq!(name.parse::<Norm>().unwrap(), norm, "{name}");
+        }
+    }
+    for name in ["", "l", "l3", "lin", "euclid"] {
+        assert!(name.parse::<Norm>().is_err(), "{name}");
+    }
+}
