@@ -8,7 +8,7 @@ use crate::{
     evaluate::{Evaluation, Trial},
     oracle::Access,
     results::{AttackRecord, ThreatRecord, keys},
-    threat::{Eps, Norm, Threat},
+    threat::{Eps, Norm, Sweep, Threat},
 };
 
 /// What is asked for.
@@ -67,6 +67,7 @@ pub fn evaluation(options: &Options, classes: usize) -> Result<Evaluation> {
     let evaluation = Evaluation {
         threat: options.threat.clone(),
         radii: options.radii.clone(),
+        swept: None,
         trials: trials.map(|(attack, key)| Trial { attack, key }).collect(),
         skips_broken: options.skips_broken,
         seed: options.seed,
@@ -98,7 +99,7 @@ pub fn threat_record(evaluation: &Evaluation) -> ThreatRecord {
     ThreatRecord {
         norm: norm.to_string(),
         eps: evaluation.radii.iter().map(Eps::to_string).collect(),
-        sweep: None,
+        sweep: evaluation.swept.as_ref().map(Sweep::to_string),
         goal: target.map_or_else(
             || "untargeted".to_owned(),
             |target| format!("targeted: {target}"),

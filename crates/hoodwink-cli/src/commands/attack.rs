@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use hoodwink::{
     attacks::{ATTACKS, Entry, LossName, StepRule},
@@ -18,7 +18,7 @@ use hoodwink::{
     report,
     results::{RunFolder, Summary},
     run::{Ended, Limits},
-    threat::{Eps, Norm, TargetChoice},
+    threat::{Eps, Norm, Radius, Sweep, TargetChoice},
 };
 
 pub(crate) use plan::Plan;
@@ -40,6 +40,9 @@ use crate::{
 /// back. An interrupted run is taken up again by the same command.
 #[derive(Parser)]
 #[command(after_help = "Examples:
+  Accuracy against the radius, as a curve:
+    hoodwink attack cifar.onnx x.npy --labels y.npy --eps 0..8/255 --out runs/curve
+
   What fools a network for 32x32 pictures, at two radii:
     hoodwink attack cifar.onnx x.npy --labels y.npy \\
       --eps 2/255,8/255 --restarts 5 --out runs/pgd
@@ -87,14 +90,15 @@ pub(crate) struct Args {
     /// How distances are measured: linf, l2 or l1 [default: linf where the attacks work in it; l2 for the smallest distance]
     #[arg(long, help_heading = "Attack")]
     norm: Option<Norm>,
-    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5; without it the smallest distance is looked for
+    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5, or a range such as 0..8/255, in which those are chosen
+    /// where accuracy falls; without it the smallest distance is looked for
     #[arg(
         long,
         value_delimiter = ',',
         allow_negative_numbers = true,
         help_heading = "Attack"
     )]
-    eps: Vec<Eps>,
+    eps: Vec<Radius>,
     /// Leave alone what an earlier attack has broken at the same radius
     #[arg(long, help_heading = "Attack")]
     skip_broken: bool,
@@ -225,6 +229,29 @@ impl Args {
                 .max_seconds
                 .and_then(|most| Instant::now().checked_add(most)),
             memory: self.max_memory,
+        }
+    }
+
+    /// The radii that were typed, or the end of a range.
+    fn radii(&self) -> Vec<Eps> {
+        let radius = |radius: &Radius| match radius {
+            Radius::At(eps) => eps.clone(),
+            Radius::Sweep(sweep) => sweep.to().clone(),
+        };
+        self.eps.iter().map(radius).collect()
+    }
+
+    /// The range in which radii are to be chosen, if one was typed.
+    fn sweep(&self) -> Result<Option<&Sweep>> {
+        let range = |radius| match radius {
+            &Radius::At(_) => None,
+            Radius::Sweep(sweep) => Some(sweep),
+        };
+        match self.eps.iter().find_map(range) {
+            Some(sweep) if self.eps.len() > 1 => {
+                bail!("--eps {sweep} is a range, and stands alone: leave out the other radii")
+            }
+            sweep => Ok(sweep),
         }
     }
 

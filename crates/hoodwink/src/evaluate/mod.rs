@@ -2,6 +2,7 @@
 
 mod fitted;
 mod sample;
+mod sweep;
 
 use fitted::Fitted;
 use sample::UnderAttack;
@@ -17,10 +18,11 @@ use crate::{
         wrap::Memo,
     },
     results::{Row, RunFolder},
-    threat::{Eps, Goal, Region, Threat},
+    threat::{Eps, Goal, Region, Sweep, Threat},
 };
 
 /// One attack of a run.
+#[derive(Clone)]
 pub struct Trial {
     /// The attack.
     pub attack: Attack,
@@ -37,6 +39,8 @@ pub struct Evaluation {
     /// An attack within a radius is not run again at a larger one where its picture has fooled the model at a smaller one:
     /// that picture is judged at the larger radius too. An attack for the smallest norm is run once for all radii.
     pub radii: Vec<Eps>,
+    /// The range in which the radii were chosen ([`Evaluation::sweep`]), if they were.
+    pub swept: Option<Sweep>,
     /// Attacks in order.
     pub trials: Vec<Trial>,
     /// Whether an attack leaves alone what an earlier one has broken at the same radius.

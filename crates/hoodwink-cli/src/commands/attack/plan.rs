@@ -76,6 +76,7 @@ impl Plan {
         if !args.no_lint {
             plan.check(args, &prepared)?;
         }
+        plan.sweep(args)?;
         Ok(plan)
     }
 
@@ -132,6 +133,27 @@ impl Plan {
             complain(&warning(finding));
         }
         self.record.findings = Some(findings.iter().map(Into::into).collect());
+        Ok(())
+    }
+
+    /// Chooses the radii, if a range was typed.
+    fn sweep(&mut self, args: &Args) -> Result<()> {
+        let Some(sweep) = args.sweep()? else {
+            return Ok(());
+        };
+        let halt = interrupt::halt()?;
+        let mut progress = Progress::new("choosing radii", args.crew.quiet);
+        let tell = |done| progress.show(done, done, "");
+        let model = self.model.model();
+        let chosen = self
+            .evaluation
+            .sweep(sweep, model, &self.data, self.crew, halt, tell);
+        progress.finish();
+        chosen?;
+        if halt.is_asked() {
+            bail!("stopped before the radii in {sweep} were chosen");
+        }
+        self.record.threat = plan::threat_record(&self.evaluation);
         Ok(())
     }
 
@@ -224,7 +246,7 @@ impl Args {
                     gradients: self.max_gradients.unwrap_or(u64::MAX),
                 },
             },
-            radii: self.eps.clone(),
+            radii: self.radii(),
             skips_broken: self.skip_broken,
             seed: self.seed,
         };
