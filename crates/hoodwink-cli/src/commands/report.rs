@@ -26,14 +26,19 @@ use crate::{
   hoodwink report runs/pgd
   hoodwink report runs/pgd --format json
   hoodwink report runs/standard runs/robust -o runs/comparison.html
+  hoodwink report plain=runs/standard 'trained robustly=runs/robust'
+  hoodwink report runs/pgd --export figures
 
 With --format json one object is printed: of one run what `hoodwink attack --format json` prints, of several
   report  the file of the comparison
   runs    the same of each, with its name")]
 pub(crate) struct Args {
-    /// Folders that `hoodwink attack` wrote
+    /// Folders that `hoodwink attack` wrote; in a comparison NAME=RUN gives one a name
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
+    /// Write the charts, and of one run its panels, into this folder as well, as SVG and PNG
+    #[arg(long, value_name = "DIR")]
+    export: Option<PathBuf>,
     /// Where to write the comparison of several runs [default: comparison.html]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -62,8 +67,11 @@ struct Compared {
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let path = match args.runs.as_slice() {
         [run] if args.output.is_none() => {
-            let folder = RunFolder::open(run)?;
+            let folder = RunFolder::open(named(run).1)?;
             let path = report::write(&folder)?;
+            if let Some(export) = &args.export {
+                report::export(&folder, export)?;
+            }
             if let Some(format) = args.format {
                 print_summary(&summary(&folder)?, &path, format)?;
                 return Ok(Status::Done);
@@ -80,9 +88,15 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
                 .unwrap_or_else(|| "comparison.html".into());
             let runs = runs
                 .iter()
-                .map(|run| Ok((name(run), RunFolder::open(run)?)))
+                .map(|run| {
+                    let (name, folder) = named(run);
+                    Ok((name, RunFolder::open(folder)?))
+                })
                 .collect::<Result<Vec<_>>>()?;
             report::compare(&runs, &path)?;
+            if let Some(export) = &args.export {
+                report::export_comparison(&runs, export)?;
+            }
             if let Some(format) = args.format {
                 print(&runs, text(&path), format)?;
                 return Ok(Status::Done);
@@ -123,8 +137,37 @@ fn print(runs: &[(String, RunFolder)], report: String, format: Format) -> Result
     Ok(())
 }
 
-/// What a run is called in a comparison: the name of its folder.
-fn name(run: &Path) -> String {
-    run.file_name()
-        .map_or_else(|| text(run), |name| name.to_string_lossy().into_owned())
+/// What a run is called in a comparison, and where it lies: `NAME=RUN`, or the name of its folder. A folder whose own name has
+/// such a sign is taken as it is.
+fn named(run: &Path) -> (String, PathBuf) {
+    if let Some((name, folder)) = run.to_str().and_then(|text| text.split_once('='))
+        && !name.trim().is_empty()
+        && !folder.is_empty()
+        && !run.is_dir()
+    {
+        return (name.trim().to_owned(), folder.into());
+    }
+    let name = match run.file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => text(run),
+    };
+    (name, run.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_called_by_its_name_or_its_folder() {
+        for (typed, name, folder) in [
+            ("runs/pgd", "pgd", "runs/pgd"),
+            ("plain=runs/pgd", "plain", "runs/pgd"),
+            ("eps = 8 = runs/x", "eps", " 8 = runs/x"),
+            ("=runs/pgd", "pgd", "=runs/pgd"),
+        ] {
+            let found = named(Path::new(typed));
+            assert_eq!(found, (name.to_owned(), folder.into()), "{typed}");
+        }
+    }
 }

@@ -59,7 +59,10 @@ impl Evaluation {
             pilot.run(model, data, indices.iter().copied(), crew, halt, |one| {
                 asked += 1;
                 tell(asked);
-                let right = one.rows.first().is_some_and(|row| row.clean.label == row.label);
+                let right = one
+                    .rows
+                    .first()
+                    .is_some_and(|row| row.clean.label == row.label);
                 let fell = |row: &Row| row.float.is_some_and(|verdict| verdict.success);
                 let index = one.rows.first().map_or(0, |row| row.index as usize);
                 found.push((index, right, one.rows.iter().any(fell)));
@@ -204,13 +207,16 @@ mod tests {
             objectives: &[&Objective],
         ) -> Result<Vec<Differential>> {
             let logits = self.logits(images)?;
-            let found = logits.into_iter().zip(objectives).map(|(logits, objective)| {
-                Ok(Differential {
-                    loss: objective.value(&logits)?,
-                    gradient: Image::new([1, 1, 1], vec![-1.0])?,
-                    logits,
-                })
-            });
+            let found = logits
+                .into_iter()
+                .zip(objectives)
+                .map(|(logits, objective)| {
+                    Ok(Differential {
+                        loss: objective.value(&logits)?,
+                        gradient: Image::new([1, 1, 1], vec![-1.0])?,
+                        logits,
+                    })
+                });
             found.collect()
         }
     }
@@ -259,7 +265,9 @@ mod tests {
         let close = radii("0..64/255", &[132; 40]);
         assert_eq!(
             close,
-            ["4/255", "5/255", "6/255", "8/255", "16/255", "32/255", "64/255"]
+            [
+                "4/255", "5/255", "6/255", "8/255", "16/255", "32/255", "64/255"
+            ]
         );
         // They fall evenly: so do the radii.
         let levels: Vec<u8> = (0..40).map(|n| 128 + 2 * n).collect();
