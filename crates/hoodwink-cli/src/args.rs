@@ -167,7 +167,12 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "FILTER", help_heading = "Preprocessing")]
     interpolation: Option<Interpolation>,
     /// Then cut this much out of the centre: 224 (a square) or 224x320 (height and width)
-    #[arg(long, value_name = "PIXELS", alias = "center-crop", help_heading = "Preprocessing")]
+    #[arg(
+        long,
+        value_name = "PIXELS",
+        alias = "center-crop",
+        help_heading = "Preprocessing"
+    )]
     crop: Option<Crop>,
     /// What runs the model; auto takes ONNX Runtime where it finds it
     #[arg(long, value_enum, default_value_t = EngineArg::Auto, help_heading = "Model")]
@@ -396,10 +401,12 @@ impl Prepared {
         if self.is_remote() {
             return Ok(None);
         }
-        Ok(class_names_beside(&self.model, classes)?.map(|(path, names)| {
-            terminal::note([format!("class names from {}", text(&path))]);
-            names
-        }))
+        Ok(
+            class_names_beside(&self.model, classes)?.map(|(path, names)| {
+                terminal::note([format!("class names from {}", text(&path))]);
+                names
+            }),
+        )
     }
 
     fn is_remote(&self) -> bool {

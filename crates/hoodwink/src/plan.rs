@@ -10,7 +10,7 @@ use crate::{
     nearest::nearest,
     oracle::Access,
     results::{AttackRecord, ThreatRecord, keys},
-    threat::{Eps, Norm, TargetChoice, Threat},
+    threat::{Eps, Norm, Sweep, TargetChoice, Threat},
 };
 
 /// What is asked for.
@@ -69,6 +69,7 @@ pub fn evaluation(options: &Options, input: [usize; 3], classes: usize) -> Resul
     let evaluation = Evaluation {
         threat: options.threat.clone(),
         radii: options.radii.clone(),
+        swept: None,
         trials: trials.map(|(attack, key)| Trial { attack, key }).collect(),
         skips_broken: options.skips_broken,
         seed: options.seed,
@@ -131,7 +132,7 @@ pub fn threat_record(evaluation: &Evaluation) -> ThreatRecord {
     ThreatRecord {
         norm: norm.to_string(),
         eps: evaluation.radii.iter().map(Eps::to_string).collect(),
-        sweep: None,
+        sweep: evaluation.swept.as_ref().map(Sweep::to_string),
         goal: target.map_or_else(
             || "untargeted".to_owned(),
             |target| format!("targeted: {target}"),

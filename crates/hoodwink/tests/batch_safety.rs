@@ -229,6 +229,7 @@ fn attack(path: &Path, model: &str, choice: Choice, data: &Dataset, crew: Parall
             budget: Budget::default(),
         },
         radii: vec![eps],
+        swept: None,
         trials: vec![Trial {
             attack: pgd,
             key: "pgd".into(),

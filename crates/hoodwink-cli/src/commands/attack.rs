@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser};
 use hoodwink::{
     attacks::{ATTACKS, Entry, LossName, StepRule},
@@ -21,7 +21,7 @@ use hoodwink::{
     report,
     results::{RunFolder, Summary, next_folder},
     run::{Ended, Limits},
-    threat::{Eps, Norm},
+    threat::{Eps, Norm, Radius, Sweep},
 };
 
 use labels::LabelArgs;
@@ -51,6 +51,9 @@ const RUNS: &str = "hoodwink-runs";
 #[command(after_help = "Examples:
   The smallest change that fools a network about a photograph:
     hoodwink attack resnet.onnx cat.jpg --preprocessing imagenet --open
+
+  Accuracy against the radius, as a curve:
+    hoodwink attack cifar.onnx x.npy --labels y.npy --eps 0..8/255 --out runs/curve
 
   What fools a network for 32x32 pictures, at two radii:
     hoodwink attack cifar.onnx x.npy --labels y.npy \\
@@ -103,8 +106,9 @@ pub(crate) struct Args {
     /// How distances are measured: linf, l2 or l1 [default: linf where the attacks work in it; l2 for the smallest distance]
     #[arg(long, help_heading = "Attack")]
     norm: Option<Norm>,
-    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5 [default: none, to look for the smallest distance;
-    /// 8/255 for attacks that need a radius, in linf and on colour pictures]
+    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5, or a range such as 0..8/255, which is sampled where
+    /// accuracy falls [default: none, to find the smallest distance; 8/255 for attacks that need a radius, in linf and on colour
+    /// pictures]
     #[arg(
         long,
         value_delimiter = ',',
@@ -112,7 +116,7 @@ pub(crate) struct Args {
         aliases = ["epsilon", "epsilons", "radius"],
         help_heading = "Attack"
     )]
-    eps: Vec<Eps>,
+    eps: Vec<Radius>,
     /// Leave alone what an earlier attack has broken at the same radius
     #[arg(long, help_heading = "Attack")]
     skip_broken: bool,
@@ -268,6 +272,29 @@ impl Args {
                 .max_seconds
                 .and_then(|most| Instant::now().checked_add(most)),
             memory: self.max_memory,
+        }
+    }
+
+    /// The radii that were typed, or the end of a range.
+    fn radii(&self) -> Vec<Eps> {
+        let radius = |radius: &Radius| match radius {
+            Radius::At(eps) => eps.clone(),
+            Radius::Sweep(sweep) => sweep.to().clone(),
+        };
+        self.eps.iter().map(radius).collect()
+    }
+
+    /// The range in which radii are to be chosen, if one was typed.
+    fn sweep(&self) -> Result<Option<&Sweep>> {
+        let range = |radius| match radius {
+            &Radius::At(_) => None,
+            Radius::Sweep(sweep) => Some(sweep),
+        };
+        match self.eps.iter().find_map(range) {
+            Some(sweep) if self.eps.len() > 1 => {
+                bail!("--eps {sweep} is a range, and stands alone: leave out the other radii")
+            }
+            sweep => Ok(sweep),
         }
     }
 

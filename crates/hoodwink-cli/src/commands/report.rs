@@ -26,6 +26,7 @@ use crate::{
   hoodwink report runs/pgd --open
   hoodwink report runs/pgd --format json
   hoodwink report runs/standard runs/robust --names 'standard training,adversarial training' --out comparison.html
+  hoodwink report runs/pgd --export figures
 
 With --format json one object is printed: of one run what `hoodwink attack --format json` prints, of several
   report  the file of the comparison
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// What the columns of a comparison are called, with commas, one name for each run [default: the names of the folders]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', alias = "name")]
     names: Vec<String>,
+    /// Write the charts, and of one run its panels, into this folder as well, as SVG and PNG
+    #[arg(long, value_name = "DIR")]
+    export: Option<PathBuf>,
     /// Where to write the comparison of several runs [default: comparison.html]
     #[arg(short, long, value_name = "FILE", alias = "output")]
     out: Option<PathBuf>,
@@ -75,6 +79,9 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             }
             let folder = RunFolder::open(run)?;
             let page = report::write(&folder)?;
+            if let Some(export) = &args.export {
+                report::export(&folder, export)?;
+            }
             print_summary(&summary(&folder)?, &page, args.format)?;
             page
         }
@@ -87,6 +94,9 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
                 .map(|(name, run)| Ok((name, RunFolder::open(run)?)))
                 .collect::<Result<Vec<_>>>()?;
             report::compare(&runs, &page)?;
+            if let Some(export) = &args.export {
+                report::export_comparison(&runs, export)?;
+            }
             print(&runs, text(&page), args.format)?;
             page
         }
@@ -147,8 +157,10 @@ fn print(runs: &[(String, RunFolder)], report: String, format: Format) -> Result
     Ok(())
 }
 
-/// What a run is called in a comparison: the name of its folder.
+/// Returns the name of a run's folder.
 fn name(run: &Path) -> String {
-    run.file_name()
-        .map_or_else(|| text(run), |name| name.to_string_lossy().into_owned())
+    match run.file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => text(run),
+    }
 }

@@ -2,6 +2,7 @@
 
 mod fitted;
 mod sample;
+mod sweep;
 
 use fitted::Fitted;
 use sample::UnderAttack;
@@ -17,10 +18,11 @@ use crate::{
         wrap::Memo,
     },
     results::{Row, RunFolder},
-    threat::{Eps, Goal, Region, Threat},
+    threat::{Eps, Goal, Region, Sweep, Threat},
 };
 
 /// One attack of a run.
+#[derive(Clone)]
 pub struct Trial {
     /// The attack.
     pub attack: Attack,
@@ -37,6 +39,8 @@ pub struct Evaluation {
     /// If an attack within a radius fools the model, it is not run again at larger radii: the same picture is judged at
     /// those too. An attack for the smallest norm runs once for all radii.
     pub radii: Vec<Eps>,
+    /// The range that [`Evaluation::sweep`] chose the radii from, if it did.
+    pub swept: Option<Sweep>,
     /// The attacks, in order.
     pub trials: Vec<Trial>,
     /// Whether an attack skips samples that an earlier attack has broken at the same radius.

@@ -43,11 +43,7 @@ impl Opaque {
     }
 
     /// What the user should know about a file that is run as it is; `reason` is why it is.
-    pub(super) fn notices(
-        &self,
-        reason: &Error,
-        engine: &dyn Engine,
-    ) -> Vec<String> {
+    pub(super) fn notices(&self, reason: &Error, engine: &dyn Engine) -> Vec<String> {
         let mut notices = vec![format!(
             "{reason}; so {} runs the file as it is: without gradients (attacks need --access scores)",
             engine.name()

@@ -1,6 +1,7 @@
 //! Line charts as SVG.
 
 mod distance;
+mod drawn;
 
 use askama::Template;
 

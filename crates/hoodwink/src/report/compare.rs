@@ -113,40 +113,75 @@ pub fn compare(runs: &[(String, RunFolder)], path: &Path) -> Result<()> {
     files::write(path, html.as_bytes())
 }
 
+/// The curves of a comparison; fails as [`compare`] does.
+pub(super) fn curves(runs: &[(String, RunFolder)]) -> Result<Curves> {
+    let read = read(runs)?;
+    let eps = common_eps(&read)?;
+    Ok(curves_of(&read, eps.as_deref()))
+}
+
+/// Every run in one chart: at radii if they have any, else against distance.
+fn curves_of(read: &[Read<'_>], eps: Option<&str>) -> Curves {
+    let norm = read.first().map(|first| &*first.folder.run().threat.norm);
+    let norm = symbol(norm.unwrap_or_default());
+    match eps {
+        Some(_) => Curves::of_accuracy(read.iter().map(Read::accuracy_line), norm),
+        None => Curves::of_distance(read.iter().filter_map(Read::distance_line), norm),
+    }
+}
+
+/// Two runs or more that can be compared, with their rows.
+fn read(runs: &[(String, RunFolder)]) -> Result<Vec<Read<'_>>> {
+    let [(first_name, first), others @ ..] = runs else {
+        return Err(Error::invalid("name the runs to compare"));
+    };
+    if others.is_empty() {
+        return Err(Error::invalid(format!(
+            "{first_name} alone cannot be compared; name two runs or more"
+        )));
+    }
+    for (name, folder) in others {
+        expect_alike(first_name, first, name, folder)?;
+    }
+    runs.iter()
+        .map(|(name, folder)| {
+            let rows = folder.rows()?;
+            let summary = Summary::of(folder.run(), &rows, None);
+            Ok(Read {
+                name,
+                folder,
+                rows,
+                summary,
+            })
+        })
+        .collect()
+}
+
+/// The largest radius that every run has; `None` where none has any.
+fn common_eps(read: &[Read<'_>]) -> Result<Option<String>> {
+    largest_common_eps(read).ok_or_else(|| {
+        let first = read.first().map_or("", |first| first.name);
+        Error::invalid(format!("{first} and the other runs share no eps"))
+    })
+}
+
 impl Page {
     fn of(runs: &[(String, RunFolder)], path: &Path) -> Result<Self> {
-        let [(first_name, first), others @ ..] = runs else {
+        let read = read(runs)?;
+        let Some(Read {
+            name: first_name,
+            folder: first,
+            ..
+        }) = read.first()
+        else {
             return Err(Error::invalid("name the runs to compare"));
         };
-        if others.is_empty() {
-            return Err(Error::invalid(format!(
-                "{first_name} alone cannot be compared; name two runs or more"
-            )));
-        }
-        for (name, folder) in others {
-            expect_alike(first_name, first, name, folder)?;
-        }
-        let read: Vec<Read<'_>> = runs
-            .iter()
-            .map(|(name, folder)| {
-                let rows = folder.rows()?;
-                let summary = Summary::of(folder.run(), &rows, None);
-                Ok(Read {
-                    name,
-                    folder,
-                    rows,
-                    summary,
-                })
-            })
-            .collect::<Result<_>>()?;
         let warnings = read
             .iter()
             .map(Read::warnings)
             .collect::<Result<Vec<_>>>()?;
         let record = first.run();
-        let eps = largest_common_eps(&read).ok_or_else(|| {
-            Error::invalid(format!("{first_name} and the other runs share no eps"))
-        })?;
+        let eps = common_eps(&read)?;
         let eps = eps.as_deref();
         let attack = strongest(&read, eps).ok_or_else(|| {
             let at = eps.map_or(String::new(), |eps| format!(" at eps {eps}"));
@@ -155,10 +190,7 @@ impl Page {
             ))
         })?;
         let norm = symbol(&record.threat.norm).to_owned();
-        let curves = match eps {
-            Some(_) => Curves::of_accuracy(read.iter().map(Read::accuracy_line), &norm),
-            None => Curves::of_distance(read.iter().filter_map(Read::distance_line), &norm),
-        };
+        let curves = curves_of(&read, eps);
         let names: Vec<&str> = read.iter().map(|run| run.name).collect();
         Ok(Self {
             title: names.join(", "),

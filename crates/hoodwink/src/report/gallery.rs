@@ -8,6 +8,7 @@ use super::pictures::{Perturbation, Shown, perturbation, sign_map};
 use super::places::without_folders;
 use crate::counted::counted;
 use crate::error::Result;
+use crate::image::Picture;
 use crate::results::text::{distance, symbol};
 use crate::results::{NoiseSeen, Outcome, Row, Run, RunFolder, Seen, Verdict};
 use crate::threat::Eps;
@@ -50,6 +51,8 @@ pub(super) struct Example {
 /// A picture with the model's answer to it; without words where it was not asked.
 pub(super) struct Term {
     pub(super) picture: Shown,
+    /// Every pixel of it.
+    pub(super) exact: Picture,
     pub(super) label: String,
     pub(super) confidence: String,
     /// The confidence in percent, as the length of a bar.
@@ -114,7 +117,10 @@ impl<'a> Stories<'a> {
     }
 
     /// The row that tells how the picture of this one was found.
-    pub(super) fn told(&self, row: &'a Row) -> &'a Row {
+    pub(super) fn told<'b>(&self, row: &'b Row) -> &'b Row
+    where
+        'a: 'b,
+    {
         let key = (row.index, &*row.recipe, row.picture.as_deref());
         self.0.get(&key).copied().unwrap_or(row)
     }
@@ -181,24 +187,26 @@ pub(super) fn example<'a>(
         Some(answer) => (answer.scaled || is_signs).then(|| answer.seen()),
         None => row.noise.filter(|_| is_signs),
     };
-    let term = |picture, what: &str, seen: Option<Seen>, file: Option<&str>, judged: bool| {
-        let label = seen.map_or(String::new(), |seen| names.of(seen.label));
-        let answer = match seen {
-            Some(_) => format!("; the model sees: {label}"),
-            None => String::new(),
+    let term =
+        |picture: &Picture, what: &str, seen: Option<Seen>, file: Option<&str>, judged: bool| {
+            let label = seen.map_or(String::new(), |seen| names.of(seen.label));
+            let answer = match seen {
+                Some(_) => format!("; the model sees: {label}"),
+                None => String::new(),
+            };
+            let alt = format!("{what} of sample {index}{answer}");
+            Term {
+                picture: Shown::new(picture, alt, file.map(str::to_owned)),
+                exact: picture.clone(),
+                label,
+                confidence: seen.map_or(String::new(), |seen| confidence(seen.confidence)),
+                percent: seen.map_or(0.0, |seen| 100.0 * seen.confidence),
+                colour: match seen {
+                    Some(seen) if judged => colour(seen, row),
+                    _ => "plain",
+                },
+            }
         };
-        let alt = format!("{what} of sample {index}{answer}");
-        Term {
-            picture: Shown::new(picture, alt, file.map(str::to_owned)),
-            label,
-            confidence: seen.map_or(String::new(), |seen| confidence(seen.confidence)),
-            percent: seen.map_or(0.0, |seen| 100.0 * seen.confidence),
-            colour: match seen {
-                Some(seen) if judged => colour(seen, row),
-                _ => "plain",
-            },
-        }
-    };
     let told = stories.told(row);
     let found_at = match told.eps_text() {
         eps if eps == row.eps_text() => None,

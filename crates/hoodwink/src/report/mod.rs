@@ -3,6 +3,8 @@
 mod chart;
 mod classes;
 mod compare;
+mod export;
+mod figure;
 mod gallery;
 mod headline;
 mod page;
@@ -16,6 +18,7 @@ use std::path::PathBuf;
 use askama::Template;
 
 pub use compare::compare;
+pub use export::{export, export_comparison};
 pub use pictures::sign_map;
 pub(crate) use pictures::{Perturbation, perturbation};
 pub use training::training;

@@ -112,13 +112,7 @@ impl Page {
             Some(row) => Stages::of(folder, &stories, row)?,
             None => None,
         };
-        let shown = run.shown();
-        let attacks = || run.attacks.iter().zip(&shown).enumerate();
-        let loss = |(n, (attack, shown)): (usize, (&AttackRecord, &String))| {
-            let of_attack = |row: &&Row| row.recipe == attack.recipe && row.eps_text() == eps;
-            let told = rows.iter().filter(of_attack).map(|row| stories.told(row));
-            chart::loss(n, shown, &classes::mean_loss(told))
-        };
+        let attacks = run.attacks.iter().zip(run.shown());
         let mut sheets = thumbs::sheets(folder, &rows, eps, attack)?.into_iter();
         let first = sheets.next().unwrap_or_default();
         let others: Vec<Sheet> = sheets.collect();
@@ -148,13 +142,13 @@ impl Page {
             warnings: warnings(folder, &summary)?,
             figures: figures(&summary),
             curves: curves(run, &rows, &summary),
+            losses: losses(run, &rows, &stories, eps),
             smallest: run.threat.eps.is_empty(),
             stages,
             gallery_note: gallery::explanation(run, eps),
             examples: gallery::examples(folder, &stories, &chosen, &noise)?,
-            losses: attacks().filter_map(loss).collect(),
-            recipes: attacks()
-                .map(|(_, (attack, shown))| (shown.clone(), attack.recipe.clone()))
+            recipes: attacks
+                .map(|(attack, shown)| (shown, attack.recipe.clone()))
                 .collect(),
             classes: classes::table(run, &rows, eps),
             settings: settings(run),
@@ -223,6 +217,33 @@ pub(super) fn chosen<'a>(run: &Run, rows: &'a [Row]) -> (Vec<&'a Row>, Option<&'
     let chosen = gallery::choose(rows, eps, attack);
     let staged = Stories::of(rows).staged(&chosen);
     (chosen, staged)
+}
+
+/// The charts of a page.
+pub(super) struct Charts {
+    pub(super) curves: Curves,
+    pub(super) losses: Vec<Chart>,
+}
+
+pub(super) fn charts(run: &Run, rows: &[Row]) -> Charts {
+    let summary = Summary::of(run, rows, None);
+    let headline = Headline::of(&summary);
+    let (eps, _) = at(run, headline.as_ref());
+    Charts {
+        curves: curves(run, rows, &summary),
+        losses: losses(run, rows, &Stories::of(rows), eps),
+    }
+}
+
+/// The mean loss of every attack at one eps.
+fn losses(run: &Run, rows: &[Row], stories: &Stories<'_>, eps: Option<&str>) -> Vec<Chart> {
+    let loss = |(n, (attack, shown)): (usize, (&AttackRecord, String))| {
+        let of_attack = |row: &&Row| row.recipe == attack.recipe && row.eps_text() == eps;
+        let told = rows.iter().filter(of_attack).map(|row| stories.told(row));
+        chart::loss(n, &shown, &classes::mean_loss(told))
+    };
+    let attacks = run.attacks.iter().zip(run.shown()).enumerate();
+    attacks.filter_map(loss).collect()
 }
 
 /// What the attacker wants, with the name of a class.

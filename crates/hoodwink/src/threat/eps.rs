@@ -121,6 +121,116 @@ impl fmt::Display for Eps {
     }
 }
 
+/// A range of radii, such as `0..8/255`, in which an evaluation chooses those at which accuracy bends
+/// ([`Evaluation::sweep`](crate::evaluate::Evaluation::sweep)).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sweep {
+    from: Eps,
+    to: Eps,
+}
+
+impl Sweep {
+    /// Where it begins; 0 is the picture as it is.
+    pub fn from(&self) -> &Eps {
+        &self.from
+    }
+
+    /// Where it ends.
+    pub fn to(&self) -> &Eps {
+        &self.to
+    }
+}
+
+impl FromStr for Sweep {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let Some((from, to)) = text.split_once("..") else {
+            return Err(Error::invalid(format!(
+                "{text:?} is not a range of radii; write it as 0..8/255"
+            )));
+        };
+        let from: Eps = match from.trim() {
+            "" => "0".parse()?,
+            from => from.parse()?,
+        };
+        let to: Eps = to.trim().trim_start_matches('=').parse()?;
+        if from.value() < to.value() {
+            return Ok(Self { from, to });
+        }
+        let meant = match to.text.split_once('/') {
+            Some((_, under)) if !from.text.contains('/') => {
+                format!("; did you mean {from}/{under}..{to}?")
+            }
+            _ => String::new(),
+        };
+        Err(Error::invalid(format!(
+            "the range {text} does not end beyond where it begins{meant}"
+        )))
+    }
+}
+
+impl fmt::Display for Sweep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.from, self.to)
+    }
+}
+
+impl Eps {
+    /// The radius halfway to another, written as both are: between `2/255` and `4/255` lies `3/255`.
+    pub fn halfway(&self, other: &Self) -> Self {
+        let fraction = |eps: &Self| {
+            let (over, under) = eps.text.split_once('/')?;
+            Some((over.trim().parse::<f64>().ok()?, under.trim().to_owned()))
+        };
+        let zero = |eps: &Self| eps.value == 0.0;
+        let written = match (fraction(self), fraction(other)) {
+            (Some((a, under)), Some((b, same))) if under == same => Some((a, b, under)),
+            (None, Some((b, under))) if zero(self) => Some((0.0, b, under)),
+            (Some((a, under)), None) if zero(other) => Some((a, 0.0, under)),
+            _ => None,
+        };
+        let text = match written {
+            Some((a, b, under)) => format!("{}/{under}", rounded(f64::midpoint(a, b))),
+            None => rounded(f64::midpoint(self.value, other.value)).to_string(),
+        };
+        // What was just written is a radius; if not, it is that number.
+        text.parse().unwrap_or_else(|_| Self {
+            value: f64::midpoint(self.value, other.value),
+            text,
+        })
+    }
+}
+
+/// A number with six significant digits.
+fn rounded(value: f64) -> f64 {
+    if value == 0.0 {
+        return 0.0;
+    }
+    let scale = 10f64.powf(5.0 - value.abs().log10().floor());
+    (value * scale).round() / scale
+}
+
+/// What may be asked for as a radius.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Radius {
+    /// One radius: `8/255`.
+    At(Eps),
+    /// A range, in which several are chosen: `0..8/255`.
+    Sweep(Sweep),
+}
+
+impl FromStr for Radius {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.contains("..") {
+            true => text.parse().map(Self::Sweep),
+            false => text.parse().map(Self::At),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +312,51 @@ mod tests {
         }
         for text in ["", "8/0", "-1", "nan", "8/255/2", "eight", "inf"] {
             assert!(text.parse::<Eps>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_is_told_from_a_radius() {
+        for (text, shown) in [
+            ("0..8/255", "0..8/255"),
+            ("..8/255", "0..8/255"),
+            ("2/255..8/255", "2/255..8/255"),
+            (" 0 .. 1.5 ", "0..1.5"),
+        ] {
+            match text.parse() {
+                Ok(Radius::Sweep(sweep)) => assert_eq!(sweep.to_string(), shown),
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+        assert!(matches!("8/255".parse(), Ok(Radius::At(_))));
+        for (text, says) in [
+            ("2..8/255", "did you mean 2/255..8/255?"),
+            ("1..1", "does not end beyond"),
+            ("0..", "is not a radius"),
+            ("0..8..9", "is not a radius"),
+            ("a..b", "is not a radius"),
+        ] {
+            let refusal = text.parse::<Radius>().unwrap_err().to_string();
+            assert!(refusal.contains(says), "{text}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn halfway_is_written_as_its_neighbours_are() {
+        for (a, b, between) in [
+            ("2/255", "4/255", "3/255"),
+            ("0", "1/255", "0.5/255"),
+            ("0.125/255", "0.25/255", "0.1875/255"),
+            ("0.1", "0.2", "0.15"),
+            ("0", "0.5", "0.25"),
+            ("1/255", "0.5", "0.251961"),
+        ] {
+            let eps = |text: &str| -> Eps { text.parse().unwrap() };
+            let found = eps(a).halfway(&eps(b));
+            assert_eq!(found.text(), between, "{a} {b}");
+            assert_eq!(found, eps(b).halfway(&eps(a)));
+            let exact = f64::midpoint(eps(a).value(), eps(b).value());
+            assert!((found.value() - exact).abs() < 1e-5 * exact);
         }
     }
 }

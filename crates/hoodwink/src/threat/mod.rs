@@ -15,7 +15,7 @@ mod threat;
 pub use ball::Ball;
 pub use bounds::Bounds;
 pub use distances::{Distances, distances};
-pub use eps::Eps;
+pub use eps::{Eps, Radius, Sweep};
 pub use goal::{Goal, TargetChoice};
 pub use norm::Norm;
 pub use region::Region;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use hoodwink::{
     attacks::Spec,
     counted,
@@ -76,19 +76,42 @@ impl Plan {
         };
         opened.fit(args, &evaluation)?;
         opened.check(args)?;
-        Ok(Self {
+        let mut plan = Self {
             record: args.record(&opened, typed, &evaluation, truth)?,
             again: typed.again.clone(),
             model: opened.model,
             data: opened.data,
             crew: opened.crew,
             evaluation,
-        })
+        };
+        plan.sweep(args)?;
+        Ok(plan)
     }
 
     /// What `run.toml` will say.
     pub(crate) fn record(&self) -> &Run {
         &self.record
+    }
+
+    /// Chooses the radii, if a range was typed.
+    fn sweep(&mut self, args: &Args) -> Result<()> {
+        let Some(sweep) = args.sweep()? else {
+            return Ok(());
+        };
+        let halt = interrupt::halt()?;
+        let mut progress = Progress::new("choosing radii", args.crew.quiet);
+        let tell = |done| progress.show(done, done, "");
+        let model = self.model.model();
+        let chosen = self
+            .evaluation
+            .sweep(sweep, model, &self.data, self.crew, halt, tell);
+        progress.finish();
+        chosen?;
+        if halt.is_asked() {
+            bail!("stopped before the radii in {sweep} were chosen");
+        }
+        self.record.threat = plan::threat_record(&self.evaluation);
+        Ok(())
     }
 
     /// Attacks into the run folder.
@@ -264,7 +287,7 @@ impl Args {
         let norm = self
             .norm
             .unwrap_or_else(|| plan::norm_by_default(&attacks, self.eps.is_empty()));
-        let mut radii = self.eps.clone();
+        let mut radii = self.radii();
         if radii.is_empty() {
             radii.extend(plan::radius_by_default(&attacks, norm, input));
             for radius in &radii {
