@@ -20,6 +20,11 @@ use crate::{
 /// Fails unless the model has one float input and one output, which [`logits`] understands; and where it is not
 /// differentiable.
 pub fn gradient_graph(model: &Graph, loss: Loss) -> Result<Graph> {
+    gradient_of(Classifier::of(model)?, loss)
+}
+
+/// [`gradient_graph`] of a model whose logits are known.
+pub(crate) fn gradient_of(model: Classifier, loss: Loss) -> Result<Graph> {
     let (mut graph, values) = with_loss(model, loss)?;
     let grad = gradient(&mut graph, values.loss, &[values.input])?;
     graph.output("grad", grad[0]);
@@ -33,7 +38,7 @@ pub fn gradient_graph(model: &Graph, loss: Loss) -> Result<Graph> {
 ///
 /// Fails like [`gradient_graph`], and if a weight is no named constant of the model.
 pub fn training_graph(model: &Graph, loss: Loss, weights: &[ValueId]) -> Result<Graph> {
-    let (mut graph, values) = with_loss(model, loss)?;
+    let (mut graph, values) = with_loss(Classifier::of(model)?, loss)?;
     for &weight in weights {
         if graph.node(weight).name.is_empty() {
             return Err(Error::misuse("a weight to be trained has no name"));
@@ -54,12 +59,12 @@ struct Values {
 }
 
 /// The model with a loss behind it; ids of the model stay valid.
-fn with_loss(model: &Graph, loss: Loss) -> Result<(Graph, Values)> {
+fn with_loss(model: Classifier, loss: Loss) -> Result<(Graph, Values)> {
     let Classifier {
         mut graph,
         input,
         logits,
-    } = Classifier::of(model)?;
+    } = model;
     let batch = graph.shape(logits)[0];
     let labels = graph.input("labels", DType::I64, vec![batch]);
     let targets = loss
@@ -88,12 +93,17 @@ impl Classifier {
             )));
         };
         let output = scores(model)?;
-        if model.node(input).dtype != DType::F32 {
+        let mut graph = model.clone();
+        let logits = logits(&mut graph, output)?;
+        Self::at(graph, input, logits)
+    }
+
+    /// With these logits, as they are.
+    pub(crate) fn at(mut graph: Graph, input: ValueId, logits: ValueId) -> Result<Self> {
+        if graph.node(input).dtype != DType::F32 {
             return Err(Error::unsupported("its input is not of floats"));
         }
-        let mut graph = model.clone();
         graph.clear_outputs();
-        let logits = logits(&mut graph, output)?;
         Ok(Self {
             graph,
             input,

@@ -69,6 +69,19 @@ pub fn objective_graph(model: &Graph) -> Result<Graph> {
     gradient_at(model, &[])
 }
 
+/// [`objective_graph`] of a model with these logits, `[N, C]`, as they are: no softmax is looked through.
+///
+/// Fails likewise, and unless the model has one input.
+pub fn objective_graph_at(model: &Graph, logits: ValueId) -> Result<Graph> {
+    let &[input] = model.inputs() else {
+        return Err(Error::unsupported(format!(
+            "a classifier has one input; this one has {}",
+            model.inputs().len()
+        )));
+    };
+    objectives(Classifier::at(model.clone(), input, logits)?, &[])
+}
+
 /// The graph of [`objective_graph`] with the derivatives inside a model: for each of `names`, further outputs
 /// `value/NAME`, an inner value, and `grad/NAME`, the gradient of the row's objective with respect to it, of its shape.
 ///
@@ -78,11 +91,15 @@ pub fn objective_graph(model: &Graph) -> Result<Graph> {
 /// Fails like [`objective_graph`], and if a name is unknown, twice among `names`, or that of a value that the logits do
 /// not depend on.
 pub fn gradient_at(model: &Graph, names: &[&str]) -> Result<Graph> {
+    objectives(Classifier::of(model)?, names)
+}
+
+fn objectives(model: Classifier, names: &[&str]) -> Result<Graph> {
     let Classifier {
         mut graph,
         input,
         logits,
-    } = Classifier::of(model)?;
+    } = model;
     let mut wanted = vec![input];
     for (at, name) in names.iter().enumerate() {
         if names[..at].contains(name) {

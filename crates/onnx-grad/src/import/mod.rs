@@ -75,7 +75,7 @@ pub struct Loaded {
 pub struct LoadOptions {
     /// Height and width of the first input, where the file says they are dynamic.
     pub input_side: Option<(usize, usize)>,
-    /// The only output wanted, by its name; all of them if `None`.
+    /// The only output wanted, by its name, which may be that of a value inside the model; all outputs if `None`.
     pub output: Option<String>,
     /// Whether a final softmax is part of the scores. If not, [`crate::logits`] sees through it.
     pub keep_softmax: bool,
@@ -349,8 +349,13 @@ impl Source<'_> {
             let id = importer.builder.constant(name, tensor);
             define(&mut values, &initializer.name, Some(id.into()))?;
         }
+        let wanted = self.options.output.as_deref();
         for node in &self.proto.node {
             self.node(&mut importer, &mut values, node, self.opset, 0)?;
+            // What comes later does not matter, and need not be supported.
+            if wanted.is_some_and(|wanted| node.output.iter().any(|output| output == wanted)) {
+                break;
+            }
         }
         let mut graph = self.with_outputs(&importer, &values)?;
         if batch != Batch::One {
@@ -462,12 +467,17 @@ impl Source<'_> {
         let names = self.proto.output.iter().map(|output| &output.name);
         let wanted: Vec<&String> = match &self.options.output {
             None => names.collect(),
-            Some(wanted) if names.clone().any(|name| name == wanted) => vec![wanted],
+            Some(wanted)
+                if names.clone().any(|name| name == wanted)
+                    || importer.names.iter().any(|(name, _)| name == wanted) =>
+            {
+                vec![wanted]
+            }
             Some(wanted) => {
                 let names: Vec<String> =
                     names.take(LISTED).map(|name| format!("{name:?}")).collect();
                 return Err(Error::invalid(format!(
-                    "has no output {wanted:?}; its outputs are {}",
+                    "has no output {wanted:?}; its outputs are {}, and no value inside it has that name either",
                     names.join(", ")
                 )));
             }
