@@ -19,7 +19,7 @@ use onnx_grad::inspect::{
 
 use serde::Serialize;
 
-use super::{Format, warning};
+use super::{Format, remedy, warning};
 use crate::{
     Status,
     args::{ConfigArgs, DataArgs, ModelArgs, Prepared, text},
@@ -211,7 +211,11 @@ fn lint(args: &Args, prepared: &Prepared, data: &Path) -> Result<Vec<Finding>> {
     let tell = |done, all| progress.show(done, all, "");
     let findings = lint::lint(&model, &prepared.preprocessing, &data, depth, tell);
     progress.finish();
-    Ok(findings?)
+    let mut findings = findings?;
+    for finding in &mut findings {
+        finding.remedy = remedy(finding);
+    }
+    Ok(findings)
 }
 
 fn table(inspection: &Inspection, as_it_is: Option<&AsItIs>) -> Result<String, std::fmt::Error> {
