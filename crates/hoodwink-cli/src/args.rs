@@ -35,10 +35,10 @@ pub(crate) const SETTINGS_BYTES: u64 = 1 << 20;
 /// How a model file is read, where it leaves that open.
 #[derive(Args, Clone)]
 pub(crate) struct ReadArgs {
-    /// The output with the scores, where the model has several
+    /// The output with the scores, where the model has several, or a value inside it that is to be the scores
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     scores: Option<String>,
-    /// Take a final softmax as part of the scores; without this, scores are what goes into it
+    /// Take a final softmax or sigmoid as part of the scores; without this, scores are what goes into it
     #[arg(long, help_heading = "Model")]
     keep_softmax: bool,
     /// Give Sign, Round, Floor and Ceil the gradient of what they step along, instead of none

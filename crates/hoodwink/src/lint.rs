@@ -17,7 +17,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result, data::Dataset, model::Classifier, preprocessing::Preprocessing, stats::clopper_pearson,
+    Result,
+    data::Dataset,
+    model::Classifier,
+    preprocessing::Preprocessing,
+    stats::{Interval, clopper_pearson},
 };
 pub use as_if::as_if;
 use asking::Asking;
@@ -32,8 +36,11 @@ pub struct Finding {
     pub saw: String,
     /// Why it matters, in a sentence.
     pub matters: &'static str,
-    /// What to do about it, in a sentence or as flags.
+    /// What to do about it, in words. Settings are named as they are called.
     pub remedy: String,
+    /// The preprocessing that would mend it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preprocessing: Option<Preprocessing>,
 }
 
 /// Kinds of mistakes.
@@ -50,7 +57,7 @@ pub enum Mistake {
     Chance,
     /// The answers are probabilities.
     Probabilities,
-    /// The model is so sure that its confidence is 1.
+    /// The model is so sure that the gradient of the cross-entropy is 0 in 32-bit floats.
     Saturated,
     /// The answers are no numbers.
     NotANumber,
@@ -118,7 +125,14 @@ pub fn examine(
     let mut answers = asking
         .ask(preprocessing, &[preprocessing], 0..count)?
         .concat();
-    let mut findings = answers::find(&answers);
+    let about = answers::About {
+        way_before: model.way_before(),
+        has_halves: model
+            .notices()
+            .iter()
+            .any(|notice| notice.contains("float16")),
+    };
+    let mut findings = answers::find(&answers, &about);
     if findings
         .iter()
         .any(|finding| finding.mistake == Mistake::NotANumber)
@@ -127,6 +141,11 @@ pub fn examine(
             findings,
             better: None,
         });
+    }
+    let is_told = |finding: &Finding| finding.mistake == Mistake::Probabilities;
+    if model.saturates() && !findings.iter().any(is_told) {
+        let saw = "the scores are made of probabilities".to_owned();
+        findings.push(answers::probabilities(saw, &about));
     }
     let few = count.min(4);
     let again = asking
@@ -201,8 +220,15 @@ fn contradiction(seen: &[(String, String)], labels: &[usize]) -> Option<Finding>
             }
         ),
         matters: "one of the two labels is wrong, and counts as a mistake of the model",
-        remedy: "hoodwink data lists all of them; take them out, or correct the labels".into(),
+        remedy: "take such pictures out, or correct their labels; the survey of the data lists all of them".into(),
+        preprocessing: None,
     })
+}
+
+/// Whether an accuracy may be that of guessing: its interval reaches down to it, and not far up. Few pictures say neither.
+pub fn may_be_guessing(accuracy: &Interval, classes: usize) -> bool {
+    let guessing = 1.0 / classes.max(1) as f64;
+    accuracy.n > 0 && accuracy.low <= guessing && accuracy.high < f64::midpoint(guessing, 1.0)
 }
 
 /// Accuracy that cannot be told from guessing.
@@ -212,15 +238,18 @@ fn chance(rights: &[bool], classes: usize) -> Option<Finding> {
     let guessing = 1.0 / classes as f64;
     // Ten pictures of a thousand classes say nothing.
     let telling = (1.0 - guessing).powi(rights.len() as i32) < SIGNIFICANCE || rights.len() >= 20;
-    (telling && interval.low <= guessing).then(|| Finding {
+    (telling && may_be_guessing(&interval, classes)).then(|| Finding {
         mistake: Mistake::Chance,
         saw: format!(
             "{:.1}% of {} pictures are right, which guessing among {classes} classes might be",
             percent(rights),
             rights.len()
         ),
-        matters: "accuracy under attack says nothing about a model that knows nothing",
-        remedy: "check labels, --resize and --crop, and the preprocessing that the model's training code uses".into(),
+        matters: "if it does guess, accuracy under attack says nothing about it",
+        remedy: "check the labels, how pictures are resized and cropped, and the preprocessing that the model's training code \
+                 uses"
+            .into(),
+        preprocessing: None,
     })
 }
 
@@ -237,6 +266,24 @@ mod tests {
         assert!(chance(&some(0, 100), 1000).is_some());
         assert!(chance(&some(5, 100), 1000).is_none());
         assert!(chance(&some(1, 3), 10).is_none());
+    }
+
+    #[test]
+    fn few_pictures_do_not_say_that_a_model_guesses() {
+        let says = |right, of, classes| may_be_guessing(&clopper_pearson(right, of, 0.95), classes);
+        for (right, of, classes) in [
+            (1, 1, 10),
+            (0, 1, 10),
+            (2, 3, 2),
+            (3, 4, 3),
+            (10, 10, 2),
+            (0, 0, 10),
+        ] {
+            assert!(!says(right, of, classes), "{right} of {of}, {classes}");
+        }
+        for (right, of, classes) in [(10, 100, 10), (0, 20, 1000), (52, 100, 2)] {
+            assert!(says(right, of, classes), "{right} of {of}, {classes}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use batch_safety::AtOnce;
 pub use batch_safety::BatchSafety;
-use onnx_grad::{Bytes, DType, Dim, Graph, LoadOptions, Loaded, Op, inspect::Cost};
+use onnx_grad::{Bytes, DType, Dim, Graph, Head, LoadOptions, Loaded, Op, inspect::Cost};
 use sha2::{Digest, Sha256};
 
 pub use foreign::refuse as refuse_foreign;
@@ -43,6 +43,10 @@ pub struct Classifier {
     notices: Vec<String>,
     /// The integers that it eats, if it does not eat floats.
     bytes: Option<Bytes>,
+    /// Whether the scores are made of a softmax or sigmoid that could not be looked through.
+    saturates: bool,
+    /// How scores that saturate can be had without what makes them so.
+    way_before: WayBefore,
     /// The most pictures that are asked about at once.
     at_once: AtOnce,
     /// Threads that find out how its programs may be asked.
@@ -65,6 +69,17 @@ impl<'a> File<'a> {
             folder: onnx_grad::folder_of(path),
         })
     }
+}
+
+/// How to get at the scores before a softmax or sigmoid that is part of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum WayBefore {
+    /// The setting that keeps the softmax is set.
+    Unkept,
+    /// A value of this name can be chosen as the scores.
+    Value(String),
+    /// By another export only.
+    Export,
 }
 
 /// What answers questions.
@@ -103,7 +118,16 @@ impl Classifier {
     ) -> Result<Self> {
         let loaded = onnx_grad::parse_with(&file.bytes, file.folder, options)?;
         let sha256 = hexadecimal(&Sha256::digest(&file.bytes));
-        Self::new(loaded, sha256, preprocessing, engine)
+        let model = Self::new(loaded, sha256, preprocessing, engine)?;
+        Ok(model.keeping(options.keep_softmax))
+    }
+
+    /// With or without the setting that keeps a final softmax.
+    fn keeping(mut self, softmax: bool) -> Self {
+        if softmax {
+            self.way_before = WayBefore::Unkept;
+        }
+        self
     }
 
     /// As [`Classifier::open_with`], but a model that cannot be imported is run as it is by the engine, which then sees the
@@ -123,11 +147,11 @@ impl Classifier {
             Err(reason) if reason.is_unsupported() => reason,
             done => return done,
         };
-        let file = match Opaque::open(&model, options, preprocessing) {
+        let mut file = match Opaque::open(&model, options, preprocessing) {
             Err(error) if error.is_unsupported() => return Err(reason),
             opened => opened?,
         };
-        let classes = file.classes(engine.as_ref()).map_err(|error| {
+        let classes = file.settle(engine.as_ref()).map_err(|error| {
             Error::unsupported(format!(
                 "{reason}; nor can the file be run as it is: {error}"
             ))
@@ -143,13 +167,16 @@ impl Classifier {
             bytes: file.bytes(),
             forward: Forward::File(file),
             engine,
+            saturates: false,
+            way_before: WayBefore::Export,
             at_once: AtOnce::of(0, 0, false),
             threads: 1,
             programs: Programs::default(),
-        })
+        }
+        .keeping(options.keep_softmax))
     }
 
-    /// Whether [`Classifier::open_for_scores`] would have an engine run a file that cannot be imported, or say what flag
+    /// Whether [`Classifier::open_for_scores`] would have an engine run a file that cannot be imported, or say what setting
     /// it lacks. No engine is asked.
     pub fn may_run_as_it_is(
         path: &Path,
@@ -195,6 +222,20 @@ impl Classifier {
         Self::new(shaped, sha256, &Preprocessing::default(), engine)
     }
 
+    /// A model that tests build as a graph.
+    #[cfg(test)]
+    pub(crate) fn of_graph(model: &Graph, engine: Arc<dyn Engine>) -> Result<Self> {
+        let plain = Preprocessing::default();
+        let loaded = Loaded {
+            graph: model.clone(),
+            notices: Vec::new(),
+            bytes: None,
+            opset: 0,
+            producer: String::new(),
+        };
+        Self::new(loaded, String::new(), &plain, engine)
+    }
+
     fn new(
         model: Loaded,
         sha256: String,
@@ -214,6 +255,7 @@ impl Classifier {
             )));
         };
         onnx_grad::scores(model)?;
+        let mut notices = notices.clone();
         let wanted = model.shape(own_input).to_vec();
         let input = preprocessing.picture_shape(&wanted)?;
         let mut graph = Graph::new();
@@ -228,7 +270,13 @@ impl Classifier {
         let x = pixels(&mut graph, batch, input);
         let prepared = preprocessing.append_for(*bytes, &mut graph, x, input[0], &wanted)?;
         let scores = graph.inline(model, &[prepared])?[0];
-        let logits = onnx_grad::logits(&mut graph, scores)?;
+        let head = Head::of(&mut graph, scores)?;
+        let logits = head.logits;
+        notices.extend(head.notices(&graph));
+        let way_before = match head.before(&graph) {
+            Some(name) => WayBefore::Value(name.to_owned()),
+            None => WayBefore::Export,
+        };
         let classes = match graph.shape(logits) {
             &[own, Dim::Fixed(classes)] if own == batch && classes > 1 => classes,
             _ => {
@@ -255,8 +303,10 @@ impl Classifier {
             frozen,
             classes,
             sha256,
-            notices: notices.clone(),
+            notices,
             bytes: *bytes,
+            saturates: head.saturating.is_some(),
+            way_before,
             threads: 1,
             programs: Programs::default(),
         })
@@ -298,6 +348,16 @@ impl Classifier {
     /// What the user should know about how the model was read.
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// Whether the scores are made of a softmax or sigmoid that could not be looked through.
+    pub(crate) fn saturates(&self) -> bool {
+        self.saturates
+    }
+
+    /// How scores that saturate can be had without what makes them so.
+    pub(crate) fn way_before(&self) -> &WayBefore {
+        &self.way_before
     }
 
     /// Whether the file is run as it is, without gradients.

@@ -59,6 +59,11 @@ fn goldens() -> BTreeMap<String, Vec<Vec<f32>>> {
     serde_json::from_str(&text).unwrap()
 }
 
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let sum: f32 = logits.iter().map(|z| z.exp()).sum();
+    logits.iter().map(|z| z.exp() / sum).collect()
+}
+
 #[test]
 fn both_engines_answer_as_onnx_runtime_does_in_python() {
     let pictures = pictures();
@@ -75,7 +80,12 @@ fn both_engines_answer_as_onnx_runtime_does_in_python() {
             assert_eq!((model.input(), model.classes()), ([1, 4, 4], 3), "{name}");
             let mut worker = model.worker().unwrap();
             let together = worker.logits(&pictures).unwrap();
-            for (found, expected) in together.iter().flatten().zip(expected.iter().flatten()) {
+            // Its softmax is looked through.
+            let answers = match name.as_str() {
+                "bytes" => together.iter().map(|row| softmax(row)).collect(),
+                _ => together.clone(),
+            };
+            for (found, expected) in answers.iter().flatten().zip(expected.iter().flatten()) {
                 assert!(
                     (found - expected).abs() < 1e-6,
                     "{name} on {choice:?}: {together:?}"

@@ -19,6 +19,11 @@ use crate::{
 ///
 /// Fails unless the model has one float input and one output that [`logits`] accepts, or if it is not differentiable.
 pub fn gradient_graph(model: &Graph, loss: Loss) -> Result<Graph> {
+    gradient_of(Classifier::of(model)?, loss)
+}
+
+/// [`gradient_graph`] of a model whose logits are known.
+pub(crate) fn gradient_of(model: Classifier, loss: Loss) -> Result<Graph> {
     let (mut graph, values) = with_loss(model, loss)?;
     let grad = gradient(&mut graph, values.loss, &[values.input])?;
     graph.output("grad", grad[0]);
@@ -32,7 +37,7 @@ pub fn gradient_graph(model: &Graph, loss: Loss) -> Result<Graph> {
 ///
 /// Fails like [`gradient_graph`], and if a weight is not a named constant of the model.
 pub fn training_graph(model: &Graph, loss: Loss, weights: &[ValueId]) -> Result<Graph> {
-    let (mut graph, values) = with_loss(model, loss)?;
+    let (mut graph, values) = with_loss(Classifier::of(model)?, loss)?;
     for &weight in weights {
         if graph.node(weight).name.is_empty() {
             return Err(Error::misuse("a weight to train has no name"));
@@ -53,12 +58,12 @@ struct Values {
 }
 
 /// Appends a loss to the model. Ids of the model stay valid.
-fn with_loss(model: &Graph, loss: Loss) -> Result<(Graph, Values)> {
+fn with_loss(model: Classifier, loss: Loss) -> Result<(Graph, Values)> {
     let Classifier {
         mut graph,
         input,
         logits,
-    } = Classifier::of(model)?;
+    } = model;
     let batch = graph.shape(logits)[0];
     let labels = graph.input("labels", DType::I64, vec![batch]);
     let targets = loss
@@ -94,15 +99,20 @@ impl Classifier {
             )));
         };
         let output = scores(model)?;
-        if model.node(input).dtype != DType::F32 {
+        let mut graph = model.clone();
+        let logits = logits(&mut graph, output)?;
+        Self::at(graph, input, logits)
+    }
+
+    /// With these logits, as they are.
+    pub(crate) fn at(mut graph: Graph, input: ValueId, logits: ValueId) -> Result<Self> {
+        if graph.node(input).dtype != DType::F32 {
             return Err(Error::unsupported("its input does not hold floats"));
         }
-        let mut graph = model.clone();
         graph.clear_outputs();
-        if TAKEN.contains(&model.node(input).name.as_str()) {
+        if TAKEN.contains(&graph.node(input).name.as_str()) {
             graph.rename_input(input, "input");
         }
-        let logits = logits(&mut graph, output)?;
         Ok(Self {
             graph,
             input,

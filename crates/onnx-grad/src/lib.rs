@@ -36,10 +36,10 @@ pub use import::{
     seal_bytes,
 };
 pub use inner::{inner_values, with_backward};
-pub use logits::{logits, scores};
+pub use logits::{Head, logits, scores};
 pub use loss::Loss;
 pub use lower::Lowering;
 pub use node::{Node, ValueId};
-pub use objective::{gradient_at, objective_graph, ranks};
+pub use objective::{gradient_at, objective_graph, objective_graph_at, ranks};
 pub use op::{Convolution, Op, PadMode, Pool, Reduction};
 pub use tensor::{DType, Elements, Tensor};

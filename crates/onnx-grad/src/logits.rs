@@ -1,8 +1,10 @@
 //! Finds a classifier's logits.
 
+mod order;
 mod row;
 
-pub(crate) use row::is_single;
+use order::{Squash, log_softmax, saturating, squash};
+use row::{is_row, matrix};
 
 use crate::{
     Error, Result,
@@ -10,37 +12,135 @@ use crate::{
     fold::fold,
     graph::Graph,
     node::ValueId,
-    op::{Op, Reduction},
+    op::{Op, PadMode},
     shape::display,
     tensor::DType,
 };
 
-/// Returns the logits behind a classifier's output, as `[N, C]`.
+/// A classifier's logits, and what lies between them and its output.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The logits, `[N, C]`.
+    pub logits: ValueId,
+    /// The softmax or sigmoid that was looked through, the last one if there are several.
+    pub through: Option<ValueId>,
+    /// Whether the model has one score for two classes: the logits are 0 and that score.
+    pub single: bool,
+    /// A softmax or sigmoid that the logits are made of and that was not looked through. Where it is sure, the logits hardly
+    /// change, and neither do losses.
+    pub saturating: Option<ValueId>,
+    /// What goes into it, if it is the only one.
+    before: Option<ValueId>,
+}
+
+impl Head {
+    /// The head of a classifier with this output; nodes that it needs are appended.
+    ///
+    /// A softmax at the end, its logarithm, or sigmoids are looked through, as their gradients vanish where they are sure.
+    /// What comes after them does not matter as long as it keeps the order of the classes: rounding (quantised
+    /// outputs), clipping, a logarithm, a positive factor, a change of shape, a choice of some of the classes. What is before a
+    /// softmax are the logits, whatever they are, so that the softmax of the logits is the model's own: of two softmaxes one
+    /// after the other only the last is looked through, and [`Head::saturating`] names the first.
+    ///
+    /// Axes of side 1 are dropped. A single score for each picture is the logit of class 1 against a 0 for class 0.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if the output is not one row of floats for each picture.
+    pub fn of(graph: &mut Graph, output: ValueId) -> Result<Self> {
+        let node = graph.node(output);
+        if node.dtype != DType::F32 {
+            return Err(Error::unsupported(format!(
+                "its output is not of floats, but computed by node {:?} ({}); export the scores before it",
+                node.name, node.op
+            )));
+        }
+        let (mut scores, mut through) = (output, None);
+        while let Some(found) = squash(graph, scores)? {
+            scores = found.before;
+            through.get_or_insert(found.node);
+            if found.kind == Squash::Softmax {
+                // The softmax of a logarithm of a softmax is that softmax.
+                while let Some(before) = log_softmax(graph, scores) {
+                    scores = before;
+                }
+                break;
+            }
+        }
+        let row = matrix(graph, scores)?;
+        let single = graph.shape(row)[1] == Dim::Fixed(1);
+        if single && through.is_some_and(|id| !matches!(graph.node(id).op, Op::Sigmoid)) {
+            return Err(Error::unsupported(
+                "its output is one column of a softmax; choose the value before the softmax as the scores",
+            ));
+        }
+        let logits = match single {
+            true => beside_zero(graph, row)?,
+            false => row,
+        };
+        let &[_, Dim::Fixed(classes @ 2..)] = graph.shape(logits) else {
+            return Err(no_rows(graph.shape(logits)));
+        };
+        let found = saturating(graph, scores, if single { 1 } else { classes });
+        Ok(Self {
+            logits,
+            through,
+            single,
+            saturating: found.first().map(|(node, _)| *node),
+            before: match found[..] {
+                [(_, before)] => Some(before),
+                _ => None,
+            },
+        })
+    }
+
+    /// The name of the value before [`Head::saturating`], if it may be chosen as the scores instead.
+    pub fn before<'g>(&self, graph: &'g Graph) -> Option<&'g str> {
+        let before = self.before?;
+        name_of(graph, before).filter(|_| is_row(graph, before))
+    }
+
+    /// What a user should know about it, in sentences. Names are those of [`inner_values`](crate::inner_values).
+    pub fn notices(&self, graph: &Graph) -> Vec<String> {
+        let mut notices = Vec::new();
+        let label = |id: ValueId| format!("{:?} ({})", graph.node(id).name, graph.node(id).op);
+        if self.single {
+            notices.push(match self.through {
+                Some(id) => format!(
+                    "one output for two classes: the scores are 0 for class 0 and, for class 1, what goes into {}",
+                    label(id)
+                ),
+                None => "one output for two classes: it is taken for the logit of class 1, against 0 for class 0".to_owned(),
+            });
+        } else if let Some(id) = self
+            .through
+            .filter(|&id| matches!(graph.node(id).op, Op::Sigmoid))
+        {
+            notices.push(format!(
+                "each class has a sigmoid of its own, {}: the scores are what goes into it, and confidences are their softmax",
+                label(id)
+            ));
+        }
+        if let Some(id) = self.saturating {
+            notices.push(format!(
+                "the scores are computed from {}, which cannot be looked through: where it is sure, scores no longer change and \
+                 gradients vanish, so attacks look weaker than they are; {}",
+                label(id),
+                match self.before(graph) {
+                    Some(name) => format!("the value before it, {name:?}, can be chosen as the scores"),
+                    None => "export the model with the value before it as its output".to_owned(),
+                }
+            ));
+        }
+        notices
+    }
+}
+
+/// The logits of [`Head::of`], as `[N, C]`.
 ///
-/// Looks through a softmax (or its logarithm) at the end, because its gradients vanish when it saturates. Drops further axes of
-/// side 1. A single score per picture counts as the score of the second of two classes, with 0 for the first; a sigmoid
-/// at its end is looked through. Fails if the output is not one row of floats per picture.
+/// # Errors
+/// Those of [`Head::of`].
 pub fn logits(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
-    let node = graph.node(output);
-    if node.dtype != DType::F32 {
-        return Err(Error::unsupported(format!(
-            "its output is not of floats, but computed by node {:?} ({}); export the scores before it",
-            node.name, node.op
-        )));
-    }
-    let seen = final_softmax(graph, output).or_else(|| final_sigmoid(graph, output));
-    let scores = match seen {
-        Some(softmax) => graph.node(softmax).inputs[0],
-        None => output,
-    };
-    let row = row::row(graph, scores)?;
-    match graph.shape(row) {
-        [_, Dim::Fixed(2..)] => Ok(row),
-        shape => Err(Error::unsupported(format!(
-            "its output has shape {}, but a classifier's is [N, C] with two classes or more",
-            display(shape)
-        ))),
-    }
+    Ok(Head::of(graph, output)?.logits)
 }
 
 /// Returns the output that holds a classifier's scores: the only one.
@@ -48,12 +148,8 @@ pub fn logits(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
 /// Fails if there is none, or if there are several, since any of them may be the scores.
 pub fn scores(graph: &Graph) -> Result<ValueId> {
     match graph.outputs() {
-        [(_, output)] => Ok(*output),
-        // One value under several names.
-        [(_, output), others @ ..] if others.iter().all(|(_, other)| other == output) => {
-            Ok(*output)
-        }
         [] => Err(Error::unsupported("has no output")),
+        [(_, output), rest @ ..] if rest.iter().all(|(_, other)| other == output) => Ok(*output),
         several => {
             const LISTED: usize = 16;
             let names = several.iter().take(LISTED);
@@ -69,41 +165,24 @@ pub fn scores(graph: &Graph) -> Result<ValueId> {
     }
 }
 
-/// Expands a softmax that [`logits`] would skip at the end of the graph's only output, so that it stays part of the
-/// scores.
+/// Makes the graph's only output the scores themselves: what [`Head::of`] would look through stays part of them.
+///
+/// A single probability of class 1 becomes a row of two, so that both classes have a score.
 pub(crate) fn keep_softmax(graph: &mut Graph) -> Result<()> {
     let output = scores(graph)?;
     let name = graph.outputs()[0].0.clone();
-    if let Some(sigmoid) = final_sigmoid(graph, output) {
-        return keep_sigmoid(graph, name, sigmoid);
-    }
-    let Some(softmax) = final_softmax(graph, output) else {
+    if squash(graph, output)?.is_none() {
         return Ok(());
-    };
-    let x = graph.node(softmax).inputs[0];
-    let op = graph.node(softmax).op.clone();
-    let (Op::Softmax { axis } | Op::LogSoftmax { axis }) = op else {
-        unreachable!("final_softmax answers nothing else")
-    };
-    let over_classes = |kind| Op::Reduce {
-        kind,
-        axes: vec![axis],
-        keep_dims: true,
-    };
-    let largest = graph.add(over_classes(Reduction::Max), &[x])?;
-    let shifted = graph.add(Op::Sub, &[x, largest])?;
-    let powers = graph.add(Op::Exp, &[shifted])?;
-    let sum = graph.add(over_classes(Reduction::Sum), &[powers])?;
-    let mut kept = match op {
-        Op::Softmax { .. } => graph.add(Op::Div, &[powers, sum])?,
-        _ => {
-            let logarithm = graph.add(Op::Log, &[sum])?;
-            graph.add(Op::Sub, &[shifted, logarithm])?
-        }
-    };
-    let shape = graph.shape(output).to_vec();
-    if graph.shape(kept) != shape {
-        kept = graph.add(Op::Reshape { shape }, &[kept])?;
+    }
+    let mut kept = matrix(graph, output)?;
+    if graph.shape(kept)[1] == Dim::Fixed(1) {
+        let one = graph.scalar(1.0);
+        let other = graph.add(Op::Sub, &[one, kept])?;
+        kept = graph.add(Op::Concat { axis: 1 }, &[other, kept])?;
+    }
+    // Two changes of sign leave every value as it is, and nothing looks through one.
+    for _ in 0..2 {
+        kept = graph.add(Op::Neg, &[kept])?;
     }
     graph.clear_outputs();
     graph.output(name, kept);
@@ -111,199 +190,28 @@ pub(crate) fn keep_softmax(graph: &mut Graph) -> Result<()> {
     Ok(())
 }
 
-/// The probabilities of both classes instead of the second's alone, as the graph's only output.
-fn keep_sigmoid(graph: &mut Graph, name: String, sigmoid: ValueId) -> Result<()> {
-    let x = graph.node(sigmoid).inputs[0];
-    // 1 - sigmoid(x), without the loss of digits.
-    let negative = graph.add(Op::Neg, &[x])?;
-    let first = graph.add(Op::Sigmoid, &[negative])?;
-    let shape = |graph: &Graph| vec![graph.shape(graph.inputs()[0])[0], Dim::Fixed(1)];
-    let columns = [first, sigmoid].map(|value| {
-        let shape = shape(graph);
-        graph.add(Op::Reshape { shape }, &[value])
-    });
-    let [first, second] = columns;
-    let both = graph.add(Op::Concat { axis: 1 }, &[first?, second?])?;
-    graph.clear_outputs();
-    graph.output(name, both);
-    *graph = fold(graph)?;
-    Ok(())
-}
-
-/// What to say of a model that gives one score for each picture.
-pub(crate) fn one_score(graph: &Graph) -> Option<String> {
-    let output = scores(graph).ok()?;
-    let is_float = graph.node(output).dtype == DType::F32;
-    (is_float && is_single(graph, output)).then(|| {
-        let before = match final_sigmoid(graph, output) {
-            Some(_) => " before its sigmoid",
-            None => "",
-        };
-        format!("one score for each picture: taken as two classes, with the scores 0 and that score{before}")
-    })
-}
-
-/// The sigmoid at the end of a single score; reshapes behind it do not matter.
-pub(crate) fn final_sigmoid(graph: &Graph, output: ValueId) -> Option<ValueId> {
-    let mut id = Some(output).filter(|&output| is_single(graph, output))?;
-    loop {
-        let node = graph.node(id);
-        match node.op {
-            Op::Reshape { .. } => id = node.inputs[0],
-            Op::Sigmoid => return Some(id),
-            _ => return None,
-        }
-    }
-}
-
-/// Returns the softmax over the classes at the end, or its logarithm. Reshapes after it that only add or drop axes of
-/// side 1 are ignored.
-pub(crate) fn final_softmax(graph: &Graph, output: ValueId) -> Option<ValueId> {
-    let mut id = output;
-    loop {
-        let node = graph.node(id);
-        match node.op {
-            Op::Reshape { .. } if same_sides(&node.shape, graph.shape(node.inputs[0])) => {
-                id = node.inputs[0]
-            }
-            Op::Softmax { axis } | Op::LogSoftmax { axis } => {
-                return row::is_over_classes(graph, &node.shape, axis).then_some(id);
-            }
-            _ => return None,
-        }
-    }
-}
-
-/// Returns whether two shapes differ only in axes of side 1.
-fn same_sides(a: &[Dim], b: &[Dim]) -> bool {
-    let long = |shape: &[Dim]| -> Vec<Dim> {
-        shape
-            .iter()
-            .copied()
-            .filter(|&dim| dim != Dim::Fixed(1))
-            .collect()
+/// The logits 0 and z of two classes, from z as `[N, 1]`.
+fn beside_zero(graph: &mut Graph, z: ValueId) -> Result<ValueId> {
+    let zero = Op::Pad {
+        mode: PadMode::Constant(0.0),
+        before: vec![0, 1],
+        after: vec![0, 0],
     };
-    long(a) == long(b)
+    graph.add(zero, &[z])
+}
+
+fn no_rows(shape: &[Dim]) -> Error {
+    Error::unsupported(format!(
+        "its output has shape {}, a classifier's is [N, C] with two classes or more",
+        display(shape)
+    ))
+}
+
+/// The name by which a value can be asked for.
+fn name_of(graph: &Graph, id: ValueId) -> Option<&str> {
+    let mut names = graph.names().iter();
+    names.find_map(|(name, named)| (*named == Some(id)).then_some(name.as_str()))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        tensor::Tensor,
-        testing::{Program, floats, shape},
-    };
-
-    #[test]
-    fn a_final_softmax_is_seen_through_and_an_inner_one_is_not() {
-        let mut graph = Graph::new();
-        let x = graph.input(
-            "x",
-            DType::F32,
-            vec![Dim::Batch(1), 5.into(), 1.into(), 1.into()],
-        );
-        let flat = graph
-            .add(
-                Op::Reshape {
-                    shape: vec![Dim::Batch(1), 5.into()],
-                },
-                &[x],
-            )
-            .unwrap();
-        let softmax = graph.add(Op::Softmax { axis: 1 }, &[flat]).unwrap();
-        let shape = vec![Dim::Batch(1), 5.into(), 1.into(), 1.into()];
-        let output = graph.add(Op::Reshape { shape }, &[softmax]).unwrap();
-        assert_eq!(logits(&mut graph, output).unwrap(), flat);
-
-        let inner = graph.add(Op::Exp, &[softmax]).unwrap();
-        assert_eq!(logits(&mut graph, inner).unwrap(), inner);
-        let over_batch = graph.add(Op::Softmax { axis: 0 }, &[flat]).unwrap();
-        assert_eq!(logits(&mut graph, over_batch).unwrap(), over_batch);
-        let dropped = logits(&mut graph, x).unwrap();
-        assert_eq!(graph.shape(dropped), [Dim::Batch(1), 5.into()]);
-    }
-
-    #[test]
-    fn a_feature_map_is_no_row_of_scores() {
-        let mut graph = Graph::new();
-        let x = graph.input(
-            "x",
-            DType::F32,
-            vec![Dim::Batch(1), 5.into(), 7.into(), 7.into()],
-        );
-        assert!(matches!(logits(&mut graph, x), Err(Error::Unsupported(_))));
-    }
-
-    #[test]
-    fn scores_are_two_floats_or_more() -> Result<()> {
-        let refusal = |dtype, sides| {
-            let mut graph = Graph::new();
-            let x = graph.input("x", dtype, shape(sides));
-            logits(&mut graph, x).unwrap_err().to_string()
-        };
-        for sides in ["N 0", "N N", "N 2 2"] {
-            assert!(
-                refusal(DType::F32, sides).contains("a classifier's is [N, C]"),
-                "{sides}"
-            );
-        }
-        assert!(refusal(DType::I64, "N 3").contains("not of floats"));
-
-        // Found by fuzzing: the predicted class instead of scores.
-        let mut graph = Graph::new();
-        let x = graph.input("x", DType::F32, shape("2 4"));
-        let op = Op::ArgMax {
-            axis: 1,
-            keep_dims: true,
-        };
-        let answer = graph.add_named("answer", op, &[x])?;
-        let error = logits(&mut graph, answer).unwrap_err().to_string();
-        assert!(error.contains("\"answer\" (ArgMax)"), "{error}");
-        Ok(())
-    }
-
-    #[test]
-    fn one_of_several_outputs_is_asked_for() -> Result<()> {
-        let mut graph = Graph::new();
-        assert!(scores(&graph).is_err());
-        let x = graph.input("x", DType::F32, shape("N 3"));
-        graph.output("features", x);
-        assert_eq!(scores(&graph)?, x);
-        graph.output("scores", x);
-        let error = scores(&graph).unwrap_err().to_string();
-        assert!(
-            error.contains("\"features\" [N, 3], \"scores\" [N, 3]"),
-            "{error}"
-        );
-        Ok(())
-    }
-
-    #[test]
-    fn a_softmax_that_is_kept_stays_what_it_was() -> Result<()> {
-        for op in [Op::Softmax { axis: 1 }, Op::LogSoftmax { axis: 1 }] {
-            let mut graph = Graph::new();
-            let x = graph.input("x", DType::F32, shape("N 3"));
-            let softmax = graph.add(op, &[x])?;
-            let output = graph.add(
-                Op::Reshape {
-                    shape: shape("N 3 1"),
-                },
-                &[softmax],
-            )?;
-            graph.output("y", output);
-            let values = Tensor::f32([2, 3], [0.5, -1.0, 2.0, 80.0, 90.0, 100.0])?;
-            let before = Program::new(&graph).run(std::slice::from_ref(&values));
-            keep_softmax(&mut graph)?;
-            let after = Program::new(&graph).run(&[values]);
-            for (&before, &after) in floats(&before[0]).iter().zip(floats(&after[0])) {
-                assert!((before - after).abs() <= 1e-6 * before.abs().max(1.0));
-            }
-            let output = scores(&graph)?;
-            assert_eq!(final_softmax(&graph, output), None);
-            assert_eq!(graph.outputs()[0].0, "y");
-            let seen = logits(&mut graph, output)?;
-            assert_ne!(seen, graph.inputs()[0]);
-        }
-        Ok(())
-    }
-}
+mod tests;

@@ -69,6 +69,19 @@ pub fn objective_graph(model: &Graph) -> Result<Graph> {
     gradient_at(model, &[])
 }
 
+/// Builds the graph of [`objective_graph`] for a model with these logits, `[N, C]`, without looking through a softmax.
+///
+/// Fails like [`objective_graph`], and unless the model has one input.
+pub fn objective_graph_at(model: &Graph, logits: ValueId) -> Result<Graph> {
+    let &[input] = model.inputs() else {
+        return Err(Error::unsupported(format!(
+            "a classifier has one input; this one has {}",
+            model.inputs().len()
+        )));
+    };
+    objectives(Classifier::at(model.clone(), input, logits)?, &[])
+}
+
 /// Builds the graph of [`objective_graph`] with derivatives inside the model. For each of `names` it has the further
 /// outputs `value/NAME`, an inner value, and `grad/NAME`, the gradient of the row's objective with respect to it, of
 /// the same shape.
@@ -79,11 +92,15 @@ pub fn objective_graph(model: &Graph) -> Result<Graph> {
 /// Fails like [`objective_graph`], and if a name is unknown, occurs twice in `names`, or belongs to a value that the
 /// logits do not depend on.
 pub fn gradient_at(model: &Graph, names: &[&str]) -> Result<Graph> {
+    objectives(Classifier::of(model)?, names)
+}
+
+fn objectives(model: Classifier, names: &[&str]) -> Result<Graph> {
     let Classifier {
         mut graph,
         input,
         logits,
-    } = Classifier::of(model)?;
+    } = model;
     let mut wanted = vec![input];
     for (at, name) in names.iter().enumerate() {
         if names[..at].contains(name) {

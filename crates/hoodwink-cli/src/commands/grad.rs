@@ -5,7 +5,7 @@ use std::{io::Write as _, path::PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use hoodwink::{attacks::LossName, files, legible};
-use onnx_grad::{Dim, Lowering, gradient_graph, load_with, logits, scores, to_onnx};
+use onnx_grad::{Dim, Head, Lowering, gradient_graph, load_with, scores, to_onnx};
 use serde::Serialize;
 
 use super::{Format, print_json};
@@ -64,14 +64,14 @@ struct Written {
 pub(crate) fn run(args: &Args) -> Result<Status> {
     hoodwink::model::refuse_foreign(&args.model)?;
     let loaded = load_with(&args.model, &args.read.options()).with_context(|| text(&args.model))?;
-    let notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+    let mut notices: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+    let model = loaded.graph;
+    let mut headed = model.clone();
+    let scores = scores(&headed).with_context(|| text(&args.model))?;
+    let head = Head::of(&mut headed, scores).with_context(|| text(&args.model))?;
+    notices.extend(head.notices(&headed));
     terminal::note(&notices);
-    let mut model = loaded.graph;
-    let scores = scores(&model).with_context(|| text(&args.model))?;
-    let scores = logits(&mut model, scores)?;
-    model.clear_outputs();
-    model.output("logits", scores);
-    let classes = match model.shape(scores) {
+    let classes = match headed.shape(head.logits) {
         &[_, Dim::Fixed(classes)] => classes,
         _ => bail!("the model's number of classes is not fixed"),
     };

@@ -20,7 +20,7 @@ use onnx_grad::{
 
 use serde::Serialize;
 
-use super::{Format, warning};
+use super::{Format, remedy, warning};
 use crate::{
     Status,
     args::{ConfigArgs, DataArgs, ModelArgs, Prepared, Shape, text, whole},
@@ -242,7 +242,11 @@ fn lint(args: &Args, prepared: &mut Prepared, data: &Path) -> Result<Vec<Finding
     let tell = |done, all| progress.show(done, all, "");
     let findings = lint::lint(&model, &prepared.preprocessing, &data, depth, tell);
     progress.finish();
-    Ok(findings?)
+    let mut findings = findings?;
+    for finding in &mut findings {
+        finding.remedy = remedy(finding);
+    }
+    Ok(findings)
 }
 
 fn table(inspection: &Inspection, as_it_is: Option<&AsItIs>) -> Result<String, std::fmt::Error> {

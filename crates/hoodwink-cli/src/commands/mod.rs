@@ -20,7 +20,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use hoodwink::{
     counted, legible,
-    lint::Finding,
+    lint::{Finding, may_be_guessing},
     results::{Summary, text::plain},
     stats::Interval,
 };
@@ -76,20 +76,44 @@ fn where_it_is(report: &Path) -> String {
 
 /// A finding as a warning.
 pub(crate) fn warning(finding: &Finding) -> String {
-    let Finding {
-        saw,
-        matters,
-        remedy,
-        ..
-    } = finding;
-    format!("warning: {saw}; {matters}. Try: {remedy}")
+    let Finding { saw, matters, .. } = finding;
+    format!("warning: {saw}; {matters}. Try: {}", remedy(finding))
+}
+
+/// What to do about a finding; preprocessing as flags.
+pub(crate) fn remedy(finding: &Finding) -> String {
+    let Some(preprocessing) = &finding.preprocessing else {
+        return finding.remedy.clone();
+    };
+    let list = |values: &[f32]| {
+        let values: Vec<String> = values.iter().map(f32::to_string).collect();
+        values.join(",")
+    };
+    let mut flags = Vec::new();
+    for (flag, values) in [
+        ("--mean", &preprocessing.mean),
+        ("--std", &preprocessing.std),
+    ] {
+        if !values.is_empty() {
+            flags.push(format!("{flag} {}", list(values)));
+        }
+    }
+    flags.push(format!("--input-range={}", word(preprocessing.input_range)));
+    flags.push(format!("--channels {}", word(preprocessing.channels)));
+    flags.join(" ")
+}
+
+/// A setting of one word, as a file of settings has it.
+fn word(setting: impl Serialize) -> String {
+    let value = toml::Value::try_from(setting).ok();
+    let word = value.as_ref().and_then(toml::Value::as_str);
+    word.unwrap_or_default().to_owned()
 }
 
 /// Says so if an accuracy may be that of guessing: then most often the preprocessing is not what the model was trained
 /// with, or the labels are not the model's.
 pub(crate) fn warn_of_guessing(accuracy: &Interval, classes: usize) {
-    let guessing = 1.0 / classes as f64;
-    if accuracy.n > 0 && accuracy.low <= guessing {
+    if may_be_guessing(accuracy, classes) {
         complain(&format!(
             "note: {} right of {} is hardly more than guessing among {classes} classes; does the model want \
              another --mean, --std, --input-range or --channels, and are the labels its own (the label of a class folder \

@@ -1,16 +1,18 @@
-//! Small models whose gradients are written down by hand, and how to attack them.
+//! Small models as graphs, asked through the ordinary programs and engine, and how to attack them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use onnx_grad::{DType, Dim, Graph, Op, Reduction, Tensor, ValueId};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Attack, Candidate, Case, random::stream};
+use super::{Attack, Candidate, Case, Edit, Fitting, random::stream};
 use crate::{
-    Result,
+    Result, engine,
     image::Image,
+    model::Classifier,
     oracle::{
-        Budget, Counted, Differential, Halt, Objective, Spent, argmax,
+        Budget, Counted, Halt, Spent, argmax,
         pool::{Model, Parallelism, Worker, drive},
     },
     threat::{Goal, Norm, Region},
@@ -20,141 +22,142 @@ pub(crate) const SHAPE: [usize; 3] = [3, 4, 4];
 pub(crate) const VALUES: usize = 48;
 pub(crate) const CLASSES: usize = 5;
 
-pub(crate) type Rows = Vec<Vec<f64>>;
+pub(crate) type Rows = Vec<Vec<f32>>;
 
 /// A classifier of images of shape [`SHAPE`].
-pub(crate) enum Toy {
-    /// `W x`.
-    Linear(Rows),
-    /// `V tanh(W (x - 1/2))`.
-    Tanh(Rows, Rows),
-    /// `-|x - c|^2` for the centre `c` of each class.
-    Quadratic(Rows),
-    /// Always these logits.
-    Flat(Vec<f64>),
-    /// Like `Linear`, but the gradients of the first values are NaN and infinities; of all values if `all`.
-    Broken { weights: Rows, all: bool },
-}
+pub(crate) struct Toy(Classifier);
 
 fn random_rows(count: usize, length: usize, scale: f64, seed: u64) -> Rows {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut row = || {
         (0..length)
-            .map(|_| rng.random_range(-scale..scale))
+            .map(|_| rng.random_range(-scale..scale) as f32)
             .collect()
     };
     (0..count).map(|_| row()).collect()
 }
 
-fn times(rows: &Rows, x: &[f64]) -> Vec<f64> {
-    let dot = |row: &Vec<f64>| row.iter().zip(x).map(|(w, x)| w * x).sum();
-    rows.iter().map(dot).collect()
-}
+/// Part of a graph over batches of pictures.
+struct Sketch(Graph);
 
-fn transposed_times(rows: &Rows, cotangent: &[f64]) -> Vec<f64> {
-    let mut sum = vec![0.0; rows[0].len()];
-    for (row, g) in rows.iter().zip(cotangent) {
-        for (sum, w) in sum.iter_mut().zip(row) {
-            *sum += w * g;
-        }
+impl Sketch {
+    fn apply(&mut self, op: Op, inputs: &[ValueId]) -> ValueId {
+        self.0.add(op, inputs).unwrap()
     }
-    sum
+
+    fn rows(&mut self, rows: &Rows) -> ValueId {
+        let values: Vec<f32> = rows.concat();
+        let shape = [rows.len(), rows[0].len()];
+        self.0.constant(Tensor::f32(shape, values).unwrap())
+    }
+
+    /// `rows x` for each row vector `x` of a batch.
+    fn times(&mut self, rows: &Rows, x: ValueId) -> ValueId {
+        let rows = self.rows(rows);
+        let columns = self.apply(Op::Transpose { perm: vec![1, 0] }, &[rows]);
+        self.apply(Op::MatMul, &[x, columns])
+    }
 }
 
 impl Toy {
-    pub(crate) fn linear() -> Self {
-        Self::Linear(random_rows(CLASSES, VALUES, 1.0, 1))
+    /// The model whose logits `sketch` computes from `[N, VALUES]`.
+    fn of(sketch: impl FnOnce(&mut Sketch, ValueId) -> ValueId) -> Self {
+        let mut all = Sketch(Graph::new());
+        let [channels, height, width] = SHAPE.map(Dim::Fixed);
+        let shape = vec![Dim::Batch(1), channels, height, width];
+        let pixels = all.0.input("x", DType::F32, shape);
+        let shape = vec![Dim::Batch(1), Dim::Fixed(VALUES)];
+        let flat = all.apply(Op::Reshape { shape }, &[pixels]);
+        let logits = sketch(&mut all, flat);
+        all.0.output("logits", logits);
+        let engine = engine::open(engine::Choice::Rten).unwrap();
+        Self(Classifier::of_graph(&all.0, engine).unwrap())
+    }
+
+    /// `W x`.
+    pub(crate) fn of_weights(weights: &Rows) -> Self {
+        Self::of(|graph, x| graph.times(weights, x))
+    }
+
+    pub(crate) fn linear() -> &'static Self {
+        static TOY: LazyLock<Toy> = LazyLock::new(|| Toy::of_weights(&linear_weights()));
+        &TOY
     }
 
     /// Logits `[0, w x]` with the weights of [`ramp`].
-    pub(crate) fn ramp() -> Self {
-        Self::Linear(vec![vec![0.0; VALUES], ramp()])
+    pub(crate) fn ramp() -> &'static Self {
+        static TOY: LazyLock<Toy> = LazyLock::new(|| {
+            let weights = ramp().into_iter().map(|w| w as f32).collect();
+            Toy::of_weights(&vec![vec![0.0; VALUES], weights])
+        });
+        &TOY
     }
 
-    pub(crate) fn tanh() -> Self {
-        Self::Tanh(
-            random_rows(12, VALUES, 1.0, 2),
-            random_rows(CLASSES, 12, 1.0, 3),
-        )
+    /// `V tanh(W (x - 1/2))`.
+    pub(crate) fn tanh() -> &'static Self {
+        static TOY: LazyLock<Toy> = LazyLock::new(|| {
+            Toy::of(|graph, x| {
+                let half = graph.0.scalar(0.5);
+                let centred = graph.apply(Op::Sub, &[x, half]);
+                let inner = graph.times(&random_rows(12, VALUES, 1.0, 2), centred);
+                let hidden = graph.apply(Op::Tanh, &[inner]);
+                graph.times(&random_rows(CLASSES, 12, 1.0, 3), hidden)
+            })
+        });
+        &TOY
     }
 
-    pub(crate) fn quadratic() -> Self {
-        let mut centres = random_rows(CLASSES, VALUES, 0.5, 4);
-        centres.iter_mut().flatten().for_each(|c| *c += 0.5);
-        Self::Quadratic(centres)
+    /// `-|x - c|^2` for the centre `c` of each class.
+    pub(crate) fn quadratic() -> &'static Self {
+        static TOY: LazyLock<Toy> = LazyLock::new(|| {
+            Toy::of(|graph, x| {
+                let mut centres = random_rows(CLASSES, VALUES, 0.5, 4);
+                centres.iter_mut().flatten().for_each(|c| *c += 0.5);
+                let centres = graph.rows(&centres);
+                let shape = vec![Dim::Batch(1), Dim::Fixed(1), Dim::Fixed(VALUES)];
+                let x = graph.apply(Op::Reshape { shape }, &[x]);
+                let offset = graph.apply(Op::Sub, &[x, centres]);
+                let squares = graph.apply(Op::Mul, &[offset, offset]);
+                let sum = Op::Reduce {
+                    kind: Reduction::Sum,
+                    axes: vec![2],
+                    keep_dims: false,
+                };
+                let distances = graph.apply(sum, &[squares]);
+                graph.apply(Op::Neg, &[distances])
+            })
+        });
+        &TOY
     }
 
-    pub(crate) fn flat() -> Self {
-        Self::Flat(vec![0.5, 2.0, -1.0, 0.0, 1.0])
+    /// Always the same logits.
+    pub(crate) fn flat() -> &'static Self {
+        static TOY: LazyLock<Toy> = LazyLock::new(|| {
+            Toy::of(|graph, x| {
+                let nothing = graph.times(&vec![vec![0.0; VALUES]; CLASSES], x);
+                let logits = graph.rows(&vec![vec![0.5, 2.0, -1.0, 0.0, 1.0]]);
+                graph.apply(Op::Add, &[nothing, logits])
+            })
+        });
+        &TOY
     }
 
-    pub(crate) fn broken(all: bool) -> Self {
-        let weights = random_rows(CLASSES, VALUES, 1.0, 1);
-        Self::Broken { weights, all }
+    /// Like [`Toy::linear`], but the gradients of the first values are NaN and infinities.
+    pub(crate) fn broken() -> &'static Self {
+        static TOY: LazyLock<Toy> = LazyLock::new(|| broken(6));
+        &TOY
+    }
+
+    /// Likewise, but of all values.
+    pub(crate) fn wholly_broken() -> &'static Self {
+        static TOY: LazyLock<Toy> = LazyLock::new(|| broken(VALUES));
+        &TOY
     }
 
     /// The logits of one image.
     pub(crate) fn classify(&self, x: &Image) -> Vec<f32> {
-        let x: Vec<f64> = x.pixels().iter().map(|&x| f64::from(x)).collect();
-        let logits = match self {
-            Self::Linear(weights) | Self::Broken { weights, .. } => times(weights, &x),
-            Self::Tanh(inner, outer) => times(outer, &hidden(inner, &x)),
-            Self::Quadratic(centres) => {
-                let nearness =
-                    |c: &Vec<f64>| -x.iter().zip(c).map(|(x, c)| (x - c).powi(2)).sum::<f64>();
-                centres.iter().map(nearness).collect()
-            }
-            Self::Flat(logits) => logits.clone(),
-        };
-        logits.into_iter().map(|z| z as f32).collect()
-    }
-
-    /// The gradient at `x` of logits weighted by `cotangent`.
-    fn pull(&self, x: &Image, cotangent: &[f64]) -> Vec<f64> {
-        let x: Vec<f64> = x.pixels().iter().map(|&x| f64::from(x)).collect();
-        match self {
-            Self::Linear(weights) => transposed_times(weights, cotangent),
-            Self::Tanh(inner, outer) => {
-                let mut hidden_cotangent = transposed_times(outer, cotangent);
-                for (g, h) in hidden_cotangent.iter_mut().zip(hidden(inner, &x)) {
-                    *g *= 1.0 - h * h;
-                }
-                transposed_times(inner, &hidden_cotangent)
-            }
-            Self::Quadratic(centres) => {
-                let mut sum = vec![0.0; VALUES];
-                for (centre, g) in centres.iter().zip(cotangent) {
-                    for ((sum, x), c) in sum.iter_mut().zip(&x).zip(centre) {
-                        *sum -= 2.0 * (x - c) * g;
-                    }
-                }
-                sum
-            }
-            Self::Flat(_) => vec![0.0; VALUES],
-            Self::Broken { weights, all } => {
-                let mut gradient = transposed_times(weights, cotangent);
-                let broken = if *all { VALUES } else { 6 };
-                let causes = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
-                for (g, cause) in gradient[..broken]
-                    .iter_mut()
-                    .zip(causes.into_iter().cycle())
-                {
-                    *g = cause;
-                }
-                gradient
-            }
-        }
-    }
-
-    fn differential(&self, x: &Image, objective: &Objective) -> Differential {
-        let logits = self.classify(x);
-        let gradient = self.pull(x, &objective.cotangent(&logits).unwrap());
-        let gradient = gradient.into_iter().map(|g| g as f32).collect();
-        Differential {
-            loss: objective.value(&logits).unwrap(),
-            gradient: Image::new(SHAPE, gradient).unwrap(),
-            logits,
-        }
+        let mut worker = self.0.worker().unwrap();
+        worker.logits(&[x]).unwrap().remove(0)
     }
 
     /// Eight-bit images, some values at the edge of the box, with the classes the model gives them.
@@ -171,37 +174,32 @@ impl Toy {
     }
 }
 
-fn hidden(inner: &Rows, x: &[f64]) -> Vec<f64> {
-    let centred: Vec<f64> = x.iter().map(|x| x - 0.5).collect();
-    times(inner, &centred).into_iter().map(f64::tanh).collect()
+/// The weights of [`Toy::linear`].
+pub(crate) fn linear_weights() -> Rows {
+    random_rows(CLASSES, VALUES, 1.0, 1)
+}
+
+/// [`Toy::linear`] with broken gradients of so many values.
+fn broken(count: usize) -> Toy {
+    Toy::of(|graph, x| {
+        let causes = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+        let factors = causes.into_iter().cycle().take(count);
+        let factors = factors.chain(std::iter::repeat(1.0)).take(VALUES).collect();
+        let factors = graph.rows(&vec![factors]);
+        let spoiled = graph.apply(Op::Mul, &[x, factors]);
+        let weights = linear_weights();
+        let [value, slope] = [x, spoiled].map(|x| graph.times(&weights, x));
+        graph.apply(Op::StraightThrough, &[value, slope])
+    })
 }
 
 impl Model for Toy {
     fn worker(&self) -> Result<Box<dyn Worker + '_>> {
-        Ok(Box::new(ToyWorker(self)))
+        self.0.worker()
     }
 
     fn classes(&self) -> usize {
-        self.classify(&Image::zeros(SHAPE)).len()
-    }
-}
-
-struct ToyWorker<'a>(&'a Toy);
-
-impl Worker for ToyWorker<'_> {
-    fn logits(&mut self, images: &[&Image]) -> Result<Vec<Vec<f32>>> {
-        Ok(images.iter().map(|x| self.0.classify(x)).collect())
-    }
-
-    fn differentials(
-        &mut self,
-        images: &[&Image],
-        objectives: &[&Objective],
-    ) -> Result<Vec<Differential>> {
-        let pairs = images.iter().zip(objectives);
-        Ok(pairs
-            .map(|(x, objective)| self.0.differential(x, objective))
-            .collect())
+        self.0.classes()
     }
 }
 
@@ -334,4 +332,43 @@ pub(crate) fn try_run(
         .into_iter()
         .map(|(_, candidate, spent)| (candidate, spent))
         .collect())
+}
+
+/// What an attack fits to all jobs together, and what it asked; within the radius of `setup`.
+pub(crate) fn fit(
+    toy: &Toy,
+    attack: &Attack,
+    jobs: &[Job],
+    setup: &Setup,
+) -> (Result<Edit>, Spent) {
+    let fitting = Fitting {
+        pictures: jobs
+            .iter()
+            .map(|job| (job.original.clone(), job.goal))
+            .collect(),
+        norm: setup.norm,
+        eps: setup.radius.unwrap(),
+        rng: stream(setup.seed, "", attack.name(), 0),
+    };
+    let mut found = Vec::new();
+    drive(
+        &[toy],
+        setup.crew,
+        std::iter::once((attack.clone(), fitting)),
+        &Halt::new(),
+        |(attack, fitting), handle| {
+            let budget = setup.budget;
+            Box::pin(async move {
+                let oracle = Counted::new(&handle, attack.access(), budget);
+                let edit = attack.fit(&oracle, &fitting).await;
+                Ok((edit, oracle.spent()))
+            })
+        },
+        |one| {
+            found.push(one);
+            Ok(())
+        },
+    )
+    .unwrap();
+    found.remove(0)
 }

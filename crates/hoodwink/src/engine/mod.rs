@@ -91,7 +91,7 @@ pub fn open(choice: Choice) -> Result<Arc<dyn Engine>> {
 }
 
 const NOT_FOUND: &str = "ONNX Runtime was not found; `pip install onnxruntime`, or set ORT_DYLIB_PATH to its shared \
-                         library, or use `--engine rten`";
+                         library, or choose the engine rten";
 
 /// For `map_err` and sentences: an error of the engine called `engine`.
 fn failure<E: std::fmt::Display>(engine: &'static str) -> impl Fn(E) -> Error {

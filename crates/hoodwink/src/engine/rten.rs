@@ -111,7 +111,7 @@ impl Executable for Program {
 fn unpanicked<T>(ask: impl FnOnce() -> T) -> Result<T> {
     caught(ask).map_err(|said| {
         failure(NAME)(format!(
-            "panicked ({said}); another --engine may run this model"
+            "panicked ({said}); another engine may run this model"
         ))
     })
 }

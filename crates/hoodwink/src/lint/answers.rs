@@ -1,22 +1,50 @@
 //! What answers give away by themselves, whatever the labels.
 
 use super::{Finding, Mistake};
+use crate::model::WayBefore;
 
-/// From this distance of the two largest logits on, the confidence is 1 in 32-bit floats.
-const SURE: f32 = 17.0;
+/// From this distance of the two largest logits on, the gradient of the cross-entropy is nearly 0 in 32-bit floats, or exactly:
+/// `exp(-87)` is their smallest number of full precision.
+const BEYOND_FLOATS: f32 = 87.0;
+
+/// What is known about a model, beside its answers.
+pub(super) struct About<'a> {
+    /// How scores that saturate can be had without what makes them so.
+    pub(super) way_before: &'a WayBefore,
+    /// Whether half-precision weights are among the model's.
+    pub(super) has_halves: bool,
+}
 
 /// What the answers themselves give away.
-pub(super) fn find(answers: &[Vec<f32>]) -> Vec<Finding> {
+pub(super) fn find(answers: &[Vec<f32>], about: &About<'_>) -> Vec<Finding> {
     let share = |fits: &dyn Fn(&[f32]) -> bool| {
         answers.iter().filter(|answer| fits(answer)).count() as f64 / answers.len().max(1) as f64
     };
     let broken = share(&|answer| answer.iter().any(|value| !value.is_finite()));
     if broken > 0.0 {
+        let is_logarithm_of_0 = |answer: &[f32]| {
+            answer.contains(&f32::NEG_INFINITY)
+                && answer
+                    .iter()
+                    .all(|&value| value.is_finite() || value == f32::NEG_INFINITY)
+        };
+        let remedy = if share(&is_logarithm_of_0) == broken {
+            "the only values that are no numbers are -infinity, as is the logarithm of a probability that is rounded to 0: \
+             choose a value before that logarithm as the scores"
+        } else if about.has_halves {
+            "check the file: weights may have overflowed when they were converted to half precision"
+        } else {
+            "check the file: somewhere in it a value overflows, or a division by 0 or a logarithm of 0 is taken"
+        };
         return vec![Finding {
             mistake: Mistake::NotANumber,
-            saw: format!("for {:.0}% of the pictures the model answers with infinities or NaN", 100.0 * broken),
+            saw: format!(
+                "for {:.0}% of the pictures the model answers with infinities or NaN",
+                100.0 * broken
+            ),
             matters: "no attack and no accuracy means anything on such answers",
-            remedy: "check the file: weights may have overflowed when they were converted to half precision".into(),
+            remedy: remedy.into(),
+            preprocessing: None,
         }];
     }
     let mut findings = Vec::new();
@@ -25,24 +53,44 @@ pub(super) fn find(answers: &[Vec<f32>]) -> Vec<Finding> {
         answer.iter().all(|&value| value >= 0.0) && (sum(answer) - 1.0).abs() < 1e-3
     };
     if share(&distribution) == 1.0 {
-        findings.push(Finding {
-            mistake: Mistake::Probabilities,
-            saw: "every answer is a list of probabilities, and no final softmax was found to see through".into(),
-            matters: "losses take a softmax of their own, whose gradients are then far too small: attacks look weaker than they are",
-            remedy: "export the model without its softmax, or choose the value before it with --scores NAME".into(),
-        });
+        findings.push(probabilities(
+            "every answer is a list of probabilities, which are taken for scores".to_owned(),
+            about,
+        ));
     }
-    let sure = |answer: &[f32]| margin(answer) > SURE;
+    let sure = |answer: &[f32]| margin(answer) > BEYOND_FLOATS;
     let saturated = share(&sure);
     if saturated >= 0.5 {
         findings.push(Finding {
             mistake: Mistake::Saturated,
-            saw: format!("for {:.0}% of the pictures the confidence is exactly 1 in 32-bit floats", 100.0 * saturated),
-            matters: "the gradient of the cross-entropy vanishes there, which makes gradient attacks look weaker than they are",
-            remedy: "use a loss that no softmax saturates: --loss margin or --loss dlr".into(),
+            saw: format!(
+                "for {:.0}% of the pictures the two largest logits are more than {BEYOND_FLOATS} apart",
+                100.0 * saturated
+            ),
+            matters: "the gradient of the cross-entropy is then smaller than 32-bit floats can be, which makes gradient attacks \
+                      with that loss look weaker than they are",
+            remedy: "choose loss margin or dlr, which no softmax saturates, and check the range of the model's inputs".into(),
+            preprocessing: None,
         });
     }
     findings
+}
+
+/// Scores that saturate.
+pub(super) fn probabilities(saw: String, about: &About<'_>) -> Finding {
+    Finding {
+        mistake: Mistake::Probabilities,
+        saw,
+        matters: "where the model is sure they hardly change, so gradients vanish and attacks look weaker than they are",
+        remedy: match about.way_before {
+            WayBefore::Unkept => "take the scores before the softmax: do not keep it".to_owned(),
+            WayBefore::Value(name) => {
+                format!("choose the value before them as the scores: {name:?}")
+            }
+            WayBefore::Export => "export the model without its softmax".to_owned(),
+        },
+        preprocessing: None,
+    }
 }
 
 /// The distance of the two largest logits.
@@ -65,6 +113,7 @@ pub(super) fn compare(first: &[Vec<f32>], again: &[Vec<f32>]) -> Option<Finding>
         saw: "the model answers the same question differently when it is asked again".into(),
         matters: "a random model must be attacked on the average of its answers, and no run can be repeated",
         remedy: "export it in evaluation mode, without dropout or random layers".into(),
+        preprocessing: None,
     })
 }
 
@@ -72,27 +121,64 @@ pub(super) fn compare(first: &[Vec<f32>], again: &[Vec<f32>]) -> Option<Finding>
 mod tests {
     use super::*;
 
+    fn found(answers: &[Vec<f32>], way_before: &WayBefore) -> Vec<Finding> {
+        let about = About {
+            way_before,
+            has_halves: false,
+        };
+        find(answers, &about)
+    }
+
     #[test]
     fn answers_give_themselves_away() {
         let kinds = |answers: &[Vec<f32>]| -> Vec<Mistake> {
-            find(answers)
-                .iter()
-                .map(|finding| finding.mistake)
-                .collect()
+            let found = found(answers, &WayBefore::Export);
+            found.iter().map(|finding| finding.mistake).collect()
         };
         assert_eq!(kinds(&[vec![2.0, -1.0, 0.5], vec![0.1, 0.2, 0.3]]), []);
         assert_eq!(
             kinds(&[vec![0.25, 0.75], vec![1.0, 0.0]]),
             [Mistake::Probabilities]
         );
+        // Sure, but the cross-entropy has a gradient.
+        assert_eq!(kinds(&[vec![40.0, 1.0], vec![-3.0, 40.0]]), []);
         assert_eq!(
-            kinds(&[vec![90.0, 1.0], vec![-3.0, 40.0]]),
+            kinds(&[vec![90.0, 1.0], vec![-3.0, 140.0]]),
             [Mistake::Saturated]
         );
         assert_eq!(
             kinds(&[vec![f32::NAN, 1.0], vec![0.0, 1.0]]),
             [Mistake::NotANumber]
         );
+    }
+
+    /// Half precision is blamed only where it is there, and no advice is what is already done.
+    #[test]
+    fn the_remedy_is_one_that_there_is() {
+        let infinite = [vec![f32::NEG_INFINITY, 0.0], vec![f32::NEG_INFINITY, -1e-3]];
+        let remedy = &found(&infinite, &WayBefore::Export)[0].remedy;
+        assert!(
+            remedy.contains("logarithm") && !remedy.contains("half"),
+            "{remedy}"
+        );
+        let overflown = [vec![f32::NAN, 1.0]];
+        let remedy = &found(&overflown, &WayBefore::Export)[0].remedy;
+        assert!(!remedy.contains("half"), "{remedy}");
+        let about = About {
+            way_before: &WayBefore::Export,
+            has_halves: true,
+        };
+        assert!(find(&overflown, &about)[0].remedy.contains("half"));
+
+        let sure = [vec![0.0, 1.0]];
+        for (way, says) in [
+            (WayBefore::Unkept, "do not keep"),
+            (WayBefore::Value("z".to_owned()), "as the scores: \"z\""),
+            (WayBefore::Export, "export the model"),
+        ] {
+            let remedy = &found(&sure, &way)[0].remedy;
+            assert!(remedy.contains(says), "{remedy}");
+        }
     }
 
     #[test]

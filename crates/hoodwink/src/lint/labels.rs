@@ -10,8 +10,8 @@ use super::{
 const MATTERS: &str =
     "pictures that the model knows count as mistakes, and attacks start from the wrong class";
 
-const REORDER: &str = "bring the labels into the order of the model's classes: --class-names FILE with folders called by \
-                       the classes' names, or a labels.csv";
+const REORDER: &str = "bring the labels into the order of the model's classes: give the names of its classes and call the \
+                       folders by them, or write a labels.csv";
 
 /// What the predictions say about the labels, if it is not that they are right.
 pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> {
@@ -41,6 +41,7 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> 
             } else {
                 "take 1 off every label: labels count from 0".into()
             },
+            preprocessing: None,
         };
         return Some(Explained {
             finding,
@@ -64,6 +65,7 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> 
         ),
         matters: MATTERS,
         remedy: REORDER.into(),
+        preprocessing: None,
     };
     Some(Explained {
         finding,
@@ -90,6 +92,7 @@ pub(super) fn suspect(answers: &[Vec<f32>], labels: &[usize]) -> Option<Finding>
         ),
         matters: MATTERS,
         remedy: REORDER.into(),
+        preprocessing: None,
     })
 }
 

@@ -145,7 +145,8 @@ fn judge(
             mistake: Mistake::Preprocessing,
             saw: kind.saw(variant, now, &known),
             matters: kind.matters(),
-            remedy: variants::flags(&variant.preprocessing),
+            remedy: variants::settings(&variant.preprocessing),
+            preprocessing: Some(variant.preprocessing.clone()),
         },
     })
 }
@@ -189,17 +190,22 @@ impl Better {
         let with = variant.differences.join(" and ");
         let (right, right_now) = (percent(&then.rights), percent(&now.rights));
         let count = now.rights.len();
+        let is_told_apart = is_better(&now.rights, &then.rights);
         match self {
-            Self::Knowledge if right - right_now > 2.0 => {
+            Self::Knowledge if is_told_apart && right - right_now > 2.0 => {
                 format!(
                     "with {with} {right:.1}% of {count} pictures are right, with this {right_now:.1}%"
                 )
             }
             Self::Knowledge => format!(
                 "with {with} the model knows the labels of {count} pictures better: log loss {:.3} instead of {:.3}, both at \
-                 their best temperature, and {right:.1}% right instead of {right_now:.1}%",
+                 their best temperature, and {right:.1}% right instead of {right_now:.1}%{}",
                 then.loss(),
-                now.loss()
+                now.loss(),
+                match is_told_apart {
+                    true => String::new(),
+                    false => format!(", which {count} pictures do not tell apart"),
+                }
             ),
             Self::Confidence => format!(
                 "with {with} the model is as sure of {count} pictures as it should be: log loss {:.3} instead of {:.3}; \
@@ -213,11 +219,10 @@ impl Better {
     fn matters(self) -> &'static str {
         match self {
             Self::Knowledge => {
-                "the model seems to have been trained on other inputs; all figures would be of a crippled model"
+                "the model seems to have been trained on other inputs; all figures would be of a model that nobody uses"
             }
             Self::Confidence => {
-                "the model seems to have been trained on inputs of another size; its confidences mean nothing, and losses that \
-                 see through a softmax lose their gradient"
+                "the model seems to have been trained on inputs of another scale; its confidences mean nothing"
             }
         }
     }

@@ -65,7 +65,8 @@ impl Classifier {
                  scores or labels do without",
             ));
         };
-        let graph = Arc::new(onnx_grad::objective_graph(forward)?);
+        let logits = onnx_grad::scores(forward)?;
+        let graph = Arc::new(onnx_grad::objective_graph_at(forward, logits)?);
         Ok(Arc::clone(self.programs.gradient.get_or_init(|| graph)))
     }
 

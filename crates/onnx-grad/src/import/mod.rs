@@ -38,7 +38,7 @@ use crate::{
     Error, Result,
     fold::{Builder, fold},
     graph::Graph,
-    logits::{keep_softmax, one_score},
+    logits::keep_softmax,
     node::ValueId,
     op::Op,
     proto::{GraphProto, ModelProto, NodeProto, TensorTypeProto, ValueInfoProto},
@@ -86,7 +86,7 @@ pub struct LoadOptions {
     /// Height and width of the first input, where the file leaves them open. The number of channels is found from the first
     /// weights that consume the input.
     pub input_side: Option<(usize, usize)>,
-    /// The only output wanted, by its name; all of them if `None`.
+    /// The only output wanted, by its name, which may be that of a value inside the model; all outputs if `None`.
     pub output: Option<String>,
     /// Whether a final softmax is part of the scores. If not, [`crate::logits`] sees through it.
     pub keep_softmax: bool,
@@ -202,8 +202,7 @@ pub(crate) fn import(
         options,
         functions: functions(model),
     };
-    let (mut graph, mut notices) = source.import()?;
-    notices.extend(one_score(&graph));
+    let (mut graph, notices) = source.import()?;
     if options.keep_softmax {
         keep_softmax(&mut graph)?;
     }
@@ -429,8 +428,13 @@ impl Source<'_> {
             let id = importer.builder.constant(name, tensor);
             define(&mut values, &initializer.name, Some(id.into()))?;
         }
+        let wanted = self.options.output.as_deref();
         for node in order::sorted(&self.proto.node) {
             self.node(&mut importer, &mut values, node, self.opset, 0)?;
+            // What comes later does not matter, and need not be supported.
+            if wanted.is_some_and(|wanted| node.output.iter().any(|output| output == wanted)) {
+                break;
+            }
         }
         let mut graph = self.with_outputs(&importer, &values)?;
         if assumed.batch != Batch::One {
@@ -566,12 +570,17 @@ impl Source<'_> {
                 let mut listed = BTreeSet::new();
                 names.filter(|name| listed.insert(*name)).collect()
             }
-            Some(wanted) if names.clone().any(|name| name == wanted) => vec![wanted],
+            Some(wanted)
+                if names.clone().any(|name| name == wanted)
+                    || importer.names.iter().any(|(name, _)| name == wanted) =>
+            {
+                vec![wanted]
+            }
             Some(wanted) => {
                 let names: Vec<String> =
                     names.take(LISTED).map(|name| format!("{name:?}")).collect();
                 return Err(Error::invalid(format!(
-                    "has no output {wanted:?}; its outputs are {}",
+                    "has no output {wanted:?}; its outputs are {}, and no value inside it has that name either",
                     names.join(", ")
                 )));
             }

@@ -11,6 +11,7 @@ use prost::{
 
 use super::{
     Batch, LISTED, LoadOptions, MAX_FILE_BYTES,
+    call::label,
     census::census,
     decode, folder_of, image_inputs,
     inline::{MAX_DEPTH, MAX_INLINED},
@@ -22,21 +23,22 @@ use crate::{
     Error, Result,
     dim::Dim,
     proto::{
-        DataLocation, DataType, DimensionProto, DimensionValue, GraphProto, ModelProto, NodeProto,
-        TensorProto, ValueInfoProto,
+        DataLocation, DataType, DimensionProto, DimensionValue, GraphProto, ModelProto,
+        TensorProto, TensorTypeProto, TypeProto, ValueInfoProto,
     },
 };
 
 /// How deep messages may lie within messages, as prost has it.
 const MAX_NESTING: usize = 100;
 
+/// The most nodes behind a softmax that is looked through.
+const MAX_TAIL: usize = 16;
+
 /// The fields of a model that its answers depend on, and those that say who wrote it. Without the others no engine can take
 /// the file for one of another format.
 const MODEL_FIELDS: [u32; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 14, 25];
 
-/// Most reshapes behind a final softmax that are looked through.
-const MAX_RESHAPES: usize = 8;
-
+const GRAPH_OUTPUT: u32 = 12;
 const RAW_DATA: u32 = 9;
 const EXTERNAL_DATA: u32 = 13;
 const DATA_LOCATION: u32 = 14;
@@ -55,8 +57,8 @@ pub struct Sealed {
     pub eats_bytes: bool,
     /// Name of the output with the scores, which is of `float`.
     pub output: String,
-    /// Whether the scores are the probabilities of a softmax over the classes.
-    pub ends_in_softmax: bool,
+    /// Name of the softmax that the scores are taken before; `None` if none is looked through.
+    pub softmax: Option<String>,
 }
 
 /// Seals a model file: what lies in files beside it is put inside, by the rules of [`load`](crate::load).
@@ -102,18 +104,28 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
             "input {name:?} does not begin with an axis for the pictures, of length 1 or open"
         )));
     }
-    let output = scores(graph, options)?;
+    let mut output = scores(graph, options)?;
+    let seen_through = match options.keep_softmax {
+        true => None,
+        false => final_softmax(&model, graph, &output),
+    };
+    let softmax = seen_through.map(|(name, before)| {
+        output = before;
+        name
+    });
     let mut sealer = Sealer {
         folder,
         size: bytes.len(),
+        further_output: (!graph.output.iter().any(|declared| declared.name == output))
+            .then(|| float_value(&output)),
     };
     Ok(Sealed {
         input: name.clone(),
         shape,
         eats_bytes,
-        ends_in_softmax: ends_in_softmax(&model, graph, &output),
-        output,
         bytes: sealer.message(bytes, Kind::Model, 0)?,
+        output,
+        softmax,
     })
 }
 
@@ -136,7 +148,49 @@ fn check_calls(model: &ModelProto) -> Result<()> {
     Ok(())
 }
 
-/// The name of the output with the scores.
+/// The softmax at the end, by its name, and the value before it. What only rounds, clips or takes the logarithm of its result
+/// keeps the order of the classes.
+fn final_softmax(model: &ModelProto, graph: &GraphProto, output: &str) -> Option<(String, String)> {
+    let mut value = output;
+    for _ in 0..MAX_TAIL {
+        let node = (graph.node.iter())
+            .find(|node| node.output.first().is_some_and(|made| made == value))?;
+        if !is_onnx_domain(&node.domain) {
+            return None;
+        }
+        let before = node.input.first()?;
+        match node.op_type.as_str() {
+            "Softmax" => {
+                let axis = node.attribute.iter().find(|one| one.name == "axis");
+                let opset = portable::opset(&model.opset_import).unwrap_or(1);
+                let default = if opset < 13 { 1 } else { -1 };
+                let axis = axis.map_or(default, |axis| axis.i.unwrap_or(0));
+                return matches!(axis, 1 | -1).then(|| (label(node).to_owned(), before.clone()));
+            }
+            "Identity" | "Dropout" | "Clip" | "Log" | "QuantizeLinear" | "DequantizeLinear"
+            | "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => value = before,
+            _ => return None,
+        }
+    }
+    None
+}
+
+/// The description of a value of floats.
+fn float_value(name: &str) -> Vec<u8> {
+    let tensor_type = TensorTypeProto {
+        elem_type: DataType::Float as i32,
+        ..TensorTypeProto::default()
+    };
+    let value = ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(tensor_type),
+        }),
+    };
+    value.encode_to_vec()
+}
+
+/// The name of the output with the scores, or of the value inside that is to be one.
 fn scores(graph: &GraphProto, options: &LoadOptions) -> Result<String> {
     let names = || {
         let names = graph.output.iter().take(LISTED);
@@ -153,15 +207,19 @@ fn scores(graph: &GraphProto, options: &LoadOptions) -> Result<String> {
         .filter(|output| not_scores(output).is_none())
         .collect();
     let output = match (&options.output, outputs.as_slice(), rows.as_slice()) {
-        (Some(wanted), outputs, _) => outputs
-            .iter()
-            .find(|output| output.name == *wanted)
-            .ok_or_else(|| {
-                Error::invalid(format!(
-                    "has no output {wanted:?}; its outputs are {}",
-                    names()
-                ))
-            })?,
+        (Some(wanted), outputs, _) => {
+            let Some(output) = outputs.iter().find(|output| output.name == *wanted) else {
+                let mut values = graph.node.iter().flat_map(|node| &node.output);
+                return match values.any(|value| value == wanted) {
+                    true => Ok(wanted.clone()),
+                    false => Err(Error::invalid(format!(
+                        "has no output {wanted:?}; its outputs are {}, and no value inside it has that name either",
+                        names()
+                    ))),
+                };
+            };
+            *output
+        }
         (None, [only], _) | (None, _, [only]) => *only,
         (None, several, _) => {
             return Err(Error::unsupported(format!(
@@ -196,37 +254,13 @@ fn not_scores(output: &ValueInfoProto) -> Option<String> {
     (!is_row).then(|| "has other axes".to_owned())
 }
 
-/// Whether an output is a softmax over the classes, the second axis of two or of some with one element each behind.
-fn ends_in_softmax(model: &ModelProto, graph: &GraphProto, output: &str) -> bool {
-    let mut wanted = output;
-    // What only reshapes may stand behind it.
-    for _ in 0..MAX_RESHAPES {
-        let makes = |node: &&NodeProto| node.output.iter().any(|output| output == wanted);
-        let Some(node) = graph.node.iter().find(makes) else {
-            return false;
-        };
-        let own = is_onnx_domain(&node.domain);
-        match (node.op_type.as_str(), node.input.first()) {
-            ("Flatten" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze", Some(input)) if own => {
-                wanted = input;
-            }
-            ("Softmax", _) if own => {
-                let axis = node.attribute.iter().find(|given| given.name == "axis");
-                let opset = portable::opset(&model.opset_import).unwrap_or(1);
-                let default = if opset < 13 { 1 } else { -1 };
-                return matches!(axis.map_or(default, |axis| axis.i.unwrap_or(0)), 1 | -1);
-            }
-            _ => return false,
-        }
-    }
-    false
-}
-
 /// Writes the messages of a file again, with the elements of all tensors inside.
 struct Sealer<'a> {
     folder: Option<&'a Path>,
     /// Bytes of the file and of what was put inside so far.
     size: usize,
+    /// The description of a value that becomes an output.
+    further_output: Option<Vec<u8>>,
 }
 
 impl Sealer<'_> {
@@ -254,6 +288,12 @@ impl Sealer<'_> {
                     _ => field.write(&mut written),
                 },
             }
+        }
+        // The model's own graph; others lie deeper.
+        if matches!((kind, depth), (Kind::Graph, 1))
+            && let Some(output) = self.further_output.take()
+        {
+            Field::of_bytes(GRAPH_OUTPUT, &output).write(&mut written);
         }
         if says_where {
             let tensor = TensorProto::decode(bytes)

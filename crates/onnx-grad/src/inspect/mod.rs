@@ -17,9 +17,10 @@ pub use preprocessing::Step;
 use serde::Serialize;
 
 use crate::{
-    Dim, Error, Graph, LoadOptions, Loss, Op, Result, ValueId, gradient_graph,
+    Dim, Error, Graph, LoadOptions, Loss, Op, Result, ValueId,
+    derive::{Classifier as Differentiable, gradient_of},
     import::{census, decode, folder_of, import, label, read, type_name, unsupported},
-    logits::{final_softmax, logits, scores},
+    logits::{Head, scores},
     proto::{
         AttributeProto, DataType, DimensionValue, GraphProto, ModelProto, NodeProto, TensorProto,
         ValueInfoProto,
@@ -107,7 +108,7 @@ pub struct Classifier {
     pub classes: Option<usize>,
     /// Pictures of one execution: `None` if there may be any number.
     pub batch: Option<usize>,
-    /// The final softmax that scores are taken before; `None` if there is none.
+    /// The final softmax or sigmoid that scores are taken before; `None` if there is none.
     pub softmax: Option<String>,
     /// How many nodes each operator has after normalisation.
     pub operators: BTreeMap<&'static str, usize>,
@@ -198,11 +199,12 @@ pub fn inspect_bytes(
         }
     };
     file.unsupported.clear();
-    let (classifier, access) = classifier(loaded.graph);
+    let mut notices = loaded.notices;
+    let (classifier, access) = classifier(loaded.graph, &mut notices);
     Ok(Inspection {
         file,
         classifier,
-        notices: loaded.notices,
+        notices,
         access,
     })
 }
@@ -307,7 +309,7 @@ fn signature(info: &ValueInfoProto) -> Signature {
 }
 
 /// The classifier in an imported graph; `None` if no input is left.
-fn classifier(mut graph: Graph) -> (Option<Classifier>, Access) {
+fn classifier(mut graph: Graph, notices: &mut Vec<String>) -> (Option<Classifier>, Access) {
     let input = match graph.inputs() {
         [input] => Ok(*input),
         several => Err(Error::unsupported(format!(
@@ -316,11 +318,6 @@ fn classifier(mut graph: Graph) -> (Option<Classifier>, Access) {
         ))),
     };
     let output = scores(&graph);
-    let seen = output
-        .as_ref()
-        .ok()
-        .and_then(|&output| final_softmax(&graph, output));
-    let softmax = seen.map(|id| graph.node(id).name.clone());
     let value = |graph: &Graph, name: &str, id: ValueId| Value {
         name: name.to_owned(),
         shape: graph.shape(id).iter().map(Dim::to_string).collect(),
@@ -334,8 +331,11 @@ fn classifier(mut graph: Graph) -> (Option<Classifier>, Access) {
         if graph.node(input).dtype != DType::F32 {
             return Err(Error::unsupported("its input is not of floats"));
         }
-        Ok((input, logits(&mut graph, output)?))
+        Ok((input, Head::of(&mut graph, output)?))
     });
+    let softmax = (row.as_ref().ok())
+        .and_then(|(_, head)| head.through)
+        .map(|id| graph.node(id).name.clone());
     let Some(&first) = graph.inputs().first() else {
         let none = Level::of(&row);
         let access = Access {
@@ -369,7 +369,9 @@ fn classifier(mut graph: Graph) -> (Option<Classifier>, Access) {
     }
     let gradients = match &row {
         Err(error) => Err(error.clone()),
-        &Ok((input, row)) => {
+        Ok((input, head)) => {
+            let (input, row) = (*input, head.logits);
+            notices.extend(head.notices(&graph));
             graph.clear_outputs();
             graph.output("logits", row);
             classifier.classes = match graph.shape(row).last() {
@@ -379,7 +381,8 @@ fn classifier(mut graph: Graph) -> (Option<Classifier>, Access) {
             classifier.forward = Some(Cost::of(&graph));
             let passage = Passage::of(&graph, row, input);
             classifier.obstacles = passage.obstacles;
-            let gradient = gradient_graph(&graph, Loss::CrossEntropy);
+            let gradient = Differentiable::at(graph.clone(), input, row)
+                .and_then(|model| gradient_of(model, Loss::CrossEntropy));
             classifier.gradient = gradient.as_ref().ok().map(Cost::of);
             gradient.and_then(|_| match passage.reaches {
                 true => Ok(()),

@@ -25,7 +25,7 @@ fn seen(
     let x = graph.input("x", DType::F32, shape(input));
     let scores = rest(&mut graph, x)?;
     graph.output("scores", scores);
-    let (classifier, access) = classifier(graph);
+    let (classifier, access) = classifier(graph, &mut Vec::new());
     Ok((classifier.expect("the graph has an input"), access))
 }
 
@@ -309,10 +309,10 @@ fn what_is_no_classifier_is_told_too() -> Result<()> {
     let reason = access.labels.obstacle.unwrap_or_default();
     assert!(reason.contains("\"answer\" (ArgMax)"), "{reason}");
 
-    let (_, access) = seen("N 2", |graph, x| {
+    let (_, access) = seen("N 2 3", |graph, x| {
         let op = Op::Reduce {
             kind: Reduction::Sum,
-            axes: vec![1],
+            axes: vec![0],
             keep_dims: true,
         };
         graph.add(op, &[x])
@@ -326,7 +326,7 @@ fn what_is_no_classifier_is_told_too() -> Result<()> {
         let value = graph.add(if name == "one" { Op::Exp } else { Op::Neg }, &[x])?;
         graph.output(name, value);
     }
-    let (model, access) = classifier(graph);
+    let (model, access) = classifier(graph, &mut Vec::new());
     assert_eq!(model.and_then(|model| model.output), None);
     let reason = access.scores.obstacle.unwrap_or_default();
     assert!(

@@ -1,25 +1,12 @@
 //! One row of scores for each picture, however an output spells it.
 
-use crate::{
-    Error, Result,
-    dim::Dim,
-    graph::Graph,
-    node::ValueId,
-    op::{Op, PadMode},
-    shape::display,
-};
+use crate::{Result, dim::Dim, graph::Graph, logits::no_rows, node::ValueId, op::Op};
 
-/// Scores as `[N, C]`, without further axes of side 1, wherever these and the batch stand. A single score `z` for each
-/// picture becomes the two scores 0 and `z`, whose softmax is the sigmoid of `z`.
-pub(super) fn row(graph: &mut Graph, scores: ValueId) -> Result<ValueId> {
+/// Reshapes scores to `[N, C]`, wherever the batch and further axes of side 1 are. `C` may be 1.
+pub(super) fn matrix(graph: &mut Graph, scores: ValueId) -> Result<ValueId> {
     let batch = batch(graph);
     let shape = graph.shape(scores).to_vec();
-    let refused = || {
-        Error::unsupported(format!(
-            "its output has shape {}, a classifier's is [N, C]",
-            display(&shape)
-        ))
-    };
+    let refused = || no_rows(&shape);
     let long = long_axes(&shape);
     let pictures = picture_axis(&shape, batch);
     if pictures.is_none() && batch != Dim::Fixed(1) {
@@ -46,25 +33,17 @@ pub(super) fn row(graph: &mut Graph, scores: ValueId) -> Result<ValueId> {
     if graph.shape(row) != flat {
         row = graph.add(Op::Reshape { shape: flat }, &[row])?;
     }
-    match classes {
-        Dim::Fixed(1) => graph.add(
-            Op::Pad {
-                mode: PadMode::Constant(0.0),
-                before: vec![0, 1],
-                after: vec![0, 0],
-            },
-            &[row],
-        ),
-        _ => Ok(row),
-    }
+    Ok(row)
 }
 
-/// Whether a value is one number for each picture.
-pub(crate) fn is_single(graph: &Graph, value: ValueId) -> bool {
+/// Returns whether a value is one row per picture: besides the batch, at most one axis is longer than 1.
+pub(super) fn is_row(graph: &Graph, value: ValueId) -> bool {
     let shape = graph.shape(value);
     let pictures = picture_axis(shape, batch(graph));
     let has_batch = pictures.is_some() || batch(graph) == Dim::Fixed(1);
-    has_batch && long_axes(shape).iter().all(|&axis| Some(axis) == pictures)
+    let long = long_axes(shape);
+    let others = long.iter().filter(|&&axis| Some(axis) != pictures);
+    has_batch && others.count() <= 1
 }
 
 /// Whether an axis of a shape is that of the classes: whether all others have side 1, but for the batch.
@@ -106,7 +85,7 @@ mod tests {
     use super::*;
     use crate::{
         tensor::{DType, Tensor},
-        testing::{Program, floats, shape},
+        testing::{Program, shape},
     };
 
     #[test]
@@ -120,10 +99,10 @@ mod tests {
             ("1 5", "1 1 5 1", "1 5"),
             ("4 5", "1 4 5", "4 5"),
             ("4 4", "4 1 4", "4 4"),
-            ("N 1", "N", "N 2"),
-            ("N 1", "N 1 1", "N 2"),
-            ("1 1", "1", "1 2"),
-            ("4 1", "4 1", "4 2"),
+            ("N 1", "N", "N 1"),
+            ("N 1", "N 1 1", "N 1"),
+            ("1 1", "1", "1 1"),
+            ("4 1", "4 1", "4 1"),
         ] {
             let mut graph = Graph::new();
             let x = graph.input("x", DType::F32, shape(input));
@@ -133,7 +112,7 @@ mod tests {
                 },
                 &[x],
             )?;
-            let row = row(&mut graph, y)?;
+            let row = matrix(&mut graph, y)?;
             assert_eq!(graph.shape(row), shape(expected), "{output}");
         }
         Ok(())
@@ -144,22 +123,11 @@ mod tests {
         let mut graph = Graph::new();
         let x = graph.input("x", DType::F32, shape("N 3"));
         let y = graph.add(Op::Transpose { perm: vec![1, 0] }, &[x])?;
-        let row = row(&mut graph, y)?;
+        let row = matrix(&mut graph, y)?;
         graph.output("row", row);
         let x = Tensor::f32([2, 3], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0])?;
         let found = Program::new(&graph).run(std::slice::from_ref(&x)).remove(0);
         assert_eq!(found, x);
-        Ok(())
-    }
-
-    #[test]
-    fn a_single_score_is_that_of_the_second_class() -> Result<()> {
-        let mut graph = Graph::new();
-        let x = graph.input("x", DType::F32, shape("N 1"));
-        let row = row(&mut graph, x)?;
-        graph.output("row", row);
-        let found = Program::new(&graph).run(&[Tensor::f32([2, 1], [1.5, -0.5])?]);
-        assert_eq!(floats(&found[0]), [0.0, 1.5, 0.0, -0.5]);
         Ok(())
     }
 }

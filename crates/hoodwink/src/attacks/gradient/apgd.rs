@@ -572,7 +572,7 @@ mod tests {
     #[test]
     fn it_costs_what_it_says() {
         let toy = Toy::tanh();
-        let jobs = jobs(&toy, false, 6);
+        let jobs = jobs(toy, false, 6);
         for (recipe, stages) in [
             ("apgd-ce(steps=10, restarts=2)", 2),
             ("apgd-dlr(steps=10)", 1),
@@ -580,7 +580,7 @@ mod tests {
         ] {
             let attack = Attack::parse(recipe).unwrap();
             let setup = Setup::within(Norm::L2, 0.01);
-            for (candidate, spent) in run(&toy, &attack, &jobs, &setup) {
+            for (candidate, spent) in run(toy, &attack, &jobs, &setup) {
                 assert!(!candidate.reached, "{recipe}");
                 let looks = u64::from(recipe.starts_with("apgd-t"));
                 let expected = Spent {
@@ -596,12 +596,12 @@ mod tests {
     #[test]
     fn it_is_no_weaker_than_plain_descent() {
         let toy = Toy::tanh();
-        let jobs = jobs(&toy, false, 30);
+        let jobs = jobs(toy, false, 30);
         for (norm, eps) in [(Norm::Linf, 0.03), (Norm::L2, 0.16), (Norm::L1, 0.7)] {
             let setup = Setup::within(norm, eps);
             let fooled = |recipe: &str| {
                 let attack = Attack::parse(recipe).unwrap();
-                let found = run(&toy, &attack, &jobs, &setup);
+                let found = run(toy, &attack, &jobs, &setup);
                 found.iter().filter(|(one, _)| one.reached).count()
             };
             let [pgd, ce, rivals] = ["pgd(steps=100)", "apgd-ce", "apgd-t"].map(fooled);

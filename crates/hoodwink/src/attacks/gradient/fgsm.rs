@@ -71,7 +71,7 @@ mod tests {
     fn attack(norm: Norm, eps: f64, goal: Goal) -> (Candidate, Spent) {
         let attack = Attack::parse("fgsm(loss=margin)").unwrap();
         let setup = Setup::within(norm, eps);
-        run(&Toy::ramp(), &attack, &[ramp_job(goal)], &setup).remove(0)
+        run(Toy::ramp(), &attack, &[ramp_job(goal)], &setup).remove(0)
     }
 
     const AWAY: Goal = Goal::Untargeted { label: 0 };

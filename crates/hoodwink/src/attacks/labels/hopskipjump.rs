@@ -347,7 +347,7 @@ mod tests {
     use crate::{
         attacks::{
             Attack,
-            toys::{Job, Setup, Toy, jobs, run},
+            toys::{Job, Setup, Toy, jobs, linear_weights, run},
         },
         oracle::Budget,
     };
@@ -357,8 +357,8 @@ mod tests {
     #[test]
     fn on_a_linear_model_it_comes_near_the_nearest_point() {
         let toy = Toy::linear();
-        let Toy::Linear(weights) = &toy else { return };
-        let jobs = jobs(&toy, false, 9);
+        let weights = linear_weights();
+        let jobs = jobs(toy, false, 9);
         let attack = Attack::parse("hopskipjump(iterations=30)").unwrap();
         for norm in [Norm::L2, Norm::Linf] {
             let setup = Setup::new(norm, None);
@@ -368,7 +368,7 @@ mod tests {
                     let slope = weights[label]
                         .iter()
                         .zip(&weights[rival])
-                        .map(|(a, b)| a - b);
+                        .map(|(a, b)| f64::from(a - b));
                     let dual = match norm {
                         Norm::Linf => slope.map(f64::abs).sum::<f64>(),
                         _ => slope.map(|d| d * d).sum::<f64>().sqrt(),
@@ -379,7 +379,7 @@ mod tests {
                 rivals.map(distance).fold(f64::INFINITY, f64::min)
             };
             let mut ratios = Vec::new();
-            for (job, (candidate, spent)) in jobs.iter().zip(run(&toy, &attack, &jobs, &setup)) {
+            for (job, (candidate, spent)) in jobs.iter().zip(run(toy, &attack, &jobs, &setup)) {
                 assert!(candidate.reached && spent.gradients == 0);
                 ratios.push(setup.region(job).distance(&candidate.image) / nearest(job));
             }
@@ -399,9 +399,9 @@ mod tests {
             },
             ..Setup::new(Norm::L2, None)
         };
-        let jobs = jobs(&toy, false, 5);
+        let jobs = jobs(toy, false, 5);
         let median = |queries: u64| {
-            let mut distances: Vec<f64> = run(&toy, &attack, &jobs, &with(queries))
+            let mut distances: Vec<f64> = run(toy, &attack, &jobs, &with(queries))
                 .iter()
                 .zip(&jobs)
                 .map(|((candidate, spent), job)| {

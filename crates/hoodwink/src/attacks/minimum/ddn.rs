@@ -161,7 +161,7 @@ mod tests {
         let attack = Attack::parse("ddn(steps=300, levels=0)").unwrap();
         let setup = Setup::new(Norm::L2, None);
         let (candidate, spent) =
-            run(&Toy::ramp(), &attack, std::slice::from_ref(&job), &setup).remove(0);
+            run(Toy::ramp(), &attack, std::slice::from_ref(&job), &setup).remove(0);
         assert!(candidate.reached);
         assert_eq!((spent.gradients, spent.queries), (300, 0));
         let found = setup.region(&job).distance(&candidate.image);
@@ -174,7 +174,7 @@ mod tests {
         let job = ramp_job(Goal::Untargeted { label: 0 });
         let attack = Attack::parse("ddn").unwrap();
         let setup = Setup::new(Norm::L2, None);
-        let (candidate, _) = run(&Toy::ramp(), &attack, &[job], &setup).remove(0);
+        let (candidate, _) = run(Toy::ramp(), &attack, &[job], &setup).remove(0);
         assert_eq!(candidate.image.to_picture().to_image(), candidate.image);
     }
 }

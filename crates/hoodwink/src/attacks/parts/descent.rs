@@ -117,9 +117,9 @@ mod tests {
     fn the_first_point_that_survives_saving_ends_the_attack() {
         let setup = Setup::within(Norm::Linf, 0.1);
         let toy = Toy::tanh();
-        let jobs = jobs(&toy, false, 10);
+        let jobs = jobs(toy, false, 10);
         let mut early = 0;
-        for (job, (candidate, spent)) in jobs.iter().zip(run(&toy, &descent(""), &jobs, &setup)) {
+        for (job, (candidate, spent)) in jobs.iter().zip(run(toy, &descent(""), &jobs, &setup)) {
             let reaching = candidate
                 .loss
                 .iter()
@@ -143,9 +143,9 @@ mod tests {
         let attack = descent("step_size=0.2/255, random_start=false");
         let setup = Setup::within(Norm::Linf, 10.7 / 255.0);
         let toy = Toy::tanh();
-        let jobs = jobs(&toy, false, 30);
+        let jobs = jobs(toy, false, 30);
         let mut marginal = 0;
-        for (job, (candidate, _)) in jobs.iter().zip(run(&toy, &attack, &jobs, &setup)) {
+        for (job, (candidate, _)) in jobs.iter().zip(run(toy, &attack, &jobs, &setup)) {
             let margins = candidate.loss.iter();
             let reaching = margins.filter(|&&margin| margin > 0.0).count();
             if !candidate.reached || candidate.loss.len() > 40 {
@@ -162,9 +162,9 @@ mod tests {
     fn an_attack_without_success_costs_every_step_and_keeps_the_largest_loss() {
         let toy = Toy::tanh();
         let attack = descent("restarts=3, step_size=0.01");
-        let found = found(&toy, &attack, Norm::L2, 0.02);
+        let found = found(toy, &attack, Norm::L2, 0.02);
         let mut stood = 0;
-        for (job, (candidate, spent)) in jobs(&toy, false, 10).iter().zip(found) {
+        for (job, (candidate, spent)) in jobs(toy, false, 10).iter().zip(found) {
             if candidate.reached {
                 continue;
             }
@@ -220,7 +220,7 @@ mod tests {
         let job = ramp_job(AWAY);
         let clean = Toy::ramp().classify(&job.original)[1];
         let setup = Setup::within(norm, eps);
-        let (candidate, _) = run(&Toy::ramp(), &descent(with), &[job], &setup).remove(0);
+        let (candidate, _) = run(Toy::ramp(), &descent(with), &[job], &setup).remove(0);
         f64::from(Toy::ramp().classify(&candidate.image)[1]) - f64::from(clean)
     }
 
@@ -228,7 +228,7 @@ mod tests {
     fn a_loss_that_does_not_fit_the_goal_is_refused() {
         let attack = Attack::parse("pgd(loss=two-term)").unwrap();
         let setup = Setup::within(Norm::Linf, 0.1);
-        let refused = try_run(&Toy::ramp(), &attack, &[ramp_job(AWAY)], &setup);
+        let refused = try_run(Toy::ramp(), &attack, &[ramp_job(AWAY)], &setup);
         assert!(refused.is_err());
     }
 }

@@ -394,9 +394,9 @@ mod tests {
         let toy = Toy::tanh();
         let attack = Attack::parse("square(queries=60, restarts=2)").unwrap();
         for (candidate, spent) in run(
-            &toy,
+            toy,
             &attack,
-            &jobs(&toy, false, 8),
+            &jobs(toy, false, 8),
             &Setup::within(Norm::L2, 0.01),
         ) {
             assert!(!candidate.reached);

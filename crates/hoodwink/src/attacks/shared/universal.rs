@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn it_fools_on_pictures_it_has_not_seen() {
         let toy = Toy::tanh();
-        let all = jobs(&toy, false, 400);
+        let all = jobs(toy, false, 400);
         let of_class = |class| {
             let jobs = all.iter().filter(move |job| job.goal.label() == class);
             jobs.map(|job| (job.original.clone(), job.goal))
@@ -201,7 +201,7 @@ mod tests {
                     batch: 1,
                 };
                 drive(
-                    &[&toy],
+                    &[toy],
                     crew,
                     std::iter::once((attack, fitting)),
                     &Halt::new(),

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::{
     Result,
-    attacks::toys::Toy,
+    attacks::toys::{Rows, Toy, linear_weights},
     image::Image,
     oracle::{
         Access, Budget, Counted, Gradients, Halt, Local, Loss, Objective, Oracle, Scores, Spent,
@@ -61,20 +61,16 @@ fn close(a: &[f32], b: &[f32]) {
 /// The mean of the logits equals that of a linear model with the mean weights, and so do the gradients.
 #[test]
 fn an_ensemble_of_linear_models_is_the_linear_model_of_their_mean() {
-    let (first, second) = (Toy::linear(), Toy::broken(false));
-    let (Toy::Linear(a), Toy::Broken { weights: b, .. }) = (&first, &second) else {
-        return;
-    };
-    let times = |factor: f64| {
-        let row = |row: &Vec<f64>| row.iter().map(|w| w * factor).collect();
-        Toy::Linear(b.iter().map(row).collect())
-    };
-    let other = times(-0.5);
-    let mean = a.iter().zip(b).map(|(a, b)| {
-        let values = a.iter().zip(b).map(|(a, b)| (a - 0.5 * b) / 2.0);
-        values.collect()
-    });
-    let mean = Toy::Linear(mean.collect());
+    let a = linear_weights();
+    let b: Rows = a.iter().rev().cloned().collect();
+    let first = Toy::linear();
+    let other = Toy::of_weights(&b);
+    let mean: Rows = a
+        .iter()
+        .zip(&b)
+        .map(|(a, b)| a.iter().zip(b).map(|(a, b)| (a + b) / 2.0).collect())
+        .collect();
+    let mean = Toy::of_weights(&mean);
     let ask = |handle: Handle, count: usize, average: Average| -> Local<'static, Result<_>> {
         Box::pin(async move {
             let handles: Vec<Handle> = (0..count).map(|at| handle.of(at)).collect();
@@ -96,7 +92,7 @@ fn an_ensemble_of_linear_models_is_the_linear_model_of_their_mean() {
         })
     };
     let (of_mean, _) = with(&[&mean], |handle| ask(handle, 1, Average::Losses));
-    let (found, spent) = with(&[&first, &other], |handle| ask(handle, 2, Average::Logits));
+    let (found, spent) = with(&[first, &other], |handle| ask(handle, 2, Average::Logits));
     close(&found.logits, &of_mean.logits);
     close(found.gradient.pixels(), of_mean.gradient.pixels());
     assert!((found.loss - of_mean.loss).abs() < 1e-5);
@@ -107,8 +103,8 @@ fn an_ensemble_of_linear_models_is_the_linear_model_of_their_mean() {
     };
     assert_eq!(spent, [expected; 2]);
 
-    let (found, spent) = with(&[&first, &other], |handle| ask(handle, 2, Average::Losses));
-    let each = [&first, &other].map(|toy| with(&[toy], |handle| ask(handle, 1, Average::Losses)).0);
+    let (found, spent) = with(&[first, &other], |handle| ask(handle, 2, Average::Losses));
+    let each = [first, &other].map(|toy| with(&[toy], |handle| ask(handle, 1, Average::Losses)).0);
     assert!((found.loss - (each[0].loss + each[1].loss) / 2.0).abs() < 1e-5);
     let gradients = each[0]
         .gradient
@@ -144,7 +140,7 @@ impl Oracle for Shared<'_> {
 fn members_that_do_not_fit_are_refused() {
     assert!(Ensemble::new(Vec::new(), Average::Logits).is_err());
     let (two, five) = (Toy::ramp(), Toy::linear());
-    with(&[&two, &five], |handle| {
+    with(&[two, five], |handle| {
         Box::pin(async move {
             let members = [handle.of(0), handle.of(1)].map(|one| Box::new(one) as Box<dyn Oracle>);
             assert!(Ensemble::new(members.into(), Average::Losses).is_err());
@@ -157,7 +153,7 @@ fn members_that_do_not_fit_are_refused() {
 fn an_expectation_is_the_mean_over_versions_and_pays_for_each() {
     let toy = Toy::linear();
     let ask = |text: &'static str, versions: u64| {
-        with(&[&toy], move |handle| {
+        with(&[toy], move |handle| {
             Box::pin(async move {
                 let budget = Budget {
                     queries: 100,
@@ -236,7 +232,7 @@ fn a_defence_is_taken_for_the_identity_on_the_way_back() {
         }
         x
     };
-    let (behind, of_rounded) = with(&[&toy], move |handle| {
+    let (behind, of_rounded) = with(&[toy], move |handle| {
         Box::pin(async move {
             let defended = Bpda::new(&handle, rounded);
             let behind = Gradients::of(&defended)
@@ -256,7 +252,7 @@ fn a_defence_is_taken_for_the_identity_on_the_way_back() {
 #[test]
 fn what_was_just_answered_is_not_asked_again() {
     let toy = Toy::tanh();
-    with(&[&toy], |handle| {
+    with(&[toy], |handle| {
         Box::pin(async move {
             let counted = Counted::new(&handle, Access::Gradients, Budget::default());
             let memo = Memo::new(&counted);

@@ -1,7 +1,10 @@
 //! The file's names of values after the import.
 
 use super::bytes;
-use crate::{Loss, Result, gradient_at, gradient_graph, inner_values, parse, shape::display};
+use crate::{
+    LoadOptions, Loss, Result, gradient_at, gradient_graph, inner_values, parse, parse_with,
+    shape::display,
+};
 
 /// A convolution with a normalisation behind it, a choice, and a step that is no node after the import.
 const NODES: &str = "c = Conv(x, {2 1 1 1: 1 -2}); n = BatchNormalization(c, {1 2}, {0 1}, {0 1}, {1 4}); r = Relu(n); \
@@ -54,6 +57,34 @@ fn names_that_are_lost_are_told_from_those_that_never_were() -> Result<()> {
     ] {
         let error = gradient_at(&graph, &[name]).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
+    }
+    Ok(())
+}
+
+/// What comes after the value that was chosen need not be supported.
+#[test]
+fn an_inner_value_is_chosen_as_the_output() -> Result<()> {
+    let nodes = "h = Relu(x); z = Gemm(h, {2 3: 1 0 2 -1 3 0}); y = LSTM(z)";
+    let chosen = |name: &str| {
+        let options = LoadOptions {
+            output: Some(name.to_owned()),
+            ..LoadOptions::default()
+        };
+        parse_with(&bytes(13, "N 2", nodes), None, &options)
+    };
+    for (name, expected) in [("z", "[N, 3]"), ("h", "[N, 2]")] {
+        let graph = chosen(name)?.graph;
+        let [(found, id)] = graph.outputs() else {
+            panic!("one output")
+        };
+        assert_eq!(
+            (found.as_str(), &*display(graph.shape(*id))),
+            (name, expected)
+        );
+    }
+    for (name, says) in [("y", "\"y\" (LSTM)"), ("q", "LSTM")] {
+        let error = chosen(name).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
     }
     Ok(())
 }

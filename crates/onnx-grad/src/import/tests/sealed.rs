@@ -77,6 +77,43 @@ fn one_picture_goes_in_and_one_row_of_scores_comes_out() {
     assert!(error.contains("has 2 inputs"), "{error}");
 }
 
+/// The value before a softmax becomes an output, and so does any other that is asked for.
+#[test]
+fn an_inner_value_can_be_the_output() {
+    let nodes = "h = LSTM(x); z = Gemm(h, {2 3: 1 0 2 -1 3 0}); p = Softmax(z) axis=-1; c = Clip(p); y = Identity(c)";
+    let model = model(13, "N 2", nodes);
+    let sealed = |options: LoadOptions| {
+        let sealed = seal_bytes(&model.encode_to_vec(), None, &options)?;
+        let written = ModelProto::decode(&sealed.bytes[..]).expect("a model");
+        let outputs = written.graph.expect("a graph").output;
+        let names: Vec<String> = outputs.into_iter().map(|output| output.name).collect();
+        Ok::<_, crate::Error>((names, sealed.output, sealed.softmax))
+    };
+    let names = |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.into()).collect() };
+    let (outputs, output, softmax) = sealed(LoadOptions::default()).unwrap();
+    assert_eq!((outputs, &*output), (names(&["y", "z"]), "z"));
+    assert_eq!(softmax.as_deref(), Some("p"));
+    let kept = LoadOptions {
+        keep_softmax: true,
+        ..LoadOptions::default()
+    };
+    let (outputs, output, softmax) = sealed(kept).unwrap();
+    assert_eq!((outputs, &*output, softmax), (names(&["y"]), "y", None));
+    let chosen = |name: &str| {
+        sealed(LoadOptions {
+            output: Some(name.to_owned()),
+            ..LoadOptions::default()
+        })
+    };
+    let (outputs, output, _) = chosen("h").unwrap();
+    assert_eq!((outputs, &*output), (names(&["y", "h"]), "h"));
+    let error = chosen("q").unwrap_err().to_string();
+    assert!(
+        error.contains("its outputs are \"y\", and no value"),
+        "{error}"
+    );
+}
+
 #[test]
 fn functions_that_an_engine_would_write_out_for_ever_are_refused() {
     let call = |name: &str| NodeProto {
@@ -277,6 +314,7 @@ fn a_final_softmax_over_the_classes_is_noticed() {
     ] {
         let mut file = model(opset, "N 4", nodes);
         file.graph.as_mut().unwrap().output = vec![value("y", "N 9")];
-        assert_eq!(seal(&file).unwrap().ends_in_softmax, expected, "{nodes}");
+        let sealed = seal(&file).unwrap();
+        assert_eq!(sealed.softmax.is_some(), expected, "{nodes}");
     }
 }
