@@ -166,13 +166,18 @@ fn pictures_are_tried_on_a_file_that_runs_as_it_is() {
     let predict = ["predict", &bytes, &x, "--format", "json"];
     data.label(&serde_json::from_str(&succeed(&[&predict[..], &range].concat())).unwrap());
     let inspect = ["inspect", &bytes, &x, "--labels", &y, "--format", "json"];
-    let output = hoodwink(&[&inspect[..], &range].concat());
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mistakes: Vec<&Value> = (said["findings"].as_array().unwrap().iter())
-        .map(|finding| &finding["mistake"])
-        .collect();
-    assert_eq!(mistakes, ["probabilities"], "{said}");
-    assert_eq!(output.status.code(), Some(1));
+    for (more, expected, code) in [
+        (&[][..], &[][..], 0),
+        (&["--keep-softmax"], &["probabilities"], 1),
+    ] {
+        let output = hoodwink(&[&inspect[..], &range, more].concat());
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mistakes: Vec<&Value> = (said["findings"].as_array().unwrap().iter())
+            .map(|finding| &finding["mistake"])
+            .collect();
+        assert_eq!(mistakes, expected, "{said}");
+        assert_eq!(output.status.code(), Some(code));
+    }
 }
 
 #[cfg(unix)]
