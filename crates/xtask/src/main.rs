@@ -1,6 +1,7 @@
 //! Repository chores. `cargo xtask test` is the one test command.
 
 mod bench;
+mod engines;
 mod goldens;
 mod jpeg;
 mod kills;
@@ -28,6 +29,7 @@ cargo xtask check  the same without the tests
 cargo xtask goldens [NETWORK ...]   compares the gradients of PyTorch's exports with PyTorch's own: docs/gradients.md; installs PyTorch into target/torch-env (about 8 GB)
 cargo xtask node-tests   runs ONNX's own operator tests, with gradients: docs/node-tests.md
 cargo xtask bench peers [attacks [NETWORK] | gradients [NETWORK]]   compares speed with PyTorch, torchattacks and Foolbox: benches/results; installs them into target/bench-env
+cargo xtask measure engines   compares operators on both engines with ONNX Runtime: docs/engines.md; installs ONNX into target/engines-env
 cargo xtask measure jpeg   compares decoded JPEGs with libjpeg-turbo's: docs/jpeg.md; installs Pillow into target/jpeg-env
 cargo xtask measure kills   compares runs killed at random moments with undisturbed ones: the table in docs/runs.md
 cargo xtask measure lint   plants mistakes and checks that the lint finds them: docs/lint.md
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         ["goldens", ref networks @ ..] => goldens::goldens(networks),
         ["node-tests"] => node_tests::node_tests(),
         ["measure"] => measure::measure(None),
+        ["measure", "engines"] => engines::measure(),
         ["measure", "jpeg"] => jpeg::measure(),
         ["measure", "kills"] => kills::measure(),
         ["measure", "lint"] => planted::measure(),

@@ -143,6 +143,61 @@ def contributed():
     return save("contributed", [*nodes, *after], weights, domains=["com.microsoft"])
 
 
+def again(inner):
+    """Nodes that repeat a value once and so keep a file from being imported."""
+    info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["going"], ["on"], "on"), helper.make_node("Identity", ["state"], ["same"], "same")],
+        "body",
+        [
+            info("step", TensorProto.INT64, []),
+            info("going", TensorProto.BOOL, []),
+            info("state", TensorProto.FLOAT, None),
+        ],
+        [info("on", TensorProto.BOOL, []), info("same", TensorProto.FLOAT, None)],
+    )
+    nodes = [helper.make_node("Loop", ["once", "", inner], ["kept"], "again", body=body)]
+    return nodes, [numpy_helper.from_array(numpy.array(1, numpy.int64), "once")]
+
+
+def bare():
+    """Attributes left to their defaults, bytes that wrap, and probabilities."""
+    nodes = [
+        helper.make_node("Conv", ["pixels", "kernel"], ["filtered"], "filter"),
+        helper.make_node("MaxPool", ["filtered"], ["largest"], "pool", kernel_shape=[2, 2]),
+        helper.make_node("Mul", ["largest", "gain"], ["loud"], "amplify"),
+        helper.make_node("Cast", ["loud"], ["bytes"], "cut", to=TensorProto.UINT8),
+        helper.make_node("Cast", ["bytes"], ["wide"], "widen", to=TensorProto.FLOAT),
+        helper.make_node("Div", ["wide", "gain"], ["quiet"], "soften"),
+        helper.make_node("Flatten", ["quiet"], ["flat"], "flat"),
+    ]
+    repeated, more = again("flat")
+    nodes += [*repeated, helper.make_node("Gemm", ["kept", "dense.w"], ["logits"], "dense")]
+    nodes.append(helper.make_node("Softmax", ["logits"], ["scores"], "softmax"))
+    gain = numpy_helper.from_array(numpy.array(200, numpy.float32), "gain")
+    return save("bare", nodes, [weight("kernel", 2, 1, 2, 2), gain, *more, weight("dense.w", 8, CLASSES)], batch=1)
+
+
+def padded():
+    """A convolution of bytes whose padding is its zero point."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["pixels", "scale", "zero"], ["bytes"], "quantise"),
+        helper.make_node("ConvInteger", ["bytes", "kernel", "zero"], ["sums"], "filter", pads=[1, 1, 1, 1]),
+        helper.make_node("Cast", ["sums"], ["wide"], "widen", to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["wide"], ["flat"], "flat"),
+    ]
+    repeated, more = again("flat")
+    nodes += [*repeated, helper.make_node("Gemm", ["kept", "dense.w"], ["scores"], "dense")]
+    kernel = dice.integers(-9, 9, (1, 1, 3, 3)).astype(numpy.int8)
+    constants = [
+        numpy_helper.from_array(numpy.array(0.05, numpy.float32), "scale"),
+        numpy_helper.from_array(numpy.array(100, numpy.uint8), "zero"),
+        numpy_helper.from_array(kernel, "kernel"),
+    ]
+    dense = numpy_helper.from_array(dice.uniform(-8e-4, 8e-4, (16, CLASSES)).astype(numpy.float32), "dense.w")
+    return save("padded", nodes, [*constants, *more, dense], batch=1)
+
+
 def pictures():
     """Two pictures of bytes."""
     at = numpy.arange(2 * SIDE * SIDE)
@@ -157,6 +212,6 @@ def answers(path):
     return [session.run(["scores"], {"pixels": one[None]})[0][0].tolist() for one in fed]
 
 
-models = [lstm("lstm"), lstm("elsewhere", elsewhere=True), gru_on_bytes(), loop(), contributed()]
+models = [lstm("lstm"), lstm("elsewhere", elsewhere=True), gru_on_bytes(), loop(), contributed(), bare(), padded()]
 goldens = {path.stem: answers(path) for path in models}
 (HERE / "goldens.json").write_text(json.dumps(goldens, indent=1) + "\n")

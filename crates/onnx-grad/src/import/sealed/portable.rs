@@ -51,14 +51,42 @@ pub(super) fn opset(imports: &[OperatorSetIdProto]) -> Option<i64> {
 /// What is known of a constant.
 struct Known {
     rank: usize,
+    elements: i64,
+    data_type: i32,
     /// Whether all its elements are floats that are powers of two.
     is_power_of_two: bool,
+}
+
+impl Known {
+    fn new(tensor: &TensorProto) -> Self {
+        let elements = tensor
+            .dims
+            .iter()
+            .fold(1_i64, |all, &side| all.saturating_mul(side));
+        let values = match elements {
+            // The scales of a few axes.
+            0..=8 => tensors::embedded(tensor).ok(),
+            _ => None,
+        };
+        let floats = values.as_ref().and_then(|values| values.as_f32());
+        Self {
+            rank: tensor.dims.len(),
+            elements,
+            data_type: tensor.data_type,
+            is_power_of_two: floats.is_some_and(are_powers_of_two),
+        }
+    }
+}
+
+fn are_powers_of_two(values: &[f32]) -> bool {
+    let is_power = |value: &f32| value.is_normal() && value.to_bits() << 9 == 0;
+    values.iter().all(is_power)
 }
 
 struct Writer {
     /// The version of ONNX's operator set.
     opset: i64,
-    /// Initialisers by name, of all graphs.
+    /// Initialisers and constants by name, of all graphs so far.
     constants: BTreeMap<String, Known>,
     /// How many names were made up.
     made: usize,
@@ -70,8 +98,8 @@ impl Writer {
         if depth > MAX_NESTING {
             return Err(broken());
         }
-        if kind == Kind::Graph {
-            self.learn(bytes)?;
+        if matches!(kind, Kind::Graph | Kind::Function) {
+            self.learn(bytes, kind)?;
         }
         let outer = self.opset;
         if kind == Kind::Function
@@ -107,34 +135,35 @@ impl Writer {
         Ok(written)
     }
 
-    /// Keeps what is known of a graph's initialisers.
-    fn learn(&mut self, graph: &[u8]) -> Result<()> {
+    /// Keeps what is known of a graph's or a function's constants.
+    fn learn(&mut self, bytes: &[u8], kind: Kind) -> Result<()> {
+        let broken = |error| Error::invalid(format!("has a broken message ({error})"));
         let mut at = 0;
-        while let Some(field) = (at < graph.len())
-            .then(|| Field::read(graph, &mut at))
-            .flatten()
-        {
-            let (Content::Bytes(bytes), Some((Kind::Tensor, _))) =
-                (field.content, inner(Kind::Graph, field.tag.into()))
-            else {
+        while at < bytes.len() {
+            let Some(field) = Field::read(bytes, &mut at) else {
+                break;
+            };
+            let Content::Bytes(within) = field.content else {
                 continue;
             };
-            let tensor = TensorProto::decode(bytes)
-                .map_err(|error| Error::invalid(format!("has a broken tensor ({error})")))?;
-            let values = match tensor.dims.iter().product::<i64>() {
-                // The scales of a few axes.
-                0..=8 => tensors::embedded(&tensor).ok(),
-                _ => None,
-            };
-            let floats = values.as_ref().and_then(|values| values.as_f32());
-            let is_power = |value: &f32| value.is_normal() && value.to_bits() << 9 == 0;
-            self.constants.insert(
-                tensor.name.clone(),
-                Known {
-                    rank: tensor.dims.len(),
-                    is_power_of_two: floats.is_some_and(|floats| floats.iter().all(is_power)),
-                },
-            );
+            match inner(kind, field.tag.into()) {
+                Some((Kind::Tensor, _)) => {
+                    let tensor = TensorProto::decode(within).map_err(broken)?;
+                    let known = Known::new(&tensor);
+                    self.constants.insert(tensor.name, known);
+                }
+                Some((Kind::Node, _)) => {
+                    let node = NodeProto::decode(within).map_err(broken)?;
+                    let value = given(&node, "value").and_then(|value| value.t.as_ref());
+                    if let ("Constant", Some(tensor), [output]) =
+                        (node.op_type.as_str(), value, &node.output[..])
+                    {
+                        let known = Known::new(tensor);
+                        self.constants.insert(output.clone(), known);
+                    }
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -155,6 +184,7 @@ impl Writer {
         }
         let nodes = match node.op_type.as_str() {
             "Cast" => self.cast(&node),
+            "QuantizeLinear" => self.quantised(&node),
             "Softmax" | "LogSoftmax" if self.opset < 13 => self.flattened(&node),
             _ => None,
         };
@@ -183,6 +213,9 @@ impl Writer {
             {
                 "the engine rten pads for SAME_LOWER as for SAME_UPPER"
             }
+            "QuantizeLinear" if self.quantised_type(node).is_none() => {
+                "the engine rten multiplies by the reciprocals of scales by channel, or that are computed"
+            }
             "Resize" if text(node, "mode") == Some(b"cubic") => {
                 "the engine rten resizes linearly in its place"
             }
@@ -200,18 +233,27 @@ impl Writer {
 
     /// Whether a node states scales that are powers of two, whose reciprocals are exact.
     fn has_exact_scales(&self, node: &NodeProto, at: usize) -> bool {
-        let attribute = node
-            .attribute
-            .iter()
-            .find(|attribute| attribute.name == "scales");
-        match (attribute, node.input.get(at)) {
-            (Some(scales), _) => {
-                (scales.floats.iter()).all(|scale| scale.is_normal() && scale.to_bits() << 9 == 0)
-            }
+        match (given(node, "scales"), node.input.get(at)) {
+            (Some(scales), _) => are_powers_of_two(&scales.floats),
             (None, Some(name)) => (self.constants.get(name))
                 .is_some_and(|known| known.is_power_of_two && known.rank == 1),
             (None, None) => false,
         }
+    }
+
+    /// The type that a node quantises to, if its one scale and its zero point are constants.
+    fn quantised_type(&self, node: &NodeProto) -> Option<DataType> {
+        let name = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
+        let scale = self.constants.get(name(1)?)?;
+        let data_type = match name(2) {
+            Some(zero) => self.constants.get(zero)?.data_type,
+            None => DataType::Uint8 as i32,
+        };
+        let own = given(node, "output_dtype").and_then(|stated| stated.i);
+        let own = own.unwrap_or(0);
+        let fits = scale.elements == 1 && (own == 0 || own == i64::from(data_type));
+        let known = DataType::try_from(data_type).ok()?;
+        (fits && matches!(known, DataType::Uint8 | DataType::Int8)).then_some(known)
     }
 
     /// Attributes that the engine needs and the node leaves out.
@@ -251,14 +293,6 @@ impl Writer {
                     state("strides", &vec![1; spatial]);
                 }
             }
-            "QuantizeLinear" if !node.attribute.iter().any(|given| given.name == "axis") => {
-                stated.push(AttributeProto {
-                    name: "axis".into(),
-                    kind: AttributeType::Int.into(),
-                    i: Some(1),
-                    ..AttributeProto::default()
-                });
-            }
             _ => {}
         }
         stated
@@ -267,10 +301,7 @@ impl Writer {
     /// A conversion to truth values or to bytes: the engine keeps integers that it takes for truth values as they are, and
     /// takes for floats beyond a byte's range its ends.
     fn cast(&mut self, node: &NodeProto) -> Option<Vec<NodeProto>> {
-        let to = node
-            .attribute
-            .iter()
-            .find(|attribute| attribute.name == "to")?;
+        let to = given(node, "to")?;
         let (x, y) = (node.input.first()?, node.output.first()?);
         match DataType::try_from(i32::try_from(to.i?).ok()?).ok()? {
             DataType::Bool => {
@@ -283,26 +314,60 @@ impl Writer {
             }
             DataType::Uint8 | DataType::Int8 => {
                 let whole = self.name();
-                let mut first = written("Cast", &[x], &whole);
-                first.attribute = vec![AttributeProto {
-                    i: Some(DataType::Int32 as i64),
-                    ..to.clone()
-                }];
                 let mut then = node.clone();
-                then.input = vec![whole];
-                Some(vec![first, then])
+                then.input = vec![whole.clone()];
+                Some(vec![cast(x, &whole, DataType::Int32), then])
             }
             _ => None,
         }
     }
 
+    /// A quotient by as many equal scales as there are elements, since the engine multiplies by the reciprocal of a single one.
+    fn quantised(&mut self, node: &NodeProto) -> Option<Vec<NodeProto>> {
+        let data_type = self.quantised_type(node)?;
+        let (least, most) = match data_type {
+            DataType::Int8 => (-128.0, 127.0),
+            _ => (0.0, 255.0),
+        };
+        let (x, scale, y) = (
+            node.input.first()?,
+            node.input.get(1)?,
+            node.output.first()?,
+        );
+        let mut nodes = Vec::new();
+        let mut add = |op_type: &str, inputs: &[&str]| {
+            let name = self.name();
+            nodes.push(written(op_type, inputs, &name));
+            name
+        };
+        let nothing = add("Sub", &[x, x]);
+        let scales = add("Add", &[&nothing, scale]);
+        let quotient = add("Div", &[x, &scales]);
+        let mut value = add("Round", &[&quotient]);
+        let zero = node.input.get(2).filter(|zero| !zero.is_empty());
+        if let Some(zero) = zero {
+            let float = self.name();
+            nodes.push(cast(zero, &float, DataType::Float));
+            let sum = self.name();
+            nodes.push(written("Add", &[&value, &float], &sum));
+            value = sum;
+        }
+        for (op_type, limit) in [("Max", least), ("Min", most)] {
+            let [end, inside] = [self.name(), self.name()];
+            nodes.push(number(&end, limit));
+            nodes.push(written(op_type, &[&value, &end], &inside));
+            value = inside;
+        }
+        let whole = self.name();
+        nodes.push(cast(&value, &whole, DataType::Int32));
+        nodes.push(cast(&whole, y, data_type));
+        Some(nodes)
+    }
+
     /// A softmax up to operator set 12: over all axes from one on, 1 where none is stated.
     fn flattened(&mut self, node: &NodeProto) -> Option<Vec<NodeProto>> {
         let (x, y) = (node.input.first()?, node.output.first()?);
-        let axis = node
-            .attribute
-            .iter()
-            .find(|attribute| attribute.name == "axis");
+        let axis = given(node, "axis");
         let [shape, flat, soft] = [self.name(), self.name(), self.name()];
         let integer = |value: i64| AttributeProto {
             name: "axis".into(),
@@ -328,6 +393,38 @@ impl Writer {
     }
 }
 
+fn given<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
+    let mut attributes = node.attribute.iter();
+    attributes.find(|attribute| attribute.name == name)
+}
+
+/// A float as a node.
+fn number(name: &str, value: f32) -> NodeProto {
+    let mut node = written("Constant", &[], name);
+    node.attribute = vec![AttributeProto {
+        name: "value".into(),
+        kind: AttributeType::Tensor.into(),
+        t: Some(TensorProto {
+            data_type: DataType::Float.into(),
+            float_data: vec![value],
+            ..TensorProto::default()
+        }),
+        ..AttributeProto::default()
+    }];
+    node
+}
+
+fn cast(x: &str, y: &str, to: DataType) -> NodeProto {
+    let mut node = written("Cast", &[x], y);
+    node.attribute = vec![AttributeProto {
+        name: "to".into(),
+        kind: AttributeType::Int.into(),
+        i: Some(to as i64),
+        ..AttributeProto::default()
+    }];
+    node
+}
+
 fn written(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
     NodeProto {
         op_type: op_type.into(),
@@ -338,17 +435,10 @@ fn written(op_type: &str, inputs: &[&str], output: &str) -> NodeProto {
 }
 
 fn integers<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [i64]> {
-    let attribute = node
-        .attribute
-        .iter()
-        .find(|attribute| attribute.name == name)?;
-    (!attribute.ints.is_empty()).then_some(&attribute.ints)
+    let integers = &given(node, name)?.ints;
+    (!integers.is_empty()).then_some(integers)
 }
 
 fn text<'a>(node: &'a NodeProto, name: &str) -> Option<&'a [u8]> {
-    let attribute = node
-        .attribute
-        .iter()
-        .find(|attribute| attribute.name == name)?;
-    attribute.s.as_deref()
+    given(node, name)?.s.as_deref()
 }
