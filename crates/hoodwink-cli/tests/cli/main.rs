@@ -11,6 +11,7 @@ mod grad;
 mod inspect;
 mod opaque;
 mod predict;
+mod promises;
 mod resume;
 mod runs;
 mod setup;

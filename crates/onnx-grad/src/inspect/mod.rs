@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::{
     Dim, Error, Graph, LoadOptions, Loss, Op, Result, ValueId, gradient_graph,
     import::{census, decode, folder_of, import, label, read, type_name, unsupported},
-    logits::{final_softmax, logits, scores},
+    logits::{final_sigmoid, final_softmax, logits, scores},
     proto::{
         AttributeProto, DataType, DimensionValue, GraphProto, ModelProto, NodeProto, TensorProto,
         ValueInfoProto,
@@ -107,7 +107,7 @@ pub struct Classifier {
     pub classes: Option<usize>,
     /// Pictures of one execution: `None` if there may be any number.
     pub batch: Option<usize>,
-    /// The final softmax that scores are taken before; `None` if there is none.
+    /// The final softmax, or the sigmoid of a single score, that scores are taken before; `None` if there is none.
     pub softmax: Option<String>,
     /// How many nodes each operator has after normalisation.
     pub operators: BTreeMap<&'static str, usize>,
@@ -316,10 +316,9 @@ fn classifier(mut graph: Graph) -> (Option<Classifier>, Access) {
         ))),
     };
     let output = scores(&graph);
-    let seen = output
-        .as_ref()
-        .ok()
-        .and_then(|&output| final_softmax(&graph, output));
+    let seen = output.as_ref().ok().and_then(|&output| {
+        final_softmax(&graph, output).or_else(|| final_sigmoid(&graph, output))
+    });
     let softmax = seen.map(|id| graph.node(id).name.clone());
     let value = |graph: &Graph, name: &str, id: ValueId| Value {
         name: name.to_owned(),

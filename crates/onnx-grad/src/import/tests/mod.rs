@@ -5,6 +5,7 @@ mod bounds;
 mod external;
 mod gradients;
 mod hostile;
+mod inputs;
 mod names;
 mod operators;
 mod rules;
