@@ -11,6 +11,7 @@ use clap::Parser;
 use hoodwink::{
     legible,
     lint::{self, Depth, Finding},
+    model::Asked,
     oracle::Access,
 };
 use onnx_grad::{
@@ -44,8 +45,9 @@ const EFFORT: u64 = 1_000_000_000_000;
 /// spoil every figure: wrong mean, range or order of channels, shifted or permuted labels, saturated or random answers.
 /// Something found is exit status 1.
 ///
-/// A model that cannot be imported is run as it is by the engine, on a grey picture; if that answers scores, attacks that need
-/// no gradients are possible.
+/// The model is opened as predict and attack open it, and asked about a grey picture: what inspect says yes to works there.
+/// A model that cannot be imported is run as it is by the engine; if that answers scores, attacks that need no gradients
+/// are possible.
 ///
 /// A model that cannot be attacked is shown as far as its file goes, with every operator that stands in the way; the
 /// exit status is then 2.
@@ -116,7 +118,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     let mut prepared = args.model.resolve()?;
     hoodwink::model::refuse_foreign(path)?;
     let mut inspection = inspect(path, &prepared.options).with_context(|| text(path))?;
-    let as_it_is = as_it_is(args, &prepared, &mut inspection)?;
+    let as_it_is = opened(args, &prepared, &mut inspection)?;
     let missing = missing_weights(args, &prepared, &mut inspection);
     let findings = match (&args.data, inspection.access.labels.possible) {
         (Some(data), true) => Some(lint(args, &mut prepared, data)?),
@@ -179,46 +181,65 @@ fn missing_weights(
     Some(error)
 }
 
-/// Whether an engine can run what cannot be imported; labels and scores are then possible, or the obstacle says why not.
-fn as_it_is(
-    args: &Args,
-    prepared: &Prepared,
-    inspection: &mut Inspection,
-) -> Result<Option<AsItIs>> {
-    if inspection.classifier.is_some() {
-        return Ok(None);
-    }
-    let opened = hoodwink::model::Classifier::open_for_scores(
+/// What opening the model as `predict` and `attack` do says, and asking it about a grey picture: nothing is promised that they
+/// refuse. Answers how the engine runs a file that cannot be imported.
+fn opened(args: &Args, prepared: &Prepared, inspection: &mut Inspection) -> Result<Option<AsItIs>> {
+    let model = hoodwink::model::Classifier::open_for_scores(
         &args.model.model,
         &prepared.options,
         &prepared.preprocessing,
         args.model.engine()?,
     );
-    let (level, found) = match opened {
-        Ok(model) => {
-            inspection.notices.extend_from_slice(model.notices());
-            let found = AsItIs {
-                engine: model.engine().name(),
-                input: model.input(),
-                classes: model.classes(),
-            };
-            let level = Level {
-                possible: true,
-                obstacle: None,
-            };
-            (level, Some(found))
-        }
+    let Inspection {
+        access, notices, ..
+    } = inspection;
+    let model = match model {
+        Ok(model) => model,
         Err(error) => {
-            let level = Level {
-                possible: false,
-                obstacle: Some(error.to_string()),
-            };
-            (level, None)
+            let refused = no(&error);
+            access.labels = refused.clone();
+            access.scores = refused.clone();
+            if access.gradients.possible {
+                access.gradients = refused;
+            }
+            return Ok(None);
         }
     };
-    inspection.access.labels = level.clone();
-    inspection.access.scores = level;
-    Ok(found)
+    let scores = level(&model.try_out(Asked::Logits));
+    let as_it_is = model.runs_as_it_is().then(|| {
+        notices.extend_from_slice(model.notices());
+        AsItIs {
+            engine: model.engine().name(),
+            input: model.input(),
+            classes: model.classes(),
+        }
+    });
+    if access.gradients.possible {
+        access.gradients = match scores.possible {
+            true => level(&model.try_out(Asked::Gradients)),
+            false => scores.clone(),
+        };
+    }
+    access.labels = scores.clone();
+    access.scores = scores;
+    Ok(as_it_is)
+}
+
+fn level(tried: &hoodwink::Result<()>) -> Level {
+    match tried {
+        Ok(()) => Level {
+            possible: true,
+            obstacle: None,
+        },
+        Err(error) => no(error),
+    }
+}
+
+fn no(error: &hoodwink::Error) -> Level {
+    Level {
+        possible: false,
+        obstacle: Some(error.to_string()),
+    }
 }
 
 fn lint(args: &Args, prepared: &mut Prepared, data: &Path) -> Result<Vec<Finding>> {
@@ -354,7 +375,7 @@ fn classifier(lines: &mut Lines, model: &Classifier) -> std::fmt::Result {
     match model.batch {
         None => lines.line("batch", "any number of pictures at once")?,
         Some(1) => lines.line("batch", "one picture at a time")?,
-        Some(size) => lines.line("batch", format!("always {size}"))?,
+        Some(size) => lines.line("batch", format!("always {size} pictures; fewer are padded"))?,
     }
     if let Some(softmax) = &model.softmax {
         let softmax = node(softmax);

@@ -13,6 +13,7 @@ mod inspect;
 mod natural;
 mod opaque;
 mod predict;
+mod promises;
 mod resume;
 mod runs;
 mod setup;

@@ -64,7 +64,16 @@ fn picked(tensor: &Tensor, rows: &[usize]) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use onnx_grad::{DType, Dim, Graph, Lowering, Op};
+
     use super::*;
+    use crate::{
+        engine::{self, Choice},
+        image::Image,
+        model::Classifier,
+        oracle::{Loss, Objective, pool::Model as _},
+        preprocessing::Preprocessing,
+    };
 
     /// Doubles three rows, and fails with another number of them.
     struct Three;
@@ -93,6 +102,61 @@ mod tests {
         for rows in [0, 4] {
             let values = vec![0.0; 2 * rows];
             assert!(program.run(&[Tensor::f32([rows, 2], values)?]).is_err());
+        }
+        Ok(())
+    }
+
+    /// A grey picture of 2 x 2 to four scores, twice its pixels, for three pictures: no number of them but three fits.
+    fn three_at_a_time() -> onnx_grad::Result<Vec<u8>> {
+        let mut graph = Graph::new();
+        let x = graph.input("x", DType::F32, [3, 1, 2, 2].map(Dim::Fixed).to_vec());
+        let shape = [3, 4].map(Dim::Fixed).to_vec();
+        let row = graph.add(Op::Reshape { shape }, &[x])?;
+        // Written as a shape that says three, which the batch can not be freed of.
+        let twelve = graph.add(
+            Op::Reshape {
+                shape: vec![Dim::Fixed(12)],
+            },
+            &[row],
+        )?;
+        let two = graph.scalar(2.0);
+        let doubled = graph.add(Op::Mul, &[twelve, two])?;
+        let shape = [3, 4].map(Dim::Fixed).to_vec();
+        let y = graph.add(Op::Reshape { shape }, &[doubled])?;
+        graph.output("y", y);
+        onnx_grad::to_onnx(&graph, Lowering::Portable)
+    }
+
+    #[test]
+    fn a_model_for_three_pictures_answers_any_number_of_them() -> Result<()> {
+        let engine = engine::open(Choice::Rten)?;
+        let plain = Preprocessing::default();
+        let model = Classifier::from_bytes(&three_at_a_time()?, &plain, engine)?;
+        assert!(
+            model.notices()[0].contains("frozen at 3"),
+            "{:?}",
+            model.notices()
+        );
+        let pixels = |picture: usize| (0..4).map(|at| (picture + at) as f32 / 16.0).collect();
+        let images: Vec<Image> = (0..7)
+            .map(|picture| Image::new([1, 2, 2], pixels(picture)))
+            .collect::<Result<_>>()?;
+        let objective = Objective::Loss {
+            loss: Loss::Margin,
+            label: 0,
+            target: None,
+        };
+        let mut worker = model.worker()?;
+        for count in 1..=7 {
+            let asked: Vec<&Image> = images[..count].iter().collect();
+            let doubled = asked
+                .iter()
+                .map(|image| image.pixels().iter().map(|pixel| 2.0 * pixel).collect());
+            let doubled: Vec<Vec<f32>> = doubled.collect();
+            assert_eq!(worker.logits(&asked)?, doubled, "{count}");
+            for found in worker.differentials(&asked, &vec![&objective; count])? {
+                assert_eq!(found.gradient.pixels(), [-2.0, 0.0, 0.0, 2.0], "{count}");
+            }
         }
         Ok(())
     }

@@ -101,6 +101,18 @@ impl Classifier {
         })
     }
 
+    /// Compiles one of its programs and asks it about a grey picture.
+    ///
+    /// # Errors
+    /// Those of every question of this kind: what the engine cannot run, and what is not differentiable.
+    pub fn try_out(&self, asked: Asked) -> Result<()> {
+        let grey = vec![0.5; self.input.iter().product()];
+        let grey = [Image::new(self.input, grey)?];
+        let mut executable = self.executable(asked)?;
+        self.probed(executable.as_mut(), asked, &grey, &[0])?;
+        Ok(())
+    }
+
     /// Finds out how a program may be asked, by random pictures, always the same.
     fn probe(&self, asked: Asked) -> Result<BatchSafety> {
         if !self.batched || self.at_once() == 1 {

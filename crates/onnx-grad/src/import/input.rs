@@ -95,19 +95,21 @@ pub(super) fn shape(
     Ok(shape)
 }
 
-/// Whether the leading axis of the input, of this length, is for the pictures of a batch: whether there are as many rows of
-/// scores. A picture itself has up to three axes.
-pub(super) fn leads(graph: &Graph, length: usize) -> bool {
+/// Whether the leading axis of the input, of this length, belongs to the picture: whether there is one row of scores for all
+/// of it. As many scores as the axis is long are a row of them for a picture of up to three axes, else one for each.
+pub(super) fn lacks_batch(graph: &Graph, length: usize) -> bool {
     let axes = graph
         .inputs()
         .first()
         .map_or(0, |&input| graph.shape(input).len());
-    graph.outputs().iter().any(|&(_, output)| {
-        let mut long = graph
-            .shape(output)
-            .iter()
-            .filter(|&&side| side != Dim::Fixed(1));
-        long.next() == Some(&Dim::Fixed(length)) && (axes > 3 || long.next().is_some())
+    graph.outputs().iter().all(|&(_, output)| {
+        let shape = graph.shape(output).iter();
+        let long: Vec<&Dim> = shape.filter(|&&side| side != Dim::Fixed(1)).collect();
+        match long[..] {
+            [] => true,
+            [side] => *side != Dim::Fixed(length) || axes <= 3,
+            _ => false,
+        }
     })
 }
 

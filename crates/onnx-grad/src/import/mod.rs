@@ -364,15 +364,15 @@ impl Source<'_> {
             Some(length) => {
                 // What the file's own shape says is nearer to the file's author.
                 let frozen = attempt(Batch::AsDeclared)?;
-                match input::leads(&frozen.0, length) {
-                    true => (
+                match input::lacks_batch(&frozen.0, length) {
+                    false => (
                         frozen,
                         format!(
                             "batch frozen at {length}: pictures run {length} at a time, and where there are fewer the last is \
                              repeated ({error})"
                         ),
                     ),
-                    false => (
+                    true => (
                         attempt(Batch::Missing)?,
                         format!(
                             "input {:?} has no axis for a batch: one is put in front of it, and pictures run one by one",

@@ -23,7 +23,7 @@ const NETWORK: &str = "c = Conv(x, {2 1 2: 1 2 3 4}, {0 1}) pads=1,1; n = BatchN
 fn every_fault_is_named() {
     type Break = fn(&mut ModelProto);
     let faults: [(&str, Break); 27] = [
-        ("operator set 6", |m| m.opset_import[0].version = 6),
+        ("operator set 0", |m| m.opset_import[0].version = 0),
         ("operator set 99", |m| m.opset_import[0].version = 99),
         ("which ONNX operator set", |m| m.opset_import.clear()),
         ("no graph", |m| m.graph = None),

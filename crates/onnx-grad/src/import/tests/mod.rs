@@ -6,6 +6,7 @@ mod byte_inputs;
 mod external;
 mod gradients;
 mod hostile;
+mod inputs;
 mod names;
 mod operators;
 mod rules;
