@@ -62,6 +62,13 @@ pub(crate) struct Args {
     /// Pictures of unknown classes, such as ImageNet-O; their labels do not matter
     #[arg(long, value_name = "DIR", help_heading = "Pictures")]
     ood: Option<PathBuf>,
+    /// Score unknown pictures also by ODIN, which takes a gradient and two more answers for each picture
+    #[arg(long, help_heading = "Pictures", requires = "ood")]
+    odin: bool,
+    /// Also the share of hard pictures of which any of ten crops is answered right (corners, centre, mirror images); takes ten
+    /// answers for each, and --resize larger than --crop
+    #[arg(long, help_heading = "Pictures", requires = "hard")]
+    ten_crops: bool,
     /// Leave out pictures that cannot be read, and name them
     #[arg(long, help_heading = "Pictures")]
     skip_broken: bool,

@@ -36,6 +36,8 @@ pub struct Given<'a> {
     pub clean: Option<&'a Answers>,
     /// On pictures of unknown classes: the logits of the classes in play.
     pub unknown: Option<&'a Logits>,
+    /// More scores than logits give, of the same known and unknown pictures.
+    pub scores: &'a [Outliers],
 }
 
 /// Evaluations of several models, as they are printed as JSON.
@@ -120,9 +122,10 @@ impl Evaluation {
                     "unknown pictures are scored over the same classes as known ones, and here they are not",
                 ));
             }
-            for score in Score::ALL {
-                let outliers = Outliers::by(score, known.logits(), unknown);
-                ood.push(Detection::of(&outliers, recall, settings.resampling));
+            let by = |score| Outliers::by(score, known.logits(), unknown);
+            let all = Score::ALL.map(by);
+            for outliers in all.iter().chain(given.scores) {
+                ood.push(Detection::of(outliers, recall, settings.resampling));
             }
         }
         Ok(Self {

@@ -30,6 +30,9 @@ pub struct Measures {
     pub tied_top5: u64,
     /// The same among all classes of the model.
     pub unmasked: Unmasked,
+    /// Share of pictures of which at least one of ten crops is answered right, if they were asked about: how much of the mistakes
+    /// is only that the object lies outside of the centre.
+    pub any_of_ten_crops: Option<Interval>,
     /// Root mean square of confidence minus accuracy, over bins of 100 pictures of similar confidence.
     pub rms_calibration: Interval,
     /// By the definition: over all bins.
@@ -110,6 +113,7 @@ impl Measures {
             tied_top1,
             tied_top5,
             unmasked: Unmasked { top1, top5 },
+            any_of_ten_crops: None,
             rms_calibration,
             rms_calibration_standard: Errors::of(&levels).rms,
             rms_calibration_nae: Errors::without_last_bin(&levels).rms,

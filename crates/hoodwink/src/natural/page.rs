@@ -18,6 +18,8 @@ use crate::stats::Interval;
 /// Bytes of pictures in the page beyond which no more are shown.
 const PICTURE_BYTES: usize = 12 << 20;
 
+const TEN_CROPS: &str = "any of ten crops right";
+
 /// Models of a table that are listed.
 const MODELS: usize = 400;
 
@@ -155,10 +157,15 @@ impl Shown {
             .filter_map(|(name, set)| Some((name, set.as_ref()?)))
             .collect();
         type Figure = (&'static str, fn(&Measures) -> Cell);
-        let all: [Figure; 12] = [
+        let any_crops = sets.iter().any(|(_, set)| set.any_of_ten_crops.is_some());
+        let all: [Figure; 13] = [
             ("top-1", |set| cell(&set.top1)),
             ("top-5", |set| cell(&set.top5)),
             ("top-1 among all classes", |set| cell(&set.unmasked.top1)),
+            (TEN_CROPS, |set| match &set.any_of_ten_crops {
+                Some(any) => cell(any),
+                None => plain(String::new()),
+            }),
             ("RMS calibration error", |set| cell(&set.rms_calibration)),
             ("RMS calibration error, all bins", |set| {
                 plain(percent(set.rms_calibration_standard))
@@ -196,7 +203,11 @@ impl Shown {
                     format!("{name} ({})", counted(set.pictures as usize, "picture", "pictures"))
                 })
                 .collect(),
-            figures: all.into_iter().map(row).collect(),
+            figures: all
+                .into_iter()
+                .filter(|(name, _)| *name != TEN_CROPS || any_crops)
+                .map(row)
+                .collect(),
             drop: model.drop.as_ref().map(|drop| {
                 format!(
                     "{:.1} points (95% interval {:.1} to {:.1})",
@@ -530,6 +541,7 @@ mod tests {
             hard: Some(&answers),
             clean: Some(&answers),
             unknown: Some(answers.logits()),
+            scores: &[],
         };
         let report = Report {
             models: vec![Evaluation::of(&given, &settings).unwrap()],

@@ -76,6 +76,7 @@ fn measured(labelled: &Labelled, definition: Definition) -> Measures {
         hard: Some(&answers),
         clean: None,
         unknown: None,
+        scores: &[],
     };
     let settings = Settings {
         definition,

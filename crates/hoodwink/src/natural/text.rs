@@ -123,6 +123,9 @@ fn write_model(text: &mut String, of: &Evaluation) -> std::fmt::Result {
             line(text, name, sets.iter().map(|(_, set)| figure(set)))?;
         }
     }
+    if let Some(crops) = of.hard.as_ref().and_then(|hard| hard.any_of_ten_crops) {
+        writeln!(text, "  any of ten crops right: {}", share(&crops))?;
+    }
     if let Some(drop) = &of.drop {
         writeln!(
             text,

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use hoodwink::{
-    data::{DataOptions, Dataset},
+    data::{DataOptions, Dataset, Transform},
     legible,
     lint::{self, Mistake},
     natural::{
-        Asked, AskedUnknown, Asking, Classes, Evaluation, Given, Part, PictureSet, Report, Subset,
-        WrongAnswer,
+        Asked, AskedUnknown, Asking, Classes, Evaluation, Given, Odin, Outliers, Part, PictureSet,
+        Report, Subset, WrongAnswer,
     },
     oracle::Access,
     preprocessing::Preprocessing,
+    stats::Interval,
 };
 
 use super::Args;
@@ -50,7 +51,18 @@ pub(super) fn evaluate(args: &Args, named: &[PathBuf]) -> Result<(Report, Vec<Pa
 fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
     let model_args = args.model.with_model(path);
     let prepared = model_args.resolve()?;
-    let mut model = Subject::open(&model_args, &args.remote, &prepared, Access::Scores)?;
+    let mut model = Subject::open(
+        &model_args,
+        &args.remote,
+        &prepared,
+        match args.odin {
+            true => Access::Gradients,
+            false => Access::Scores,
+        },
+    )?;
+    if args.odin && model.gives() < Access::Gradients {
+        bail!("a model elsewhere gives no gradients, which --odin needs: leave it out");
+    }
     let names = prepared.given_names(model.classes())?;
     let classes = Classes {
         names: &names,
@@ -70,11 +82,11 @@ fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
         terminal::note(set.notices());
         Ok(Some(set))
     };
-    let (hard, clean) = (open(&args.hard)?, open(&args.clean)?);
-    if let Some(hard) = &hard {
+    let (hard_set, clean_set) = (open(&args.hard)?, open(&args.clean)?);
+    if let Some(hard) = &hard_set {
         hard.refuse_unknown()?;
     }
-    let (subset, shown) = in_play(args, &hard, &clean, classes)?;
+    let (subset, shown) = in_play(args, &hard_set, &clean_set, classes)?;
     let asker = Asker {
         args,
         asking: Asking {
@@ -86,14 +98,14 @@ fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
         said: &prepared.preprocessing,
         subset: &subset,
     };
-    match (&clean, &hard) {
+    match (&clean_set, &hard_set) {
         (Some(set), _) => asker.lint(set, |_| true)?,
         // Hard pictures may well be answered no better than by guessing.
         (None, Some(set)) => asker.lint(set, |mistake| mistake != Mistake::Chance)?,
         (None, None) => {}
     }
     let mut part = Part::default();
-    let hard = match &hard {
+    let hard = match &hard_set {
         None => None,
         Some(set) => {
             let asked = asker.labelled(set, "hard pictures")?;
@@ -101,9 +113,10 @@ fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
             Some(asked)
         }
     };
-    let clean = (clean.as_ref())
+    let clean = (clean_set.as_ref())
         .map(|set| asker.labelled(set, "clean pictures"))
         .transpose()?;
+    let mut scores = Vec::new();
     let unknown = match &args.ood {
         None => None,
         Some(path) => {
@@ -113,6 +126,18 @@ fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
             };
             let data = Dataset::open(path, &options)?;
             let asked = asker.unknown(&data)?;
+            if args.odin {
+                let known = clean.as_ref().zip(clean_set.as_ref());
+                let known = known.or(hard.as_ref().zip(hard_set.as_ref()));
+                let Some((known, set)) = known else {
+                    bail!("there are no labelled pictures");
+                };
+                scores.push(Outliers {
+                    score: Odin::WORD.to_owned(),
+                    known: asker.odin(set.data(), &known.indices)?,
+                    unknown: asker.odin(&data, &asked.indices)?,
+                });
+            }
             part.unknown = WrongAnswer::surest_unknown(&asked, &data, &shown, asker.shown())?;
             Some(asked)
         }
@@ -124,8 +149,25 @@ fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
         hard: hard.as_ref().map(|asked| &asked.answers),
         clean: clean.as_ref().map(|asked| &asked.answers),
         unknown: unknown.as_ref().map(|asked| &asked.logits),
+        scores: &scores,
     };
     let mut measured = Evaluation::of(&given, &args.settings())?;
+    if let (true, Some(path), Some(asked), Some(set)) =
+        (args.ten_crops, &args.hard, &hard, &mut measured.hard)
+    {
+        let whole = prepared.transform(model.input());
+        if whole.crop.is_none() {
+            bail!(
+                "--ten-crops takes other crops than the one from the centre: give --resize and --crop"
+            );
+        }
+        let whole = Transform {
+            crop: None,
+            ..whole
+        };
+        let pictures = PictureSet::open(path, None, &whole, classes)?;
+        set.any_of_ten_crops = Some(asker.ten_crops(&pictures, &asked.indices)?);
+    }
     for (set, asked) in [(&mut measured.hard, &hard), (&mut measured.clean, &clean)] {
         if let (Some(set), Some(asked)) = (set, asked) {
             set.notes.extend(asked.left_out());
@@ -185,6 +227,25 @@ impl Asker<'_> {
         let asked = asked?;
         tell_broken(&asked.broken);
         Ok(asked)
+    }
+
+    fn odin(&self, data: &Dataset, indices: &[usize]) -> Result<Vec<f64>> {
+        let mut progress = Progress::new("ODIN", self.args.crew.quiet);
+        let tell = |done, all| progress.show(done, all, "");
+        let model = self.model.model();
+        let scores = Odin::default().score(&self.asking, model, data, indices, self.subset, tell);
+        progress.finish();
+        Ok(scores?)
+    }
+
+    fn ten_crops(&self, set: &PictureSet, indices: &[usize]) -> Result<Interval> {
+        let places = set.places(self.subset)?;
+        let mut progress = Progress::new("ten crops", self.args.crew.quiet);
+        let tell = |done, all| progress.show(done, all, "");
+        let model = self.model.model();
+        let found = (self.asking).any_of_ten_crops(model, set, indices, &places, self.subset, tell);
+        progress.finish();
+        Ok(found?)
     }
 
     /// How many mistakes are kept for the page.

@@ -60,6 +60,7 @@ pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
         hard: Some(&hard),
         clean: clean.as_ref(),
         unknown: unknown.as_ref(),
+        scores: &[],
     };
     Ok(Evaluation::of(&given, &args.settings())?)
 }
