@@ -515,6 +515,8 @@ impl ModelArgs {
     pub(crate) fn resolve(&self) -> Result<Prepared> {
         let beside = self.model.with_extension("toml");
         let file = match files::read_text(&beside, SETTINGS_BYTES) {
+            // `.` and `..` have no other extension.
+            _ if beside.is_dir() => ModelToml::default(),
             Ok(contents) => toml::from_str(&contents).with_context(|| text(&beside))?,
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 ModelToml::default()

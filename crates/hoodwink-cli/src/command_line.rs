@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
-use hoodwink::{files, legible, model::Remote, nearest::did_you_mean};
+use hoodwink::{attacks::ATTACKS, files, legible, model::Remote, nearest::did_you_mean};
 use toml::{Table, Value};
 
 use crate::args::SETTINGS_BYTES;
@@ -203,27 +203,25 @@ pub(crate) fn parted_list(command: &Command, typed: &[OsString]) -> Option<Strin
     let command = words
         .iter()
         .find_map(|word| command.find_subcommand(word))?;
-    let takes_list = |word: &str| {
+    let listed = |word: &str| {
         let option = word.strip_prefix("--")?;
         let found = command.get_arguments().find(|one| is_called(one, option))?;
-        (found.get_value_delimiter() == Some(',')).then_some(())
-    };
-    for (at, word) in words
-        .iter()
-        .enumerate()
-        .take_while(|(_, word)| **word != "--")
-    {
-        if takes_list(word).is_none() {
-            continue;
+        match (found.get_id().as_str(), found.get_value_delimiter()) {
+            ("attack", _) => Some(is_attack as fn(&str) -> bool),
+            (_, Some(',')) => Some(is_number),
+            _ => None,
         }
-        let bare = |word: &&str| word.trim_matches(['[', ']', '(', ')', ',']).to_owned();
-        let is_number = |word: &String| {
-            let mut parts = word.split('/');
-            !word.is_empty() && parts.all(|part| part.parse::<f64>().is_ok())
+    };
+    let end = words.iter().position(|word| *word == "--");
+    for (at, word) in words.iter().enumerate().take(end.unwrap_or(words.len())) {
+        let Some(is_value) = listed(word) else {
+            continue;
         };
-        let values = words[at + 1..].iter().map(bare);
-        let values: Vec<String> = values
-            .take_while(|word| word.split(',').all(|one| is_number(&one.to_owned())))
+        let bare = words[at + 1..]
+            .iter()
+            .map(|word| word.trim_matches(['[', ']', ',']));
+        let values: Vec<&str> = bare
+            .take_while(|word| word.split(',').all(is_value))
             .collect();
         if values.len() > 1 {
             return Some(format!(
@@ -233,6 +231,16 @@ pub(crate) fn parted_list(command: &Command, typed: &[OsString]) -> Option<Strin
         }
     }
     None
+}
+
+/// A number, or a fraction of two.
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && word.split('/').all(|part| part.parse::<f64>().is_ok())
+}
+
+/// The name of an attack.
+fn is_attack(word: &str) -> bool {
+    ATTACKS.iter().any(|attack| attack.name == word)
 }
 
 /// Whether an option has this name, or it is another word for it.

@@ -57,7 +57,7 @@ pub(crate) enum Status {
     Done,
     /// What was asked about is not as it should be.
     GateFailed,
-    /// It was interrupted and can be taken up again.
+    /// It was interrupted and can be resumed.
     Interrupted,
     /// What was typed makes no sense, which has been said.
     Refused,
@@ -220,7 +220,7 @@ mod tests {
     fn an_error_is_one_line_but_for_lists() {
         let toml = "a\nb".parse::<toml::Table>().unwrap_err();
         let listed = hoodwink::Error::several("all differ", vec!["a\nb".into(), "c".into()]);
-        let unknown = Cli::command().try_get_matches_from(["hoodwink", "attack", "a", "b"]);
+        let unknown = Cli::command().try_get_matches_from(["hoodwink", "attack", "a"]);
         for (error, said) in [
             (anyhow!("a\nerror: b\u{1b}"), "a\\nerror: b\\u001b"),
             (
@@ -233,7 +233,7 @@ mod tests {
             ),
             (
                 anyhow::Error::new(unknown.unwrap_err()).context("run.toml"),
-                "run.toml: the following required arguments were not provided: --out <RUN>",
+                "run.toml: the following required arguments were not provided: <DATA>",
             ),
         ] {
             assert_eq!(sentence(&error), said);

@@ -22,26 +22,19 @@ pub(crate) fn show(folder: &RunFolder, rows: &[Row]) -> Result<()> {
     }
     let fooled = rows.iter().find_map(|row| {
         let saved = row.saved.filter(|saved| saved.success)?;
-        Some((row, saved.seen))
+        Some((row, saved.seen, row.picture.as_deref()?))
     });
-    let Some((row, seen)) = fooled else {
-        return Ok(());
-    };
-    let Some(key) = folder.run().key_of(&row.recipe) else {
+    let Some((row, seen, picture)) = fooled else {
         return Ok(());
     };
     let before = folder.read_picture(&RunFolder::original(row.index));
-    let after = folder.read_picture(&RunFolder::adversarial(&key, row.eps_text(), row.index));
-    // A picture that serves several radii lies at the smallest.
-    let (Ok(before), Ok(after)) = (before, after) else {
-        return Ok(());
-    };
+    let after = folder.read_picture(picture);
     let names = &folder.run().data.class_names;
     let says = |seen: Seen| {
         let name = legible::name(&short_name(names, seen.label as usize));
         format!("{name} {:.1}%", 100.0 * seen.confidence)
     };
-    let (before, after) = (small(before)?, small(after)?);
+    let (before, after) = (small(before?)?, small(after?)?);
     let mut out = terminal::out();
     let lines = before.iter().zip(&after).map(|(left, right)| {
         let gap = [(None, None); 2];
@@ -51,7 +44,8 @@ pub(crate) fn show(folder: &RunFolder, rows: &[Row]) -> Result<()> {
         out.paint(&line)?;
     }
     let width = before.first().map_or(0, Vec::len) + 2;
-    let (left, right) = (says(row.clean), says(seen));
+    let left = format!("before: {}", says(row.clean));
+    let right = format!("after: {}", says(seen));
     writeln!(out, "{left:width$}{right}\n")?;
     Ok(())
 }

@@ -37,8 +37,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(20);
 /// Train a small classifier, plainly or adversarially, and write it as an ONNX file.
 ///
 /// With --adversarial-eps every picture is attacked by PGD before it is learned from (Madry et al., arXiv 1706.06083).
-/// The same seed gives the same file for any number of threads. A training that was interrupted or killed goes on when
-/// the same command is given again. MODEL.history.html and MODEL.history.csv beside the model show how it went.
+/// The same seed gives the same file for any number of threads. A training that was interrupted or killed resumes when
+/// you repeat the command. MODEL.history.html and MODEL.history.csv beside the model show how it went.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink train scenes:count=10000 --held-out scenes:count=500,seed=1 --epochs 8 --shift 4 --flip -o scenes.onnx
@@ -269,7 +269,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     files::write(&args.out, &trained.to_onnx()?)?;
     // Whatever stopped an earlier call, its last epoch is in there.
     write_history(&args.out, &settings, &trained.history)?;
-    // Not before the model is written: until then the training can be taken up.
+    // Not before the model is written: until then the training can be resumed.
     fs::remove_file(&checkpoint.path).with_context(|| text(&checkpoint.path))?;
     match args.format {
         Format::Json => print_json(&Written {

@@ -349,6 +349,10 @@ fn no_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
                 "a zip archive with an ONNX file in it",
                 format!("unpack it: unzip {file}"),
             ),
+            false if bytes.has_entry(".npy") => Foreign::new(
+                "an archive of NumPy arrays",
+                "the model comes first, then the pictures",
+            ),
             false => Foreign::new(
                 "a zip archive without an ONNX file",
                 "name the model itself",
@@ -382,6 +386,11 @@ fn no_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
     if let Some(text) = bytes.text() {
         return of_text(text, &file);
     }
+    // In an old encoding.
+    let start = String::from_utf8_lossy(&bytes.head[..bytes.head.len().min(200)]);
+    if is_html(&start) {
+        return of_text(&start, &file);
+    }
     let announced = announced(&bytes.head)?;
     (announced > bytes.length).then_some(Foreign {
         is: format!(
@@ -390,6 +399,11 @@ fn no_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
         ),
         way: "download or copy it again".to_owned(),
     })
+}
+
+fn is_html(start: &str) -> bool {
+    let start = start.to_lowercase();
+    start.contains("<!doctype html") || start.contains("<html")
 }
 
 fn of_text(text: &str, file: &str) -> Option<Foreign> {
@@ -413,7 +427,7 @@ fn of_text(text: &str, file: &str) -> Option<Foreign> {
             format!("fetch the file itself: git annex get {file}"),
         );
     }
-    if start.starts_with("<!doctype html") || start.contains("<html") {
+    if is_html(&start) {
         return Foreign::new(
             "a web page (HTML), saved in place of the model",
             format!(
@@ -602,6 +616,12 @@ mod tests {
                 "a zip archive with an ONNX file in it; unpack it: unzip",
             ),
             ("g.onnx", zip("readme.txt"), "without an ONNX file"),
+            ("g2.onnx", zip("x.npy y.npy"), "an archive of NumPy arrays"),
+            (
+                "g3.onnx",
+                b"<HTML><title>caf\xe9".to_vec(),
+                "a web page (HTML)",
+            ),
             ("g.tar.gz", b"\x1f\x8b\x08".to_vec(), "tar xf"),
             ("g.gz", b"\x1f\x8b\x08".to_vec(), "gunzip"),
             ("h.onnx", Vec::new(), "is empty (0 bytes)"),

@@ -18,7 +18,8 @@ const OWN: &str = "onnx-grad";
 
 /// Whether the file itself says that pixels go in as they are.
 pub(super) fn is_own_model(args: &ModelArgs, prepared: &Prepared) -> bool {
-    inspect(&args.model, &prepared.options).is_ok_and(|found| found.file.producer == OWN)
+    inspect(&args.model, &prepared.options)
+        .is_ok_and(|found| found.file.producer.split(' ').next() == Some(OWN))
 }
 
 /// The question that only the user can answer, with the likely answers and what each would come to.
