@@ -90,8 +90,8 @@ pub(crate) struct Args {
     /// How distances are measured: linf, l2 or l1 [default: linf where the attacks work in it; l2 for the smallest distance]
     #[arg(long, help_heading = "Attack")]
     norm: Option<Norm>,
-    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5, or a range such as 0..8/255, in which those are chosen
-    /// where accuracy falls; without it the smallest distance is looked for
+    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5, or a range such as 0..8/255 or 0.., in which those are
+    /// chosen where accuracy falls; without it the smallest distance is looked for
     #[arg(
         long,
         value_delimiter = ',',
@@ -233,10 +233,10 @@ impl Args {
     }
 
     /// The radii that were typed, or the end of a range.
-    fn radii(&self) -> Vec<Eps> {
+    fn radii(&self, norm: Norm) -> Vec<Eps> {
         let radius = |radius: &Radius| match radius {
             Radius::At(eps) => eps.clone(),
-            Radius::Sweep(sweep) => sweep.to().clone(),
+            Radius::Sweep(sweep) => sweep.to_in(norm),
         };
         self.eps.iter().map(radius).collect()
     }

@@ -246,7 +246,7 @@ impl Args {
                     gradients: self.max_gradients.unwrap_or(u64::MAX),
                 },
             },
-            radii: self.radii(),
+            radii: self.radii(norm),
             skips_broken: self.skip_broken,
             seed: self.seed,
         };
