@@ -106,8 +106,8 @@ pub(crate) struct Args {
     /// How distances are measured: linf, l2 or l1 [default: linf where the attacks work in it; l2 for the smallest distance]
     #[arg(long, help_heading = "Attack")]
     norm: Option<Norm>,
-    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5, or a range such as 0..8/255, which is sampled where
-    /// accuracy falls [default: none, to find the smallest distance; 8/255 for attacks that need a radius, in linf and on colour
+    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5, or a range such as 0..8/255 or 0.., which is sampled
+    /// where accuracy falls [default: none, to find the smallest distance; 8/255 for attacks that need a radius, in linf and on colour
     /// pictures]
     #[arg(
         long,
@@ -276,10 +276,10 @@ impl Args {
     }
 
     /// The radii that were typed, or the end of a range.
-    fn radii(&self) -> Vec<Eps> {
+    fn radii(&self, norm: Norm) -> Vec<Eps> {
         let radius = |radius: &Radius| match radius {
             Radius::At(eps) => eps.clone(),
-            Radius::Sweep(sweep) => sweep.to().clone(),
+            Radius::Sweep(sweep) => sweep.to_in(norm),
         };
         self.eps.iter().map(radius).collect()
     }

@@ -9,7 +9,7 @@ use crate::{
         pool::{Model, Parallelism},
     },
     results::Row,
-    threat::{Eps, Sweep},
+    threat::{Eps, Norm, Sweep},
 };
 
 /// Pictures that are looked at, at most, spread evenly over the data.
@@ -30,7 +30,7 @@ impl Evaluation {
     /// that withstood a larger one not at a smaller one.
     ///
     /// The same evaluation, data and model give the same radii. The number of pictures that were attacked so far is told after
-    /// each. If it is halted, the radii are those found so far.
+    /// each. If it is halted, the radii are those found so far. An open end is found by doubling.
     ///
     /// # Errors
     /// Those of [`Evaluation::run`].
@@ -70,8 +70,23 @@ impl Evaluation {
             })?;
             Ok(found)
         };
+        let mut to = sweep.to_in(self.threat.norm);
+        if sweep.to().is_none() {
+            let farthest = farthest(self.threat.norm, data.get(0)?.picture.bytes().len());
+            let mut standing = indices.clone();
+            loop {
+                let found = attack(&to, &standing)?.into_iter();
+                let stands = found.filter(|(_, right, fell)| *right && !fell);
+                standing = stands.map(|(index, ..)| index).collect();
+                let few = standing.len() as f64 <= STEP * count as f64;
+                if few || 2.0 * to.value() > farthest || halt.is_asked() {
+                    break;
+                }
+                to = to.doubled();
+            }
+        }
         let mut curve = Curve::default();
-        for (index, right, fell) in attack(sweep.to(), &indices)? {
+        for (index, right, fell) in attack(&to, &indices)? {
             if right {
                 let broken = if fell { 1 } else { usize::MAX };
                 curve.pictures.push(Picture {
@@ -81,14 +96,14 @@ impl Evaluation {
                 });
             }
         }
-        curve.radii = vec![sweep.from().clone(), sweep.to().clone()];
+        curve.radii = vec![sweep.from().clone(), to.clone()];
         if sweep.from().value() > 0.0 {
             let fallen: Vec<usize> = curve.between(0).collect();
             for (index, _, fell) in attack(sweep.from(), &fallen)? {
                 curve.pictures.retain(|one| !(fell && one.index == index));
             }
         }
-        let finest = FINEST * (sweep.to().value() - sweep.from().value());
+        let finest = FINEST * (to.value() - sweep.from().value());
         while curve.radii.len() < MOST && !halt.is_asked() {
             let Some(gap) = curve.steepest(finest, STEP * count as f64) else {
                 break;
@@ -107,6 +122,15 @@ impl Evaluation {
         self.radii = curve.radii;
         self.swept = Some(sweep.clone());
         Ok(())
+    }
+}
+
+/// The farthest that a picture of so many values can be moved.
+fn farthest(norm: Norm, values: usize) -> f64 {
+    match norm {
+        Norm::Linf => 1.0,
+        Norm::L2 => (values as f64).sqrt(),
+        Norm::L1 | Norm::L0 => values as f64,
     }
 }
 
@@ -177,7 +201,7 @@ mod tests {
         evaluate::Trial,
         image::{Image, Picture as Pixels},
         oracle::{Access, Budget, Differential, Objective, pool::Worker},
-        threat::{Norm, Threat},
+        threat::Threat,
     };
 
     /// Right as long as the first value is above 0.5.
@@ -277,6 +301,9 @@ mod tests {
         // Nothing falls, or nothing is right: the ends are enough.
         assert_eq!(radii("0..8/255", &[255; 5]), ["8/255"]);
         assert_eq!(radii("0..8/255", &[0; 5]), ["8/255"]);
+        // An open end is where none stands any more, or as far as anything can go.
+        assert_eq!(radii("0..", &[132; 40]).last().unwrap(), "8/255");
+        assert_eq!(radii("0..", &[0; 5]), ["1/255"]);
         // It begins where all have fallen, and where some have.
         assert_eq!(radii("16/255..64/255", &[132; 5]), ["16/255", "64/255"]);
         let some = radii("16/255..64/255", &[132, 132, 160, 160]);

@@ -131,7 +131,12 @@ impl Page {
             goal: goal(run),
             norm: symbol(&run.threat.norm).to_owned(),
             eps: match &run.threat.sweep {
-                Some(sweep) => sweep.clone(),
+                // An open end is where the radii end.
+                Some(sweep) => {
+                    let from = sweep.split("..").next().unwrap_or_default();
+                    let to = run.threat.eps.last().map_or("", String::as_str);
+                    format!("{from}..{to}")
+                }
                 None => run.threat.eps.join(", "),
             },
             samples: counted::pictures(summary.measured.pictures),

@@ -524,3 +524,58 @@ fn every_picture_is_reachable_and_a_page_stays_small() {
     }
     assert_eq!(linked, 1200);
 }
+
+#[test]
+fn charts_and_panels_are_exported_as_svg_and_png() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = folder(&parent.path().join("run"), &run(3));
+    let into = parent.path().join("figures/of/it");
+    let names = |paths: &[PathBuf]| -> Vec<String> {
+        let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+        paths.iter().map(name).collect()
+    };
+    let written = export(&folder, &into).unwrap();
+    let expected = [
+        "accuracy.svg",
+        "accuracy.png",
+        "loss-1.svg",
+        "loss-1.png",
+        "loss-2.svg",
+        "loss-2.png",
+        "panel-000000.svg",
+        "panel-000000.png",
+        "panel-000001.svg",
+        "panel-000001.png",
+    ];
+    assert_eq!(names(&written), expected);
+    for path in &written {
+        let bytes = std::fs::read(path).unwrap();
+        if path.extension().is_some_and(|end| end == "png") {
+            assert!(Picture::decode(&bytes, "figure.png").unwrap().width() > 400);
+            continue;
+        }
+        let svg = String::from_utf8(bytes).unwrap();
+        assert!(svg.starts_with("<svg xmlns=") && svg.ends_with("</svg>\n"));
+        assert!(!svg.contains("NaN") && !svg.contains("var("));
+    }
+    let panel = std::fs::read_to_string(into.join("panel-000000.svg")).unwrap();
+    assert_eq!(panel.matches("<image ").count(), 3);
+    for part in [
+        ">8/255 ×</text>",
+        ">circle</text>",
+        ">square</text>",
+        ">star</text>",
+        "Sample 0, true class circle; pgd at eps 8/255; L∞ 8/255",
+    ] {
+        assert!(panel.contains(part), "{part} in {panel}");
+    }
+
+    let pair = ["a", "b"].map(|name| {
+        let path = parent.path().join(name);
+        (name.to_owned(), super::tests::folder(&path, &run(3)))
+    });
+    let written = export_comparison(&pair, &into.join("both")).unwrap();
+    assert_eq!(names(&written), ["accuracy.svg", "accuracy.png"]);
+    let svg = std::fs::read_to_string(&written[0]).unwrap();
+    assert!(svg.contains(">a</text>") && svg.contains(">b</text>"));
+}

@@ -9,7 +9,7 @@ use super::{Outcome, Row, Run, RunFolder, Seen, Timing, Verdict};
 use crate::data::MAX_CLASSES;
 use crate::error::{Error, Result};
 use crate::image::MAX_PIXELS;
-use crate::threat::{Ball, Distances, Eps, Norm, TargetChoice};
+use crate::threat::{Ball, Distances, Eps, Norm, Sweep, TargetChoice};
 
 /// The most samples that a run may have.
 pub(super) const MAX_SAMPLES: usize = 1 << 26;
@@ -81,6 +81,10 @@ impl<'a> Consistency<'a> {
             .iter()
             .map(|text| text.parse().map_err(|error: Error| error.to_string()))
             .collect::<Result<_, _>>()?;
+        if let Some(sweep) = &run.threat.sweep {
+            let range: Result<Sweep, Error> = sweep.parse();
+            range.map_err(|error| error.to_string())?;
+        }
         let keys = run.keys();
         let mut folders = BTreeSet::new();
         for (key, eps) in keys

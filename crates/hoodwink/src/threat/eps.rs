@@ -122,11 +122,11 @@ impl fmt::Display for Eps {
 }
 
 /// A range of radii, such as `0..8/255`, in which an evaluation chooses those at which accuracy bends
-/// ([`Evaluation::sweep`](crate::evaluate::Evaluation::sweep)).
+/// ([`Evaluation::sweep`](crate::evaluate::Evaluation::sweep)). The end of `0..` is where hardly a picture stands any more.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sweep {
     from: Eps,
-    to: Eps,
+    to: Option<Eps>,
 }
 
 impl Sweep {
@@ -135,9 +135,24 @@ impl Sweep {
         &self.from
     }
 
-    /// Where it ends.
-    pub fn to(&self) -> &Eps {
-        &self.to
+    /// Where it ends; `None` where that is to be found.
+    pub fn to(&self) -> Option<&Eps> {
+        self.to.as_ref()
+    }
+
+    /// Where it ends, or the first end to try in this norm.
+    pub fn to_in(&self, norm: Norm) -> Eps {
+        let first: &Eps = &match norm {
+            Norm::Linf => Eps::written("1/255", 1.0 / 255.0),
+            Norm::L2 => Eps::written("0.125", 0.125),
+            Norm::L1 => Eps::written("2", 2.0),
+            Norm::L0 => Eps::written("1", 1.0),
+        };
+        match &self.to {
+            Some(to) => to.clone(),
+            None if self.from.value < first.value => first.clone(),
+            None => self.from.doubled(),
+        }
     }
 }
 
@@ -154,9 +169,13 @@ impl FromStr for Sweep {
             "" => "0".parse()?,
             from => from.parse()?,
         };
-        let to: Eps = to.trim().trim_start_matches('=').parse()?;
+        let to = to.trim().trim_start_matches('=');
+        if to.is_empty() {
+            return Ok(Self { from, to: None });
+        }
+        let to: Eps = to.parse()?;
         if from.value() < to.value() {
-            return Ok(Self { from, to });
+            return Ok(Self { from, to: Some(to) });
         }
         let meant = match to.text.split_once('/') {
             Some((_, under)) if !from.text.contains('/') => {
@@ -172,11 +191,34 @@ impl FromStr for Sweep {
 
 impl fmt::Display for Sweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..{}", self.from, self.to)
+        write!(
+            f,
+            "{}..{}",
+            self.from,
+            self.to.as_ref().map_or("", Eps::text)
+        )
     }
 }
 
 impl Eps {
+    fn written(text: &str, value: f64) -> Self {
+        let text = text.to_owned();
+        Self { text, value }
+    }
+
+    /// Twice the radius, written in the same way.
+    pub fn doubled(&self) -> Self {
+        let over = |text: &str| text.trim().parse::<f64>().ok();
+        let text = match self.text.split_once('/') {
+            Some((number, under)) => over(number).map(|n| format!("{}/{under}", 2.0 * n)),
+            None => None,
+        };
+        Self {
+            text: text.unwrap_or_else(|| rounded(2.0 * self.value).to_string()),
+            value: 2.0 * self.value,
+        }
+    }
+
     /// The radius halfway to another, written as both are: between `2/255` and `4/255` lies `3/255`.
     pub fn halfway(&self, other: &Self) -> Self {
         let fraction = |eps: &Self| {
@@ -322,6 +364,8 @@ mod tests {
             ("..8/255", "0..8/255"),
             ("2/255..8/255", "2/255..8/255"),
             (" 0 .. 1.5 ", "0..1.5"),
+            ("0..", "0.."),
+            ("..", "0.."),
         ] {
             match text.parse() {
                 Ok(Radius::Sweep(sweep)) => assert_eq!(sweep.to_string(), shown),
@@ -332,12 +376,28 @@ mod tests {
         for (text, says) in [
             ("2..8/255", "did you mean 2/255..8/255?"),
             ("1..1", "does not end beyond"),
-            ("0..", "is not a radius"),
             ("0..8..9", "is not a radius"),
             ("a..b", "is not a radius"),
         ] {
             let refusal = text.parse::<Radius>().unwrap_err().to_string();
             assert!(refusal.contains(says), "{text}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn an_open_range_begins_with_a_small_end() {
+        for (text, norm, end) in [
+            ("0..", Norm::Linf, "1/255"),
+            ("2/255..", Norm::Linf, "4/255"),
+            ("0..", Norm::L2, "0.125"),
+            ("0.5..", Norm::L2, "1"),
+            ("0..8/255", Norm::L2, "8/255"),
+        ] {
+            let sweep: Sweep = text.parse().unwrap();
+            let found = sweep.to_in(norm);
+            assert_eq!(found.text(), end, "{text}");
+            assert_eq!(found, end.parse().unwrap());
+            assert_eq!(found.doubled().value(), 2.0 * found.value());
         }
     }
 

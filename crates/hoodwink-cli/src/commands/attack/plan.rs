@@ -287,7 +287,7 @@ impl Args {
         let norm = self
             .norm
             .unwrap_or_else(|| plan::norm_by_default(&attacks, self.eps.is_empty()));
-        let mut radii = self.radii();
+        let mut radii = self.radii(norm);
         if radii.is_empty() {
             radii.extend(plan::radius_by_default(&attacks, norm, input));
             for radius in &radii {
