@@ -97,17 +97,17 @@ mod tests {
 
     #[test]
     fn nodes_follow_what_they_read_and_else_the_file() {
-        let cases: [(&[(&str, &[&str])], &str); 4] = [
-            (&[("a", &["x"]), ("b", &["a"]), ("c", &["x"])], "abc"),
-            (&[("c", &["b"]), ("b", &["a", "x"]), ("a", &["x"])], "abc"),
-            (&[("d", &["b"]), ("b", &["x"]), ("a", &["x"])], "bda"),
-            // What reads itself, and what waits for it.
-            (&[("b", &["a"]), ("a", &["a"]), ("c", &["x"])], "cba"),
-        ];
-        for (nodes, expected) in cases {
+        // Name of the output, then the inputs.
+        for (nodes, expected) in [
+            (&[["a", "x"], ["b", "a"], ["c", "x"]], "abc"),
+            (&[["c", "b"], ["b", "a"], ["a", "x"]], "abc"),
+            (&[["d", "b"], ["b", "x"], ["a", "x"]], "bda"),
+            // A node that reads itself, and one that waits for it.
+            (&[["b", "a"], ["a", "a"], ["c", "x"]], "cba"),
+        ] {
             let nodes: Vec<NodeProto> = nodes
                 .iter()
-                .map(|(name, inputs)| node(name, inputs))
+                .map(|[name, input]| node(name, &[input]))
                 .collect();
             let names: Vec<&str> = sorted(&nodes)
                 .iter()
