@@ -14,6 +14,7 @@ use super::{
     inline::{MAX_DEPTH, MAX_INLINED},
     input,
     limits::{Kind, inner, varint},
+    meaning::CLASSIC,
     read, tensor_type, tensors,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     dim::Dim,
     proto::{
         DataLocation, DataType, DimensionProto, DimensionValue, GraphProto, ModelProto,
-        TensorProto, ValueInfoProto,
+        TensorProto, TensorTypeProto, TypeProto, ValueInfoProto,
     },
 };
 
@@ -32,6 +33,7 @@ const MAX_NESTING: usize = 100;
 /// the file for one of another format.
 const MODEL_FIELDS: [u32; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 14, 25];
 
+const OUTPUT: u32 = 12;
 const RAW_DATA: u32 = 9;
 const EXTERNAL_DATA: u32 = 13;
 const DATA_LOCATION: u32 = 14;
@@ -95,10 +97,15 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
             "input {name:?} does not begin with an axis for the pictures, of length 1 or open"
         )));
     }
-    let output = scores(graph, options)?;
+    let mapped = mapped_scores(graph, options);
+    let output = match &mapped {
+        Some(scores) => scores.clone(),
+        None => scores(graph, options)?,
+    };
     let mut sealer = Sealer {
         folder,
         size: bytes.len(),
+        output: mapped.map(|scores| float_tensor(&scores)),
     };
     Ok(Sealed {
         input: name.clone(),
@@ -126,6 +133,39 @@ fn check_calls(model: &ModelProto) -> Result<()> {
         )));
     }
     Ok(())
+}
+
+/// The row of scores that becomes a map of names, where that is all that a classifier of scikit-learn answers beside the class.
+fn mapped_scores(graph: &GraphProto, options: &LoadOptions) -> Option<String> {
+    let wanted = |name: &str| (options.output.as_deref()).is_none_or(|wanted| wanted == name);
+    let mut maps = graph.node.iter().filter(|node| {
+        let output = node.output.first();
+        node.domain == CLASSIC
+            && node.op_type == "ZipMap"
+            && output.is_some_and(|name| {
+                wanted(name) && graph.output.iter().any(|output| output.name == *name)
+            })
+    });
+    let map = maps.next()?;
+    let other = options.output.is_none()
+        && graph
+            .output
+            .iter()
+            .any(|output| not_scores(output).is_none());
+    (maps.next().is_none() && !other).then(|| map.input.first().cloned())?
+}
+
+/// The declaration of an output of floats.
+fn float_tensor(name: &str) -> ValueInfoProto {
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(TensorTypeProto {
+                elem_type: DataType::Float.into(),
+                shape: None,
+            }),
+        }),
+    }
 }
 
 /// The name of the output with the scores.
@@ -193,6 +233,8 @@ struct Sealer<'a> {
     folder: Option<&'a Path>,
     /// Bytes of the file and of what was put inside so far.
     size: usize,
+    /// A value of the graph that becomes an output.
+    output: Option<ValueInfoProto>,
 }
 
 impl Sealer<'_> {
@@ -220,6 +262,9 @@ impl Sealer<'_> {
                     _ => field.write(&mut written),
                 },
             }
+        }
+        if let (Kind::Graph, 1, Some(output)) = (kind, depth, &self.output) {
+            Field::of_bytes(OUTPUT, &output.encode_to_vec()).write(&mut written);
         }
         if says_where {
             let tensor = TensorProto::decode(bytes)
