@@ -148,14 +148,15 @@ impl Classifier {
             done => return done,
         };
         let mut file = match Opaque::open(&model, options, preprocessing) {
-            Err(error) if error.is_unsupported() => return Err(reason),
+            Err(error) if error.is_unsupported() && error.to_string() == reason.to_string() => {
+                return Err(reason);
+            }
+            Err(error) if error.is_unsupported() => return Err(neither(&reason, &error)),
             opened => opened?,
         };
-        let classes = file.settle(engine.as_ref()).map_err(|error| {
-            Error::unsupported(format!(
-                "{reason}; nor can the file be run as it is: {error}"
-            ))
-        })?;
+        let classes = file
+            .settle(engine.as_ref())
+            .map_err(|error| neither(&reason, &error))?;
         Ok(Self {
             input: file.input,
             // Operators that round by a row's place are not spelled out in it, and a probe misses some.
@@ -407,6 +408,13 @@ impl Model for Classifier {
     fn library(&self) -> Option<&Path> {
         self.engine.library()
     }
+}
+
+/// Why a file is neither imported nor run as it is.
+fn neither(reason: &Error, error: &Error) -> Error {
+    Error::unsupported(format!(
+        "{reason}; nor can the file be run as it is: {error}"
+    ))
 }
 
 /// The model behind an input of the shape of images.

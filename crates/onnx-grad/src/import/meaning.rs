@@ -16,17 +16,17 @@ pub(super) const CLASSIC: &str = "ai.onnx.ml";
 fn classic(op_type: &str) -> String {
     let what = match op_type {
         "TreeEnsemble" | "TreeEnsembleClassifier" | "TreeEnsembleRegressor" => {
-            return "a tree ensemble has no gradient; with access to scores or labels alone it can be run as it is".to_owned();
+            return "a tree ensemble has no gradient; attacks with access to scores or labels need none".to_owned();
         }
         "SVMClassifier" | "SVMRegressor" => "a support vector machine",
         "LinearClassifier" | "LinearRegressor" => "a linear model of scikit-learn",
         "ZipMap" => {
-            return "makes a map of names instead of a row of scores; export without it (in skl2onnx zipmap=False)".to_owned();
+            return "makes a map of names of a row of scores".to_owned();
         }
         _ => "an operator of classical machine learning",
     };
     format!(
-        "{what}, whose gradient this version does not know; with access to scores or labels alone it can be run as it is"
+        "{what}, whose gradient this version does not know; attacks with access to scores or labels need none"
     )
 }
 

@@ -219,11 +219,18 @@ pub(crate) fn import(
 
 /// The version of ONNX's own operator set.
 fn opset(model: &ModelProto) -> Result<i64> {
-    let default = model
-        .opset_import
-        .iter()
-        .find(|opset| is_onnx_domain(&opset.domain))
-        .ok_or_else(|| Error::invalid("does not say which ONNX operator set it uses"))?;
+    let mut opsets = model.opset_import.iter();
+    let Some(default) = opsets.find(|opset| is_onnx_domain(&opset.domain)) else {
+        let mut nodes = model.graph.iter().flat_map(|graph| &graph.node);
+        return match nodes.any(|node| is_onnx_domain(&node.domain)) || model.opset_import.is_empty()
+        {
+            true => Err(Error::invalid(
+                "does not say which ONNX operator set it uses",
+            )),
+            // It uses none of its operators.
+            false => Ok(*OPSETS.end()),
+        };
+    };
     if !OPSETS.contains(&default.version) {
         return Err(Error::unsupported(format!(
             "uses ONNX operator set {}, this version reads {} to {}; onnx.version_converter may convert it",

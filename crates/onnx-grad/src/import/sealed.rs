@@ -17,6 +17,7 @@ use super::{
     inline::{MAX_DEPTH, MAX_INLINED},
     input, is_onnx_domain,
     limits::{Kind, inner, varint},
+    meaning::CLASSIC,
     read, tensor_type, tensors,
 };
 use crate::{
@@ -104,7 +105,10 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
             "input {name:?} does not begin with an axis for the pictures, of length 1 or open"
         )));
     }
-    let mut output = scores(graph, options)?;
+    let mut output = match mapped_scores(graph, options) {
+        Some(scores) => scores,
+        None => scores(graph, options)?,
+    };
     let seen_through = match options.keep_softmax {
         true => None,
         false => final_softmax(&model, graph, &output),
@@ -188,6 +192,26 @@ fn float_value(name: &str) -> Vec<u8> {
         }),
     };
     value.encode_to_vec()
+}
+
+/// Returns the row of scores that a classifier from scikit-learn turns into a map of names, if the file has no other scores.
+fn mapped_scores(graph: &GraphProto, options: &LoadOptions) -> Option<String> {
+    let wanted = |name: &str| (options.output.as_deref()).is_none_or(|wanted| wanted == name);
+    let mut maps = graph.node.iter().filter(|node| {
+        let output = node.output.first();
+        node.domain == CLASSIC
+            && node.op_type == "ZipMap"
+            && output.is_some_and(|name| {
+                wanted(name) && graph.output.iter().any(|output| output.name == *name)
+            })
+    });
+    let map = maps.next()?;
+    let other = options.output.is_none()
+        && graph
+            .output
+            .iter()
+            .any(|output| not_scores(output).is_none());
+    (maps.next().is_none() && !other).then(|| map.input.first().cloned())?
 }
 
 /// The name of the output with the scores, or of the value inside that is to be one.
