@@ -139,11 +139,11 @@ impl Classifier {
             Err(reason) if reason.is_unsupported() => reason,
             done => return done,
         };
-        let mut file = match Opaque::open(&model, options, preprocessing) {
+        let file = match Opaque::open(&model, options, preprocessing) {
             Err(error) if error.is_unsupported() => return Err(reason),
             opened => opened?,
         };
-        let classes = file.settle(engine.as_ref()).map_err(|error| {
+        let classes = file.classes(engine.as_ref()).map_err(|error| {
             Error::unsupported(format!(
                 "{reason}; nor can the file be run as it is: {error}"
             ))

@@ -8,6 +8,7 @@ mod demo;
 mod engine;
 mod errors;
 mod grad;
+mod heads;
 mod inspect;
 mod opaque;
 mod predict;

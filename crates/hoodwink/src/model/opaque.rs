@@ -14,9 +14,6 @@ pub(super) struct Opaque {
     /// From pixels to what the file eats.
     before: Graph,
     file: Sealed,
-    /// Whether the file's answers are probabilities, whose logarithms are then the scores.
-    answers_probabilities: bool,
-    keeps_softmax: bool,
     /// `[channels, height, width]` of the pictures.
     pub(super) input: [usize; 3],
 }
@@ -37,8 +34,6 @@ impl Opaque {
         Ok(Self {
             before: onnx_grad::fold(&before)?,
             file,
-            answers_probabilities: false,
-            keeps_softmax: options.keep_softmax,
             input,
         })
     }
@@ -51,22 +46,13 @@ impl Opaque {
         engine: &dyn Engine,
     ) -> Vec<String> {
         let mut notices = vec![format!(
-            "{reason}; so {} runs the file as it is, without gradients: attacks on it have access to scores or labels",
+            "{reason}; so {} runs the file as it is: without gradients (attacks need --access scores), and no final softmax \
+             is looked through",
             engine.name()
         )];
-        if let Some(softmax) = &self.file.softmax {
-            notices.push(format!(
-                "the scores are taken before the softmax {softmax:?} at the end of the file"
-            ));
-        }
-        if self.answers_probabilities {
-            notices.push(
-                "the file answers probabilities, so the scores are their logarithms".to_owned(),
-            );
-        }
         if self.file.eats_bytes && preprocessing.input_range != InputRange::ZeroTo255 {
             notices.push(format!(
-                "input {:?} is of bytes, which the input range 0..255 makes of pixels",
+                "input {:?} is of bytes, which --input-range 0..255 makes of pixels",
                 self.file.input
             ));
         }
@@ -78,47 +64,25 @@ impl Opaque {
         Ok(Box::new(Program {
             before: engine.compile(&self.before)?,
             file: engine.load(&self.file)?,
-            takes_logarithms: self.answers_probabilities,
         }))
     }
 
-    /// The number of classes and whether answers are probabilities, found by asking about grey pictures: the file may say
-    /// nothing about it, or something else.
-    pub(super) fn settle(&mut self, engine: &dyn Engine) -> Result<usize> {
+    /// The number of classes, found by asking about a grey picture: the file may say nothing about it, or something else.
+    pub(super) fn classes(&self, engine: &dyn Engine) -> Result<usize> {
         let [channels, height, width] = self.input;
-        let mut program = self.compile(engine)?;
-        let mut all_are_probabilities = true;
-        let mut classes = 0;
-        for grey in [0.5, 0.0, 1.0] {
-            let pixels = vec![grey; channels * height * width];
-            let picture = Tensor::f32([1, channels, height, width], pixels)?;
-            let answers = program.run(&[picture])?;
-            let [scores] = answers.as_slice() else {
-                return Err(Error::unsupported("the model has several outputs"));
-            };
-            classes = scores.shape()[1];
-            all_are_probabilities &= scores.as_f32().is_some_and(are_probabilities);
+        let grey = vec![0.5; channels * height * width];
+        let picture = Tensor::f32([1, channels, height, width], grey)?;
+        match self.compile(engine)?.run(&[picture])?.as_slice() {
+            [scores] if scores.shape()[1] > 1 => Ok(scores.shape()[1]),
+            _ => Err(Error::unsupported("the model's output is a single score")),
         }
-        if classes < 2 {
-            return Err(Error::unsupported("the model's output is a single score"));
-        }
-        self.answers_probabilities = all_are_probabilities && !self.keeps_softmax;
-        Ok(classes)
     }
-}
-
-/// Whether a row is of probabilities that add up to 1.
-fn are_probabilities(row: &[f32]) -> bool {
-    let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
-    row.iter().all(|&p| p >= 0.0) && (sum - 1.0).abs() < 1e-3
 }
 
 /// The preprocessing and the file, one after the other.
 struct Program {
     before: Box<dyn Executable>,
     file: Box<dyn Executable>,
-    /// Of the answers, which are probabilities.
-    takes_logarithms: bool,
 }
 
 impl Executable for Program {
@@ -138,21 +102,6 @@ impl Executable for Program {
                 )));
             }
         }
-        match self.takes_logarithms {
-            true => answers.iter().map(logarithms).collect(),
-            false => Ok(answers),
-        }
+        Ok(answers)
     }
-}
-
-/// Logarithms of probabilities, of which the softmax is what they were; of 0 that of the smallest number instead.
-fn logarithms(probabilities: &Tensor) -> Result<Tensor> {
-    let values = probabilities
-        .as_f32()
-        .ok_or_else(|| Error::unsupported("the model's answers are not of floats"))?;
-    let logarithms = values.iter().map(|p| p.max(f32::MIN_POSITIVE).ln());
-    Ok(Tensor::f32(
-        probabilities.shape().to_vec(),
-        logarithms.collect::<Vec<_>>(),
-    )?)
 }

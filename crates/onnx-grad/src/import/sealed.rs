@@ -9,7 +9,6 @@ use prost::{
 
 use super::{
     Batch, LISTED, LoadOptions, MAX_FILE_BYTES,
-    call::label,
     census::census,
     decode, folder_of, image_inputs,
     inline::{MAX_DEPTH, MAX_INLINED},
@@ -28,9 +27,6 @@ use crate::{
 
 /// How deep messages may lie within messages, as prost has it.
 const MAX_NESTING: usize = 100;
-
-/// The most nodes behind a softmax that is looked through.
-const MAX_TAIL: usize = 16;
 
 /// The fields of a model that its answers depend on, and those that say who wrote it. Without the others no engine can take
 /// the file for one of another format.
@@ -55,8 +51,6 @@ pub struct Sealed {
     pub eats_bytes: bool,
     /// Name of the output with the scores, which is of `float`.
     pub output: String,
-    /// Name of the softmax that the scores are taken before; `None` if none is looked through.
-    pub softmax: Option<String>,
 }
 
 /// Seals a model file: what lies in files beside it is put inside, by the rules of [`load`](crate::load).
@@ -100,15 +94,7 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
             "input {name:?} does not begin with an axis for the pictures, of length 1 or open"
         )));
     }
-    let mut output = scores(graph, options)?;
-    let seen_through = match options.keep_softmax {
-        true => None,
-        false => final_softmax(graph, &output),
-    };
-    let softmax = seen_through.map(|(name, before)| {
-        output = before;
-        name
-    });
+    let output = scores(graph, options)?;
     let mut sealer = Sealer {
         folder,
         size: bytes.len(),
@@ -119,9 +105,8 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
         input: name.clone(),
         shape,
         eats_bytes,
-        bytes: sealer.message(bytes, Kind::Model, 0)?,
         output,
-        softmax,
+        bytes: sealer.message(bytes, Kind::Model, 0)?,
     })
 }
 
@@ -142,32 +127,6 @@ fn check_calls(model: &ModelProto) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// The softmax at the end, by its name, and the value before it. What only rounds, clips or takes the logarithm of its result
-/// keeps the order of the classes.
-fn final_softmax(graph: &GraphProto, output: &str) -> Option<(String, String)> {
-    let mut value = output;
-    for _ in 0..MAX_TAIL {
-        let node = (graph.node.iter())
-            .find(|node| node.output.first().is_some_and(|made| made == value))?;
-        if !matches!(node.domain.as_str(), "" | "ai.onnx") {
-            return None;
-        }
-        let before = node.input.first()?;
-        match node.op_type.as_str() {
-            "Softmax" => {
-                let axis = node.attribute.iter().find(|one| one.name == "axis");
-                let is_over_classes = axis.is_none_or(|axis| matches!(axis.i, Some(1 | -1)));
-                return is_over_classes.then(|| (label(node).to_owned(), before.clone()));
-            }
-            "Identity" | "Dropout" | "Clip" | "Log" | "QuantizeLinear" | "DequantizeLinear" => {
-                value = before
-            }
-            _ => return None,
-        }
-    }
-    None
 }
 
 /// The description of a value of floats.
