@@ -57,7 +57,7 @@ pub enum Mistake {
     Chance,
     /// The answers are probabilities.
     Probabilities,
-    /// The model is so sure that the gradient of the cross-entropy is 0 in 32-bit floats.
+    /// The model is so sure that the cross-entropy is 0 in 32-bit floats.
     Saturated,
     /// The answers are no numbers.
     NotANumber,

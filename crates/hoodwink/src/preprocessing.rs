@@ -107,21 +107,21 @@ impl Preprocessing {
         if self.channels == Channels::Bgr {
             if channels != 3 {
                 return Err(Error::invalid(format!(
-                    "--channels bgr needs 3 channels, the model eats {channels}"
+                    "channels bgr needs 3 channels, the model eats {channels}"
                 )));
             }
             let order = graph.constant(Tensor::vector(&[2, 1, 0]));
             x = graph.add(Op::Gather { axis: 1 }, &[x, order])?;
         }
         if !self.mean.is_empty() {
-            let mean = self.per_channel(graph, "--mean", &self.mean, channels)?;
+            let mean = self.per_channel(graph, "mean", &self.mean, channels)?;
             x = graph.add(Op::Sub, &[x, mean])?;
         }
         if !self.std.is_empty() {
             if self.std.contains(&0.0) {
-                return Err(Error::invalid("--std has a zero"));
+                return Err(Error::invalid("std has a zero"));
             }
-            let std = self.per_channel(graph, "--std", &self.std, channels)?;
+            let std = self.per_channel(graph, "std", &self.std, channels)?;
             x = graph.add(Op::Div, &[x, std])?;
         }
         let (factor, offset) = self.input_range.line();
@@ -284,7 +284,7 @@ impl Preprocessing {
             (Layout::Nchw, &[channels @ (1 | 3), height, width])
             | (Layout::Nhwc, &[height, width, channels @ (1 | 3)]) => Ok([channels, height, width]),
             (Layout::Nchw, &[_, _, 1 | 3]) => Err(Error::invalid(format!(
-                "the model eats [N, {}, {}, {}], channels last: add --layout nhwc",
+                "the model eats [N, {}, {}, {}], channels last: its layout is nhwc",
                 sides[0], sides[1], sides[2]
             ))),
             (_, &[height, width]) if height > 1 && width > 1 => Ok([1, height, width]),
@@ -406,7 +406,7 @@ mod tests {
         assert_eq!(shape(&[784], Layout::Nchw).unwrap(), [1, 28, 28]);
         assert_eq!(shape(&[28, 28], Layout::Nchw).unwrap(), [1, 28, 28]);
         let message = shape(&[32, 32, 3], Layout::Nchw).unwrap_err().to_string();
-        assert!(message.contains("--layout nhwc"), "{message}");
+        assert!(message.contains("layout is nhwc"), "{message}");
         assert!(shape(&[17], Layout::Nchw).is_err());
         assert!(shape(&[4, 8, 8], Layout::Nchw).is_err());
     }
@@ -466,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_numbers_of_values_name_the_flag() {
+    fn wrong_numbers_of_values_name_the_setting() {
         let mut graph = Graph::new();
         let x = pixels(&mut graph, Dim::Batch(1), [3, 4, 4]);
         let wanted = graph.shape(x).to_vec();
@@ -478,7 +478,7 @@ mod tests {
             two.append(&mut graph, x, 3, &wanted)
                 .unwrap_err()
                 .to_string()
-                .contains("--mean")
+                .contains("mean")
         );
         let zero = Preprocessing {
             std: vec![0.0],
@@ -488,7 +488,7 @@ mod tests {
             zero.append(&mut graph, x, 3, &wanted)
                 .unwrap_err()
                 .to_string()
-                .contains("--std")
+                .contains("std")
         );
     }
 }

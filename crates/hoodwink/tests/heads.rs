@@ -42,7 +42,7 @@ fn file(head: Head) -> Vec<u8> {
     let shape = vec![Dim::Batch(1), 16.into()];
     let flat = apply(&mut graph, Op::Reshape { shape }, &[x]);
     let weights: Vec<f32> = (0..16 * CLASSES)
-        .map(|at| ((at * 37 % 23) as f32 - 11.0) * 8.0)
+        .map(|at| ((at * 37 % 23) as f32 - 11.0) * 20.0)
         .collect();
     let weights = graph.constant(Tensor::f32([16, CLASSES], weights).unwrap());
     let z = graph.add_named("z", Op::MatMul, &[flat, weights]).unwrap();
@@ -131,7 +131,7 @@ fn one_step_fools_whatever_comes_after_the_logits() -> Result<()> {
             close(&found.logits, &logits);
             let mut x = picture();
             for (x, g) in x.pixels_mut().iter_mut().zip(found.gradient.pixels()) {
-                *x += 0.1 * g.signum();
+                *x += 0.2 * g.signum();
             }
             let after = worker.logits(&[&x])?.remove(0);
             assert_ne!(argmax(&after), label, "{name}, {loss:?}");

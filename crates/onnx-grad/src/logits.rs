@@ -17,6 +17,9 @@ use crate::{
     tensor::DType,
 };
 
+/// The most sigmoids of sigmoids that are looked through.
+const MOST_SIGMOIDS: usize = 4;
+
 /// A classifier's logits, and what lies between them and its output.
 #[derive(Clone, Debug)]
 pub struct Head {
@@ -55,7 +58,10 @@ impl Head {
             )));
         }
         let (mut scores, mut through) = (output, None);
-        while let Some(found) = squash(graph, scores)? {
+        for _ in 0..MOST_SIGMOIDS {
+            let Some(found) = squash(graph, scores)? else {
+                break;
+            };
             scores = found.before;
             through.get_or_insert(found.node);
             if found.kind == Squash::Softmax {

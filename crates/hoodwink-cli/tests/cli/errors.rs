@@ -105,7 +105,7 @@ fn attack_refuses_what_makes_no_sense() {
         (&["--eps", "0.1", "--resize", "20"], "20x20"),
         (
             &["--eps", "0.1", "--channels", "bgr"],
-            "--channels bgr needs 3 channels",
+            "channels bgr needs 3 channels",
         ),
         (
             &["--eps", "0.1", "--class-names", &names],

@@ -9,6 +9,7 @@ mod engine;
 mod errors;
 mod first;
 mod grad;
+mod heads;
 mod inspect;
 mod natural;
 mod opaque;

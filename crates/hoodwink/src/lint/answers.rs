@@ -3,8 +3,8 @@
 use super::{Finding, Mistake};
 use crate::model::WayBefore;
 
-/// From this distance of the two largest logits on, the gradient of the cross-entropy is nearly 0 in 32-bit floats, or exactly:
-/// `exp(-87)` is their smallest number of full precision.
+/// From this distance of the two largest logits on, the cross-entropy is nearly 0 in 32-bit floats, or exactly: `exp(-87)` is their
+/// smallest number of full precision.
 const BEYOND_FLOATS: f32 = 87.0;
 
 /// What is known about a model, beside its answers.
@@ -67,9 +67,9 @@ pub(super) fn find(answers: &[Vec<f32>], about: &About<'_>) -> Vec<Finding> {
                 "for {:.0}% of the pictures the two largest logits are more than {BEYOND_FLOATS} apart",
                 100.0 * saturated
             ),
-            matters: "the gradient of the cross-entropy is then smaller than 32-bit floats can be, which makes gradient attacks \
-                      with that loss look weaker than they are",
-            remedy: "choose loss margin or dlr, which no softmax saturates, and check the range of the model's inputs".into(),
+            matters: "the cross-entropy is then too small for 32-bit floats, and attacks that compare its values look weaker than \
+                      they are",
+            remedy: "choose the loss margin or dlr, which no softmax saturates, and check the range of the model's inputs".into(),
             preprocessing: None,
         });
     }

@@ -11,6 +11,9 @@ use crate::{
     oracle::{Differential, Linear, Objective},
 };
 
+/// A smaller factor would leave nothing of a gradient in 32-bit floats, and its direction tells more than its size.
+const LEAST_SCALE: f64 = 1e-30;
+
 /// What the forward graph answers.
 pub(super) fn logits(
     executable: &mut dyn Executable,
@@ -44,7 +47,7 @@ pub(super) fn differentials(
     answers
         .zip(questions)
         .map(|((logits, gradient), objective)| {
-            let scale = objective.scale(logits);
+            let scale = objective.scale(logits).max(LEAST_SCALE);
             let gradient = match scale == 1.0 {
                 true => gradient.to_vec(),
                 false => gradient
