@@ -73,12 +73,19 @@ pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 /// The model, and what its training code did to pictures.
-#[derive(Args, Clone)]
+#[derive(Args)]
 pub(crate) struct ModelArgs {
     /// The model, an ONNX file; beside net.onnx a net.toml may hold the preprocessing flags and class-names. For attack and
     /// predict also a model elsewhere, http://HOST/PATH or 'cmd:PROGRAM ARGUMENTS' (also as --model); docs/remote.md says how
     /// it is asked
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    flags: ModelFlags,
+}
+
+/// How any model is read, and what its training code did to pictures.
+#[derive(Args, Clone)]
+pub(crate) struct ModelFlags {
     #[command(flatten)]
     read: ReadArgs,
     /// Names of the model's classes: one per line, or a CSV table with the columns index and name
@@ -362,17 +369,26 @@ impl fmt::Display for Prepared {
     }
 }
 
-impl ModelArgs {
-    /// The same flags for another model.
-    pub(crate) fn with_model(&self, model: &Path) -> Self {
-        Self {
-            model: model.to_owned(),
-            ..self.clone()
-        }
+impl ModelFlags {
+    /// These flags for a model.
+    pub(crate) fn of(&self, model: PathBuf) -> ModelArgs {
+        let flags = self.clone();
+        ModelArgs { model, flags }
     }
 
+    /// The names that were given for a model's classes; empty if none were.
+    pub(crate) fn given_names(&self, classes: usize) -> Result<Vec<String>> {
+        match &self.class_names {
+            Some(path) => Ok(read_class_names(path, classes)?),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl ModelArgs {
     /// Joins the flags with `MODEL.toml`.
     pub(crate) fn resolve(&self) -> Result<Prepared> {
+        let flags = &self.flags;
         let beside = self.model.with_extension("toml");
         let file = match files::read_text(&beside, SETTINGS_BYTES) {
             Ok(contents) => toml::from_str(&contents).with_context(|| text(&beside))?,
@@ -390,7 +406,7 @@ impl ModelArgs {
                 .with_context(|| format!("{}: class-names", text(&beside)))?;
         }
         // Beneath the flags, above the file beside the model.
-        let described = self.preprocessing.as_deref().map(Described::read);
+        let described = flags.preprocessing.as_deref().map(Described::read);
         let described = described.transpose()?;
         let said = described.as_ref();
         let list = |values: &Vec<f32>| Some(values.clone()).filter(|values| !values.is_empty());
@@ -400,30 +416,30 @@ impl ModelArgs {
             None => None,
         };
         Ok(Prepared {
-            options: self.read.options(),
+            options: flags.read.options(),
             preprocessing: Preprocessing {
-                mean: (self.mean.clone())
+                mean: (flags.mean.clone())
                     .or_else(|| list(&said?.preprocessing.mean))
                     .or(file.mean)
                     .unwrap_or_default(),
-                std: (self.std.clone())
+                std: (flags.std.clone())
                     .or_else(|| list(&said?.preprocessing.std))
                     .or(file.std)
                     .unwrap_or_default(),
-                input_range: (self.input_range)
+                input_range: (flags.input_range)
                     .or(said.map(|said| said.preprocessing.input_range))
                     .or(file.input_range)
                     .unwrap_or_default(),
-                channels: self.channels.or(file.channels).unwrap_or_default(),
-                layout: self.layout.or(file.layout).unwrap_or_default(),
+                channels: flags.channels.or(file.channels).unwrap_or_default(),
+                layout: flags.layout.or(file.layout).unwrap_or_default(),
             },
-            resize: (self.resize).or_else(|| said?.resize).or(resize),
-            interpolation: (self.interpolation)
+            resize: (flags.resize).or_else(|| said?.resize).or(resize),
+            interpolation: (flags.interpolation)
                 .or(said.map(|said| said.interpolation))
                 .or(file.interpolation)
                 .unwrap_or_default(),
-            crop: (self.crop).or_else(|| said?.crop).or(file.crop),
-            class_names: self
+            crop: (flags.crop).or_else(|| said?.crop).or(file.crop),
+            class_names: flags
                 .class_names
                 .clone()
                 .or_else(|| Some(beside.with_file_name(named?))),
@@ -432,7 +448,7 @@ impl ModelArgs {
 
     /// The engine the flags name.
     pub(crate) fn engine(&self) -> Result<Arc<dyn Engine>> {
-        self.engine.open()
+        self.flags.engine.open()
     }
 
     /// The model with its preprocessing. One that cannot be imported is run as it is where nobody needs its gradients.
