@@ -97,12 +97,19 @@ pub(crate) fn number(text: &str) -> Result<f64, String> {
 }
 
 /// The model, and what its training code did to pictures.
-#[derive(Args, Clone)]
+#[derive(Args)]
 pub(crate) struct ModelArgs {
     /// The model, an ONNX file; beside net.onnx a net.toml may hold the preprocessing flags and class-names. For attack and
     /// predict also a model elsewhere, http://HOST/PATH or 'cmd:PROGRAM ARGUMENTS' (also as --model); docs/remote.md says how
     /// it is asked
     pub(crate) model: PathBuf,
+    #[command(flatten)]
+    flags: ModelFlags,
+}
+
+/// How any model is read, and what its training code did to pictures.
+#[derive(Args, Clone)]
+pub(crate) struct ModelFlags {
     #[command(flatten)]
     read: ReadArgs,
     /// Names of the model's classes: a file with one per line, or a CSV table with the columns index and name; or imagenet,
@@ -383,20 +390,8 @@ impl Prepared {
 
     /// The names of the model's classes from the settings or a file beside the model; `None` if neither names them.
     fn said_names(&self, classes: usize) -> Result<Option<Vec<String>>> {
-        let said = self.class_names.as_deref();
-        let word = said.filter(|path| !path.is_file()).and_then(Path::to_str);
-        if let Some(word) = word.filter(|word| is_word(word)) {
-            if word == NONE {
-                return Ok(Some(Vec::new()));
-            }
-            let known: KnownClasses = word.parse()?;
-            let names = known.names(classes).ok_or_else(|| {
-                anyhow!("the model has {classes} classes, which are not those of {known}")
-            })?;
-            return Ok(Some(names));
-        }
-        if let Some(path) = said {
-            return Ok(Some(read_class_names(path, classes)?));
+        if let Some(said) = self.class_names.as_deref() {
+            return names_of(said, classes).map(Some);
         }
         if self.is_remote() {
             return Ok(None);
@@ -416,6 +411,21 @@ impl Prepared {
 
 /// Class names that stand for none at all.
 const NONE: &str = "none";
+
+/// The class names that a word stands for, or those in a file.
+fn names_of(said: &Path, classes: usize) -> Result<Vec<String>> {
+    let word = Some(said).filter(|path| !path.is_file());
+    match word.and_then(Path::to_str) {
+        Some(NONE) => Ok(Vec::new()),
+        Some(word) if is_word(word) => {
+            let known: KnownClasses = word.parse()?;
+            known.names(classes).ok_or_else(|| {
+                anyhow!("the model has {classes} classes, which are not those of {known}")
+            })
+        }
+        _ => Ok(read_class_names(said, classes)?),
+    }
+}
 
 /// Whether class names are said by a word and not by a file.
 fn is_word(text: &str) -> bool {
@@ -502,17 +512,27 @@ impl Prepared {
     }
 }
 
-impl ModelArgs {
-    /// The same flags for another model.
-    pub(crate) fn with_model(&self, model: &Path) -> Self {
-        Self {
-            model: model.to_owned(),
-            ..self.clone()
-        }
+impl ModelFlags {
+    /// These flags for a model.
+    pub(crate) fn of(&self, model: PathBuf) -> ModelArgs {
+        let flags = self.clone();
+        ModelArgs { model, flags }
     }
 
+    /// The given names of a model's classes; empty if there are none.
+    pub(crate) fn given_names(&self, classes: usize) -> Result<Vec<String>> {
+        let said = self.class_names.as_deref();
+        Ok(said
+            .map(|said| names_of(said, classes))
+            .transpose()?
+            .unwrap_or_default())
+    }
+}
+
+impl ModelArgs {
     /// Joins the flags with `MODEL.toml`.
     pub(crate) fn resolve(&self) -> Result<Prepared> {
+        let flags = &self.flags;
         let beside = self.model.with_extension("toml");
         let file = match files::read_text(&beside, SETTINGS_BYTES) {
             // `.` and `..` have no other extension.
@@ -532,10 +552,10 @@ impl ModelArgs {
                 .with_context(|| format!("{}: class-names", text(&beside)))?;
         }
         // Beneath the flags, above the file beside the model.
-        let described = self.preprocessing.as_deref().map(Described::read);
+        let described = flags.preprocessing.as_deref().map(Described::read);
         let mut described = described.transpose()?;
         let mut notices = Vec::new();
-        let by_flags = self.mean.is_some() || self.std.is_some() || self.input_range.is_some();
+        let by_flags = flags.mean.is_some() || flags.std.is_some() || flags.input_range.is_some();
         let by_file = file.mean.is_some() || file.std.is_some() || file.input_range.is_some();
         let mut is_said = by_flags || by_file || described.is_some() || self.is_remote();
         if !is_said && let Some((path, found)) = Described::beside(&self.model)? {
@@ -568,18 +588,18 @@ impl ModelArgs {
             },
         };
         Ok(Prepared {
-            options: self.read.options(),
+            options: flags.read.options(),
             preprocessing: Preprocessing {
-                mean: self.mean.clone().unwrap_or(preprocessing.mean),
-                std: self.std.clone().unwrap_or(preprocessing.std),
-                input_range: self.input_range.unwrap_or(preprocessing.input_range),
-                channels: self.channels.unwrap_or(preprocessing.channels),
-                layout: self.layout.unwrap_or(preprocessing.layout),
+                mean: flags.mean.clone().unwrap_or(preprocessing.mean),
+                std: flags.std.clone().unwrap_or(preprocessing.std),
+                input_range: flags.input_range.unwrap_or(preprocessing.input_range),
+                channels: flags.channels.unwrap_or(preprocessing.channels),
+                layout: flags.layout.unwrap_or(preprocessing.layout),
             },
-            resize: self.resize.or(resize),
-            interpolation: self.interpolation.unwrap_or(interpolation),
-            crop: self.crop.or(crop),
-            class_names: self.class_names.clone().or_else(|| match named? {
+            resize: flags.resize.or(resize),
+            interpolation: flags.interpolation.unwrap_or(interpolation),
+            crop: flags.crop.or(crop),
+            class_names: flags.class_names.clone().or_else(|| match named? {
                 word if is_word(word) => Some(word.into()),
                 file => Some(beside.with_file_name(file)),
             }),
@@ -595,7 +615,7 @@ impl ModelArgs {
 
     /// The engine the flags name.
     pub(crate) fn engine(&self) -> Result<Arc<dyn Engine>> {
-        self.engine.open()
+        self.flags.engine.open()
     }
 
     /// The model with its preprocessing. One that cannot be imported is run as it is where nobody needs its gradients.

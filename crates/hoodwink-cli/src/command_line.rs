@@ -34,6 +34,9 @@ const WITHOUT_EFFECT: [&str; 17] = [
 /// Arguments that say where settings come from and go.
 const ABOUT_SETTINGS: [&str; 2] = ["config", "show_settings"];
 
+/// The arguments that name models.
+const MODEL: [&str; 2] = ["model", "models"];
+
 /// The argument that names a file of options.
 const CONFIG: &str = "config";
 
@@ -142,7 +145,8 @@ pub(crate) fn with_model(command: &Command, typed: Vec<OsString>) -> Vec<OsStrin
         return typed;
     };
     let mut arguments = command.get_arguments();
-    let takes_model = arguments.any(|one| one.is_positional() && one.get_id() == "model");
+    let takes_model =
+        arguments.any(|one| one.is_positional() && MODEL.contains(&one.get_id().as_str()));
     let mut all = typed;
     let end = all
         .iter()

@@ -15,7 +15,7 @@ use hoodwink::{
 use super::{Format, print_json};
 use crate::{
     Status,
-    args::{ConfigArgs, CrewArgs, ModelArgs},
+    args::{ConfigArgs, CrewArgs, ModelFlags},
     subject::RemoteArgs,
     terminal,
 };
@@ -26,9 +26,7 @@ use crate::{
 /// logits of the classes in play are selected before softmax and argmax. Works on models and folders of pictures, or on logits
 /// that any framework has saved.
 #[derive(Parser)]
-#[command(
-    mut_arg("model", |model| model.required(false).default_value("").hide_default_value(true)),
-    after_help = "Examples:
+#[command(after_help = "Examples:
   Two models on ImageNet-A, beside ordinary pictures of the same 200 classes:
     hoodwink natural resnet50.onnx densenet121.onnx --hard imagenet-a/ --clean imagenet/val/ \\
       --preprocessing torchvision
@@ -42,14 +40,13 @@ use crate::{
       --preprocessing torchvision --class-names imagenet.txt
 
   The same measures from saved logits, as the published script computes them:
-    hoodwink natural --logits logits.npy --labels labels.npy --subset imagenet-a --parity nae --format json"
-)]
+    hoodwink natural --logits logits.npy --labels labels.npy --subset imagenet-a --parity nae --format json")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    model: ModelArgs,
-    /// More models, read with the same flags, each with the .toml beside it
+    /// The models: ONNX files, each perhaps with its .toml beside it, or models elsewhere; the flags below are for all of them
     #[arg(value_name = "MODEL")]
     models: Vec<PathBuf>,
+    #[command(flatten)]
+    model: ModelFlags,
     #[command(flatten)]
     remote: RemoteArgs,
     /// Hard pictures: folders called by WordNet ids, names or numbers of classes, as in ImageNet-A, -R, -V2, -Sketch; ObjectNet
@@ -137,7 +134,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Status> {
-    let named = args.named();
+    let named = &args.models;
     let (mut report, parts) = match (&args.logits, named.is_empty()) {
         (Some(_), false) => bail!(
             "saved logits take the place of a model: leave out {}, or --logits",
@@ -148,7 +145,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
             "there is nothing to measure: name a model and --hard DIR, or --logits FILE and --labels FILE"
         ),
         (None, true) => (Report::of(Vec::new()), Vec::new()),
-        (None, false) => pictures::evaluate(args, &named)?,
+        (None, false) => pictures::evaluate(args, named)?,
     };
     report.tables = args.tables(&report)?;
     if let Some(folder) = &args.out {
@@ -188,14 +185,6 @@ impl Args {
             });
         }
         Ok(tables)
-    }
-
-    /// The models that were named.
-    fn named(&self) -> Vec<PathBuf> {
-        let all = [&self.model.model].into_iter().chain(&self.models);
-        all.filter(|model| !model.as_os_str().is_empty())
-            .cloned()
-            .collect()
     }
 
     fn settings(&self) -> Settings {

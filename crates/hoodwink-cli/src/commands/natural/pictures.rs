@@ -49,7 +49,7 @@ pub(super) fn evaluate(args: &Args, named: &[PathBuf]) -> Result<(Report, Vec<Pa
 }
 
 fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
-    let model_args = args.model.with_model(path);
+    let model_args = args.model.of(path.to_owned());
     let prepared = model_args.resolve()?;
     let mut model = Subject::open(
         &model_args,

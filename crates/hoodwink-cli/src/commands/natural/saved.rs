@@ -11,7 +11,7 @@ use crate::args::text;
 /// Measures the logits that the arguments name.
 pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
     let logits = Logits::read(file)?;
-    let names = args.model.resolve()?.given_names(logits.classes())?;
+    let names = args.model.given_names(logits.classes())?;
     let Some(labels) = &args.labels else {
         bail!("{} needs --labels FILE", file.display());
     };
