@@ -3,7 +3,11 @@
 use std::{ffi::OsString, path::Path};
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command,
+    error::{ContextKind, ContextValue, ErrorKind},
+    parser::ValueSource,
+};
 use hoodwink::{attacks::ATTACKS, files, legible, model::Remote, nearest::did_you_mean};
 use toml::{Table, Value};
 
@@ -129,8 +133,8 @@ fn values(argument: &Arg, typed: &ArgMatches) -> Option<Vec<String>> {
     Some(values.map(|value| value.to_string_lossy().into()).collect())
 }
 
-/// The arguments with `--model X` as the first positional argument, for a sub-command that takes a model there and has no
-/// option of that name.
+/// The arguments with `--model X` as the first positional argument and `--data Y` as the last, for a sub-command that takes a
+/// model and data there and has no options of these names.
 pub(crate) fn with_model(command: &Command, typed: Vec<OsString>) -> Vec<OsString> {
     let is_command = |word: &OsString| {
         let word = word.to_str()?;
@@ -144,31 +148,62 @@ pub(crate) fn with_model(command: &Command, typed: Vec<OsString>) -> Vec<OsStrin
     else {
         return typed;
     };
-    let mut arguments = command.get_arguments();
-    let takes_model =
-        arguments.any(|one| one.is_positional() && MODEL.contains(&one.get_id().as_str()));
+    let takes = |names: &[&str]| {
+        let mut arguments = command.get_arguments();
+        arguments.any(|one| one.is_positional() && names.contains(&one.get_id().as_str()))
+    };
     let mut all = typed;
-    let end = all
-        .iter()
-        .position(|word| word == "--")
-        .unwrap_or(all.len());
-    let named = all[..end]
-        .iter()
-        .position(|word| word == "--model" || word.to_string_lossy().starts_with("--model="));
-    let Some(named) = named.filter(|_| takes_model) else {
-        return all;
-    };
-    let model = match all[named]
-        .to_str()
-        .and_then(|word| word.strip_prefix("--model="))
+    if takes(&MODEL)
+        && let Some(model) = taken(&mut all, &["--model"])
     {
-        Some(model) => OsString::from(model),
-        None if named + 1 < all.len() => all.remove(named + 1),
-        None => return all,
-    };
-    all.remove(named);
-    all.insert(at + 1, model);
+        all.insert(at + 1, model);
+    }
+    if takes(&["data"])
+        && let Some(data) = taken(&mut all, &["--data", "--images", "--dataset"])
+    {
+        all.push(data);
+    }
     all
+}
+
+/// Takes the value of an option of one of these names out of a line.
+fn taken(all: &mut Vec<OsString>, names: &[&str]) -> Option<OsString> {
+    let end = all.iter().position(|word| word == "--");
+    let end = end.unwrap_or(all.len());
+    let value = |word: &str| {
+        let value = |name: &&str| word.strip_prefix(*name)?.strip_prefix('=');
+        names.iter().find_map(value).map(OsString::from)
+    };
+    let is_named = |word: &OsString| {
+        let word = word.to_str().unwrap_or_default();
+        names.contains(&word) || value(word).is_some()
+    };
+    let at = all[..end].iter().position(is_named)?;
+    if let Some(value) = all[at].to_str().and_then(value) {
+        all.remove(at);
+        return Some(value);
+    }
+    if at + 1 == all.len() {
+        return None;
+    }
+    all.remove(at);
+    Some(all.remove(at))
+}
+
+/// What to say about one more file than a command takes, as a shell makes of a pattern.
+pub(crate) fn file_too_many(answer: &clap::Error) -> Option<String> {
+    let said = answer.get(ContextKind::InvalidArg)?;
+    let word = match (answer.kind(), said) {
+        (ErrorKind::UnknownArgument, ContextValue::String(word)) => word,
+        _ => return None,
+    };
+    let is_file = !word.starts_with('-') && Path::new(word).exists();
+    is_file.then(|| {
+        format!(
+            "{} is one file too many: name the folder, or put a pattern in quotes, such as 'photos/*.jpg'",
+            legible::name(word)
+        )
+    })
 }
 
 /// The command as it parses: options take negative numbers, so that what is wrong with one is told of its value.

@@ -109,7 +109,10 @@ fn run() -> anyhow::Result<Status> {
     };
     let matches = match command.clone().try_get_matches_from(&line) {
         Ok(matches) => matches,
-        Err(answer) => return Ok(refused(&answer)),
+        Err(answer) => match command_line::file_too_many(&answer) {
+            Some(sentence) => bail!(sentence),
+            None => return Ok(refused(&answer)),
+        },
     };
     if let Some((name, typed)) = matches.subcommand()
         && let Some(command) = command.find_subcommand(name)

@@ -386,8 +386,25 @@ fn what_is_typed_wrong_gets_the_right_sentence() {
         assert!(errors.contains(says), "{says}: {errors}");
         assert!(errors.starts_with("error: "), "{errors}");
     }
-    // Brackets as in Python, in one word.
     let (model, pictures) = (model(), pictures());
+    let errors = failure(&["attack", &model, &pictures, &labels()], 2);
+    assert!(
+        errors.contains("is one file too many: name the folder, or put a pattern in quotes"),
+        "{errors}"
+    );
+    let named = [
+        "predict",
+        "--data",
+        &*pictures,
+        "--model",
+        &*model,
+        "--limit=2",
+    ];
+    assert_eq!(
+        succeed(&named),
+        succeed(&["predict", &*model, &*pictures, "--limit=2"])
+    );
+    // Brackets as in Python, in one word.
     let predict = ["predict", &*model, &*pictures, "--limit=2"];
     assert_eq!(
         succeed(&[&predict[..], &["--mean", "[0.1307]", "--std", "(0.3081)"]].concat()),

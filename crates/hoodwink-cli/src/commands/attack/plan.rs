@@ -12,6 +12,7 @@ use hoodwink::{
     model::BatchSafety,
     oracle::{Budget, pool::Parallelism},
     plan,
+    preprocessing::likely,
     results::{
         DataRecord, FindingRecord, ModelRecord, Run, RunFolder, Settings, Truth, table::SCHEMA,
     },
@@ -36,6 +37,9 @@ const LINTED_PICTURES: usize = 48;
 
 /// Pictures that a search for other preprocessing shows before a run.
 const SEARCHED_PICTURES: usize = 300;
+
+/// Fewer pictures with labels hardly tell which preprocessing is right.
+const TELLING_PICTURES: usize = 16;
 
 /// Answers that it takes for each picture of the run: a few hundredths of what a gradient attack asks.
 const ANSWERS_EACH: u64 = 5;
@@ -215,7 +219,8 @@ impl Opened {
                 format!("; {} ({})", finding.saw, finding.remedy)
             });
             terminal::note([format!(
-                "nobody said how pixels are prepared for the model, so it was found out with the labels{saw}"
+                "nobody said how pixels are prepared for the model, so it was found out with the labels{saw}; --preprocessing \
+                 says what is certain"
             )]);
             self.prepared.preprocessing = better;
             self.prepared.is_said = true;
@@ -224,6 +229,13 @@ impl Opened {
                 file.set_threads(self.crew.threads);
             }
             examined = self.examine(args)?.unwrap_or_default();
+        } else if has_labels && !self.prepared.is_said && self.data.len() < TELLING_PICTURES {
+            let likely = likely(self.model.input()).join(", ");
+            terminal::note([format!(
+                "nobody said how pixels are prepared for the model, and {} cannot tell: they go in from 0 to 1. Likely values of \
+                 --preprocessing: {likely}",
+                counted(self.data.len(), "labelled picture", "labelled pictures")
+            )]);
         }
         for finding in &examined.findings {
             complain(&warning(finding));
