@@ -88,7 +88,7 @@ impl Classifier {
         };
         let output = scores(model)?;
         if model.node(input).dtype != DType::F32 {
-            return Err(Error::unsupported("its input does not hold floats"));
+            return Err(Error::unsupported("its input is not of floats"));
         }
         let mut graph = model.clone();
         graph.clear_outputs();
