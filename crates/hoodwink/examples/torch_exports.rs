@@ -214,7 +214,7 @@ fn summary(rows: &[Row]) -> Vec<String> {
         .map(|((_, called), within)| format!("{within} on {called}"))
         .collect();
     paragraphs.push(format!(
-        "**{exported} files of {} networks. As wanted (both gradients within {TOLERANCE:.0e}, signs at {:.1} % or more, \
+        "**{exported} files of {} networks. Within tolerance (both gradients within {TOLERANCE:.0e}, signs at {:.1} % or more, \
          weights too where they are compared): {}.**",
         networks.len(),
         100.0 * SIGNS,

@@ -14,8 +14,8 @@
 //!
 //! Loss `ce`, rule `steepest`, 1 restart, random start, 40 steps (the paper's value for MNIST) of `2.5 * eps / steps`
 //! (the paper's rule for its curves over eps, in L-inf and L2: the walk can cross the ball and come back). No paper
-//! states a step size for L1 with this direction, so it uses the same rule. The optimisers' moves have no definite
-//! length in L2 and L1, and those of `sgd` in no norm: set the step size.
+//! states a step size for L1 with this direction, so it uses the same rule. Set the step size for
+//! optimisers in L2 and L1, and for `sgd` in any norm: their moves have no definite length there.
 //!
 //! # Source
 //!

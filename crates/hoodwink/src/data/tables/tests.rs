@@ -316,7 +316,7 @@ fn counts_are_compared() {
                 assert!(said(tables.stored(1234)).contains("fewer rows than it says"));
             }
             Err(refusal) => assert!(
-                refusal.to_string().contains("cannot hold so many"),
+                refusal.to_string().contains("cannot hold that many"),
                 "{count}: {refusal}"
             ),
         }
