@@ -318,7 +318,7 @@ mod tests {
             ),
             (options("fgsm", &["0.1", "0.1"]), "eps 0.1 is named twice"),
             (options("fgsm", &["8"]), "8/255"),
-            (options("fgsm", &[]), "give eps"),
+            (options("fgsm", &[]), "set eps"),
             (unused, "fgsm, bim would use tries"),
             (targeted, "needs gradients"),
         ] {

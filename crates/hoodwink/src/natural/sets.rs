@@ -281,7 +281,7 @@ mod tests {
             ),
             (&["a/a.png", "b/b.png"], &[], "their order is not taken"),
             (&["cat/a.png", "ox/b.png"], &names, "ox"),
-            (&["5/a.png"], &names, "cannot be told"),
+            (&["5/a.png"], &names, "is called like one of"),
         ] {
             let folder = tree(files);
             let classes = Classes { names, count: 2 };

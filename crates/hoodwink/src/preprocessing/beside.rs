@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn files_beside_a_model_describe_it() {
-        let hugging_face = r#"{"do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        let hugging_face = r#"{"image_processor_type": "CLIPImageProcessor", "do_normalize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
             "do_rescale": true, "rescale_factor": 0.00392156862745098, "do_resize": true, "size": {"shortest_edge": 64},
             "resample": 2}"#;
         let timm = r#"{"pretrained_cfg": {"input_size": [3, 64, 64], "mean": [0.1, 0.2, 0.3], "std": [1, 1, 1],

@@ -307,7 +307,7 @@ fn counts_are_compared() {
             "{refusal}"
         );
         counted(&path, count, 2);
-        assert!(said(open(&path)).contains("row group 0 says"));
+        assert!(said(open(&path)).contains("row group 0 declares"));
         // Nothing in the footer contradicts these.
         counted(&path, count, 9);
         match open(&path) {
@@ -329,7 +329,7 @@ fn many_rows_without_a_picture_are_refused() {
     let path = folder.path().join("a.parquet");
     let nothing: ArrayRef = Arc::new(BinaryArray::from(vec![None::<&[u8]>; 300_000]));
     write(&path, vec![("image", nothing)], WriterProperties::builder());
-    assert!(said(open(&path)).contains("300000 rows, and"));
+    assert!(said(open(&path)).contains("declares 300000 rows, but"));
 }
 
 #[test]
