@@ -117,7 +117,7 @@ pub(super) fn lacks_batch(graph: &Graph, length: usize) -> bool {
 pub(super) fn leading(info: &ValueInfoProto) -> Result<Option<usize>> {
     let shape = tensor_type(info)?.shape.as_ref();
     Ok(shape.and_then(|shape| match shape.dim.first()?.value {
-        Some(DimensionValue::Value(side)) => usize::try_from(side).ok(),
+        Some(DimensionValue::Value(side)) => usize::try_from(side).ok().filter(|&side| side > 0),
         _ => None,
     }))
 }
