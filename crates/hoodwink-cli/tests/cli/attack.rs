@@ -2,12 +2,17 @@
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
+use hoodwink::results::RunFolder;
 use serde_json::Value;
 
 use crate::setup::{
-    NORMALISED, assert_same_files, asset, attack_mnist, borrowed, hoodwink, labels, model,
+    NORMALISED, assert_same_files, asset, attack_mnist, borrowed, failure, hoodwink, labels, model,
     pictures, succeed,
 };
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
 
 fn attack(limit: usize, out: &Path, rest: &[&str]) -> String {
     succeed(&borrowed(&attack_mnist(limit, out, rest)))
@@ -65,6 +70,8 @@ fn the_json_has_the_promised_keys() {
             "model",
             "data",
             "measured",
+            "findings",
+            "seconds",
             "threat",
             "attacks",
             "worst_case"
@@ -72,7 +79,7 @@ fn the_json_has_the_promised_keys() {
     );
     assert_eq!(
         keys(&answer["measured"]),
-        BTreeSet::from(["pictures", "of", "partition"])
+        BTreeSet::from(["pictures", "left_out", "of", "partition"])
     );
     let attacks = answer["attacks"].as_array().unwrap();
     let of: Vec<(&str, &str)> = attacks
@@ -99,8 +106,12 @@ fn the_json_has_the_promised_keys() {
             BTreeSet::from([
                 "name",
                 "attacked",
+                "called_target",
                 "clean_accuracy",
+                "counted",
                 "distance",
+                "doubts",
+                "no_longer_right",
                 "robust_accuracy",
                 "robust_accuracy_saved",
                 "success_rate",
@@ -304,12 +315,59 @@ fn an_attack_with_wrong_preprocessing_warns_before_it_starts_or_finds_the_right_
         for one in [warning, note] {
             assert_eq!(said.contains(one), says == Some(one), "{name}: {said}");
         }
-        let run = fs::read_to_string(parent.path().join(name).join("run.toml")).unwrap();
-        let is_normalised = run.contains("std = [0.2");
+        let settings = fs::read_to_string(parent.path().join(name).join("run.toml")).unwrap();
+        let is_normalised = settings.contains("std = [0.2");
         assert_eq!(
             is_normalised,
             ["forgotten", "right"].contains(&name),
-            "{run}"
+            "{settings}"
         );
+        let warned = says == Some(warning);
+        // What was found stands wherever the figures stand.
+        let table = String::from_utf8(ended.stdout).unwrap();
+        let report = fs::read_to_string(parent.path().join(name).join("report.html")).unwrap();
+        let verdict = "No result: the preprocessing looks wrong";
+        for (place, text) in [("table", &table), ("report", &report)] {
+            assert_eq!(text.contains(verdict), warned, "{name}, {place}");
+        }
+        let found = settings.contains("[[findings]]\nmistake = \"preprocessing\"");
+        assert_eq!(found, warned, "{settings}");
+        assert_eq!(settings.contains("findings"), name != "left-out", "{settings}");
+        let json = succeed(&["report", &out, "--format=json"]);
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(json["findings"].is_null(), name == "left-out");
+        assert_eq!(json["attacks"][0]["doubts"][0].is_string(), warned);
     }
+}
+
+#[test]
+fn a_range_of_radii_is_a_curve_and_the_same_every_time() {
+    let parent = tempfile::tempdir().unwrap();
+    let (one, two) = (parent.path().join("one"), parent.path().join("two"));
+    let options = ["--attack=fgsm", "--eps=0..0.4"];
+    succeed(&borrowed(&attack_mnist(30, &one, &options)));
+    succeed(&borrowed(&attack_mnist(30, &two, &[&options[..], &["--threads=1"]].concat())));
+    let run = RunFolder::open(&one).unwrap().run().clone();
+    assert_eq!(run.threat.sweep.as_deref(), Some("0..0.4"));
+    let radii = &run.threat.eps;
+    assert!(radii.len() > 3 && radii.contains(&"0.1".to_owned()), "{radii:?}");
+    assert_eq!(radii.last().unwrap(), "0.4");
+    assert_eq!(RunFolder::open(&two).unwrap().run().threat, run.threat);
+    let report = fs::read_to_string(one.join("report.html")).unwrap();
+    assert!(report.contains("<path class=\"line\" d=\"M"));
+
+    let figures = parent.path().join("figures");
+    succeed(&["report", &text(&one), "--export", &text(&figures)]);
+    for file in ["accuracy.svg", "accuracy.png", "loss-1.svg"] {
+        assert!(figures.join(file).is_file(), "{file}");
+    }
+    let names = [format!("first={}", text(&one)), format!("second one={}", text(&two))];
+    let page = text(&parent.path().join("both.html"));
+    succeed(&["report", &names[0], &names[1], "--output", &page]);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("<title>first, second one: a comparison</title>"));
+
+    let mixed = ["--attack=fgsm", "--eps=0..0.4,0.5"];
+    let refusal = failure(&borrowed(&attack_mnist(30, &one, &mixed)), 2);
+    assert!(refusal.contains("is a range, and stands alone"), "{refusal}");
 }
