@@ -341,7 +341,7 @@ impl Settings<'_> {
 
     fn unclear(&self, what: &str) -> String {
         format!(
-            "does not say image_processor_type, on which {what} depends: add it, or put the model's config.json beside it"
+            "does not say image_processor_type, which decides {what}: add it, or put the model's config.json beside it"
         )
     }
 
