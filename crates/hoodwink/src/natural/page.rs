@@ -76,10 +76,18 @@ struct Headline {
 impl Headline {
     fn of(model: &Evaluation) -> Option<Self> {
         Some(Self {
-            model: model.model.clone(),
+            model: file_name(&model.model),
             hard: model.hard.as_ref()?.top1.percent(),
             clean: model.clean.as_ref().map(|clean| clean.top1.percent()),
         })
+    }
+}
+
+/// Of a model in a file; a model elsewhere keeps its address.
+fn file_name(model: &str) -> String {
+    match model.contains("://") || model.starts_with("cmd:") {
+        true => model.to_owned(),
+        false => model.rsplit(['/', '\\']).next().unwrap_or(model).to_owned(),
     }
 }
 
@@ -189,7 +197,7 @@ impl Shown {
             cells: sets.iter().map(|(_, set)| of(set)).collect(),
         };
         Self {
-            name: model.model.clone(),
+            name: file_name(&model.model),
             classes: match model.classes < model.model_classes {
                 true => format!(
                     "{} of the model's {} classes are in play: {}.",
@@ -286,7 +294,7 @@ fn galleries(part: &Part, bytes: &mut usize) -> Vec<Gallery> {
     let all = [
         (
             "Surest mistakes on hard pictures",
-            "Black is what a picture shows, red what the model says and how sure it is. Surest first.",
+            "Above what a picture shows, below it in red what the model says and how sure it is. Surest first.",
             &part.hard,
         ),
         (

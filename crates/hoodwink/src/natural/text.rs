@@ -58,13 +58,14 @@ fn write_table(text: &mut String, table: &ModelTable) -> std::fmt::Result {
     )?;
     for row in rows {
         let robust = row.robust.map_or(String::new(), percent);
-        writeln!(
+        write!(
             text,
             "  {:width$}  {:>6}  {:>6}  {robust:>12}",
             name(row),
             percent(row.clean),
             percent(row.hard)
         )?;
+        end_line(text)?;
     }
     match table.rows.len() - rows.len() {
         0 => Ok(()),
@@ -229,8 +230,12 @@ fn line(
     for cell in cells {
         write!(text, "  {cell:<22}")?;
     }
-    // No spaces at the end of a line.
-    text.truncate(text.trim_end().len());
+    end_line(text)
+}
+
+/// Without spaces at its end.
+fn end_line(text: &mut String) -> std::fmt::Result {
+    text.truncate(text.trim_end_matches(' ').len());
     writeln!(text)
 }
 
