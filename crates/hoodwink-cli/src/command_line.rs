@@ -244,7 +244,7 @@ pub(crate) fn parted_list(command: &Command, typed: &[OsString]) -> Option<Strin
         let found = command.get_arguments().find(|one| is_called(one, option))?;
         match (found.get_id().as_str(), found.get_value_delimiter()) {
             ("attack", _) => Some(is_attack as fn(&str) -> bool),
-            (_, Some(',')) => Some(is_number),
+            (_, Some(',')) => Some(is_number as fn(&str) -> bool),
             _ => None,
         }
     };
