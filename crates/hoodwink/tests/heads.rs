@@ -131,7 +131,7 @@ fn one_step_fools_whatever_comes_after_the_logits() -> Result<()> {
             close(&found.logits, &logits);
             let mut x = picture();
             for (x, g) in x.pixels_mut().iter_mut().zip(found.gradient.pixels()) {
-                *x += 0.2 * g.signum();
+                *x += 0.5 * g.signum();
             }
             let after = worker.logits(&[&x])?.remove(0);
             assert_ne!(argmax(&after), label, "{name}, {loss:?}");

@@ -268,7 +268,7 @@ fn an_attack_that_needs_a_radius_has_the_usual_one_or_asks() {
         "--attack=fgsm",
     ];
     let errors = failure(&grey, 2);
-    assert!(errors.contains("give eps"), "{errors}");
+    assert!(errors.contains("set eps"), "{errors}");
     for (norm, eps, says) in [
         ("l2", "8/255", "did you mean linf, or 1.739?"),
         ("L2", "60", "55.4 apart in l2"),

@@ -248,6 +248,11 @@ fn names_of_files_classes_and_arrays_are_printed_harmlessly() {
     let predict = ["predict", "m.onnx", &folder, "--engine=rten"];
     stranger.run(&[0, 2], &predict);
     let named = ["--class-names", "names.txt"];
+    // Folders without any of these names are refused; pictures without labels are not.
+    stranger.run(&[2], &[&predict[..], &named].concat());
+    let flat = format!("flat{EVIL}");
+    stranger.write(format!("{flat}/{EVIL}.png"), picture(0));
+    let predict = ["predict", "m.onnx", &flat, "--engine=rten"];
     stranger.run(&[0], &[&predict[..], &named].concat());
     let answer = stranger.json(&[0], &[&predict[..], &named].concat());
     let top = &answer["pictures"][0]["top"][0]["name"];

@@ -67,13 +67,11 @@ fn every_output_has_its_value() -> Result<()> {
 
 #[test]
 fn two_values_of_one_name_are_refused() -> Result<()> {
-    for name in ["x", "y"] {
-        let mut graph = tangled()?;
-        let (_, y) = graph.outputs()[0];
-        graph.output(name, y);
-        let error = to_onnx(&graph, Lowering::Portable).unwrap_err();
-        assert!(error.to_string().contains(name), "{error}");
-    }
+    let mut graph = tangled()?;
+    let (name, y) = graph.outputs()[0].clone();
+    graph.output(name.clone(), y);
+    let error = to_onnx(&graph, Lowering::Portable).unwrap_err();
+    assert!(error.to_string().contains(&name), "{error}");
     Ok(())
 }
 

@@ -155,22 +155,23 @@ fn inputs_may_be_called_as_ours_are() {
 #[test]
 fn one_score_is_two_classes_and_says_so() {
     for (nodes, says) in [
-        ("y = MatMul(x, {3 1: 1 2 3})", "that score"),
+        ("y = MatMul(x, {3 1: 1 2 3})", "the logit of class 1"),
         (
             "m = MatMul(x, {3 1: 1 2 3}); y = Sigmoid(m)",
-            "before its sigmoid",
+            "what goes into \"y\" (Sigmoid)",
         ),
         (
             "m = MatMul(x, {3 1: 1 2 3}); s = Sigmoid(m); y = Squeeze(s) axes=1,",
-            "before its sigmoid",
+            "what goes into \"s\" (Sigmoid)",
         ),
     ] {
         let file = bytes(12, "N 3", nodes);
         let mut loaded = parse(&file, None).unwrap();
-        assert!(loaded.notices[0].ends_with(says), "{:?}", loaded.notices);
         let output = scores(&loaded.graph).unwrap();
-        let logits = crate::logits(&mut loaded.graph, output).unwrap();
-        loaded.graph.output("logits", logits);
+        let head = crate::Head::of(&mut loaded.graph, output).unwrap();
+        let notices = head.notices(&loaded.graph);
+        assert!(notices[0].contains(says), "{notices:?}");
+        loaded.graph.output("logits", head.logits);
         let x = Tensor::f32([2, 3], [1.0, 1.0, 1.0, 0.0, 0.0, -1.0]).unwrap();
         let found = Program::new(&loaded.graph).run(&[x]).remove(1);
         assert_eq!(found.as_f32(), Some(&[0.0, 6.0, 0.0, -3.0][..]), "{nodes}");
