@@ -269,7 +269,13 @@ mod tests {
         let x = graph.input("x", DType::F32, shape("N 3"));
         graph.output("features", x);
         assert_eq!(scores(&graph)?, x);
-        graph.output("scores", x);
+        graph.output("again", x);
+        assert_eq!(scores(&graph)?, x);
+
+        graph.clear_outputs();
+        graph.output("features", x);
+        let exp = graph.add(Op::Exp, &[x])?;
+        graph.output("scores", exp);
         let error = scores(&graph).unwrap_err().to_string();
         assert!(
             error.contains("\"features\" [N, 3], \"scores\" [N, 3]"),

@@ -27,11 +27,9 @@ fn operators_compute_what_onnx_runtime_computes() {
             }
         };
         let expected = usize::from(!input.starts_with('N'));
-        assert!(
-            loaded.notices.len() <= expected,
-            "{case}: {:?}",
-            loaded.notices
-        );
+        let notices = loaded.notices.iter();
+        let told = notices.filter(|notice| !notice.starts_with("one score"));
+        assert!(told.count() <= expected, "{case}: {:?}", loaded.notices);
         let sides: Vec<usize> = input
             .split_whitespace()
             .map(|side| side.parse().unwrap_or(BATCH))
