@@ -95,9 +95,15 @@ mod tests {
         }
     }
 
+    /// Names of nodes, each with what it reads, and the names in order.
+    type Case = (
+        &'static [(&'static str, &'static [&'static str])],
+        &'static str,
+    );
+
     #[test]
     fn nodes_follow_what_they_read_and_else_the_file() {
-        let cases: [(&[(&str, &[&str])], &str); 4] = [
+        let cases: [Case; 4] = [
             (&[("a", &["x"]), ("b", &["a"]), ("c", &["x"])], "abc"),
             (&[("c", &["b"]), ("b", &["a", "x"]), ("a", &["x"])], "abc"),
             (&[("d", &["b"]), ("b", &["x"]), ("a", &["x"])], "bda"),
