@@ -78,8 +78,8 @@ fn every_fault_is_named() {
             graph(m).input[0].r#type = Some(TypeProto::default())
         }),
         ("\"x\" has no shape", |m| tensor_type(m).shape = None),
-        ("axis 1 of input \"x\"", |m| {
-            graph(m).input[0] = value("x", "N -3 5")
+        ("axis 2 of input \"x\"", |m| {
+            graph(m).input[0] = value("x", "N 1 -5")
         }),
         ("\"constant_0\": has elements of type string", |m| {
             graph(m).initializer[0].set_data_type(DataType::String)
