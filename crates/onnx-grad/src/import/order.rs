@@ -13,8 +13,12 @@ use crate::proto::{GraphProto, NodeProto};
 pub(super) fn sorted(nodes: &[NodeProto]) -> Vec<&NodeProto> {
     let mut makers: BTreeMap<&str, usize> = BTreeMap::new();
     for (at, node) in nodes.iter().enumerate() {
-        let outputs = node.output.iter().filter(|output| !output.is_empty());
-        makers.extend(outputs.map(|output| (output.as_str(), at)));
+        for output in node.output.iter().filter(|output| !output.is_empty()) {
+            // Reading them says which value is defined twice.
+            if makers.insert(output, at).is_some() {
+                return nodes.iter().collect();
+            }
+        }
     }
     let before: Vec<BTreeSet<usize>> = nodes
         .iter()

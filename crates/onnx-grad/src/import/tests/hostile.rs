@@ -30,7 +30,7 @@ fn every_fault_is_named() {
         ("has no output", |m| graph(m).output.clear()),
         ("has no input", |m| graph(m).input.clear()),
         ("the output \"z\"", |m| graph(m).output[0].name = "z".into()),
-        ("\"r\"", |m| graph(m).node.swap(2, 3)),
+        ("\"r\"", |m| graph(m).node[2].input[0] = "p".into()),
         ("cycle", |m| graph(m).node[0].input[0] = "y".into()),
         ("value \"c\" twice", |m| {
             graph(m).node[2].output[0] = "c".into()
