@@ -318,7 +318,11 @@ fn an_attack_with_wrong_preprocessing_warns_before_it_starts() {
         }
         let found = settings.contains("[[findings]]\nmistake = \"preprocessing\"");
         assert_eq!(found, warned, "{settings}");
-        assert_eq!(settings.contains("findings"), name != "left-out", "{settings}");
+        assert_eq!(
+            settings.contains("findings"),
+            name != "left-out",
+            "{settings}"
+        );
         let json = succeed(&["report", &out, "--format=json"]);
         let json: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["findings"].is_null(), name == "left-out");
@@ -332,11 +336,18 @@ fn a_range_of_radii_is_a_curve_and_the_same_every_time() {
     let (one, two) = (parent.path().join("one"), parent.path().join("two"));
     let options = ["--attack=fgsm", "--eps=0..0.4"];
     succeed(&borrowed(&attack_mnist(30, &one, &options)));
-    succeed(&borrowed(&attack_mnist(30, &two, &[&options[..], &["--threads=1"]].concat())));
+    succeed(&borrowed(&attack_mnist(
+        30,
+        &two,
+        &[&options[..], &["--threads=1"]].concat(),
+    )));
     let run = RunFolder::open(&one).unwrap().run().clone();
     assert_eq!(run.threat.sweep.as_deref(), Some("0..0.4"));
     let radii = &run.threat.eps;
-    assert!(radii.len() > 3 && radii.contains(&"0.1".to_owned()), "{radii:?}");
+    assert!(
+        radii.len() > 3 && radii.contains(&"0.1".to_owned()),
+        "{radii:?}"
+    );
     assert_eq!(radii.last().unwrap(), "0.4");
     assert_eq!(RunFolder::open(&two).unwrap().run().threat, run.threat);
     let report = fs::read_to_string(one.join("report.html")).unwrap();
@@ -347,7 +358,10 @@ fn a_range_of_radii_is_a_curve_and_the_same_every_time() {
     for file in ["accuracy.svg", "accuracy.png", "loss-1.svg"] {
         assert!(figures.join(file).is_file(), "{file}");
     }
-    let names = [format!("first={}", text(&one)), format!("second one={}", text(&two))];
+    let names = [
+        format!("first={}", text(&one)),
+        format!("second one={}", text(&two)),
+    ];
     let page = text(&parent.path().join("both.html"));
     succeed(&["report", &names[0], &names[1], "--output", &page]);
     let html = fs::read_to_string(&page).unwrap();
@@ -355,5 +369,8 @@ fn a_range_of_radii_is_a_curve_and_the_same_every_time() {
 
     let mixed = ["--attack=fgsm", "--eps=0..0.4,0.5"];
     let refusal = failure(&borrowed(&attack_mnist(30, &one, &mixed)), 2);
-    assert!(refusal.contains("is a range, and stands alone"), "{refusal}");
+    assert!(
+        refusal.contains("is a range, and stands alone"),
+        "{refusal}"
+    );
 }

@@ -137,7 +137,12 @@ impl FromStr for Sweep {
 
 impl fmt::Display for Sweep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..{}", self.from, self.to.as_ref().map_or("", Eps::text))
+        write!(
+            f,
+            "{}..{}",
+            self.from,
+            self.to.as_ref().map_or("", Eps::text)
+        )
     }
 }
 

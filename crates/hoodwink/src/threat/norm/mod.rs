@@ -52,9 +52,10 @@ impl Norm {
         }
     }
 
-    /// Whether these distances are within a radius in this norm, up to [`Ball::TOLERANCE`](super::Ball::TOLERANCE).
+    /// Whether these distances are within a radius in this norm, up to [`Ball::TOLERANCE`](super::Ball::TOLERANCE)
+    /// and what single precision does to a value near 1, which is more where the radius is small.
     pub fn within(self, norms: &Distances, eps: f64) -> bool {
-        self.of(norms) <= eps * (1.0 + super::Ball::TOLERANCE) + 1e-9
+        self.of(norms) <= eps * (1.0 + super::Ball::TOLERANCE) + f64::from(f32::EPSILON) / 2.0
     }
 
     /// Moves `x` to the nearest point (in the Euclidean sense) that is within `eps` of `original` *and* within the bounds,
