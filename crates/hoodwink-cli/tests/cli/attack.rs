@@ -372,12 +372,15 @@ fn a_range_of_radii_is_a_curve_and_the_same_every_time() {
     for file in ["accuracy.svg", "accuracy.png", "loss-1.svg"] {
         assert!(figures.join(file).is_file(), "{file}");
     }
-    let names = [
-        format!("first={}", text(&one)),
-        format!("second one={}", text(&two)),
-    ];
     let page = text(&parent.path().join("both.html"));
-    succeed(&["report", &names[0], &names[1], "--output", &page]);
+    succeed(&[
+        "report",
+        &text(&one),
+        &text(&two),
+        "--names=first,second one",
+        "--output",
+        &page,
+    ]);
     let html = fs::read_to_string(&page).unwrap();
     assert!(html.contains("<title>first, second one: a comparison</title>"));
 

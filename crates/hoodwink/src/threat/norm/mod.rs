@@ -53,9 +53,10 @@ impl Norm {
     }
 
     /// Returns whether these distances are within a radius in this norm, up to
-    /// [`Ball::TOLERANCE`](super::Ball::TOLERANCE).
+    /// [`Ball::TOLERANCE`](super::Ball::TOLERANCE),
+    /// and the rounding error of single precision near 1, which matters if the radius is small.
     pub fn within(self, norms: &Distances, eps: f64) -> bool {
-        self.of(norms) <= eps * (1.0 + super::Ball::TOLERANCE) + 1e-9
+        self.of(norms) <= eps * (1.0 + super::Ball::TOLERANCE) + f64::from(f32::EPSILON) / 2.0
     }
 
     /// Moves `x` to the nearest point (in the Euclidean sense) that lies both within `eps` of `original` and within the

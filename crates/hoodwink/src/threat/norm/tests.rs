@@ -336,3 +336,21 @@ fn norms_have_many_names() {
         assert!(name.parse::<Norm>().is_err(), "{name}");
     }
 }
+
+/// Half a level is a radius at which every value of an 8-bit picture is rounded in single precision, some of them outwards.
+#[test]
+fn a_projected_step_is_within_its_radius_however_small() {
+    let center: Vec<f32> = (0..=255).map(|level| level as f32 / 255.0).collect();
+    for norm in [Norm::Linf, Norm::L2] {
+        for eps in [0.05, 0.3, 0.5, 0.51, 1.0, 1.5, 8.0].map(|levels| levels / 255.0) {
+            for step in [1.0_f32, -1.0] {
+                let mut x: Vec<f32> = center.iter().map(|x| x + step).collect();
+                norm.project(&center, &mut x, eps, &Bounds::same(0.0, 1.0).unwrap());
+                let image = |pixels: &[f32]| Image::new([1, 1, 256], pixels.to_vec()).unwrap();
+                let norms = distances(&image(&center), &image(&x));
+                assert!(norm.within(&norms, eps), "{norm} {eps}: {norms:?}");
+                assert!(!norm.within(&norms, 0.99 * norm.of(&norms)));
+            }
+        }
+    }
+}
