@@ -96,7 +96,10 @@ fn saved_logits_are_measured_over_the_classes_in_play() {
     let positions = json(&[&given[..], &["--labels-within-subset"]].concat());
     assert_eq!(top1(&positions), 1.0);
     let refused = refusal(&given);
-    assert!(refused.contains("positions among"), "{refused}");
+    assert!(
+        refused.contains("positions among") && refused.contains("--labels-within-subset"),
+        "{refused}"
+    );
     let text = succeed(&[
         "natural", "--logits", &logits, "--labels", &labels, "--format", "text",
     ]);
@@ -121,6 +124,8 @@ fn what_cannot_be_measured_is_refused_by_name() {
     saved.write("nan.npy", &npy("<f4", &[1, 2], &nan));
     saved.write("one.npy", &npy("|u1", &[1], &[0]));
     saved.write("flat.npy", &npy("<f4", &[2], &nan));
+    saved.write("far.npy", &npy("|u1", &[6], &[0, 1, 1, 3, 0, 9]));
+    let far = saved.path("far.npy");
     let [logits, labels, nan, one, flat] =
         ["logits.npy", "labels.npy", "nan.npy", "one.npy", "flat.npy"].map(|file| saved.path(file));
     for (args, says) in [
@@ -154,6 +159,10 @@ fn what_cannot_be_measured_is_refused_by_name() {
             "the model has 4",
         ),
         (&["natural", "--logits", &logits], "--labels"),
+        (
+            &["natural", "--logits", &logits, "--labels", &far],
+            "the label 9, and there are 4 classes",
+        ),
         (
             &[
                 "natural", "a.onnx", "--logits", &logits, "--labels", &labels,
