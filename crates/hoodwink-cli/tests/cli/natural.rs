@@ -229,6 +229,12 @@ fn folders_are_matched_by_name_and_a_page_is_written() {
         &data,
         "--ood",
         &data,
+        "--odin",
+        "--ten-crops",
+        "--resize",
+        "28",
+        "--crop",
+        "28",
         "--out",
         &out,
         "--table",
@@ -245,6 +251,10 @@ fn folders_are_matched_by_name_and_a_page_is_written() {
     );
     assert_eq!(found["models"][0]["drop"]["value"], 0.0);
     assert_eq!(found["models"][0]["ood"][0]["auroc"]["value"], 0.5);
+    assert_eq!(found["models"][0]["ood"][4]["score"], "odin");
+    assert_eq!(found["models"][0]["ood"][4]["auroc"]["value"], 0.5);
+    let rate = |name: &str| hard[name]["value"].as_f64().unwrap();
+    assert!(rate("any_of_ten_crops") >= rate("top1"));
     assert_eq!(found["tables"].as_array().unwrap().len(), 2);
     let page = fs::read_to_string(parent.path().join("out/report.html")).unwrap();
     assert!(page.contains("Surest answers to unknown objects") && page.contains("densenet121"));
