@@ -96,7 +96,10 @@ fn saved_logits_are_measured_over_the_classes_in_play() {
     let positions = json(&[&given[..], &["--labels-within-subset"]].concat());
     assert_eq!(top1(&positions), 1.0);
     let refused = refusal(&given);
-    assert!(refused.contains("positions among"), "{refused}");
+    assert!(
+        refused.contains("positions among") && refused.contains("--labels-within-subset"),
+        "{refused}"
+    );
     let text = succeed(&[
         "natural", "--logits", &logits, "--labels", &labels, "--format", "text",
     ]);
@@ -121,6 +124,8 @@ fn what_cannot_be_measured_is_refused_by_name() {
     saved.write("nan.npy", &npy("<f4", &[1, 2], &nan));
     saved.write("one.npy", &npy("|u1", &[1], &[0]));
     saved.write("flat.npy", &npy("<f4", &[2], &nan));
+    saved.write("far.npy", &npy("|u1", &[6], &[0, 1, 1, 3, 0, 9]));
+    let far = saved.path("far.npy");
     let [logits, labels, nan, one, flat] =
         ["logits.npy", "labels.npy", "nan.npy", "one.npy", "flat.npy"].map(|file| saved.path(file));
     for (args, says) in [
@@ -154,6 +159,10 @@ fn what_cannot_be_measured_is_refused_by_name() {
             "the model has 4",
         ),
         (&["natural", "--logits", &logits], "--labels"),
+        (
+            &["natural", "--logits", &logits, "--labels", &far],
+            "the label 9, and there are 4 classes",
+        ),
         (
             &[
                 "natural", "a.onnx", "--logits", &logits, "--labels", &labels,
@@ -220,6 +229,12 @@ fn folders_are_matched_by_name_and_a_page_is_written() {
         &data,
         "--ood",
         &data,
+        "--odin",
+        "--ten-crops",
+        "--resize",
+        "28",
+        "--crop",
+        "28",
         "--out",
         &out,
         "--table",
@@ -236,6 +251,10 @@ fn folders_are_matched_by_name_and_a_page_is_written() {
     );
     assert_eq!(found["models"][0]["drop"]["value"], 0.0);
     assert_eq!(found["models"][0]["ood"][0]["auroc"]["value"], 0.5);
+    assert_eq!(found["models"][0]["ood"][4]["score"], "odin");
+    assert_eq!(found["models"][0]["ood"][4]["auroc"]["value"], 0.5);
+    let rate = |name: &str| hard[name]["value"].as_f64().unwrap();
+    assert!(rate("any_of_ten_crops") >= rate("top1"));
     assert_eq!(found["tables"].as_array().unwrap().len(), 2);
     let page = fs::read_to_string(parent.path().join("out/report.html")).unwrap();
     assert!(page.contains("Surest answers to unknown objects") && page.contains("densenet121"));

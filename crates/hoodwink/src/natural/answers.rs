@@ -57,12 +57,19 @@ impl Answers {
         for (at, (row, &label)) in logits.rows().zip(labels).enumerate() {
             let of = format!("{name}[{at}]");
             let place = subset.place_of(label).ok_or_else(|| {
-                Error::invalid(format!(
-                    "{of} has the label {label}, which is none of the {} classes of {}; are the labels positions among those \
-                     classes, instead of numbers of the model's?",
-                    subset.len(),
-                    subset.name()
-                ))
+                Error::invalid(match subset.masks() {
+                    true => format!(
+                        "{of} has the label {label}, which is none of the {} classes of {}; are the labels positions among \
+                         those classes, instead of numbers of the model's?",
+                        subset.len(),
+                        subset.name()
+                    ),
+                    false => format!(
+                        "{of} has the label {label}, and there are {} classes, 0 to {}",
+                        subset.len(),
+                        subset.len() - 1
+                    ),
+                })
             })?;
             answers.push(row, place, &of)?;
         }

@@ -109,18 +109,14 @@ impl Logits {
     }
 }
 
-/// True classes, one for each picture.
-pub struct Labels;
-
-impl Labels {
-    /// Reads a `.npy` file of integers with the shape `[pictures]`, for so many pictures.
-    ///
-    /// # Errors
-    /// If the file is none, or has another number of labels.
-    pub fn read(path: &Path, logits: &Path, pictures: usize) -> Result<Vec<usize>> {
-        let name = |path: &Path| legible::name(&path.display().to_string());
-        matrix::read_labels(path, &name(path), (&name(logits), pictures))
-    }
+/// Reads true classes, one for each of so many pictures: a `.npy` file of integers with the shape `[pictures]`. `logits` are
+/// those that they are for.
+///
+/// # Errors
+/// If the file is none, or has another number of labels.
+pub fn read_labels(path: &Path, logits: &Path, pictures: usize) -> Result<Vec<usize>> {
+    let name = |path: &Path| legible::name(&path.display().to_string());
+    matrix::read_labels(path, &name(path), (&name(logits), pictures))
 }
 
 fn named(name: &str, error: &Error) -> Error {

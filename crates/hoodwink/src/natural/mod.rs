@@ -46,7 +46,7 @@ pub use confusions::Confusion;
 pub use detection::{Detection, Recall};
 pub use evaluation::{Evaluation, Given, Report, Settings};
 pub use gallery::WrongAnswer;
-pub use logits::{Labels, Logits};
+pub use logits::{Logits, read_labels};
 pub use measures::{Measures, Unmasked};
 pub use odin::Odin;
 pub use outliers::{Outliers, Score};

@@ -1,5 +1,6 @@
 //! Sets of pictures whose folders say what is in them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::subset::Subset;
@@ -24,6 +25,8 @@ pub struct PictureSet {
     labels: Vec<usize>,
     /// Of a set with classes of its own: what each is called, and the classes of the model that it means.
     groups: Option<Vec<(String, Vec<usize>)>>,
+    /// What the folder of each class is called.
+    folders: BTreeMap<usize, String>,
     /// The published list that its folders are, if they are one.
     known: Option<&'static str>,
     notices: Vec<String>,
@@ -53,7 +56,7 @@ impl PictureSet {
         }
         let mut data = Dataset::open(path, &options)?;
         let mut notices = data.notices().to_vec();
-        let mut known = None;
+        let (mut known, mut called) = (None, BTreeMap::new());
         if let Some(folders) = data.folders() {
             known = Subset::known_with(folders);
             let Meant {
@@ -61,6 +64,7 @@ impl PictureSet {
                 notice,
             } = meant(folders, classes.names, classes.count, "folders")?;
             notices.extend(notice);
+            called = meant.iter().copied().zip(folders.iter().cloned()).collect();
             let labels = data.labels()?.iter().map(|&at| meant[at]).collect();
             data.relabel(Some(labels));
         } else if ilsvrc::is_flat(&data)? {
@@ -83,6 +87,7 @@ impl PictureSet {
             data,
             labels,
             groups: None,
+            folders: called,
             known,
             notices,
         })
@@ -114,6 +119,7 @@ impl PictureSet {
             data,
             labels,
             groups: Some(groups),
+            folders: BTreeMap::new(),
             known: None,
             notices,
         })
@@ -142,8 +148,24 @@ impl PictureSet {
             Some(name) => Subset::parse(name, classes.names, classes.count)?,
             None => Subset::all(classes.count),
         };
-        let names = subset.names(classes.names);
+        let names = self.names(&subset, classes);
         Ok((subset, names))
+    }
+
+    /// What to call each class in play: as the model's classes are called, or else as their folders are.
+    pub fn names(&self, subset: &Subset, classes: Classes<'_>) -> Vec<String> {
+        let mut names = subset.names(classes.names);
+        if classes.names.is_empty() {
+            for (name, members) in names.iter_mut().zip(subset.members()) {
+                if let ([class], Some(folder)) = (&members[..], self.folders.get(&members[0])) {
+                    // A number says less than "class 7".
+                    if folder.parse() != Ok(*class) {
+                        name.clone_from(folder);
+                    }
+                }
+            }
+        }
+        names
     }
 
     /// The classes of the model that are in these pictures.
@@ -267,6 +289,13 @@ mod tests {
             let folder = tree(files);
             let set = open(folder.path(), classes).unwrap();
             assert_eq!(set.labels, expected, "{files:?}");
+            let names = set.names(&Subset::all(classes.count), classes);
+            let first = match classes.names.is_empty() {
+                true if files.len() == 2 => "n01443537".to_owned(),
+                true => "class 1".to_owned(),
+                false => "dog".to_owned(),
+            };
+            assert_eq!(names[1], first);
         }
     }
 

@@ -201,7 +201,7 @@ fn in_play(
         Some("present") => first.present(classes)?,
         Some(word) => Subset::parse(word, classes.names, classes.count).context("--subset")?,
     };
-    let names = subset.names(classes.names);
+    let names = first.names(&subset, classes);
     Ok((subset, names))
 }
 

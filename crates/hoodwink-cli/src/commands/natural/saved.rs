@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
-use hoodwink::natural::{Answers, Evaluation, Given, Labels, Logits, Subset};
+use anyhow::{Context as _, Result, anyhow, bail};
+use hoodwink::natural::{Answers, Evaluation, Given, Logits, Subset, read_labels};
 
 use super::Args;
 use crate::args::text;
@@ -23,7 +23,7 @@ pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
                     "labels within the classes present are those among all: leave out --labels-within-subset"
                 );
             }
-            let mut there = Labels::read(labels, file, logits.len())?;
+            let mut there = read_labels(labels, file, logits.len())?;
             there.sort_unstable();
             there.dedup();
             Subset::of("present", there, logits.classes())?
@@ -31,12 +31,17 @@ pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
         word => Subset::parse(word, &names, logits.classes()).context("--subset")?,
     };
     let answers = |file: &Path, logits: &Logits, labels: &Path| -> Result<Answers> {
-        let mut classes = Labels::read(labels, file, logits.len())?;
+        let mut classes = read_labels(labels, file, logits.len())?;
         if args.labels_within_subset {
             classes = subset.numbers(&classes).with_context(|| text(labels))?;
         }
         let name = hoodwink::legible::name(&text(file));
-        Ok(Answers::of(logits, &classes, &subset, &name)?)
+        let is_outside = |class: &usize| subset.place_of(*class).is_none();
+        let outside = subset.masks() && classes.iter().any(is_outside);
+        Answers::of(logits, &classes, &subset, &name).map_err(|error| match outside {
+            true => anyhow!("{error} Then say --labels-within-subset"),
+            false => error.into(),
+        })
     };
     let hard = answers(file, &logits, labels)?;
     let clean = match (&args.clean_logits, &args.clean_labels) {
