@@ -53,8 +53,7 @@ impl Norm {
     }
 
     /// Returns whether these distances are within a radius in this norm, up to
-    /// [`Ball::TOLERANCE`](super::Ball::TOLERANCE),
-    /// and the rounding error of single precision near 1, which matters if the radius is small.
+    /// [`Ball::TOLERANCE`](super::Ball::TOLERANCE) and the rounding error of single precision near 1, which matters if the radius is small.
     pub fn within(self, norms: &Distances, eps: f64) -> bool {
         self.of(norms) <= eps * (1.0 + super::Ball::TOLERANCE) + f64::from(f32::EPSILON) / 2.0
     }
