@@ -88,7 +88,11 @@ pub(super) fn accuracy(lines: &[AccuracyLine], norm: &str) -> Chart {
     radii.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (eps, text, _) in radii {
         // Labels closer than this would run into one another.
-        if x_ticks.last().is_none_or(|last| x(*eps) - last.at > 34.0) {
+        let room = |last: &Tick| 4.0 + 3.4 * (last.text.len() + text.len()) as f64;
+        if x_ticks
+            .last()
+            .is_none_or(|last| x(*eps) - last.at > room(last))
+        {
             x_ticks.push(Tick {
                 at: x(*eps),
                 text: text.clone(),
@@ -97,7 +101,11 @@ pub(super) fn accuracy(lines: &[AccuracyLine], norm: &str) -> Chart {
     }
     let line = |(n, line): (usize, &AccuracyLine)| {
         // Intervals of neighbouring lines would hide one another.
-        let aside = 3.0 * (n as f64 - (lines.len() as f64 - 1.0) / 2.0);
+        let aside = match line.swept {
+            // A curve is drawn where it is.
+            true => 0.0,
+            false => 3.0 * (n as f64 - (lines.len() as f64 - 1.0) / 2.0),
+        };
         let marks: Vec<Mark> = line
             .points
             .iter()

@@ -368,3 +368,14 @@ fn targets_and_budgets_are_those_of_the_run() {
     };
     assert_eq!(said(&run, &of_target), "");
 }
+
+/// A run of an earlier version, which took for outside what single precision had moved a hair beyond the radius.
+#[test]
+fn what_was_held_against_a_narrower_tolerance_still_opens() {
+    let run = run(3);
+    let mut row = robust(0, "pgd", "4/255");
+    let verdict = row.float.as_mut().unwrap();
+    verdict.seen.label = 1;
+    verdict.norms.linf = 4.0 / 255.0 + 3e-8;
+    assert_eq!(Consistency::of(&run).unwrap().of_row(&row), Ok(()));
+}
