@@ -89,6 +89,15 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// The model's file without its folder; a model elsewhere keeps its address.
+    pub(super) fn file_name(&self) -> String {
+        let model = &self.model;
+        match model.contains("://") || model.starts_with("cmd:") {
+            true => model.clone(),
+            false => model.rsplit(['/', '\\']).next().unwrap_or(model).to_owned(),
+        }
+    }
+
     /// Measures everything that can be measured of what was given.
     ///
     /// # Errors

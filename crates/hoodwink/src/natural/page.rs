@@ -76,18 +76,10 @@ struct Headline {
 impl Headline {
     fn of(model: &Evaluation) -> Option<Self> {
         Some(Self {
-            model: file_name(&model.model),
+            model: model.file_name(),
             hard: model.hard.as_ref()?.top1.percent(),
             clean: model.clean.as_ref().map(|clean| clean.top1.percent()),
         })
-    }
-}
-
-/// Of a model in a file; a model elsewhere keeps its address.
-fn file_name(model: &str) -> String {
-    match model.contains("://") || model.starts_with("cmd:") {
-        true => model.to_owned(),
-        false => model.rsplit(['/', '\\']).next().unwrap_or(model).to_owned(),
     }
 }
 
@@ -197,7 +189,7 @@ impl Shown {
             cells: sets.iter().map(|(_, set)| of(set)).collect(),
         };
         Self {
-            name: file_name(&model.model),
+            name: model.file_name(),
             classes: match model.classes < model.model_classes {
                 true => format!(
                     "{} of the model's {} classes are in play: {}.",

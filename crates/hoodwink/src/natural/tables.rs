@@ -85,7 +85,7 @@ impl ModelTable {
     pub fn of(report: &Report, resampling: Resampling) -> Option<Self> {
         let row = |model: &Evaluation| {
             Some(ModelRow {
-                model: model.model.clone(),
+                model: model.file_name(),
                 size: None,
                 clean: model.clean.as_ref()?.top1.value,
                 hard: model.hard.as_ref()?.top1.value,
