@@ -79,12 +79,7 @@ fn the_table_tells_what_the_file_holds() {
     let table = succeed(&[
         "inspect",
         &asset("cifar10/models/marabou_cifar10_small.onnx"),
-<<<<<<< HEAD
         "--layout=nhwc",
-=======
-        "--layout",
-        "nhwc",
->>>>>>> w/speed
     ]);
     assert!(
         table.contains("preprocessing   axes in the order [0, 3, 1, 2] (Transpose"),
