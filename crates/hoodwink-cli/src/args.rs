@@ -383,9 +383,18 @@ impl Prepared {
         Ok(data.name_classes(&[], likely, classes)?)
     }
 
-    /// The given names of the model's classes; empty if there are none.
-    pub(crate) fn given_names(&self, classes: usize) -> Result<Vec<String>> {
-        Ok(self.said_names(classes)?.unwrap_or_default())
+    /// The names of the model's classes: the given ones, or else those that suit the model and what the files are called;
+    /// empty if there are none.
+    pub(crate) fn names_for(&self, pictures: &Path, model: Shape) -> Result<Vec<String>> {
+        let Shape { input, classes } = model;
+        if let Some(names) = self.said_names(classes)? {
+            return Ok(names);
+        }
+        let called = [&*self.model, pictures].map(last_parts).join(" ");
+        let likely = KnownClasses::likely(input, classes, &called);
+        Ok(likely
+            .and_then(|known| known.names(classes))
+            .unwrap_or_default())
     }
 
     /// The names of the model's classes from the settings or a file beside the model; `None` if neither names them.

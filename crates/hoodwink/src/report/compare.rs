@@ -280,7 +280,7 @@ impl Read<'_> {
                 .then(|| report.strip_prefix(beside).ok())
                 .flatten()
                 .and_then(|relative| Some(relative.to_str()?.replace('\\', "/"))),
-            so_far: self.summary.measured.so_far(),
+            so_far: self.summary.about(),
             clean,
             robust: worst.map_or(clean, |worst| worst.robust_accuracy),
             distance: self

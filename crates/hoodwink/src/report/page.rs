@@ -140,7 +140,7 @@ impl Page {
                 None => run.threat.eps.join(", "),
             },
             samples: counted::pictures(summary.measured.pictures),
-            so_far: summary.measured.so_far(),
+            so_far: summary.about(),
             verdict: summary.verdict(),
             targeted: run.threat.is_targeted(),
             findings: findings(run),

@@ -196,6 +196,17 @@ pub struct WorstCase {
 }
 
 impl Summary {
+    /// Returns what the figures are about, unless it is every picture with its true label: `part 3/8`, `12 of 40 pictures
+    /// so far`, `prediction instead of truth: 12 pictures`.
+    pub fn about(&self) -> Option<String> {
+        let notes = [
+            self.measured.so_far(),
+            self.data.truth.notice(self.measured.pictures),
+        ];
+        let notes: Vec<String> = notes.into_iter().flatten().collect();
+        (!notes.is_empty()).then(|| notes.join("; "))
+    }
+
     /// The figures of these rows, which may be those of an unfinished run.
     pub fn of(run: &Run, rows: &[Row], timing: Option<&Timing>) -> Self {
         let counting = Counting::of(run);

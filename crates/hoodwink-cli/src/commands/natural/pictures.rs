@@ -18,7 +18,7 @@ use hoodwink::{
 
 use super::Args;
 use crate::{
-    args::text,
+    args::{Shape, text},
     commands::warning,
     progress::Progress,
     subject::Subject,
@@ -63,7 +63,12 @@ fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
     if args.odin && model.gives() < Access::Gradients {
         bail!("a model elsewhere gives no gradients, which --odin needs: leave it out");
     }
-    let names = prepared.given_names(model.classes())?;
+    let shape = Shape {
+        input: model.input(),
+        classes: model.classes(),
+    };
+    let pictures = args.hard.as_deref().unwrap_or(Path::new(""));
+    let names = prepared.names_for(pictures, shape)?;
     let classes = Classes {
         names: &names,
         count: model.classes(),
