@@ -108,7 +108,7 @@ pub(crate) struct Args {
     /// distance]
     #[arg(long, help_heading = "Attack")]
     norm: Option<Norm>,
-    /// Radii in pixel units from 0 to 1, such as 8/255 or 0.5, or a range such as 0..8/255 or 0.., sampled more densely
+    /// Radii in pixel units from 0 to 1, such as 8/255 or 0.5; or a range such as 0..8/255 or 0.., with more radii
     /// where accuracy falls [default: none, to find the smallest distance; 8/255 for attacks that need a radius, in
     /// linf on colour pictures]
     #[arg(
@@ -156,7 +156,7 @@ pub(crate) struct Args {
     /// Rule that turns a gradient into a step: steepest, sign, adam, sgd, rmsprop or adagrad
     #[arg(long, value_name = "RULE", help_heading = "Attack")]
     step_rule: Option<StepRule>,
-    /// Start at a random point of the ball
+    /// Whether to start at a random point of the ball
     #[arg(long, value_name = "BOOL", aliases = ["random-init", "rand-init"], help_heading = "Attack")]
     random_start: Option<bool>,
     /// Momentum of step rule sgd

@@ -387,7 +387,7 @@ fn a_range_of_radii_is_a_curve_and_the_same_every_time() {
     let mixed = ["--attack=fgsm", "--eps=0..0.4,0.5"];
     let refusal = failure(&borrowed(&attack_mnist(30, &one, &mixed)), 2);
     assert!(
-        refusal.contains("is a range, and stands alone"),
+        refusal.contains("is a range and cannot be combined"),
         "{refusal}"
     );
 }
