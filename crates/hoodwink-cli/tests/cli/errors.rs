@@ -58,7 +58,7 @@ fn attack_refuses_what_makes_no_sense() {
         ),
         (
             &["--timeout", "3", "--eps", "0.1"],
-            "--timeout is for a model behind http://",
+            "--timeout applies only to remote models (http://",
         ),
         (&["--eps", "-0.1"], "--eps"),
         (&["--eps", "8"], "did you mean 8/255?"),

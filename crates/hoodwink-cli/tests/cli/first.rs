@@ -255,7 +255,7 @@ fn an_attack_that_needs_a_radius_has_the_usual_one_or_asks() {
         "--attack=fgsm",
     ];
     let (figures, notes) = succeed_within(folder.path(), &attack);
-    let says = "note: without --eps it is 8/255, the usual one in linf for colour pictures";
+    let says = "note: no --eps given; using 8/255, the usual radius in linf for colour pictures";
     assert!(notes.contains(says), "{notes}");
     assert!(figures.contains("fgsm    8/255"), "{figures}");
     let (model, pictures) = (model(), pictures());
@@ -364,7 +364,7 @@ fn what_is_typed_wrong_gets_the_right_sentence() {
     for (rest, says) in [
         (
             &["--mean", "0.485", "0.456", "0.406"][..],
-            "error: --mean takes its values in one word, with commas and without spaces: --mean 0.485,0.456,0.406\n",
+            "error: separate the values of --mean with commas and no spaces: --mean 0.485,0.456,0.406\n",
         ),
         (&["--std", "[0.2,", "0.3,", "0.4]"], "--std 0.2,0.3,0.4\n"),
         (&["--eps", "2/255", "8/255"], "--eps 2/255,8/255\n"),
@@ -389,7 +389,7 @@ fn what_is_typed_wrong_gets_the_right_sentence() {
     let (model, pictures) = (model(), pictures());
     let errors = failure(&["attack", &model, &pictures, &labels()], 2);
     assert!(
-        errors.contains("is one file too many: name the folder, or put a pattern in quotes"),
+        errors.contains(": pass the folder, or put the pattern in quotes"),
         "{errors}"
     );
     let named = [
