@@ -114,7 +114,7 @@ fn word(setting: impl Serialize) -> String {
 pub(crate) fn warn_of_guessing(accuracy: &Interval, classes: usize) {
     if may_be_guessing(accuracy, classes) {
         complain(&format!(
-            "note: {} correct on {} is close to chance for {classes} classes; check --mean, --std, --input-range and \
+            "note: {} correct on {} is not clearly better than guessing among {classes} classes; check --mean, --std, --input-range and \
              --channels, and check that the labels use the model's numbering (the label of a class folder is its position in \
              sorted order)",
             accuracy.percent(),
