@@ -384,7 +384,7 @@ fn print_other(out: &mut impl Write, other: &Other) -> Result<()> {
     let said = match other.leaks.len() {
         0 => "no picture is in both sets".to_owned(),
         count => format!(
-            "{} in both sets: {} exact, {} likely copies, resized or recompressed",
+            "{} in both sets: {} exact, {} likely to be resized or recompressed",
             many(count, "picture is", "pictures are"),
             number(exact),
             number(count - exact)

@@ -46,9 +46,9 @@ const EFFORT: u64 = 1_000_000_000_000;
 /// distort the results: wrong mean, value range or channel order, shifted or permuted labels, saturated or random
 /// predictions. The exit status is 1 if anything is found.
 ///
-/// The model is opened in the same way as in predict and attack and run on a grey picture. If inspect says yes to an
-/// access level, those commands work too. If the model cannot be imported, the engine runs the file unchanged; if that
-/// gives scores, attacks that need no gradients are possible.
+/// The model is opened in the same way as in predict and attack, and run on a grey picture. An access level that
+/// inspect reports as possible works in those commands. If the model cannot be imported, the engine runs the file
+/// unchanged; if that gives scores, attacks that need no gradients are possible.
 ///
 /// A model that cannot be attacked is described as far as possible, with every operator that prevents it. The exit
 /// status is then 2.

@@ -38,7 +38,7 @@ pub(crate) enum Format {
     /// Readable text
     #[value(alias = "text")]
     Table,
-    /// One object
+    /// One JSON object
     Json,
 }
 
