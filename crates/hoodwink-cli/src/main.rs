@@ -22,9 +22,9 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use command_line::Typed;
 use hoodwink::legible;
 
-/// Find inputs that fool a trained vision model, measure its robustness, and explain the results.
+/// Finds what fools a trained vision model, measures how much, and shows why.
 ///
-/// You supply a model as an ONNX file and a folder of pictures. No data leaves this machine.
+/// Takes a model as an ONNX file and a folder of pictures. Nothing leaves this machine unless you name a remote model.
 #[derive(Parser)]
 #[command(name = "hoodwink", version, max_term_width = 110)]
 struct Cli {

@@ -1,4 +1,4 @@
-//! Finds inputs that fool a trained vision model, measures its robustness, and explains the results.
+//! Finds what fools a trained vision model, measures how much, and shows why.
 //!
 //! A model is an ONNX file. Gradients are derived from the graph in the file. To attack one picture:
 //!

@@ -173,7 +173,7 @@ fn by_default(threat: &Threat, smallest: bool) -> Result<&'static Entry> {
     let found = fitting().max_by_key(|entry| entry.access());
     found.ok_or_else(|| {
         Error::unsupported(format!(
-            "no attack for {} in {} works with access to {} only{}",
+            "no attack for {} in {} works with access to {}{}",
             if smallest {
                 "the smallest norm"
             } else {
