@@ -1,4 +1,4 @@
-//! Flags that several sub-commands share, and the `MODEL.toml` beside a model.
+//! Flags shared by several sub-commands, and the `MODEL.toml` file next to a model.
 
 use std::{
     io::ErrorKind,
@@ -29,28 +29,28 @@ use toml::{Table, Value};
 
 use crate::terminal::{self, complain};
 
-/// The largest file of settings that is read.
+/// The maximum size of a settings file.
 pub(crate) const SETTINGS_BYTES: u64 = 1 << 20;
 
-/// How a model file is read, where it leaves that open.
+/// How to read a model file where the file leaves a choice.
 #[derive(Args, Clone)]
 pub(crate) struct ReadArgs {
-    /// The output with the scores, where the model has several, or a value inside it that is to be the scores
+    /// Name of the output to use as scores if the model has several, or of a value inside the model
     #[arg(long, value_name = "NAME", help_heading = "Model")]
     scores: Option<String>,
-    /// Take a final softmax or sigmoid as part of the scores; without this, scores are what goes into it
+    /// Keep a final softmax or sigmoid as part of the scores; by default, scores are its input (the logits)
     #[arg(long, help_heading = "Model")]
     keep_softmax: bool,
-    /// Give Sign, Round, Floor and Ceil the gradient of what they step along, instead of none
+    /// Use straight-through gradients for Sign, Round, Floor and Ceil instead of zero
     #[arg(long, help_heading = "Model")]
     straight_through: bool,
-    /// Height and width of the model's pictures, such as 224x224, where the file leaves them open
+    /// Height and width of the input if the file leaves them open, such as 224x224
     #[arg(long, value_name = "PIXELS", value_parser = side, help_heading = "Model")]
     input_side: Option<(usize, usize)>,
 }
 
 impl ReadArgs {
-    /// For the import.
+    /// Returns the options for the import.
     pub(crate) fn options(&self) -> LoadOptions {
         LoadOptions {
             input_side: self.input_side,
@@ -66,55 +66,54 @@ fn side(text: &str) -> Result<(usize, usize), String> {
     let (height, width) = text.split_once('x').unwrap_or((text, text));
     let number = |text: &str| text.parse().ok().filter(|&side| side > 0);
     let sides = number(height).zip(number(width));
-    sides.ok_or_else(|| "a height and a width are written 224x320".to_owned())
+    sides.ok_or_else(|| "expected a side or HEIGHTxWIDTH, such as 224 or 224x320".to_owned())
 }
 
-/// A number of things of which there is at least one.
+/// Parses a whole number, at least 1.
 pub(crate) fn count(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
-        .map_err(|_| "a whole number from 1 on is needed".to_owned())
+        .map_err(|_| "expected a whole number, 1 or more".to_owned())
 }
 
-/// A number of things of which there may be none.
+/// Parses a whole number, at least 0.
 pub(crate) fn whole<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse()
-        .map_err(|_| "a whole number from 0 on is needed".to_owned())
+        .map_err(|_| "expected a whole number, 0 or more".to_owned())
 }
 
-/// One of a list of numbers, which may stand in brackets as in Python.
+/// Parses one number of a list. Python-style brackets around the list are allowed.
 fn listed(text: &str) -> Result<f32, String> {
     let bare = text.trim_matches(|c: char| c.is_whitespace() || "[]()".contains(c));
     let number = bare.parse().ok().filter(|number: &f32| number.is_finite());
-    number.ok_or_else(|| {
-        "numbers with commas between them are needed, such as 0.485,0.456,0.406".to_owned()
-    })
+    number
+        .ok_or_else(|| "expected numbers separated by commas, such as 0.485,0.456,0.406".to_owned())
 }
 
-/// A number with or without a fraction.
+/// Parses a finite number.
 pub(crate) fn number(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-    number.ok_or_else(|| "a number is needed, such as 0.9".to_owned())
+    number.ok_or_else(|| "expected a number, such as 0.9".to_owned())
 }
 
-/// The model, and what its training code did to pictures.
+/// The model and the preprocessing it was trained with.
 #[derive(Args)]
 pub(crate) struct ModelArgs {
-    /// The model, an ONNX file; beside net.onnx a net.toml may hold the preprocessing flags and class-names. For attack and
-    /// predict also a model elsewhere, http://HOST/PATH or 'cmd:PROGRAM ARGUMENTS' (also as --model); docs/remote.md says how
-    /// it is asked
+    /// The model, an ONNX file; preprocessing flags and class-names can also be set in a file net.toml next to
+    /// net.onnx. attack and predict also accept a remote model: http://HOST/PATH or 'cmd:PROGRAM ARGUMENTS' (or
+    /// --model); see docs/remote.md
     pub(crate) model: PathBuf,
     #[command(flatten)]
     flags: ModelFlags,
 }
 
-/// How any model is read, and what its training code did to pictures.
+/// How to read a model, and the preprocessing it was trained with.
 #[derive(Args, Clone)]
 pub(crate) struct ModelFlags {
     #[command(flatten)]
     read: ReadArgs,
-    /// Names of the model's classes: a file with one per line, or a CSV table with the columns index and name; or imagenet,
-    /// cifar10, cifar100, mnist, fashion-mnist, none [default: config.json beside the model, the names of the data, or those
-    /// that suit the model's pictures and number of classes]
+    /// Class names: a file with one name per line, a CSV file with the columns index and name, or one of imagenet,
+    /// cifar10, cifar100, mnist, fashion-mnist, none [default: config.json next to the model, else the names in the
+    /// data, else a built-in list that matches the input shape and the number of classes]
     #[arg(
         long,
         value_name = "FILE|NAME",
@@ -122,9 +121,10 @@ pub(crate) struct ModelFlags {
         help_heading = "Model"
     )]
     class_names: Option<PathBuf>,
-    /// Preprocessing by name: imagenet, imagenet-inception, imagenet-caffe, cifar10, cifar100, mnist, fashion-mnist, 0..1,
-    /// 0..255, -1..1, and with sizes torchvision, torchvision-v2, torchvision-inception, clip; or from a file, timm's
-    /// config.json or Hugging Face's preprocessor_config.json. The flags below win. [default: such a file beside the model]
+    /// Preprocessing by name: imagenet, imagenet-inception, imagenet-caffe, cifar10, cifar100, mnist, fashion-mnist,
+    /// 0..1, 0..255, -1..1; with resizing: torchvision, torchvision-v2, torchvision-inception, clip; or a file: timm's
+    /// config.json or Hugging Face's preprocessor_config.json. The flags below take precedence. [default: such a file
+    /// next to the model]
     #[arg(
         long,
         value_name = "NAME|FILE",
@@ -133,7 +133,7 @@ pub(crate) struct ModelFlags {
         help_heading = "Preprocessing"
     )]
     preprocessing: Option<String>,
-    /// Subtracted from pixels in 0..1: one value, or one per channel in the order the model eats them
+    /// Mean to subtract from pixels in 0..1: one value, or one per channel in the order the model expects
     #[arg(
         long,
         value_name = "MEAN",
@@ -143,7 +143,7 @@ pub(crate) struct ModelFlags {
         help_heading = "Preprocessing"
     )]
     mean: Option<Vec<f32>>,
-    /// Divided by, likewise
+    /// Standard deviation to divide by: one value, or one per channel
     #[arg(
         long,
         value_delimiter = ',',
@@ -152,7 +152,7 @@ pub(crate) struct ModelFlags {
         help_heading = "Preprocessing"
     )]
     std: Option<Vec<f32>>,
-    /// Range of values the model eats: 0..1, 0..255 or -1..1 [default: 0..1]
+    /// Range of pixel values the model expects: 0..1, 0..255 or -1..1 [default: 0..1]
     #[arg(
         long,
         value_name = "RANGE",
@@ -160,20 +160,20 @@ pub(crate) struct ModelFlags {
         help_heading = "Preprocessing"
     )]
     input_range: Option<InputRange>,
-    /// Order of colour channels the model eats: rgb or bgr [default: rgb]
+    /// Order of colour channels the model expects: rgb or bgr [default: rgb]
     #[arg(long, value_name = "ORDER", help_heading = "Preprocessing")]
     channels: Option<Channels>,
-    /// Order of axes the model eats: nchw or nhwc [default: nchw]
+    /// Order of axes the model expects: nchw or nhwc [default: nchw]
     #[arg(long, value_name = "ORDER", help_heading = "Preprocessing")]
     layout: Option<Layout>,
-    /// Resize every picture first: 256 (the short side) or 224x320 (height and width) [default: photographs of another size
-    /// than the model's pictures as is usual, with the centre cut out]
+    /// Resize every picture first: 256 (the short side) or 224x320 (height and width) [default: photographs that do not
+    /// match the model's input size are resized and centre-cropped]
     #[arg(long, value_name = "PIXELS", help_heading = "Preprocessing")]
     resize: Option<Resize>,
-    /// How pictures are resized: bilinear, bicubic, lanczos, nearest, box or hamming [default: bilinear]
+    /// Interpolation for resizing: bilinear, bicubic, lanczos, nearest, box or hamming [default: bilinear]
     #[arg(long, value_name = "FILTER", help_heading = "Preprocessing")]
     interpolation: Option<Interpolation>,
-    /// Then cut this much out of the centre: 224 (a square) or 224x320 (height and width)
+    /// Crop the centre after resizing: 224 (a square) or 224x320 (height and width)
     #[arg(
         long,
         value_name = "PIXELS",
@@ -181,24 +181,24 @@ pub(crate) struct ModelFlags {
         help_heading = "Preprocessing"
     )]
     crop: Option<Crop>,
-    /// What runs the model; auto takes ONNX Runtime where it finds it
+    /// The engine that runs the model; auto uses ONNX Runtime if it is installed
     #[arg(long, value_enum, default_value_t = EngineArg::Auto, help_heading = "Model")]
     engine: EngineArg,
 }
 
-/// Names of engines.
+/// The engines by name.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum EngineArg {
-    /// ONNX Runtime if it is found, else rten
+    /// ONNX Runtime if installed, else rten
     Auto,
-    /// Built in
+    /// The built-in engine
     Rten,
     /// ONNX Runtime, from ORT_DYLIB_PATH or the Python package onnxruntime
     Ort,
 }
 
 impl EngineArg {
-    /// The engine of this name.
+    /// Opens the engine.
     pub(crate) fn open(self) -> Result<Arc<dyn Engine>> {
         let engine = engine::open(match self {
             Self::Auto => engine::Choice::Auto,
@@ -212,21 +212,23 @@ impl EngineArg {
     }
 }
 
-/// The pictures.
+/// The pictures to use.
 #[derive(Args)]
 pub(crate) struct DataArgs {
-    /// The pictures: a folder with one sub-folder per class, a folder with labels.csv, or of pictures alone, an .npy, an .npz, MNIST's or CIFAR's
-    /// files, Parquet as of Hugging Face, WebDataset shards (*.tar), one file, a pattern ('shards/{00..09}.tar'), a list (.txt
-    /// or - for stdin: a name per line, perhaps a tab and the label), or drawn ones: scenes:count=1000,side=64,seed=0
-    /// (background=0.95 ties that cue to the class, background=0.95+3 to the value of another class)
+    /// The pictures: a folder (one sub-folder per class, with labels.csv, or unlabelled), .npy or .npz, MNIST or CIFAR
+    /// files, Hugging Face Parquet, WebDataset shards (*.tar), a single picture, a pattern ('shards/{00..09}.tar'), or
+    /// a list (.txt, or - for stdin: one file name per line, optionally followed by a tab and the label).
+    /// scenes:count=1000,side=64,seed=0 draws pictures (background=0.95 makes the background match the class in 95% of
+    /// them; background=0.95+3 makes it match the class three places on)
     pub(crate) data: PathBuf,
-    /// Labels: an .npy of integers for an array, a CSV table with the columns file and label (numbers or names) for a folder
+    /// Labels: an .npy of integers for an array, or a CSV file with the columns file and label (number or name) for a
+    /// folder
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     labels: Option<PathBuf>,
-    /// Leave out this many pictures at the beginning
+    /// Skip the first N pictures
     #[arg(long, value_name = "N", default_value_t = 0, alias = "offset", value_parser = whole::<usize>, help_heading = "Data")]
     skip: usize,
-    /// Take only the first N of the others
+    /// Use at most N pictures, after --skip
     #[arg(
         long,
         value_name = "N",
@@ -237,33 +239,36 @@ pub(crate) struct DataArgs {
     limit: Option<usize>,
 }
 
-/// Options from a file, and as one.
+/// Options read from a file or printed as one.
 #[derive(Args)]
 pub(crate) struct ConfigArgs {
-    /// Options from a TOML file, by their long names (threads = 4; arguments such as model and data too); the line itself wins
+    /// Read options from a TOML file, keyed by long name (threads = 4), including arguments such as model and data; the
+    /// command line takes precedence
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print all settings as TOML, defaults filled in (for attack, what run.toml would say), and do nothing
+    /// Print all settings as TOML, including defaults, and exit (for attack with a model and data: the contents of
+    /// run.toml)
     #[arg(long)]
     pub(crate) show_settings: bool,
 }
 
-/// How much runs at once.
+/// How much work runs in parallel.
 #[derive(Args)]
 pub(crate) struct CrewArgs {
     /// Worker threads, at most four per core [default: one per core]
     #[arg(long, value_name = "N", aliases = ["workers", "num-workers", "jobs"], value_parser = count)]
     threads: Option<NonZeroUsize>,
-    /// Pictures that each worker has in hand at once, at most 64 [default: 16, or 8 large ones]; no result depends on it
+    /// Pictures that each worker processes at once, at most 64; does not affect results [default: 16, or 8 if they are
+    /// large]
     #[arg(long, value_name = "N", value_parser = count)]
     batch: Option<NonZeroUsize>,
-    /// No progress on stderr
+    /// Do not show progress on stderr
     #[arg(long, short, action = ArgAction::SetTrue)]
     pub(crate) quiet: bool,
 }
 
 impl CrewArgs {
-    /// As words of a command line.
+    /// Returns the flags as command-line words.
     pub(crate) fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
         words.extend(self.batch.map(|batch| format!("--batch={batch}")));
@@ -272,7 +277,7 @@ impl CrewArgs {
         words
     }
 
-    /// With defaults filled in, for pictures of so many values.
+    /// Fills in the defaults for pictures of `values` values each.
     pub(crate) fn resolve(&self, values: usize) -> Parallelism {
         let cores = || thread::available_parallelism().map_or(1, usize::from);
         Parallelism {
@@ -282,16 +287,16 @@ impl CrewArgs {
     }
 }
 
-/// Pictures in hand, so many that while some are answered about others wait for their turn; fewer where each takes much
-/// memory.
+/// Returns the default number of pictures per worker: enough that some can be prepared while others wait for answers,
+/// and fewer if each takes a lot of memory.
 fn in_hand(values: usize) -> usize {
-    /// Those of 128 by 128 pixels in colour.
+    /// A colour picture of 128 by 128 pixels.
     const SMALL: usize = 3 * 128 * 128;
     if values <= SMALL { 16 } else { 8 }
 }
 
-/// `MODEL.toml`: the preprocessing flags under the same names, and the names of the classes, which a model needs no less
-/// than its mean. Its paths are relative to its own folder, and do not leave it.
+/// `MODEL.toml`: the preprocessing flags under the same names, and the class names. Paths are relative to its folder
+/// and must stay inside it.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct ModelToml {
@@ -315,7 +320,7 @@ enum Size {
 }
 
 impl Size {
-    /// As the option of the same name reads it.
+    /// Parses it like the option of the same name.
     fn read<T: FromStr<Err = Error>>(self) -> Result<T> {
         let text = match self {
             Self::Number(side) => side.to_string(),
@@ -325,32 +330,32 @@ impl Size {
     }
 }
 
-/// What the flags and `MODEL.toml` say together; flags win.
+/// The settings from the flags and `MODEL.toml` combined. Flags take precedence.
 pub(crate) struct Prepared {
-    /// How the file is read.
+    /// How to read the model file.
     pub(crate) options: LoadOptions,
-    /// Part of the graph.
+    /// The preprocessing that becomes part of the graph.
     pub(crate) preprocessing: Preprocessing,
-    /// Whether anybody said what is done to pixels, be it nothing.
+    /// Whether the preprocessing was stated anywhere, even if it is "none".
     pub(crate) is_said: bool,
-    /// What the user should know about where this is from.
+    /// Notes for the user about where these settings come from.
     pub(crate) notices: Vec<String>,
-    /// Done to every picture when it is loaded.
+    /// Applied to every picture on loading.
     resize: Option<Resize>,
     interpolation: Interpolation,
     crop: Option<Crop>,
     class_names: Option<PathBuf>,
-    /// The model, whose name and folder tell more.
+    /// The path of the model, which hints at its classes.
     model: PathBuf,
 }
 
 impl Prepared {
-    /// Whether nothing is done to pixels.
+    /// Tells whether pixels are passed to the model unchanged.
     pub(crate) fn is_plain(&self) -> bool {
         self.preprocessing == Preprocessing::default()
     }
 
-    /// What was done to pictures and model, for the record of a run.
+    /// Describes the preprocessing and the model options for the record of a run.
     pub(crate) fn record(&self, model: Option<&Classifier>) -> Result<String> {
         let Some(model) = model else {
             return Ok(self.with(&self.preprocessing));
@@ -362,7 +367,7 @@ impl Prepared {
         })
     }
 
-    /// What is done to every picture when it is loaded, for a model that takes `[channels, height, width]`.
+    /// Returns the transform applied to every picture on loading, for a model that takes `[channels, height, width]`.
     pub(crate) fn transform(&self, input: [usize; 3]) -> Transform {
         Transform {
             channels: Some(input[0]).filter(|channels| matches!(channels, 1 | 3)),
@@ -372,7 +377,8 @@ impl Prepared {
         }
     }
 
-    /// Names the classes of the data: as given, or else as suits the model and contradicts nothing.
+    /// Names the classes of the data: the given names, else a built-in list that suits the model and does not
+    /// contradict the data.
     fn name_classes(&self, data: &mut Dataset, pictures: &Path, model: Shape) -> Result<()> {
         let Shape { input, classes } = model;
         if let Some(names) = self.said_names(classes)? {
@@ -383,8 +389,8 @@ impl Prepared {
         Ok(data.name_classes(&[], likely, classes)?)
     }
 
-    /// The names of the model's classes: the given ones, or else those that suit the model and what the files are called;
-    /// empty if there are none.
+    /// Returns the given names of the model's classes, or else built-in names that fit the model and the file names, or an
+    /// empty list.
     pub(crate) fn names_for(&self, pictures: &Path, model: Shape) -> Result<Vec<String>> {
         let Shape { input, classes } = model;
         if let Some(names) = self.said_names(classes)? {
@@ -397,7 +403,7 @@ impl Prepared {
             .unwrap_or_default())
     }
 
-    /// The names of the model's classes from the settings or a file beside the model; `None` if neither names them.
+    /// Returns the class names from the settings or from a file next to the model, or `None` if neither has them.
     fn said_names(&self, classes: usize) -> Result<Option<Vec<String>>> {
         if let Some(said) = self.class_names.as_deref() {
             return names_of(said, classes).map(Some);
@@ -418,10 +424,10 @@ impl Prepared {
     }
 }
 
-/// Class names that stand for none at all.
+/// The word for no class names.
 const NONE: &str = "none";
 
-/// The class names that a word stands for, or those in a file.
+/// Returns the class names for a word, or those in a file.
 fn names_of(said: &Path, classes: usize) -> Result<Vec<String>> {
     let word = Some(said).filter(|path| !path.is_file());
     match word.and_then(Path::to_str) {
@@ -429,19 +435,19 @@ fn names_of(said: &Path, classes: usize) -> Result<Vec<String>> {
         Some(word) if is_word(word) => {
             let known: KnownClasses = word.parse()?;
             known.names(classes).ok_or_else(|| {
-                anyhow!("the model has {classes} classes, which are not those of {known}")
+                anyhow!("the model has {classes} classes, which does not match {known}; choose another --class-names")
             })
         }
         _ => Ok(read_class_names(said, classes)?),
     }
 }
 
-/// Whether class names are said by a word and not by a file.
+/// Tells whether class names are given by a word rather than a file.
 fn is_word(text: &str) -> bool {
     text == NONE || text.parse::<KnownClasses>().is_ok()
 }
 
-/// The name of a file or folder with the one that it is in.
+/// Returns the last two parts of a path.
 fn last_parts(path: &Path) -> String {
     let parts: Vec<_> = path
         .iter()
@@ -452,24 +458,24 @@ fn last_parts(path: &Path) -> String {
     parts.join(" ")
 }
 
-/// What a model takes and gives.
+/// The input shape and the number of classes of a model.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
     /// `[channels, height, width]` of its pictures.
     pub(crate) input: [usize; 3],
-    /// Number of its classes.
+    /// Number of classes.
     pub(crate) classes: usize,
 }
 
 impl Prepared {
-    /// The preprocessing as options, whichever file said it: an option for everything that is not as by default.
+    /// Returns the preprocessing as options, wherever it was set, leaving out defaults.
     pub(crate) fn options(&self) -> Result<Table> {
         let mut options = Table::try_from(&self.preprocessing)?;
         for (name, values) in [
             ("mean", &self.preprocessing.mean),
             ("std", &self.preprocessing.std),
         ] {
-            // As short as they were typed: the nearest double of 0.485f32 has sixteen digits.
+            // Keeps the text short: the nearest double to 0.485f32 has sixteen digits.
             let shortest = |value: &f32| value.to_string().parse().map(Value::Float);
             if !values.is_empty() {
                 let values = values.iter().map(shortest).collect::<Result<_, _>>()?;
@@ -492,7 +498,7 @@ impl Prepared {
 }
 
 impl Prepared {
-    /// What is done, in words of options, with this preprocessing in the graph.
+    /// Describes the settings as options, with this preprocessing in the graph.
     fn with(&self, preprocessing: &Preprocessing) -> String {
         let mut done = Vec::new();
         if let Some(scores) = &self.options.output {
@@ -522,7 +528,7 @@ impl Prepared {
 }
 
 impl ModelFlags {
-    /// These flags for a model.
+    /// Applies these flags to a model.
     pub(crate) fn of(&self, model: PathBuf) -> ModelArgs {
         let flags = self.clone();
         ModelArgs { model, flags }
@@ -539,12 +545,12 @@ impl ModelFlags {
 }
 
 impl ModelArgs {
-    /// Joins the flags with `MODEL.toml`.
+    /// Combines the flags with `MODEL.toml`.
     pub(crate) fn resolve(&self) -> Result<Prepared> {
         let flags = &self.flags;
         let beside = self.model.with_extension("toml");
         let file = match files::read_text(&beside, SETTINGS_BYTES) {
-            // `.` and `..` have no other extension.
+            // `.` and `..` have no extension to replace.
             _ if beside.is_dir() => ModelToml::default(),
             Ok(contents) => toml::from_str(&contents).with_context(|| text(&beside))?,
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
@@ -552,7 +558,7 @@ impl ModelArgs {
             }
             Err(error) => return Err(error.into()),
         };
-        // Its names come into reports: a stranger's file may not choose them from all of the disk.
+        // The names appear in reports, so a file from a stranger must not read them from anywhere on the disk.
         let named = file.class_names.as_deref();
         if let Some(named) = named.filter(|named| !is_word(named)) {
             let folder = beside.parent().filter(|folder| *folder != Path::new(""));
@@ -560,7 +566,7 @@ impl ModelArgs {
             files::inside(folder, named)
                 .with_context(|| format!("{}: class-names", text(&beside)))?;
         }
-        // Beneath the flags, above the file beside the model.
+        // Flags override the description, and the description overrides the file next to the model.
         let described = flags.preprocessing.as_deref().map(Described::read);
         let mut described = described.transpose()?;
         let mut notices = Vec::new();
@@ -568,11 +574,11 @@ impl ModelArgs {
         let by_file = file.mean.is_some() || file.std.is_some() || file.input_range.is_some();
         let mut is_said = by_flags || by_file || described.is_some() || self.is_remote();
         if !is_said && let Some((path, found)) = Described::beside(&self.model)? {
-            notices.push(format!("preprocessing as {} says", text(&path)));
+            notices.push(format!("preprocessing from {}", text(&path)));
             described = Some(found);
             is_said = true;
         }
-        // A description says all of it, also what is not done.
+        // A description is complete: what it does not mention is not done.
         let Described {
             preprocessing,
             resize,
@@ -622,12 +628,13 @@ impl ModelArgs {
         Remote::is_named_by(&self.model.to_string_lossy())
     }
 
-    /// The engine the flags name.
+    /// Opens the engine named by the flags.
     pub(crate) fn engine(&self) -> Result<Arc<dyn Engine>> {
         self.flags.engine.open()
     }
 
-    /// The model with its preprocessing. One that cannot be imported is run as it is where nobody needs its gradients.
+    /// Opens the model with its preprocessing. If it cannot be imported and no gradients are needed, the engine runs
+    /// the file unchanged.
     pub(crate) fn open(&self, prepared: &Prepared, access: Access) -> Result<Classifier> {
         let open = match access {
             Access::Gradients => Classifier::open_with,
@@ -641,7 +648,7 @@ impl ModelArgs {
                     && error.is_unsupported()
                     && Classifier::may_run_as_it_is(&self.model, options, preprocessing);
                 match helps {
-                    true => anyhow!("{error}; black-box attacks work with --access scores"),
+                    true => anyhow!("{error}; to run black-box attacks, use --access scores"),
                     false => error.into(),
                 }
             })
@@ -650,7 +657,7 @@ impl ModelArgs {
 }
 
 impl DataArgs {
-    /// All of the data at a path.
+    /// Selects all of the data at a path.
     pub(crate) fn of(data: PathBuf, labels: Option<PathBuf>) -> Self {
         Self {
             data,
@@ -660,7 +667,7 @@ impl DataArgs {
         }
     }
 
-    /// The data set, its pictures as the model wants them: grey or in colour as it eats them, resized and cropped.
+    /// Opens the data set with pictures converted for the model: colour or grey, resized and cropped.
     pub(crate) fn open(&self, prepared: &mut Prepared, model: Shape) -> Result<Dataset> {
         let Shape { input, classes } = model;
         let mut data = self.open_with(prepared.transform(input))?;
@@ -668,7 +675,7 @@ impl DataArgs {
             prepared.resize = Some(resize);
             prepared.crop = Some(Crop::square(crop));
             prepared.notices.push(format!(
-                "pictures are scaled to the model's {crop}x{crop} pixels (--resize {resize} --crop {crop})"
+                "pictures are resized to the model's {crop}x{crop} pixels (--resize {resize} --crop {crop})"
             ));
         }
         prepared.name_classes(&mut data, &self.data, model)?;
@@ -678,7 +685,7 @@ impl DataArgs {
         Ok(data)
     }
 
-    /// The data set, its pictures transformed.
+    /// Opens the data set and transforms its pictures.
     pub(crate) fn open_with(&self, transform: Transform) -> Result<Dataset> {
         let options = DataOptions {
             labels: self.labels.clone(),
@@ -690,7 +697,7 @@ impl DataArgs {
     }
 }
 
-/// A path for records and messages.
+/// Formats a path for records and messages.
 pub(crate) fn text(path: &Path) -> String {
     path.display().to_string()
 }

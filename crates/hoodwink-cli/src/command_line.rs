@@ -1,4 +1,4 @@
-//! The command line as data: the line that repeats a run, options as a table, and a table as options.
+//! The command line as data: the line that repeats a run, and conversion between options and tables.
 
 use std::{ffi::OsString, path::Path};
 
@@ -13,13 +13,13 @@ use toml::{Table, Value};
 
 use crate::args::SETTINGS_BYTES;
 
-/// Arguments that decide nothing about the results.
+/// Arguments that do not affect the results.
 const WITHOUT_EFFECT: [&str; 17] = [
     "timeout",
     "retries",
     "rate",
     "request_batch",
-    // It may hold a key.
+    // It may contain an API key.
     "header",
     "out",
     "open",
@@ -35,29 +35,29 @@ const WITHOUT_EFFECT: [&str; 17] = [
     "config",
 ];
 
-/// Arguments that say where settings come from and go.
+/// Arguments that read or print settings.
 const ABOUT_SETTINGS: [&str; 2] = ["config", "show_settings"];
 
-/// The arguments that name models.
+/// The arguments that hold models.
 const MODEL: [&str; 2] = ["model", "models"];
 
-/// The argument that names a file of options.
+/// The argument that holds a file of options.
 const CONFIG: &str = "config";
 
-/// What was typed for a sub-command, by people or by a file of options.
+/// The arguments of a sub-command, from the command line and a file of options.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Typed {
-    /// The line that repeats it, for a POSIX shell, into a folder of its own.
+    /// The line for a POSIX shell that repeats the command, with a new output folder.
     pub(crate) again: String,
     /// Options and positional arguments by name.
     pub(crate) options: Table,
 }
 
 impl Typed {
-    /// Of the arguments of `command`, called `name`, those that were typed.
+    /// Collects the arguments of `command`, called `name`, that were given.
     ///
-    /// Paths stay as typed. Arguments without effect on the results are left out, so that the same run is repeated by the
-    /// same line wherever it went and however much it did at once.
+    /// Paths are kept as typed. Arguments that do not affect the results are left out, so the same run always gives the
+    /// same line, whatever its output folder and number of threads.
     pub(crate) fn of(command: &Command, name: &str, typed: &ArgMatches) -> Self {
         let mut positional = Vec::new();
         let mut words = Vec::new();
@@ -71,7 +71,7 @@ impl Typed {
             let word = values.as_ref().map(|values| values.join(","));
             match (argument.get_long(), word) {
                 (Some(long), None) => words.push(format!("--{long}")),
-                // What begins like an option is none behind the equal sign.
+                // A value that starts like an option must follow an equals sign.
                 (Some(long), Some(word)) if word.starts_with('-') || word.is_empty() => {
                     words.push(format!("--{long}={}", quoted(&word)));
                 }
@@ -96,13 +96,13 @@ impl Typed {
         }
     }
 
-    /// All arguments that were typed, but for those about settings themselves.
+    /// Returns all arguments that were given, except those about settings.
     pub(crate) fn all(command: &Command, typed: &ArgMatches) -> Table {
         table(command, typed, |id| is_typed(typed, id))
     }
 }
 
-/// The arguments that were not typed and have a value all the same.
+/// Returns the arguments that were not given but have a default.
 pub(crate) fn defaults(command: &Command, typed: &ArgMatches) -> Table {
     table(command, typed, |id| {
         typed.try_contains_id(id).unwrap_or(false)
@@ -126,15 +126,15 @@ fn table(command: &Command, typed: &ArgMatches, wanted: impl Fn(&str) -> bool) -
     options
 }
 
-/// The words of an argument; `None` of a flag, which alone says all.
+/// Returns the values of an argument, or `None` for a flag.
 fn values(argument: &Arg, typed: &ArgMatches) -> Option<Vec<String>> {
     let values = typed.get_raw(argument.get_id().as_str());
     let values = values.filter(|_| argument.get_action().takes_values())?;
     Some(values.map(|value| value.to_string_lossy().into()).collect())
 }
 
-/// The arguments with `--model X` as the first positional argument and `--data Y` as the last, for a sub-command that takes a
-/// model and data there and has no options of these names.
+/// Rewrites `--model X` as the first positional argument and `--data Y` as the last, for sub-commands that take them as
+/// positional arguments and have no such options.
 pub(crate) fn with_model(command: &Command, typed: Vec<OsString>) -> Vec<OsString> {
     let is_command = |word: &OsString| {
         let word = word.to_str()?;
@@ -166,7 +166,7 @@ pub(crate) fn with_model(command: &Command, typed: Vec<OsString>) -> Vec<OsStrin
     all
 }
 
-/// Takes the value of an option of one of these names out of a line.
+/// Removes the option with one of these names from a line and returns its value.
 fn taken(all: &mut Vec<OsString>, names: &[&str]) -> Option<OsString> {
     let end = all.iter().position(|word| word == "--");
     let end = end.unwrap_or(all.len());
@@ -190,7 +190,7 @@ fn taken(all: &mut Vec<OsString>, names: &[&str]) -> Option<OsString> {
     Some(all.remove(at))
 }
 
-/// What to say about one more file than a command takes, as a shell makes of a pattern.
+/// Returns the message for an extra file argument, such as a shell produces from a pattern.
 pub(crate) fn file_too_many(answer: &clap::Error) -> Option<String> {
     let said = answer.get(ContextKind::InvalidArg)?;
     let word = match (answer.kind(), said) {
@@ -200,13 +200,13 @@ pub(crate) fn file_too_many(answer: &clap::Error) -> Option<String> {
     let is_file = !word.starts_with('-') && Path::new(word).exists();
     is_file.then(|| {
         format!(
-            "{} is one file too many: name the folder, or put a pattern in quotes, such as 'photos/*.jpg'",
+            "unexpected file {}: pass the folder, or put the pattern in quotes, such as 'photos/*.jpg'",
             legible::name(word)
         )
     })
 }
 
-/// The command as it parses: options take negative numbers, so that what is wrong with one is told of its value.
+/// Lets options take negative numbers, so that an error is about the value.
 pub(crate) fn lenient(command: Command) -> Command {
     command.mut_subcommands(|command| {
         command.mut_args(|argument| {
@@ -219,7 +219,7 @@ pub(crate) fn lenient(command: Command) -> Command {
     })
 }
 
-/// The words with `--like_this` as `--like-this`.
+/// Replaces `--like_this` with `--like-this`.
 pub(crate) fn with_hyphens(mut typed: Vec<OsString>) -> Vec<OsString> {
     let end = typed.iter().position(|word| word == "--");
     let end = end.unwrap_or(typed.len());
@@ -235,8 +235,8 @@ pub(crate) fn with_hyphens(mut typed: Vec<OsString>) -> Vec<OsString> {
     typed
 }
 
-/// What to say where an option that takes a list was given its values as words of their own, which would be taken for other
-/// arguments: `--mean 0.5 0.5 0.5`.
+/// Returns the message for a list option whose values are separate words, such as `--mean 0.5 0.5 0.5`. They would be
+/// parsed as other arguments.
 pub(crate) fn parted_list(command: &Command, typed: &[OsString]) -> Option<String> {
     let words: Vec<&str> = typed.iter().map_while(|word| word.to_str()).collect();
     let command = words
@@ -264,7 +264,7 @@ pub(crate) fn parted_list(command: &Command, typed: &[OsString]) -> Option<Strin
             .collect();
         if values.len() > 1 {
             return Some(format!(
-                "{word} takes its values in one word, with commas and without spaces: {word} {}",
+                "separate the values of {word} with commas and no spaces: {word} {}",
                 values.join(",")
             ));
         }
@@ -272,23 +272,23 @@ pub(crate) fn parted_list(command: &Command, typed: &[OsString]) -> Option<Strin
     None
 }
 
-/// A number, or a fraction of two.
+/// Tells whether a word is a number or a fraction.
 fn is_number(word: &str) -> bool {
     !word.is_empty() && word.split('/').all(|part| part.parse::<f64>().is_ok())
 }
 
-/// The name of an attack.
+/// Tells whether a word is the name of an attack.
 fn is_attack(word: &str) -> bool {
     ATTACKS.iter().any(|attack| attack.name == word)
 }
 
-/// Whether an option has this name, or it is another word for it.
+/// Tells whether an option has this name or alias.
 fn is_called(argument: &Arg, name: &str) -> bool {
     let aliases = argument.get_all_aliases().unwrap_or_default();
     key(argument) == name || aliases.contains(&name)
 }
 
-/// The options with the names that the command has for them.
+/// Replaces aliases with the main names of the options.
 fn with_own_names(command: &Command, options: Table) -> Result<Table> {
     let mut named = Table::new();
     for (name, value) in options {
@@ -298,16 +298,16 @@ fn with_own_names(command: &Command, options: Table) -> Result<Table> {
             .find(|one| is_called(one, &hyphened));
         let known = known.map_or(&*name, key);
         if named.insert(known.to_owned(), value).is_some() {
-            bail!("{known} is given twice, also as {}", legible::name(&name));
+            bail!("{known} is given twice: also as {}", legible::name(&name));
         }
     }
     Ok(named)
 }
 
-/// The arguments with those of the file that `--config` names, if it was typed; what was typed wins.
+/// Adds the options of the `--config` file, if given. The command line takes precedence.
 pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec<OsString>> {
     let lenient = command.clone().ignore_errors(true);
-    // What is wrong with the line itself is told when it is parsed.
+    // Errors in the line itself are reported when it is parsed.
     let Ok(matches) = lenient.try_get_matches_from(&typed) else {
         return Ok(typed);
     };
@@ -330,12 +330,13 @@ pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec
         .with_context(|| path.display().to_string())?;
     options.retain(|key, _| {
         let argument = command.get_arguments().find(|one| self::key(one) == key);
-        // A file that names another is refused below.
+        // A `config` key in the file is refused below.
         let argument = argument.filter(|_| key != CONFIG);
         argument.is_none_or(|argument| !is_typed(matches, argument.get_id().as_str()))
     });
     let arguments = arguments(command, &options).with_context(|| path.display().to_string())?;
-    // Behind the name of the sub-command; positional arguments stand behind those that were typed, where none is an option.
+    // Options go after the sub-command. Positional arguments go after the typed ones, following `--` so that none is
+    // taken for an option.
     let at = typed.iter().skip(1).position(|word| word == name);
     let mut all = typed;
     let behind = at.map_or(all.len(), |at| at + 2);
@@ -350,8 +351,8 @@ pub(crate) fn with_config(command: &Command, typed: Vec<OsString>) -> Result<Vec
     Ok(all)
 }
 
-/// Refuses a model elsewhere that a file names: the file may come from a stranger, and would have a program run or a machine
-/// contacted that the user did not name.
+/// Refuses a remote model that is named by a file. The file may come from a stranger, and would start a program or
+/// contact a machine that the user did not choose.
 pub(crate) fn refuse_remote(options: &Table, way_on: &str) -> Result<()> {
     let named = ["model", "models"]
         .into_iter()
@@ -363,21 +364,21 @@ pub(crate) fn refuse_remote(options: &Table, way_on: &str) -> Result<()> {
     match models.find(|model| Remote::is_named_by(model)) {
         None => Ok(()),
         Some(model) => bail!(
-            "the model is {}, which is not asked because a file says so; {way_on}",
+            "{} is a remote model, and files cannot choose one; {way_on}",
             legible::name(model)
         ),
     }
 }
 
-/// Options as words of a command line.
+/// Options as command-line words.
 pub(crate) struct Arguments {
     /// Each as `--name=value` or `--name`.
     pub(crate) options: Vec<String>,
-    /// In their order.
+    /// In the order of the command.
     pub(crate) positional: Vec<String>,
 }
 
-/// The options of a table that decide something about the results: all that a run folder may say.
+/// Keeps only the options that affect the results: those that a run folder may set.
 pub(crate) fn with_effect(command: &Command, options: &Table) -> Table {
     let mut options = options.clone();
     options.retain(|name, _| {
@@ -387,7 +388,7 @@ pub(crate) fn with_effect(command: &Command, options: &Table) -> Table {
     options
 }
 
-/// A table of options as words for `command`; an option that it does not have is refused.
+/// Converts a table of options to command-line words. Refuses options that `command` does not have.
 pub(crate) fn arguments(command: &Command, options: &Table) -> Result<Arguments> {
     let mut words = Arguments {
         options: Vec::new(),
@@ -398,14 +399,14 @@ pub(crate) fn arguments(command: &Command, options: &Table) -> Result<Arguments>
             let known = command.get_arguments().map(key);
             let known: Vec<&str> = known.filter(|key| *key != CONFIG).collect();
             bail!(
-                "there is no option {:?}{} (there are {})",
+                "there is no option {:?}{} (options: {})",
                 legible::name(name),
                 did_you_mean(name, known.iter().copied()),
                 known.join(", ")
             );
         }
     }
-    // In the order of the command, so that positional arguments are in theirs.
+    // Follows the order of the command, which is also that of its positional arguments.
     for argument in command.get_arguments() {
         let name = key(argument);
         let Some(value) = options.get(name) else {
@@ -415,8 +416,8 @@ pub(crate) fn arguments(command: &Command, options: &Table) -> Result<Arguments>
         match (value, argument.is_positional()) {
             (Value::Boolean(true), false) if is_flag => words.options.push(format!("--{name}")),
             (Value::Boolean(false), false) if is_flag => {}
-            _ if is_flag => bail!("{name} is true or false, not {value}"),
-            // A list of several, such as runs.
+            _ if is_flag => bail!("{name} must be true or false, not {value}"),
+            // An argument with several values, such as runs.
             (Value::Array(values), true) if takes_several(argument) => {
                 for value in values {
                     words.positional.push(text(name, value)?);
@@ -435,7 +436,7 @@ fn takes_several(argument: &Arg) -> bool {
     matches!(argument.get_action(), ArgAction::Append)
 }
 
-/// What an argument is called in a table.
+/// Returns the name of an argument in a table.
 fn key(argument: &Arg) -> &str {
     argument
         .get_long()
@@ -447,7 +448,7 @@ fn is_typed(matches: &ArgMatches, id: &str) -> bool {
         && matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
-/// Values as they were typed: numbers without quotes where they are the same without.
+/// Converts values as typed. A number stays a number if it would be written the same way.
 fn value_of(values: &[String]) -> Value {
     let one = |text: &String| match text.parse::<i64>() {
         Ok(number) if number.to_string() == *text => Value::Integer(number),
@@ -459,7 +460,7 @@ fn value_of(values: &[String]) -> Value {
     }
 }
 
-/// A value as it is typed.
+/// Formats a value as it would be typed.
 fn text(name: &str, value: &Value) -> Result<String> {
     Ok(match value {
         Value::String(text) => text.clone(),
@@ -474,13 +475,13 @@ fn text(name: &str, value: &Value) -> Result<String> {
     })
 }
 
-/// A word that a POSIX shell takes as it is.
+/// Quotes a word for a POSIX shell.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "+-./:@_,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
     }
-    // Fails for a NUL only, which no argument can hold.
+    // Fails only for a NUL, which no argument can contain.
     shlex::try_quote(word).map_or_else(|_| word.to_owned(), Into::into)
 }
 
@@ -575,7 +576,7 @@ mod tests {
         }
     }
 
-    /// What a POSIX shell makes of a line, word by word.
+    /// Returns the words that a POSIX shell splits a line into.
     #[cfg(unix)]
     fn words(line: &str) -> Vec<String> {
         let script = format!("hoodwink() {{ printf '%s\\0' \"$@\"; }}; {line}");
@@ -702,10 +703,10 @@ mod tests {
         for (text, says) in [
             (
                 "stepps = 7",
-                "there is no option \"stepps\"; did you mean steps? (there are model, data, eps",
+                "there is no option \"stepps\"; did you mean steps? (options: model, data, eps",
             ),
             ("config = 'b.toml'", "there is no option \"config\""),
-            ("quiet = 1", "quiet is true or false, not 1"),
+            ("quiet = 1", "quiet must be true or false, not 1"),
             ("eps = [[]]\nsteps = {}", "steps cannot be {}"),
             ("eps", "options.toml"),
         ] {
@@ -716,7 +717,7 @@ mod tests {
         }
         fs::remove_file(&path).unwrap();
         assert!(format!("{:#}", all(&[]).unwrap_err()).contains("options.toml"));
-        // Whatever is wrong with the line itself is for the parser to say.
+        // Errors in the line itself are left to the parser.
         for line in [
             &["hoodwink", "attack", "--help"][..],
             &["hoodwink"],

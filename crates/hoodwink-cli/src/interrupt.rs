@@ -1,4 +1,4 @@
-//! Ctrl-C: asks long work to stop where nothing is lost.
+//! Ctrl-C: stops long work without losing results.
 
 use std::sync::{
     OnceLock,
@@ -10,14 +10,14 @@ use hoodwink::oracle::Halt;
 
 use crate::terminal::complain;
 
-/// Whether the first Ctrl-C drops what is in hand.
+/// Whether the first Ctrl-C drops unfinished pictures.
 static AT_ONCE: AtomicBool = AtomicBool::new(false);
 
-/// The request that everything long watches.
+/// The stop request that all long work watches.
 pub(crate) static HALT: Halt = Halt::new();
 
-/// Asked to finish by the first Ctrl-C after this was first called, and to drop what is in hand by the second; the third one
-/// ends the process.
+/// Returns the stop request and starts listening for Ctrl-C. The first Ctrl-C finishes the current pictures, the second
+/// drops them, and the third ends the process.
 pub(crate) fn halt() -> Result<&'static Halt> {
     static LISTENING: OnceLock<Result<(), String>> = OnceLock::new();
     LISTENING
@@ -28,22 +28,22 @@ pub(crate) fn halt() -> Result<&'static Halt> {
     Ok(&HALT)
 }
 
-/// Lets the first Ctrl-C drop what is in hand: what is asked elsewhere may not answer for long.
+/// Makes the first Ctrl-C drop unfinished pictures, because a remote model may take long to answer.
 pub(crate) fn drop_at_once() {
     AT_ONCE.store(true, Ordering::Relaxed);
 }
 
-/// Asks for an end, then for a quick one; the third time, makes one. What is written to disk takes no harm from any.
-#[expect(clippy::exit, reason = "the user is tired of waiting")]
+/// Handles Ctrl-C: finishes the current pictures, then drops them, then exits. Files on disk stay valid in each case.
+#[expect(clippy::exit, reason = "the user asked three times to stop")]
 fn interrupted() {
     if HALT.drops_all() {
         std::process::exit(2);
     }
     if HALT.is_asked() || AT_ONCE.load(Ordering::Relaxed) {
         HALT.drop_all();
-        complain("stopping now; Ctrl-C again ends without a report");
+        complain("stopping now; press Ctrl-C again to quit without a report");
     } else {
         HALT.finish();
-        complain("stopping after the pictures in hand; Ctrl-C again stops now");
+        complain("stopping after the current pictures; press Ctrl-C again to stop now");
     }
 }

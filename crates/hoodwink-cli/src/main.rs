@@ -24,7 +24,7 @@ use hoodwink::legible;
 
 /// Finds what fools a trained vision model, measures how much, and shows why.
 ///
-/// Bring a model as an ONNX file and a folder of pictures. Nothing is sent anywhere.
+/// Takes a model as an ONNX file and a folder of pictures. Nothing leaves this machine unless you name a remote model.
 #[derive(Parser)]
 #[command(name = "hoodwink", version, max_term_width = 110)]
 struct Cli {
@@ -32,7 +32,7 @@ struct Cli {
     command: Command,
 }
 
-// The arguments of each describe it.
+// Each variant is described by the doc comment on its arguments.
 #[derive(Subcommand)]
 enum Command {
     Attack(Box<commands::attack::Args>),
@@ -51,15 +51,15 @@ enum Command {
     Train(Box<commands::train::Args>),
 }
 
-/// How a command ended: 0 done, 1 a gate failed, 2 an error.
+/// How a command ended. Exit status: 0 for success, 1 for a failed check, 2 for an error.
 pub(crate) enum Status {
-    /// It did what was asked.
+    /// The command succeeded.
     Done,
-    /// What was asked about is not as it should be.
+    /// A check failed.
     GateFailed,
-    /// It was interrupted and can be resumed.
+    /// The command was interrupted and can be resumed.
     Interrupted,
-    /// What was typed makes no sense, which has been said.
+    /// The command line was invalid. The message has already been printed.
     Refused,
 }
 
@@ -81,11 +81,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Makes a file that reaches the limit on its size an error like that of a full disk; else it is a signal that ends the process.
+/// Turns hitting the file size limit into an ordinary write error. By default, the signal ends the process.
 #[cfg(unix)]
 fn fail_beyond_the_largest_file() {
     static REACHED: AtomicBool = AtomicBool::new(false);
-    // Without it the process ends as ever.
+    // If this fails, the signal keeps its default effect.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, &REACHED);
 }
 
@@ -148,8 +148,8 @@ fn run() -> anyhow::Result<Status> {
     }
 }
 
-/// The error with its causes, outermost first, in a line; several things of one kind have a line each. Libraries disagree
-/// on whether an error tells its cause: what was said already is left out.
+/// Formats an error and its causes, outermost first, on one line. Lists get one line per entry. Some libraries already
+/// include the cause in the message, so repeated text is dropped.
 fn sentence(error: &anyhow::Error) -> String {
     let mut said = String::new();
     let mut list = String::new();
@@ -175,7 +175,7 @@ fn sentence(error: &anyhow::Error) -> String {
     legible::line(&said) + &list
 }
 
-/// What was wrong with words that nobody typed.
+/// Returns the message of a clap error for arguments that the user did not type, such as options from a file.
 fn of_clap(error: &clap::Error) -> String {
     let told = error.to_string();
     let told = told.split("\n\nUsage:").next().unwrap_or_default();
@@ -184,7 +184,7 @@ fn of_clap(error: &clap::Error) -> String {
     told.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whoever read our output has seen enough.
+/// Tells whether the reader of our output has closed the pipe.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause

@@ -1,4 +1,4 @@
-//! What is there in place of a file that is not.
+//! Suggestions when a file does not exist.
 
 use std::{
     fs,
@@ -8,16 +8,16 @@ use std::{
 
 use strsim::levenshtein;
 
-/// The most names that are compared with what was typed.
+/// The maximum number of names to compare with a path.
 const COMPARED: usize = 10_000;
 
-/// What to say behind an error about a file that is not there: the nearest name that is, or the folder that is missing.
+/// Returns the end of an error about a missing file: the nearest existing name, or the missing folder.
 pub(crate) fn hint(error: &anyhow::Error) -> String {
     let Some(file) = file(error).filter(|file| !file.as_os_str().is_empty() && !file.exists())
     else {
         return String::new();
     };
-    // The first part of the path that is not there.
+    // The first part of the path that does not exist.
     let missing = file.ancestors().take_while(|part| !is_there(part)).last();
     let missing = missing.unwrap_or(&file);
     let rest = file.strip_prefix(missing).unwrap_or(Path::new(""));
@@ -33,7 +33,7 @@ fn is_there(path: &Path) -> bool {
     path.as_os_str().is_empty() || path.exists()
 }
 
-/// The file that the error is about, if it is that there is none.
+/// Returns the path if the error is about a missing file.
 fn file(error: &anyhow::Error) -> Option<PathBuf> {
     let mut outer = None;
     for cause in error.chain() {
@@ -48,7 +48,7 @@ fn file(error: &anyhow::Error) -> Option<PathBuf> {
             _ => None,
         };
         let is_missing = |error: &std::io::Error| error.kind() == ErrorKind::NotFound;
-        // Of an error without a path the context tells it.
+        // An I/O error has no path of its own; its context names it.
         let of_context = || {
             outer
                 .take()
@@ -62,7 +62,7 @@ fn file(error: &anyhow::Error) -> Option<PathBuf> {
     None
 }
 
-/// What lies beside a path that is not there under a name that differs in few letters.
+/// Returns the file with the most similar name in the same folder, if it differs by only a few letters.
 fn nearest(missing: &Path) -> Option<PathBuf> {
     let typed = missing.file_name()?.to_str()?;
     let folder = missing.parent()?;
@@ -80,7 +80,7 @@ fn nearest(missing: &Path) -> Option<PathBuf> {
         .filter(|name| name.chars().count().abs_diff(length) <= most)
         .take(COMPARED)
         .map(|name| (levenshtein(&name, typed), name));
-    // Of equals the first in alphabetical order, whatever order the system lists them in.
+    // Ties go to the first name in alphabetical order, whatever order the system lists them in.
     let (distance, name) = distances.min()?;
     (distance <= most).then(|| folder.join(name))
 }

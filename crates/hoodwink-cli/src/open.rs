@@ -1,4 +1,4 @@
-//! `--open`: the report in whatever the user's system shows web pages with.
+//! `--open`: shows the report in the default web browser.
 
 use std::{
     path::Path,
@@ -7,9 +7,9 @@ use std::{
 
 use crate::{args::text, terminal::complain};
 
-/// Opens a page; that it cannot be opened is told, and no error.
+/// Opens a page. If that fails, prints a note but returns no error.
 pub(crate) fn open(page: &Path) {
-    // Relative paths would be looked for elsewhere by some programs.
+    // Some programs resolve relative paths against another folder.
     let page = page.canonicalize().unwrap_or_else(|_| page.to_owned());
     let program = match std::env::consts::OS {
         "macos" => "open",
@@ -24,7 +24,7 @@ pub(crate) fn open(page: &Path) {
         .spawn();
     if let Err(error) = started {
         complain(&format!(
-            "note: {program} cannot open {} ({error}); open it in a browser",
+            "note: {program} could not open {} ({error}); open it in a browser",
             text(&page)
         ));
     }

@@ -12,10 +12,10 @@ use hoodwink::{
 
 use crate::terminal::{self, Colour};
 
-/// The most columns of a picture; two of its rows go into one of the terminal's.
+/// The maximum side of a picture in columns; a line of the terminal shows two rows of pixels.
 const SIDE: usize = 32;
 
-/// Shows the first picture that fooled the model, where the terminal shows colours and somebody watches it.
+/// Shows the first picture that fooled the model, if stdout is a colour terminal.
 pub(crate) fn show(folder: &RunFolder, rows: &[Row]) -> Result<()> {
     if !terminal::shows_colours() {
         return Ok(());
@@ -50,10 +50,10 @@ pub(crate) fn show(folder: &RunFolder, rows: &[Row]) -> Result<()> {
     Ok(())
 }
 
-/// The colour of the upper and of the lower half of a place.
+/// The colours of the upper and lower half of a character.
 type Halves = (Option<Colour>, Option<Colour>);
 
-/// A picture as lines of places.
+/// Converts a picture to lines of characters.
 fn small(picture: Picture) -> Result<Vec<Vec<Halves>>> {
     let (height, width) = (picture.height(), picture.width());
     let longest = height.max(width).max(1);

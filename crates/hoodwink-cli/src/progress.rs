@@ -7,28 +7,28 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::terminal::{self, complain};
 
-/// Time between two plain lines.
+/// Time between plain lines.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Shows how far something is.
+/// Progress of a task.
 pub(crate) enum Progress {
     /// Shows nothing.
     Quiet,
-    /// A bar with an estimate of the time left.
+    /// A bar with an estimate of the remaining time.
     Bar(ProgressBar),
-    /// A line now and then.
+    /// A plain line every ten seconds.
     Lines {
-        /// What is being done.
+        /// The name of the task.
         what: &'static str,
-        /// When it began.
+        /// The time when it started.
         begun: Instant,
-        /// When the last line was written.
+        /// The time of the last line.
         last: Instant,
     },
 }
 
 impl Progress {
-    /// Progress of `what`, of unknown length until the first [`Progress::show`].
+    /// Starts the progress of `what`. The length is unknown until the first [`Progress::show`].
     pub(crate) fn new(what: &'static str, quiet: bool) -> Self {
         if quiet {
             return Self::Quiet;
@@ -50,7 +50,7 @@ impl Progress {
         Self::Bar(bar)
     }
 
-    /// `done` of `all`, and a word on how it goes.
+    /// Shows that `done` of `all` are finished, with a short message.
     pub(crate) fn show(&mut self, done: usize, all: usize, message: &str) {
         match self {
             Self::Quiet => {}

@@ -1,4 +1,4 @@
-//! `--show-settings`: what a command would do, as a file that `--config` takes.
+//! `--show-settings`: prints the settings of a command as a file for `--config`.
 
 use std::ffi::OsString;
 
@@ -13,34 +13,34 @@ use crate::{
     command_line::{self, Typed},
 };
 
-/// The option that asks for it.
+/// The option for this.
 const SHOW: &str = "show_settings";
 
-/// Whether the settings of the command of this name are to be shown in this way. Those of an attack whose model and pictures
-/// are named are more: what `run.toml` would say.
+/// Tells whether to print the options of this command. An attack with a model and data prints more: the contents of
+/// `run.toml`.
 pub(crate) fn are_asked_for(name: &str, typed: &ArgMatches) -> bool {
     let is_given = |id| typed.try_contains_id(id).unwrap_or(false);
     let is_whole_attack = name == "attack" && is_given("model") && is_given("data");
     !is_whole_attack && typed.try_get_one(SHOW).ok().flatten() == Some(&true)
 }
 
-/// Whether the words of a line ask for settings.
+/// Tells whether a line contains `--show-settings`.
 pub(crate) fn are_asked_for_in(line: &[OsString]) -> bool {
     let mut words = line.iter().take_while(|word| *word != "--");
     words.any(|word| word == "--show-settings")
 }
 
-/// The command with nothing that must be given.
+/// Makes all arguments optional.
 pub(crate) fn without_requirements(command: Command) -> Command {
     command.mut_subcommands(|command| command.mut_args(|argument| argument.required(false)))
 }
 
-/// All options with their values, defaults filled in, and preprocessing that other files say.
+/// Returns all options with their values, including defaults and preprocessing set in other files.
 pub(crate) fn of(command: &Command, name: &str, typed: &ArgMatches) -> Result<Table> {
     let said = Typed::all(command, typed);
     let mut settings = said.clone();
     for (key, value) in command_line::defaults(command, typed) {
-        // A default for an option that was not given cannot be typed: it would need that option.
+        // Some defaults are valid only together with another option. Those are left out.
         let mut with_default = said.clone();
         with_default.insert(key.clone(), value.clone());
         let words = command_line::arguments(command, &with_default)?;
@@ -63,8 +63,8 @@ pub(crate) fn of(command: &Command, name: &str, typed: &ArgMatches) -> Result<Ta
     Ok(settings)
 }
 
-/// Settings as they are printed. Strings that would not be legible are spelled in the escapes of TOML: what the terminal's
-/// own would make of them depends on the quotes around.
+/// Formats settings as TOML. Strings that are not legible are written with TOML escapes. The escapes of the terminal
+/// would mean something else inside some quotes.
 pub(crate) fn to_toml(settings: &impl Serialize) -> Result<String> {
     let text = toml::to_string(settings)?;
     if legible::escaped(&text) == text {
@@ -80,7 +80,7 @@ pub(crate) fn to_toml(settings: &impl Serialize) -> Result<String> {
     Ok(text)
 }
 
-/// Takes strings that are not legible out of a value; in their places names that `text` does not hold.
+/// Replaces strings that are not legible with placeholders that `text` does not contain.
 fn take(value: &mut Value, text: &str, taken: &mut Vec<(String, String)>) {
     match value {
         Value::String(string) if legible::escaped(string) != *string => {
@@ -96,7 +96,7 @@ fn take(value: &mut Value, text: &str, taken: &mut Vec<(String, String)>) {
     }
 }
 
-/// A basic string of TOML in ASCII.
+/// Formats a basic TOML string in ASCII.
 fn basic(string: &str) -> String {
     let mut text = String::from("\"");
     for c in string.chars() {

@@ -1,4 +1,4 @@
-//! `--show-preprocessing`: the pictures as the model is fed them.
+//! `--show-preprocessing`: writes a picture of the model input.
 
 use std::path::PathBuf;
 
@@ -8,15 +8,15 @@ use hoodwink::{data::Dataset, files, model::Classifier, preprocessing::Shown};
 
 use crate::{args::Prepared, terminal::complain};
 
-/// The most pictures that are shown.
+/// The maximum number of pictures to show.
 const PICTURES: usize = 8;
 
-/// Whether to show what the model is fed.
+/// Options to show the model input.
 #[derive(Args)]
 pub(crate) struct ShowArgs {
-    /// Write what the model is fed for the first 8 pictures: above as they are in their files, below as they go in, the lowest
-    /// possible value black, the highest white, the channels in the order eaten as red, green and blue (so red and blue look
-    /// swapped for --channels bgr); the values of each channel are told on stderr
+    /// Write a PNG of the model input for the first 8 pictures: the original above, the preprocessed picture below,
+    /// with the lowest possible value in black and the highest in white. Channels are drawn in the order of the input
+    /// as red, green and blue, so --channels bgr swaps red and blue. Statistics of each channel are printed on stderr
     #[arg(
         long,
         value_name = "FILE.png",
@@ -27,7 +27,7 @@ pub(crate) struct ShowArgs {
 }
 
 impl ShowArgs {
-    /// Writes the picture if it was asked for.
+    /// Writes the picture if requested.
     pub(crate) fn write(
         &self,
         prepared: &Prepared,
@@ -41,7 +41,7 @@ impl ShowArgs {
         let shown = Shown::of(&preprocessing, model.engine(), data, PICTURES)?;
         files::write(path, &shown.sheet.encode_png())?;
         complain(&format!(
-            "what the model is fed for the first {} of {} pictures is shown in {}:",
+            "wrote the model input for the first {} of {} pictures to {}:",
             shown.pictures,
             data.len(),
             path.display()
@@ -52,7 +52,7 @@ impl ShowArgs {
                 channel.name, channel.lowest, channel.highest, channel.mean, channel.deviation
             ));
         }
-        complain("for normalised pictures a mean near 0 and a standard deviation near 1 are usual");
+        complain("normalised pictures usually have a mean near 0 and a standard deviation near 1");
         Ok(())
     }
 }

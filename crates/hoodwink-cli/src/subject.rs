@@ -1,4 +1,4 @@
-//! What is asked: a model in a file, or one elsewhere.
+//! The model under test: a file or a remote model.
 
 use std::time::Duration;
 
@@ -14,28 +14,28 @@ use crate::{
     interrupt,
 };
 
-/// How a model behind a URL or a program is asked.
+/// Settings for a model behind a URL or program.
 #[derive(Args)]
 pub(crate) struct RemoteArgs {
-    /// Seconds that an answer of a remote model may take
+    /// Maximum time for one answer, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Remote model")]
     timeout: Option<Duration>,
-    /// How often a question is asked again after a bad answer or none [default: 3]
+    /// Number of retries after a missing or invalid answer [default: 3]
     #[arg(long, value_name = "N", value_parser = whole::<u32>, help_heading = "Remote model")]
     retries: Option<u32>,
-    /// Most pictures in a second, over all workers
+    /// Maximum pictures per second, over all workers
     #[arg(long, value_name = "N", value_parser = number, help_heading = "Remote model")]
     rate: Option<f64>,
-    /// Most pictures in one request [default: 32]
+    /// Maximum pictures per request [default: 32]
     #[arg(long, value_name = "N", value_parser = whole::<usize>, help_heading = "Remote model")]
     request_batch: Option<usize>,
-    /// A header of HTTP requests, such as 'Authorization: Bearer KEY'; it is not kept in the run
+    /// HTTP header to send, such as 'Authorization: Bearer KEY'; not stored in the run folder
     #[arg(long, value_name = "NAME: VALUE", value_parser = header, help_heading = "Remote model")]
     header: Vec<(String, String)>,
-    /// Shape of the pictures where the model does not say it, such as 3x32x32
+    /// Input shape if the model does not report it, such as 3x32x32
     #[arg(long, value_name = "CxHxW", value_parser = shape, help_heading = "Remote model")]
     picture_shape: Option<[usize; 3]>,
-    /// Number of classes where the model does not say it
+    /// Number of classes if the model does not report it
     #[arg(long, value_name = "N", value_parser = whole::<usize>, help_heading = "Remote model")]
     num_classes: Option<usize>,
 }
@@ -56,7 +56,7 @@ impl RemoteArgs {
         }
     }
 
-    /// An option that was given, if any was.
+    /// Returns the first remote option that was given, if any.
     fn given(&self) -> Option<&'static str> {
         let all = [
             ("--timeout", self.timeout.is_some()),
@@ -73,16 +73,16 @@ impl RemoteArgs {
     }
 }
 
-/// A model in a file, or one elsewhere.
+/// A model in a file, or a remote one.
 pub(crate) enum Subject {
     /// An ONNX file.
     File(Box<Classifier>),
-    /// Behind a URL or a program.
+    /// A model behind a URL or a program.
     Remote(Box<Remote>),
 }
 
 impl Subject {
-    /// What the arguments name, for an attacker who may see so much.
+    /// Opens the model in the arguments for an attacker with this access.
     pub(crate) fn open(
         model: &ModelArgs,
         remote: &RemoteArgs,
@@ -93,22 +93,22 @@ impl Subject {
         if !Remote::is_named_by(&address) {
             if let Some(option) = remote.given() {
                 bail!(
-                    "{option} is for a model behind http://, https:// or cmd:, and {address} is a file"
+                    "{option} applies only to remote models (http://, https:// or cmd:), but {address} is a file; leave it out"
                 );
             }
             return Ok(Self::File(Box::new(model.open(prepared, access)?)));
         }
         if !prepared.is_plain() {
             bail!(
-                "a model elsewhere eats pixels from 0 to 1 and prepares them itself: leave out --mean, --std, --input-range, \
-                 --channels and --layout"
+                "a remote model receives pixels from 0 to 1 and does its own preprocessing; leave out --preprocessing, --mean, --std, \
+                 --input-range, --channels and --layout"
             );
         }
         let opened = Remote::open(&address, &remote.settings())?;
         Ok(Self::Remote(Box::new(opened)))
     }
 
-    /// `[channels, height, width]` of its pictures.
+    /// Returns the input shape, `[channels, height, width]`.
     pub(crate) fn input(&self) -> [usize; 3] {
         match self {
             Self::File(model) => model.input(),
@@ -116,12 +116,12 @@ impl Subject {
         }
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub(crate) fn classes(&self) -> usize {
         self.model().classes()
     }
 
-    /// To be asked.
+    /// Returns the model for queries.
     pub(crate) fn model(&self) -> &dyn Model {
         match self {
             Self::File(model) => model.as_ref(),
@@ -129,7 +129,7 @@ impl Subject {
         }
     }
 
-    /// The most that it lets an attacker see.
+    /// Returns the highest access that the model can provide.
     pub(crate) fn gives(&self) -> Access {
         match self {
             Self::File(_) => Access::Gradients,
@@ -138,7 +138,7 @@ impl Subject {
         }
     }
 
-    /// The file, if it is one.
+    /// Returns the classifier if the model is a file.
     pub(crate) fn file(&self) -> Option<&Classifier> {
         match self {
             Self::File(model) => Some(model),
@@ -146,18 +146,18 @@ impl Subject {
         }
     }
 
-    /// What the user should know about it.
+    /// Returns notes for the user about the model.
     pub(crate) fn notices(&self) -> &[String] {
         self.file().map_or(&[], Classifier::notices)
     }
 
-    /// What runs it, for the record of a run.
+    /// Returns the engine and its version for the record of a run.
     pub(crate) fn engine(&self) -> String {
         self.file()
             .map_or("elsewhere".to_owned(), |model| model.engine().version())
     }
 
-    /// Digest of the file; of a model elsewhere nothing is known.
+    /// Returns the SHA-256 digest of the file, or "unknown" for a remote model.
     pub(crate) fn sha256(&self) -> &str {
         self.file().map_or("unknown", Classifier::sha256)
     }
@@ -167,13 +167,13 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0);
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "a time is a number of seconds above 0".to_owned())
+        .ok_or_else(|| "expected a number of seconds above 0".to_owned())
 }
 
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once(':')
-        .ok_or("a header is written 'Name: value'")?;
+        .ok_or("expected a header such as 'Name: value'")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
@@ -181,5 +181,5 @@ fn shape(text: &str) -> Result<[usize; 3], String> {
     let sides: Option<Vec<usize>> = text.split('x').map(|side| side.parse().ok()).collect();
     sides
         .and_then(|sides| sides.try_into().ok())
-        .ok_or_else(|| "a shape is written 3x32x32: channels, height, width".to_owned())
+        .ok_or_else(|| "expected a shape such as 3x32x32: channels, height, width".to_owned())
 }

@@ -1,12 +1,12 @@
-//! The only way to stdout and stderr: nothing that stands in a file reaches a terminal as it is.
+//! The only way to stdout and stderr: text from files never reaches a terminal unescaped.
 //!
-//! Two guards lie behind each other. Whatever is written is escaped, so that no character commands the terminal, turns the
-//! direction of writing or hides; JSON and TOML mean the same after it. And whatever is told on stderr is one line of
-//! bounded length, so that no name makes lines of its own.
+//! There are two layers of protection. All output is escaped, so no character can control the terminal, change the
+//! direction of text or hide; JSON and TOML keep their meaning. And each message on stderr is one line of bounded
+//! length, so a file name cannot add lines of its own.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "elsewhere these would go around the escaping"
+    reason = "the rest of the program must use the escaping functions in this file"
 )]
 
 use std::{
@@ -21,10 +21,10 @@ use clap::Command;
 use hoodwink::{legible, panics};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
-/// The most notes that are told one by one.
+/// The maximum number of notes to print.
 const NOTES: usize = 20;
 
-/// Standard output.
+/// Returns an escaping writer to standard output.
 pub(crate) fn out() -> Escaping<StdoutLock<'static>> {
     Escaping {
         to: io::stdout().lock(),
@@ -32,19 +32,19 @@ pub(crate) fn out() -> Escaping<StdoutLock<'static>> {
     }
 }
 
-/// A line on stderr. Nothing can be done about a closed stderr.
+/// Prints a line on stderr. Errors are ignored: nothing can be done about a closed stderr.
 pub(crate) fn complain(line: &str) {
     complain_lines(&legible::line(line));
 }
 
-/// Lines on stderr, of which each is legible already.
+/// Prints lines on stderr that are already legible.
 pub(crate) fn complain_lines(lines: &str) {
-    // At once, so that threads do not write into each other's lines.
+    // Written in one call so that lines of different threads do not mix.
     let lines = format!("{}\n", legible::escaped(lines));
     let _ = io::stderr().write_all(lines.as_bytes());
 }
 
-/// Notes, a line for each; of very many the first.
+/// Prints notes, one per line, up to a maximum.
 pub(crate) fn note(notes: impl IntoIterator<Item: Display>) {
     first_of(notes).iter().for_each(|note| complain(note));
 }
@@ -64,7 +64,7 @@ fn first_of(notes: impl IntoIterator<Item: Display>) -> Vec<String> {
 /// Red, green and blue.
 pub(crate) type Colour = [u8; 3];
 
-/// Whether stdout is a terminal with 24-bit colours, and the user has nothing against them (<https://no-color.org>).
+/// Tells whether stdout is a terminal with 24-bit colours and colours are not disabled (<https://no-color.org>).
 pub(crate) fn shows_colours() -> bool {
     let set = |name: &str| std::env::var(name).unwrap_or_default();
     let is_set = |name: &str| !set(name).is_empty();
@@ -79,28 +79,28 @@ pub(crate) fn shows_colours() -> bool {
     io::stdout().is_terminal() && knows && !is_set("NO_COLOR") && set("TERM") != "dumb"
 }
 
-/// Whether somebody watches stderr.
+/// Tells whether stderr is a terminal.
 pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
-/// A bar on stderr; what is set as its prefix and messages must be legible.
+/// Creates a progress bar on stderr. Its prefix and messages must be legible.
 pub(crate) fn bar() -> ProgressBar {
     ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr())
 }
 
-/// Tells what `command` answers to the words of a line: help, or what is wrong with them, which quotes them.
+/// Prints the answer of `command` to a line: help, or an error that quotes the line.
 pub(crate) fn tell(answer: &clap::Error, command: &Command, line: &[OsString]) {
     let words = line.iter().map(|word| word.to_string_lossy());
     let legible: Vec<String> = words.clone().map(|word| legible::name(&word)).collect();
-    // Nothing can be done about a closed stream.
+    // A closed stream is ignored.
     let printed = |answer: &clap::Error| {
         let _ = answer.print();
     };
     if words.eq(legible.iter().map(String::as_str)) {
         return printed(answer);
     }
-    // The same line in legible words is answered alike.
+    // The line is parsed again with legible words, which gives the same answer.
     match command.clone().try_get_matches_from(&legible) {
         Err(same) if same.kind() == answer.kind() => printed(&same),
         _ if answer.use_stderr() => complain(&answer.to_string()),
@@ -110,7 +110,7 @@ pub(crate) fn tell(answer: &clap::Error, command: &Command, line: &[OsString]) {
     }
 }
 
-/// Lets a panic, which is a mistake of this program, tell no more than a line either.
+/// Limits the message of a panic, which is a bug in this program, to one legible line.
 pub(crate) fn tell_panics() {
     panic::set_hook(Box::new(|panicked| {
         if panics::are_caught() {
@@ -124,15 +124,16 @@ pub(crate) fn tell_panics() {
     }));
 }
 
-/// Escapes what is written to another writer.
+/// A writer that escapes its input.
 pub(crate) struct Escaping<W> {
     to: W,
-    /// The beginning of a character whose end is not written yet.
+    /// The first bytes of an unfinished character.
     begun: Vec<u8>,
 }
 
 impl<W: Write> Escaping<W> {
-    /// A line of places, each with the colours of its upper and its lower half; the only commands to a terminal.
+    /// Writes a line of characters, each with the colours of its upper and lower half. These are the only terminal
+    /// commands that are written.
     pub(crate) fn paint(&mut self, line: &[(Option<Colour>, Option<Colour>)]) -> io::Result<()> {
         for (upper, lower) in line {
             let mut place = String::new();

@@ -1,26 +1,25 @@
-//! The one error of the library.
+//! The error type of the library.
 
 use std::path::{Path, PathBuf};
 
 use crate::legible;
 
-/// What the library's functions return.
+/// The result type of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why something could not be done. Each message names the file, node or row and, where there is
-/// one, the way on.
+/// The reason for a failure. Each message names the file, node or row, and says what to do if there is a remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The input contradicts itself or its documentation; a correct tool would refuse it too.
+    /// The input contradicts itself or its documentation. A correct tool would refuse it too.
     #[error("{0}")]
     Invalid(String),
-    /// Several things of one kind are wrong, each of which is told in a line.
+    /// Several errors of the same kind, one per line.
     #[error("{}", list(said, each))]
     Several {
-        /// What is wrong with all of them.
+        /// What all entries have in common.
         said: String,
-        /// What each is.
+        /// One entry per line.
         each: Vec<String>,
     },
     /// The input is legitimate, but this version cannot handle it.
@@ -31,7 +30,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The model could not be read, normalised or differentiated.
@@ -42,21 +41,21 @@ pub enum Error {
     Engine {
         /// Name of the engine.
         engine: &'static str,
-        /// What it said.
+        /// The message of the engine.
         message: String,
     },
-    /// The attacker has used up what the threat model allows for this picture.
+    /// The attacker has used up the query or gradient budget for this picture.
     #[error("the budget of {0} is used up")]
     Budget(&'static str),
-    /// The user asked to stop (Ctrl-C, or a limit of seconds).
+    /// The user asked to stop, by Ctrl-C or a time limit.
     #[error("stopped on request")]
     Stopped,
 }
 
-/// The most lines of an error about several things.
+/// The maximum number of entries in the message.
 const LINES: usize = 20;
 
-/// The most characters of each.
+/// The maximum number of characters of an entry.
 const LINE: usize = 400;
 
 fn list(said: &str, each: &[String]) -> String {
@@ -71,23 +70,23 @@ fn list(said: &str, each: &[String]) -> String {
 }
 
 impl Error {
-    /// An [`Error::Invalid`].
+    /// Creates an [`Error::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid(message.into())
     }
 
-    /// An [`Error::Several`].
+    /// Creates an [`Error::Several`].
     pub fn several(said: impl Into<String>, each: Vec<String>) -> Self {
         let said = said.into();
         Self::Several { said, each }
     }
 
-    /// An [`Error::Unsupported`].
+    /// Creates an [`Error::Unsupported`].
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::Unsupported(message.into())
     }
 
-    /// Whether the input is legitimate, but beyond this version.
+    /// Tells whether the input is legitimate but not supported by this version.
     pub fn is_unsupported(&self) -> bool {
         matches!(
             self,
@@ -95,7 +94,7 @@ impl Error {
         )
     }
 
-    /// An [`Error::Io`] at `path`; for use with `map_err`.
+    /// Returns a function that creates an [`Error::Io`] at `path`, for `map_err`.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { path, source }

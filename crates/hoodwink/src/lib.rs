@@ -1,6 +1,6 @@
 //! Finds what fools a trained vision model, measures how much, and shows why.
 //!
-//! A model is an ONNX file; its gradients are taken from the file itself. To fool it on one picture:
+//! A model is an ONNX file. Gradients are derived from the graph in the file. To attack one picture:
 //!
 //! ```no_run
 //! use hoodwink::{attacks::Attack, engine, files, image::Picture, model::Classifier, single, threat::Norm};
@@ -16,7 +16,7 @@
 //! # }
 //! ```
 //!
-//! Whole data sets, several attacks and radii, tables and reports: [`plan`], [`evaluate`], [`run`], [`report`].
+//! For data sets, several attacks and radii, tables and reports, see [`plan`], [`evaluate`], [`run`] and [`report`].
 
 pub mod attacks;
 mod counted;

@@ -1,4 +1,4 @@
-//! From what is asked for to an evaluation: the one way in for every front end.
+//! Builds an evaluation from the options of a front end. All front ends use it.
 
 use std::collections::BTreeSet;
 
@@ -13,28 +13,28 @@ use crate::{
     threat::{Eps, Norm, Sweep, TargetChoice, Threat},
 };
 
-/// What is asked for.
+/// The options of an evaluation.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The attacks, in order; none is the one that suits the threat best.
+    /// The attacks, in order. If empty, the default attack for the threat.
     pub attacks: Vec<Spec>,
-    /// Parameters that serve every attack that has them, unless it sets them itself.
+    /// Parameters for every attack that has them and does not set them itself.
     pub shared: Vec<(String, String)>,
-    /// What the attacker wants, may know and may do.
+    /// The threat model.
     pub threat: Threat,
-    /// Radii, in order; none where the smallest norm is looked for.
+    /// Radii, in order. Empty to find the smallest norm.
     pub radii: Vec<Eps>,
-    /// Whether an attack leaves alone what an earlier one has broken at the same radius.
+    /// Whether to skip samples that an earlier attack has broken at the same radius.
     pub skips_broken: bool,
-    /// Seed of all randomness.
+    /// Random seed.
     pub seed: u64,
 }
 
-/// The evaluation of a model with pictures of `[channels, height, width]` and so many classes.
+/// Builds the evaluation of a model with inputs `[channels, height, width]` and `classes` classes.
 ///
 /// # Errors
-/// An attack or a radius that is named twice, a radius that cannot be meant ([`Eps::check_meant`]), a parameter that none of
-/// the attacks has, and what [`Evaluation::check`] refuses.
+/// Fails if an attack or a radius is named twice, if a radius is implausible ([`Eps::check_meant`]), if no attack has a
+/// given parameter, or if [`Evaluation::check`] refuses the result.
 pub fn evaluation(options: &Options, input: [usize; 3], classes: usize) -> Result<Evaluation> {
     let mut specs = options.attacks.clone();
     if specs.is_empty() {
@@ -45,7 +45,7 @@ pub fn evaluation(options: &Options, input: [usize; 3], classes: usize) -> Resul
     }
     for (name, text) in &options.shared {
         let taken = specs.iter_mut().map(|spec| spec.set_if_free(name, text));
-        // All are told, not only the first that takes it.
+        // Every attack is set, not only the first that has the parameter.
         if taken.filter(|taken| *taken).count() == 0 {
             return Err(unused(name, &specs));
         }
@@ -78,8 +78,8 @@ pub fn evaluation(options: &Options, input: [usize; 3], classes: usize) -> Resul
     Ok(evaluation)
 }
 
-/// The norm where none is named: L-inf, if all of the attacks work in it, else the first that they share; for the smallest
-/// norm without a named attack L2, in which the fastest of these works.
+/// Returns the default norm: L-inf if all attacks support it, else the first norm that they share. To find the smallest
+/// norm without a named attack, the default is L2, which the fastest of these attacks supports.
 pub fn norm_by_default(attacks: &[Spec], smallest: bool) -> Norm {
     if attacks.is_empty() && smallest {
         return Norm::L2;
@@ -88,8 +88,8 @@ pub fn norm_by_default(attacks: &[Spec], smallest: bool) -> Norm {
     Norm::ALL.into_iter().find(shared).unwrap_or(Norm::Linf)
 }
 
-/// The radius where none is given, for attacks some of which work within one: 8/255 for L∞ and colour pictures, on which most
-/// published figures are; for others nothing is usual.
+/// Returns the default radius if some attacks need one: 8/255 in L-inf for colour pictures, the most common choice in
+/// published results. Other cases have no usual radius.
 pub fn radius_by_default(attacks: &[Spec], norm: Norm, input: [usize; 3]) -> Option<Eps> {
     let mut aims = attacks.iter().map(|spec| spec.entry.aim);
     let needs_one = aims.any(|aim| aim != Aim::Smallest);
@@ -99,10 +99,10 @@ pub fn radius_by_default(attacks: &[Spec], norm: Norm, input: [usize; 3]) -> Opt
         .flatten()
 }
 
-/// The target that is meant by a word (`most-likely`, `least-likely`, `random`), or by the number or the name of a class.
+/// Parses a target: `most-likely`, `least-likely`, `random`, or the number or name of a class.
 ///
 /// # Errors
-/// A class that the model does not have.
+/// Fails if the model has no such class.
 pub fn target(text: &str, names: &[String], classes: usize) -> Result<TargetChoice> {
     match text.parse() {
         Ok(TargetChoice::Class(_)) | Err(_) => {}
@@ -119,7 +119,7 @@ pub fn target(text: &str, names: &[String], classes: usize) -> Result<TargetChoi
     Ok(TargetChoice::Class(class))
 }
 
-/// What `run.toml` says about the threat of an evaluation.
+/// Returns the threat of an evaluation as recorded in `run.toml`.
 pub fn threat_record(evaluation: &Evaluation) -> ThreatRecord {
     let Threat {
         norm,
@@ -144,7 +144,7 @@ pub fn threat_record(evaluation: &Evaluation) -> ThreatRecord {
     }
 }
 
-/// What `run.toml` says about the attacks of an evaluation.
+/// Returns the attacks of an evaluation as recorded in `run.toml`.
 pub fn attack_records(evaluation: &Evaluation) -> Vec<AttackRecord> {
     let record = |trial: &Trial| AttackRecord {
         name: trial.attack.name().to_owned(),
@@ -153,8 +153,8 @@ pub fn attack_records(evaluation: &Evaluation) -> Vec<AttackRecord> {
     evaluation.trials.iter().map(record).collect()
 }
 
-/// The attack where none is named: projected gradient descent within a radius; without one the attack for the smallest norm
-/// that sees most of what it may.
+/// Returns the default attack: projected gradient descent within a radius. Without a radius, it is the attack for the
+/// smallest norm that makes the most of the allowed access.
 fn by_default(threat: &Threat, smallest: bool) -> Result<&'static Entry> {
     let fits = |entry: &&Entry| {
         let wanted = match smallest {
@@ -173,7 +173,7 @@ fn by_default(threat: &Threat, smallest: bool) -> Result<&'static Entry> {
     let found = fitting().max_by_key(|entry| entry.access());
     found.ok_or_else(|| {
         Error::unsupported(format!(
-            "no attack for {} in {} does with access to {}{}",
+            "no attack for {} in {} works with access to {}{}",
             if smallest {
                 "the smallest norm"
             } else {
@@ -181,7 +181,7 @@ fn by_default(threat: &Threat, smallest: bool) -> Result<&'static Entry> {
             },
             threat.norm,
             threat.access.word(),
-            if smallest { "; give a radius" } else { "" },
+            if smallest { "; set a radius" } else { "" },
         ))
     })
 }
@@ -189,15 +189,15 @@ fn by_default(threat: &Threat, smallest: bool) -> Result<&'static Entry> {
 fn unused(name: &str, specs: &[Spec]) -> Error {
     let names: Vec<&str> = specs.iter().map(|spec| spec.entry.name).collect();
     Error::invalid(match &names[..] {
-        [only] => format!("attack {only} would not use {name}; leave it out"),
+        [only] => format!("attack {only} has no parameter {name}; leave it out"),
         names => format!(
-            "none of the attacks {} would use {name}; leave it out",
+            "none of the attacks {} has a parameter {name}; leave it out",
             names.join(", ")
         ),
     })
 }
 
-/// Whether any of the attacks asks for gradients.
+/// Tells whether any of the attacks needs gradients.
 pub fn asks_for_gradients(evaluation: &Evaluation) -> bool {
     let mut attacks = evaluation.trials.iter().map(|trial| &trial.attack);
     attacks.any(|attack| attack.access() == Access::Gradients)
@@ -319,7 +319,7 @@ mod tests {
             (options("fgsm", &["0.1", "0.1"]), "eps 0.1 is named twice"),
             (options("fgsm", &["8"]), "8/255"),
             (options("fgsm", &[]), "set eps"),
-            (unused, "fgsm, bim would use tries"),
+            (unused, "fgsm, bim has a parameter tries"),
             (targeted, "needs gradients"),
         ] {
             let error = evaluation(&asked, [3, 8, 8], 10)

@@ -1,4 +1,4 @@
-//! `hoodwink attack`: attacks a model on a data set, into a run folder.
+//! `hoodwink attack`: attacks a model on a data set and writes a run folder.
 
 mod labels;
 mod plan;
@@ -37,54 +37,55 @@ use crate::{
     terminal::{self, complain},
 };
 
-/// Where runs go that nobody named a folder for.
+/// The parent of run folders when --out is not given.
 const RUNS: &str = "hoodwink-runs";
 
-/// Attack a model on pictures, and write a run folder with its report.
+/// Attack a model on pictures and write a run folder with a report.
 ///
-/// Every picture the model gets right is attacked: without --eps the smallest change that fools the model is looked for, with
-/// it any change inside the ball of this radius, in pixel units from 0 to 1 whatever the model eats. Pictures without labels
-/// are attacked away from what the model says about them. Success is judged twice: on the attack's own floats, and on the
-/// 8-bit PNG, written and read back. An interrupted run resumes when you repeat the command.
+/// Only pictures that the model classifies correctly are attacked. Without --eps, the attack looks for the smallest
+/// change that fools the model. With --eps, it looks for any change within that radius, measured on pixel values from 0
+/// to 1 whatever range the model expects. For pictures without labels, the attack tries to change the predicted class.
+/// Success is judged twice: on the floating-point image, and on the 8-bit PNG after it is saved and read back. An
+/// interrupted run resumes when you repeat the command.
 #[derive(Parser)]
 #[command(mut_arg("batch", |batch| batch.alias("batch-size")))]
 #[command(after_help = "Examples:
-  The smallest change that fools a network about a photograph:
+  Find the smallest change to a photograph that fools a network:
     hoodwink attack resnet.onnx cat.jpg --preprocessing imagenet --open
 
-  Accuracy against the radius, as a curve:
+  Plot robust accuracy against the radius:
     hoodwink attack cifar.onnx x.npy --labels y.npy --eps 0..8/255 --out runs/curve
 
-  What fools a network for 32x32 pictures, at two radii:
+  Attack a network for 32x32 pictures at two radii:
     hoodwink attack cifar.onnx x.npy --labels y.npy \\
       --eps 2/255,8/255 --restarts 5 --out runs/pgd
 
-  The same attack with two losses, and how far the nearest fooling picture is:
+  Run one attack with two losses, then measure the distance to the nearest picture that fools the network:
     hoodwink attack cifar.onnx x.npy --labels y.npy \
       --eps 8/255 --attack 'pgd(loss=dlr, steps=100), pgd(loss=ce)' --out runs/losses
     hoodwink attack cifar.onnx x.npy --labels y.npy --norm l2 --out runs/nearest
 
-  Two attacks on photographs, one folder per class, in L2:
+  Run two attacks in L2 on photographs, with one folder per class:
     hoodwink attack resnet.onnx photos/ --resize 256 --crop 224 \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\
       --attack fgsm,pgd --norm l2 --eps 0.5,1 --out runs/l2
 
-  Make the model see what it finds least likely:
+  Make the model predict a target class: its least likely one, or goldfish:
     hoodwink attack cifar.onnx x.npy --labels y.npy --eps 8/255 \\
       --target least-likely --loss two-term --steps 100 --out runs/targeted
     hoodwink attack resnet.onnx cat.jpg --preprocessing imagenet --eps 8/255 --target goldfish
 
-  A third of the pictures on each of three machines, put together afterwards:
+  Split the pictures between three machines, then merge the runs:
     hoodwink attack cifar.onnx x.npy --labels y.npy --eps 8/255 --partition 1/3 --out runs/1
     hoodwink merge runs/1 runs/2 runs/3 --out runs/all
 
-  A model behind a URL, by its scores alone:
+  Attack a model behind a URL using only its scores:
     hoodwink attack --model http://localhost:8000/predict pictures/ --attack square --eps 8/255 --out runs/remote
 
-  Options from a file: model = 'cifar.onnx', eps = ['2/255', '8/255'] and so on:
+  Read options from a file (model = 'cifar.onnx', eps = ['2/255', '8/255'], ...):
     hoodwink attack --config experiment.toml --out runs/a
 
-With --format json one object is printed: model, data, threat, and under attacks one entry for each attack at each eps.")]
+--format json prints one object: model, data, threat, and attacks, with one entry per attack and eps.")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -103,12 +104,13 @@ pub(crate) struct Args {
         long_help = long_list()
     )]
     attack: Vec<String>,
-    /// How distances are measured: linf, l2 or l1 [default: linf where the attacks work in it; l2 for the smallest distance]
+    /// Norm that measures distance: linf, l2 or l1 [default: linf if all attacks support it; l2 to find the smallest
+    /// distance]
     #[arg(long, help_heading = "Attack")]
     norm: Option<Norm>,
-    /// Radii of the ball in pixel units from 0 to 1, such as 8/255 or 0.5, or a range such as 0..8/255 or 0.., which is sampled
-    /// where accuracy falls [default: none, to find the smallest distance; 8/255 for attacks that need a radius, in linf and on colour
-    /// pictures]
+    /// Radii in pixel units from 0 to 1, such as 8/255 or 0.5; or a range such as 0..8/255 or 0.., with more radii
+    /// where accuracy falls [default: none, to find the smallest distance; 8/255 for attacks that need a radius, in
+    /// linf on colour pictures]
     #[arg(
         long,
         value_delimiter = ',',
@@ -117,11 +119,11 @@ pub(crate) struct Args {
         help_heading = "Attack"
     )]
     eps: Vec<Radius>,
-    /// Leave alone what an earlier attack has broken at the same radius
+    /// Skip pictures that an earlier attack has already broken at the same radius
     #[arg(long, help_heading = "Attack")]
     skip_broken: bool,
-    /// Steps of an iterative attack; this and the options below serve every attack that has them and does not set them in its
-    /// own parentheses
+    /// Number of steps; this and the following options apply to every attack that has the parameter and does not set it
+    /// in its own parentheses
     #[arg(
         long,
         value_name = "N",
@@ -130,7 +132,7 @@ pub(crate) struct Args {
         help_heading = "Attack"
     )]
     steps: Option<usize>,
-    /// Size of a step: in pixel units (2/255), or of the radius (0.1*eps)
+    /// Step size: in pixel units (2/255) or as a multiple of the radius (0.1*eps)
     #[arg(
         long,
         value_name = "SIZE",
@@ -139,7 +141,7 @@ pub(crate) struct Args {
         help_heading = "Attack"
     )]
     step_size: Option<String>,
-    /// Times an attack with a random start begins anew
+    /// Number of restarts of an attack with a random start
     #[arg(
         long,
         value_name = "N",
@@ -148,22 +150,22 @@ pub(crate) struct Args {
         help_heading = "Attack"
     )]
     restarts: Option<usize>,
-    /// What the attack maximises: ce, margin, dlr or, with a target, two-term
+    /// Loss to maximise: ce, margin, dlr or, with a target class, two-term
     #[arg(long, alias = "loss-fn", help_heading = "Attack")]
     loss: Option<LossName>,
-    /// How a gradient becomes a step: steepest, sign, adam, sgd, rmsprop or adagrad
+    /// Rule that turns a gradient into a step: steepest, sign, adam, sgd, rmsprop or adagrad
     #[arg(long, value_name = "RULE", help_heading = "Attack")]
     step_rule: Option<StepRule>,
-    /// Whether an attack begins at a random point of the ball
+    /// Whether to start at a random point of the ball
     #[arg(long, value_name = "BOOL", aliases = ["random-init", "rand-init"], help_heading = "Attack")]
     random_start: Option<bool>,
-    /// Momentum of the step rule sgd
+    /// Momentum of step rule sgd
     #[arg(long, value_name = "SHARE", value_parser = number, help_heading = "Attack")]
     momentum: Option<f64>,
-    /// Samples a noise attack draws
+    /// Number of samples that a noise attack draws
     #[arg(long, value_name = "N", value_parser = whole::<usize>, help_heading = "Attack")]
     tries: Option<usize>,
-    /// Aim at a class: its name or number, most-likely, least-likely or random
+    /// Target class: a name or number, most-likely, least-likely or random
     #[arg(
         long,
         value_name = "CLASS",
@@ -171,38 +173,39 @@ pub(crate) struct Args {
         help_heading = "Threat"
     )]
     target: Option<String>,
-    /// Most the attacker may see: labels, scores or gradients; without gradients, a model that cannot be imported is run as it
-    /// is by the engine
+    /// What the attacker can see: labels, scores or gradients; for labels and scores, the engine can also run a model
+    /// that cannot be imported
     #[arg(long, default_value = "gradients", help_heading = "Threat")]
     access: Access,
-    /// Most forward passes for each picture and attack
+    /// Maximum number of queries (forward passes) per picture and attack
     #[arg(long, value_name = "N", aliases = ["queries", "query-budget"], value_parser = whole::<u64>, help_heading = "Threat")]
     max_queries: Option<u64>,
-    /// Most gradients for each picture and attack
+    /// Maximum number of gradients per picture and attack
     #[arg(long, value_name = "N", value_parser = whole::<u64>, help_heading = "Threat")]
     max_gradients: Option<u64>,
-    /// Attack only one part of the pictures, such as 3/8 for the third of eight; `hoodwink merge` puts all together
+    /// Attack only part K of N of the pictures, such as 3/8; combine the parts with `hoodwink merge`
     #[arg(long, value_name = "K/N", help_heading = "Run")]
     partition: Option<Partition>,
-    /// Stop after so many seconds; the same command goes on
+    /// Stop after this many seconds; repeat the command to resume
     #[arg(long, value_name = "SECONDS", value_parser = seconds, help_heading = "Run")]
     max_seconds: Option<Duration>,
-    /// Most memory for the whole process, such as 2GiB: so many pictures at once as fit, and a stop where it is not enough
+    /// Maximum memory of the process, such as 2GiB; fewer pictures are processed at once to fit, and the run stops if
+    /// it still exceeds the limit
     #[arg(long, value_name = "BYTES", value_parser = bytes, help_heading = "Run")]
     max_memory: Option<u64>,
-    /// Do not read all pictures first, nor look for wrong preprocessing and labels
+    /// Skip the checks before the run: reading all pictures and looking for wrong preprocessing or labels
     #[arg(long, help_heading = "Run")]
     no_lint: bool,
-    /// Seed of all randomness
+    /// Random seed
     #[arg(long, default_value_t = 0, alias = "random-seed", value_parser = whole::<u64>)]
     seed: u64,
-    /// Folder of the run: rows, pictures, run.toml, report.html [default: the next free hoodwink-runs/MODEL-001]
+    /// Run folder: rows, pictures, run.toml, report.html [default: the next free hoodwink-runs/MODEL-001]
     #[arg(short, long, value_name = "RUN", aliases = ["output", "out-dir", "output-dir"])]
     out: Option<PathBuf>,
-    /// Open the report when it is written
+    /// Open the report when it is ready
     #[arg(long)]
     open: bool,
-    /// How to print the result
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
@@ -211,7 +214,7 @@ pub(crate) struct Args {
     crew: CrewArgs,
 }
 
-/// `typed` is what was typed for it.
+/// Runs the command. `typed` holds the arguments as the user typed them.
 pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
     let limits = args.limits();
     let plan = Plan::new(args, typed)?;
@@ -236,14 +239,14 @@ pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
         }
         Ended::OutOfTime => {
             complain(&format!(
-                "the time is over after {done} of {}; {resume}",
+                "time limit reached after {done} of {}; {resume}",
                 counted(all, "picture", "pictures")
             ));
             Status::Interrupted
         }
         Ended::OutOfMemory(bytes) => {
             complain(&format!(
-                "stopped after {done} of {}: {} MiB of memory are more than allowed; {resume}, with fewer --threads or a smaller \
+                "stopped after {done} of {}: memory use of {} MiB exceeds --max-memory; {resume}, with fewer --threads or a smaller \
                  --batch",
                 counted(all, "picture", "pictures"),
                 bytes >> 20
@@ -256,7 +259,7 @@ pub(crate) fn run(args: &Args, typed: &Typed) -> Result<Status> {
 }
 
 impl Args {
-    /// From words as they are typed after `hoodwink`.
+    /// Parses words as typed after `hoodwink`.
     pub(crate) fn parse_words(words: impl IntoIterator<Item = String>) -> Result<(Self, Typed)> {
         let command = Self::command();
         let matches: ArgMatches = command.clone().try_get_matches_from(words)?;
@@ -264,10 +267,10 @@ impl Args {
         Ok((Self::from_arg_matches(&matches)?, typed))
     }
 
-    /// What may be taken from now on.
+    /// Returns the limits on time and memory, counted from now.
     pub(crate) fn limits(&self) -> Limits {
         Limits {
-            // A time that no clock reaches is none.
+            // A deadline beyond the range of the clock counts as no deadline.
             deadline: self
                 .max_seconds
                 .and_then(|most| Instant::now().checked_add(most)),
@@ -275,7 +278,7 @@ impl Args {
         }
     }
 
-    /// The radii that were typed, or the end of a range.
+    /// Returns the radii that were given, or the upper end of a range.
     fn radii(&self, norm: Norm) -> Vec<Eps> {
         let radius = |radius: &Radius| match radius {
             Radius::At(eps) => eps.clone(),
@@ -284,7 +287,7 @@ impl Args {
         self.eps.iter().map(radius).collect()
     }
 
-    /// The range in which radii are to be chosen, if one was typed.
+    /// Returns the range to choose radii from, if one was given.
     fn sweep(&self) -> Result<Option<&Sweep>> {
         let range = |radius| match radius {
             &Radius::At(_) => None,
@@ -292,13 +295,15 @@ impl Args {
         };
         match self.eps.iter().find_map(range) {
             Some(sweep) if self.eps.len() > 1 => {
-                bail!("--eps {sweep} is a range, and stands alone: leave out the other radii")
+                bail!(
+                    "--eps {sweep} is a range and cannot be combined with other radii; leave them out"
+                )
             }
             sweep => Ok(sweep),
         }
     }
 
-    /// Writes the report, prints the figures and shows what it can.
+    /// Writes the report, prints the results and shows a preview if the terminal supports it.
     fn print(&self, folder: &RunFolder) -> Result<()> {
         let report = report::write(folder)?;
         let rows = folder.rows()?;
@@ -313,7 +318,7 @@ impl Args {
         Ok(())
     }
 
-    /// What to do to go on with a run.
+    /// Explains how to resume the run.
     fn resume(&self, folder: &RunFolder) -> String {
         match &self.out {
             Some(_) => "repeat the command to resume".to_owned(),
@@ -324,7 +329,7 @@ impl Args {
         }
     }
 
-    /// The folder of the run, made now if nobody named one.
+    /// Returns the run folder: --out, or a new folder named after the model.
     fn folder(&self) -> Result<PathBuf> {
         if let Some(out) = &self.out {
             return Ok(out.clone());
@@ -339,15 +344,15 @@ impl Args {
     }
 }
 
-/// A number of seconds.
+/// Parses a number of seconds.
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|&seconds: &f64| seconds > 0.0);
     seconds
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "a time is a number of seconds above 0".to_owned())
+        .ok_or_else(|| "expected a number of seconds above 0".to_owned())
 }
 
-/// A number of bytes: `500000000`, `500MB`, `0.5GiB`.
+/// Parses a number of bytes: `500000000`, `500MB`, `0.5GiB`.
 fn bytes(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: f64 = match &text[digits.len()..].to_ascii_lowercase()[..] {
@@ -366,20 +371,20 @@ fn bytes(text: &str) -> Result<u64, String> {
         .map_or(0.0, |number: f64| number * unit);
     match bytes >= 1.0 && bytes < u64::MAX as f64 {
         true => Ok(bytes as u64),
-        false => Err("an amount of memory is written 500MB or 2GiB".to_owned()),
+        false => Err("expected an amount of memory, such as 500MB or 2GiB".to_owned()),
     }
 }
 
-/// The names of all attacks.
+/// Returns the short help of --attack: the names of all attacks.
 fn short_list() -> String {
     let names: Vec<&str> = ATTACKS.iter().map(|entry| entry.name).collect();
     format!(
-        "Attacks, in order, separated by commas, perhaps with parameters as in 'pgd(loss=dlr, steps=100), fgsm' [default: pgd with --eps]: {}",
+        "Attacks to run in order, separated by commas, with optional parameters: 'pgd(loss=dlr, steps=100), fgsm' [default: pgd with --eps]: {}",
         names.join(", ")
     )
 }
 
-/// All attacks with what they do.
+/// Returns the long help of --attack: all attacks with their summaries.
 fn long_list() -> String {
     let width = ATTACKS
         .iter()
@@ -389,8 +394,8 @@ fn long_list() -> String {
     let line = |entry: &Entry| format!("\n- {:width$}  {}", entry.name, entry.summary);
     let lines: String = ATTACKS.iter().map(line).collect();
     format!(
-        "Attacks, in order, separated by commas, perhaps with parameters as in 'pgd(loss=dlr, steps=100), fgsm' [default: pgd \
-         with --eps, else one for the smallest norm]; `hoodwink attacks NAME` tells all about one:{lines}\n"
+        "Attacks to run in order, separated by commas, with optional parameters: 'pgd(loss=dlr, steps=100), fgsm' [default: pgd \
+         with --eps, else one that finds the smallest norm]; `hoodwink attacks NAME` describes one in detail:{lines}\n"
     )
 }
 

@@ -1,4 +1,4 @@
-//! `hoodwink attacks`: the attacks there are, and all about one.
+//! `hoodwink attacks`: lists the attacks or describes one.
 
 use std::io::Write as _;
 
@@ -14,46 +14,46 @@ use serde::Serialize;
 use super::{Format, print_json};
 use crate::{Status, args::ConfigArgs, terminal};
 
-/// List the attacks, or tell all about one: what it does, its formula, paper, parameters and cost.
+/// List the attacks, or describe one: formula, paper, parameters and cost.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink attacks
   hoodwink attacks --access scores --norm l2
   hoodwink attacks apgd-ce
 
-With --format json a list is printed: name, access, norms, family, kind (radius, smallest or many), targeted, summary; of one
-attack an object with cost, parameters and doc as well.")]
+--format json prints a list with name, access, norms, family, kind (radius, smallest or many), targeted and summary; for one
+attack, it prints an object that also has cost, parameters and doc.")]
 pub(crate) struct Args {
-    /// The attack to tell about
+    /// The attack to describe
     name: Option<String>,
-    /// Only attacks that do with this access
+    /// Show only attacks that work with this access
     #[arg(long)]
     access: Option<Access>,
-    /// Only attacks that work in this norm
+    /// Show only attacks that support this norm
     #[arg(long)]
     norm: Option<Norm>,
-    /// Only attacks of this family
+    /// Show only attacks of this family
     #[arg(long, value_enum)]
     family: Option<FamilyArg>,
-    /// How to print it
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
-/// Names of families.
+/// The families by name.
 #[derive(Clone, Copy, ValueEnum)]
 enum FamilyArg {
-    /// Random points, as a control
+    /// Random points, as a baseline
     Noise,
-    /// The largest loss within a radius, by gradients
+    /// Largest loss within a radius, using gradients
     Gradient,
-    /// The smallest norm, by gradients
+    /// Smallest norm, using gradients
     MinimumNorm,
-    /// By scores alone
+    /// Using scores only
     Scores,
-    /// By the most likely class alone
+    /// Using the predicted class only
     Labels,
     /// One perturbation for many pictures
     Shared,
@@ -72,7 +72,7 @@ impl FamilyArg {
     }
 }
 
-/// What `--format json` prints of each.
+/// What `--format json` prints for each attack.
 #[derive(Serialize)]
 struct Listed {
     name: &'static str,
@@ -98,7 +98,7 @@ impl Listed {
     }
 }
 
-/// What it prints of one.
+/// What `--format json` prints for one attack.
 #[derive(Serialize)]
 struct Told {
     #[serde(flatten)]
@@ -137,7 +137,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// A table, weakest access first within each family.
+/// Prints a table, ordered by family and then by access, weakest first.
 fn list(listed: &[Listed]) -> Result<()> {
     let mut out = terminal::out();
     let width = |of: fn(&Listed) -> usize| listed.iter().map(of).max().unwrap_or(0);
@@ -166,7 +166,7 @@ fn list(listed: &[Listed]) -> Result<()> {
     writeln!(
         out,
         "\nfinds: any fooling picture within a radius, the smallest distance, or one perturbation for many pictures.\n\
-         `hoodwink attacks NAME` tells all about one."
+         `hoodwink attacks NAME` describes one attack in detail."
     )?;
     Ok(())
 }
@@ -193,17 +193,19 @@ fn tell(entry: &'static Entry, format: Format) -> Result<()> {
     let finds = match entry.aim {
         Aim::Radius => "a fooling picture within a radius (--eps)",
         Aim::Smallest => "the nearest fooling picture",
-        Aim::Many => "one perturbation within a radius (--eps) that fools on many pictures",
+        Aim::Many => {
+            "one perturbation within a radius (--eps) that fools the model on many pictures"
+        }
     };
-    writeln!(out, "# In short\n\nNeeds: {}", told.listed.access)?;
+    writeln!(out, "# Summary\n\nAccess: {}", told.listed.access)?;
     writeln!(out, "Norms: {}", told.listed.norms.join(", "))?;
     writeln!(out, "Finds: {finds}")?;
     writeln!(
         out,
-        "Aims at a class (--target): {}",
+        "Supports a target class (--target): {}",
         if entry.targeted { "yes" } else { "no" }
     )?;
-    writeln!(out, "Costs: {}", told.cost)?;
+    writeln!(out, "Cost: {}", told.cost)?;
     if told.parameters.is_empty() {
         return Ok(());
     }

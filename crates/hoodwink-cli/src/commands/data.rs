@@ -1,4 +1,4 @@
-//! `hoodwink data`: what a data set is, before any model.
+//! `hoodwink data`: describes a data set without a model.
 
 use std::{io::Write, num::NonZeroUsize, path::PathBuf, thread};
 
@@ -18,56 +18,58 @@ use crate::{
     terminal,
 };
 
-/// Groups, leaks, classes and sizes that the table shows; JSON holds all.
+/// Maximum number of groups, leaks and sizes in the table; JSON lists all.
 const SHOWN: usize = 5;
+/// Maximum number of classes in the table.
 const CLASSES_SHOWN: usize = 20;
 
-/// Files of one group that the table names.
+/// Maximum number of files per group in the table.
 const FILES_SHOWN: usize = 4;
 
-/// Show what a data set holds: sizes, labels, duplicates; with a second set, which pictures are in both.
+/// Describe a data set: sizes, labels and duplicates. With a second set, find pictures that are in both.
 ///
-/// Duplicates are equal pixel by pixel once decoded, whatever their files. Pictures of the first set are looked for in the
-/// second: equal ones, and copies that were resized or saved with loss. Copies are not found if they were cropped, turned or
-/// mirrored; pictures with a side below 32 pixels and plain ones cannot be told apart and are only looked for as they are.
+/// Duplicates have equal pixels after decoding, even if the files differ. Each picture of the first set is searched for
+/// in the second set. Exact copies are found, and also copies that were resized or saved with lossy compression. Copies
+/// that were cropped, rotated or mirrored are not found. Plain pictures and pictures with a side below 32 pixels look
+/// too much alike, so only exact copies of them are found.
 ///
-/// Equal pictures with different labels, or pictures in both sets, are exit status 1.
+/// The exit status is 1 if equal pictures have different labels or if a picture is in both sets.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink data photos/
   hoodwink data x.npy --labels y.npy
 
-  Is any picture for testing among those for training?
+  Check whether any test picture is also in the training set:
     hoodwink data test/ train/
     hoodwink data test_batch.bin 'data_batch_*.bin' --format json | jq .other.leaks
 
-With --format json one object is printed:
+--format json prints one object:
   data, kind, digest, notices
-  pictures    how many
-  sizes       height, width, channels, pictures of each
-  classes     label, name (null: none is known), pictures of each; empty without labels
+  pictures    number of pictures
+  sizes       height, width, channels and number of pictures for each size
+  classes     label, name (null if unknown) and number of pictures for each class; empty without labels
   duplicates  groups of equal pictures: files, labels, contradictory
-  other       with a second set: data, kind, digest, notices, pictures, incomparable (pictures of the
-              first that were only looked for as they are), leaks (file, other, exact); else null")]
+  other       with a second set: data, kind, digest, notices, pictures, incomparable (number of pictures of
+              the first set for which only exact copies are found), leaks (file, other, exact); else null")]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
-    /// Pictures that none of the others should be among, such as those for training
+    /// A second set that should have no pictures in common with the first, such as the training set
     other: Option<PathBuf>,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Worker threads [default: one per core]; no result depends on it
+    /// Worker threads; does not affect results [default: one per core]
     #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
-    /// No progress on stderr
+    /// Do not show progress on stderr
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
-/// What is printed as JSON.
+/// What `--format json` prints.
 #[derive(Serialize)]
 struct Page {
     data: String,
@@ -116,7 +118,7 @@ struct Other {
     leaks: Vec<Shared>,
 }
 
-/// A picture of the first set and what it is in the second.
+/// A picture of the first set and its copy in the second.
 #[derive(Serialize)]
 struct Shared {
     file: String,
@@ -132,7 +134,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     for data in [Some(&data), other.as_ref()].into_iter().flatten() {
         terminal::note(data.notices());
     }
-    let (survey, digest) = args.survey(&data, "looking at pictures", other.is_some())?;
+    let (survey, digest) = args.survey(&data, "reading pictures", other.is_some())?;
     let other = match (&other, &args.other) {
         (Some(other), Some(path)) => Some(args.compare(&survey, other, text(path))?),
         _ => None,
@@ -170,7 +172,7 @@ impl Args {
         self.threads.map_or_else(cores, usize::from)
     }
 
-    /// Every picture and the digest of all.
+    /// Reads every picture and computes the digest of the set.
     fn survey(
         &self,
         data: &Dataset,
@@ -181,14 +183,14 @@ impl Args {
         let mut done = |done| progress.show(done, data.len(), "");
         let survey = Survey::new(data, likenesses, self.threads(), &mut done)?;
         progress.finish();
-        let mut progress = Progress::new("making the digest", self.quiet);
+        let mut progress = Progress::new("computing the digest", self.quiet);
         let digest = data.digest_with(&mut |done| progress.show(done, data.len(), ""))?;
         progress.finish();
         Ok((survey, digest))
     }
 
     fn compare(&self, survey: &Survey, data: &Dataset, name: String) -> Result<Other> {
-        let (other, digest) = self.survey(data, "looking at the others", true)?;
+        let (other, digest) = self.survey(data, "reading the second set", true)?;
         let mut progress = Progress::new("comparing", self.quiet);
         let mut done = |done| progress.show(done, survey.entries.len(), "");
         let leaks = survey.leaks(&other, self.threads(), &mut done)?;
@@ -243,7 +245,7 @@ fn groups(survey: &Survey) -> Vec<Group> {
     survey.duplicates().into_iter().map(group).collect()
 }
 
-/// Writes what follows a name in the first column.
+/// Writes a line: a name in the first column, then the text.
 fn line(out: &mut impl Write, name: &str, text: &str) -> Result<()> {
     Ok(writeln!(out, "{name:12}{}", legible::line(text))?)
 }
@@ -304,14 +306,14 @@ fn print_classes(out: &mut impl Write, page: &Page) -> Result<()> {
     if missing > 0 {
         let labels = many(
             missing,
-            "label between them has",
-            "labels between them have",
+            "label in this range has",
+            "labels in this range have",
         );
-        said += &format!("; {labels} no picture");
+        said += &format!("; {labels} no pictures");
     }
     if labelled < page.pictures {
         let unlabelled = many(page.pictures - labelled, "picture has", "pictures have");
-        said += &format!("; {unlabelled} none");
+        said += &format!("; {unlabelled} no label");
     }
     line(out, "labels", &said)?;
     let called = |class: &Class| match &class.name {
@@ -345,13 +347,13 @@ fn print_duplicates(out: &mut impl Write, groups: &[Group]) -> Result<()> {
     let pictures: usize = groups.iter().map(|group| group.files.len()).sum();
     let contradictory = groups.iter().filter(|group| group.contradictory).count();
     let said = format!(
-        "{} pictures are equal to others, in {}; {} different labels",
+        "{} pictures have duplicates, in {}; {} different labels",
         number(pictures),
         many(groups.len(), "group", "groups"),
         many(contradictory, "group has", "groups have")
     );
     line(out, "duplicates", &said)?;
-    // Contradictions first: one of their labels is wrong.
+    // Contradictions come first because at least one of their labels is wrong.
     let (worse, better): (Vec<_>, Vec<_>) = groups.iter().partition(|group| group.contradictory);
     for group in worse.into_iter().chain(better).take(SHOWN) {
         let file = |(file, label): (&String, &Option<usize>)| match label {
@@ -380,9 +382,9 @@ fn print_other(out: &mut impl Write, other: &Other) -> Result<()> {
     line(out, "pictures", &number(other.pictures))?;
     let exact = other.leaks.iter().filter(|leak| leak.exact).count();
     let said = match other.leaks.len() {
-        0 => "no picture is in both".to_owned(),
+        0 => "no picture is in both sets".to_owned(),
         count => format!(
-            "{} in both: {} equal, {} as what seems a copy, resized or saved with loss",
+            "{} in both sets: {} exact, {} likely to be resized or recompressed",
             many(count, "picture is", "pictures are"),
             number(exact),
             number(count - exact)
@@ -397,7 +399,7 @@ fn print_other(out: &mut impl Write, other: &Other) -> Result<()> {
     rest(out, other.leaks.len())?;
     if other.incomparable > 0 {
         let said = format!(
-            "{} a side below {SMALLEST_SIDE} pixels: looked for as they are, not as copies",
+            "{} a side below {SMALLEST_SIDE} pixels: only exact copies are found",
             many(
                 other.incomparable,
                 "picture is plain or has",
@@ -409,7 +411,7 @@ fn print_other(out: &mut impl Write, other: &Other) -> Result<()> {
     Ok(())
 }
 
-/// How many of a list were not shown.
+/// Writes how many entries of a list are not shown.
 fn rest(out: &mut impl Write, count: usize) -> Result<()> {
     match count.checked_sub(SHOWN) {
         None | Some(0) => Ok(()),

@@ -1,4 +1,4 @@
-//! `hoodwink demo`: two built-in models under attack, and the story in a dozen lines.
+//! `hoodwink demo`: attacks two built-in models and summarises the results.
 
 use std::{
     fs,
@@ -31,32 +31,32 @@ use crate::{
     terminal::{self, complain},
 };
 
-/// The models, trained by `hoodwink train` as `demo/README.md` of this crate says.
+/// The models, trained by `hoodwink train` as described in `demo/README.md` of this crate.
 const MODELS: [(&str, &[u8]); 2] = [
     ("standard", include_bytes!("../../demo/standard.onnx")),
     ("robust", include_bytes!("../../demo/robust.onnx")),
 ];
 
-/// Seed of the demo's pictures; the models were trained on those of another seed.
+/// Seed of the pictures. The models were trained on pictures with another seed.
 const PICTURES_SEED: u64 = 2_000;
 
 /// Radii of the attacks, in order.
 const RADII: [&str; 4] = ["1/255", "2/255", "4/255", "8/255"];
 
-/// Watch a trained model being fooled: two built-in models, drawn pictures, nothing to download.
+/// See how a trained model is fooled, using two built-in models and drawn pictures. Nothing is downloaded.
 ///
-/// A network trained in the usual way and one trained adversarially look at the same pictures of ten things, and are
-/// attacked with noise, FGSM and PGD. The folder holds the models, both runs and their reports; every figure can be
-/// made again with the other commands.
+/// A network trained in the usual way and one trained adversarially classify the same pictures of ten objects. Both are
+/// attacked with noise, FGSM and PGD. The output folder contains the models, both runs and their reports. You can
+/// reproduce every result with the other commands.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink demo
   hoodwink demo --pictures 500 --out demo-500
 
-With --format json one object is printed: report, and under standard and robust what `hoodwink attack --format json`
-prints of either run.")]
+--format json prints one object: report, and under standard and robust the same object for each run as `hoodwink attack
+--format json` prints.")]
 pub(crate) struct Args {
-    /// Folder for the models, the runs and the reports
+    /// Folder for the models, runs and reports
     #[arg(
         short,
         long,
@@ -65,19 +65,19 @@ pub(crate) struct Args {
         alias = "output"
     )]
     out: PathBuf,
-    /// Pictures to draw and attack
+    /// Number of pictures to draw and attack
     #[arg(long, value_name = "N", default_value = "100", value_parser = count)]
     pictures: NonZeroUsize,
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = count)]
     threads: Option<NonZeroUsize>,
-    /// Open the report when it is written
+    /// Open the report when it is ready
     #[arg(long)]
     open: bool,
-    /// How to print the result
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// No progress on stderr
+    /// Do not show progress on stderr
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]
@@ -96,8 +96,8 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     let mut out = terminal::out();
     let is_told = args.format == Format::Table;
     let introduction = format!(
-        "Two networks of the same shape learned to name ten things in drawn pictures: {}.\n\
-         One was trained as usual (standard), one on pictures under attack (robust). Both now see {} new pictures.\n",
+        "Two networks with the same architecture were trained to recognise ten objects in drawn pictures: {}.\n\
+         One was trained as usual (standard), the other on attacked pictures (robust). Both now classify {} new pictures.\n",
         CLASSES.join(", "),
         args.pictures,
     );
@@ -137,7 +137,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// Writes the model and attacks it, as `hoodwink attack` would.
+/// Writes the model and attacks it, like `hoodwink attack`.
 fn attack_model(args: &Args, name: &str, model: &[u8]) -> Result<(RunFolder, Ended)> {
     let path = args.out.join(format!("{name}.onnx"));
     fs::create_dir_all(&args.out).with_context(|| text(&args.out))?;
@@ -153,7 +153,7 @@ fn attack_model(args: &Args, name: &str, model: &[u8]) -> Result<(RunFolder, End
         "--attack=uniform-noise,fgsm,pgd".to_owned(),
         format!("--eps={}", RADII.join(",")),
         "--steps=20".to_owned(),
-        // The same figures everywhere, whether or not another engine is installed.
+        // Gives the same results everywhere, whether or not another engine is installed.
         "--engine=rten".to_owned(),
     ];
     let mut command = command.to_vec();
@@ -164,20 +164,20 @@ fn attack_model(args: &Args, name: &str, model: &[u8]) -> Result<(RunFolder, End
     Plan::new(&args, &typed)?.run(&args, args.limits())
 }
 
-/// What happened, for the terminal.
+/// The results as shown in the terminal.
 struct Story {
     standard: Told,
     robust: Told,
     example: Option<Example>,
 }
 
-/// The figures of one model.
+/// The results of one model.
 struct Told {
     clean: Interval,
     summary: Summary,
 }
 
-/// A picture that fools the standard model at the largest radius and not the robust one.
+/// A picture that fools the standard model at the largest radius but not the robust model.
 struct Example {
     row: Row,
     fooled: Seen,
@@ -205,16 +205,16 @@ impl Story {
         };
         let mut text = format!(
             "  {:34} {:>8}  {:>7}\n",
-            "still right", "standard", "robust"
+            "robust accuracy", "standard", "robust"
         );
         text.push_str(&format!(
             "  {:34} {:>7}  {:>7}\n",
-            "before any attack",
+            "without attack",
             self.standard.clean.percent(),
             self.robust.clean.percent()
         ));
         text.push_str(&line(
-            &format!("random noise, at most {largest}"),
+            &format!("random noise, up to {largest}"),
             "uniform-noise",
             largest,
         ));
@@ -234,7 +234,7 @@ impl Story {
             text.push_str(&example.text(largest));
         }
         text.push_str(&format!(
-            "\nThe report, with pictures: {}\nYour own model: hoodwink attack MODEL.onnx PICTURES\n",
+            "\nThe report, with pictures: {}\nTo attack your own model: hoodwink attack MODEL.onnx PICTURES\n",
             legible::line(&page.display().to_string())
         ));
         text
@@ -256,7 +256,8 @@ impl Told {
 }
 
 impl Example {
-    /// The surest wrong answer of the standard model to a saved picture whose robust twin fails to fool.
+    /// Picks the saved picture for which the standard model is most confident in a wrong class, among pictures where
+    /// the same attack fails on the robust model.
     fn choose(standard: &[Row], robust: &[Row]) -> Option<Self> {
         let largest = Some(RADII[RADII.len() - 1]);
         let at_largest = |row: &&Row| row.attack == "pgd" && row.eps_text() == largest;
@@ -281,14 +282,15 @@ impl Example {
 
     fn text(&self, eps: &str) -> String {
         let class = |seen: Seen| CLASSES.get(seen.label as usize).copied().unwrap_or("?");
-        // Nothing is certain, whatever the rounding says.
+        // Rounding must not show 100%.
         let sure = |seen: Seen| match seen.confidence {
-            p if p >= 0.9995 => "more than 99.9% sure".to_owned(),
-            p => format!("{:.1}% sure", 100.0 * p),
+            p if p >= 0.9995 => "with more than 99.9% confidence".to_owned(),
+            p => format!("with {:.1}% confidence", 100.0 * p),
         };
         format!(
-            "\nPicture {} shows a {}: the standard network says so, {}. With no pixel value moved by more than {eps}\n\
-             it says {}, {}. The robust network, attacked in the same way, still says {}, {}.\n",
+            "\nPicture {} shows a {}. The standard network recognises it {}. After a change of at most {eps} per pixel\n\
+             value, it predicts {} {}. The robust network, attacked in the same way, still predicts\n\
+             {} {}.\n",
             self.row.index,
             CLASSES[self.row.label as usize],
             sure(self.row.clean),

@@ -1,4 +1,4 @@
-//! `hoodwink grad`: the gradient of a model as a plain ONNX file.
+//! `hoodwink grad`: writes the gradient of a model as a plain ONNX file.
 
 use std::{io::Write as _, path::PathBuf};
 
@@ -17,9 +17,9 @@ use crate::{
 
 /// Write the gradient of a model as a plain ONNX file.
 ///
-/// The file takes the model's own input and `labels` (int64, one per picture), for targeted losses `targets` too, and
-/// gives `logits`, `loss` and `grad`, the gradient of the sum of the losses with respect to the input. Any ONNX runtime
-/// runs it.
+/// The inputs of the file are the input of the model and `labels` (int64, one per picture); targeted losses also need
+/// `targets`. The outputs are `logits`, `loss` and `grad`, the gradient of the sum of the losses with respect to the
+/// input. The file runs on any ONNX runtime.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink grad resnet.onnx -o resnet-grad.onnx
@@ -30,22 +30,22 @@ In Python, with ONNX Runtime:
   feed = {session.get_inputs()[0].name: x, 'labels': y}
   logits, loss, grad = session.run(['logits', 'loss', 'grad'], feed)
 
-With --format json one object is printed: file, nodes, nodes_with_gradient, notices.")]
+--format json prints one object: file, nodes, nodes_with_gradient, notices.")]
 pub(crate) struct Args {
     /// The model, an ONNX file
     model: PathBuf,
-    /// Where to write
+    /// The file to write
     #[arg(short, long, value_name = "FILE", alias = "output")]
     out: PathBuf,
-    /// ce, margin, dlr or, with --targeted, two-term
+    /// Loss: ce, margin, dlr or, with --targeted, two-term
     #[arg(long, default_value = "ce")]
     loss: LossName,
-    /// The form of the loss that aims at a class; adds the input `targets`
+    /// Use the targeted form of the loss; adds the input `targets`
     #[arg(long)]
     targeted: bool,
     #[command(flatten)]
     read: ReadArgs,
-    /// How to print what was written
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
@@ -73,7 +73,9 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     terminal::note(&notices);
     let classes = match headed.shape(head.logits) {
         &[_, Dim::Fixed(classes)] => classes,
-        _ => bail!("the model's number of classes is not fixed"),
+        _ => bail!(
+            "the number of classes is not fixed; export the model with a fixed number of classes"
+        ),
     };
     let gradient = gradient_graph(&model, args.loss.resolve(args.targeted, classes)?)?;
     files::write(&args.out, &to_onnx(&gradient, Lowering::Portable)?)?;

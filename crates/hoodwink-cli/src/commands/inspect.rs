@@ -1,4 +1,4 @@
-//! `hoodwink inspect`: what a model file holds, what an attacker can be given, and whether pictures fit.
+//! `hoodwink inspect`: describes a model file, the access it allows, and whether pictures fit.
 
 use std::{
     fmt::{Display, Write as _},
@@ -30,72 +30,73 @@ use crate::{
     terminal::{self, complain},
 };
 
-/// Pictures that are enough for all but the search for other preprocessing.
+/// Pictures used for all checks except the search for better preprocessing.
 const ENOUGH: usize = 300;
 
-/// Inputs, outputs, unsupported operators, steps and obstacles that the table shows, and sides of a shape; JSON holds all.
+/// Maximum number of inputs, outputs, unsupported operators, steps, obstacles and sides of a shape in the table; JSON
+/// lists all.
 const SHOWN: usize = 50;
 
-/// Multiply-adds of the search for other preprocessing: half a minute of two cores.
+/// Multiply-adds that the search for better preprocessing may use: half a minute on two cores.
 const EFFORT: u64 = 1_000_000_000_000;
 
-/// Show what a model file holds, what it costs to run, and how far gradients get; with pictures, what looks wrong.
+/// Describe a model file: contents, cost, and whether gradients work. With pictures, also look for mistakes.
 ///
-/// With labelled pictures the model is asked about some of them, also with other preprocessing, to find mistakes that would
-/// spoil every figure: wrong mean, range or order of channels, shifted or permuted labels, saturated or random answers.
-/// Something found is exit status 1.
+/// With labelled pictures, the model is run on some of them, also with other preprocessing, to find mistakes that would
+/// distort the results: wrong mean, value range or channel order, shifted or permuted labels, saturated or random
+/// predictions. The exit status is 1 if anything is found.
 ///
-/// The model is opened as predict and attack open it, and asked about a grey picture: what inspect says yes to works there.
-/// A model that cannot be imported is run as it is by the engine; if that answers scores, attacks that need no gradients
-/// are possible.
+/// The model is opened in the same way as in predict and attack, and run on a grey picture. An access level that
+/// inspect reports as possible works in those commands. If the model cannot be imported, the engine runs the file
+/// unchanged; if that gives scores, attacks that need no gradients are possible.
 ///
-/// A model that cannot be attacked is shown as far as its file goes, with every operator that stands in the way; the
-/// exit status is then 2.
+/// A model that cannot be attacked is described as far as possible, with every operator that prevents it. The exit
+/// status is then 2.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink inspect resnet.onnx
   hoodwink inspect detector.onnx --scores class_scores --input-side 224x224
 
-  Do these pictures, labels and flags belong to this model?
+  Check that pictures, labels and preprocessing fit the model:
     hoodwink inspect resnet.onnx photos/ --resize 256 --crop 224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 
-  Operators that cannot be imported:
+  List the operators that cannot be imported:
     hoodwink inspect model.onnx --format json | jq .file.unsupported
 
-With --format json one object is printed:
-  file        producer, opset, inputs, outputs, parameters, operators, and under unsupported
-              those that cannot be imported: operator, nodes, first, reason
-  classifier  input, output, classes, batch (null: any), softmax (null: none is looked through),
+--format json prints one object:
+  file        producer, opset, inputs, outputs, parameters, operators, and unsupported, the operators
+              that cannot be imported: operator, nodes, first, reason
+  classifier  input, output, classes, batch (null: any), softmax (null if no final softmax is skipped),
               operators, preprocessing, forward and gradient (each with multiply_adds and
               activation_bytes), obstacles (node, operator, effect, reason); null if not imported
-  notices     what differs from the file
-  as_it_is    where a file that cannot be imported is run as it is: engine, input, classes; else null
+  notices     differences from the file
+  as_it_is    if the engine runs a file that cannot be imported: engine, input, classes; else null
   access      labels, scores, gradients, each with possible and obstacle
   findings    with pictures: mistake, saw, matters, remedy; else null")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelArgs,
-    /// Pictures to try the model on, named as for attack
+    /// Pictures to check the model on, in any form that attack accepts
     data: Option<PathBuf>,
-    /// Labels: an .npy of integers for an array, a CSV table with the columns file and label for a folder
+    /// Labels: an .npy of integers for an array, or a CSV file with the columns file and label for a folder
     #[arg(long, value_name = "FILE", help_heading = "Data", requires = "data")]
     labels: Option<PathBuf>,
     #[command(flatten)]
     show: ShowArgs,
-    /// The most pictures to try; without it as many as a search of some 10^12 multiply-adds allows
+    /// Maximum number of pictures to check [default: as many as about 10^12 multiply-adds allow]
     #[arg(long, value_name = "N", alias = "limit", value_parser = whole::<usize>, help_heading = "Data", requires = "data")]
     pictures: Option<usize>,
-    /// No progress on stderr
+    /// Do not show progress on stderr
     #[arg(long, short)]
     quiet: bool,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
-/// What is printed as JSON.
+/// What `--format json` prints.
 #[derive(Serialize)]
 struct Page<'a> {
     #[serde(flatten)]
@@ -104,7 +105,7 @@ struct Page<'a> {
     findings: Option<&'a [Finding]>,
 }
 
-/// A model that cannot be imported, as the engine runs it.
+/// A model that cannot be imported and is run by the engine.
 #[derive(Serialize)]
 struct AsItIs {
     engine: &'static str,
@@ -157,7 +158,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     }
 }
 
-/// The error that a file of weights is not there, which is then told once and for all levels of access.
+/// Returns the error if a file of weights is missing, so that it is printed once and not for each access level.
 fn missing_weights(
     args: &Args,
     prepared: &Prepared,
@@ -176,13 +177,13 @@ fn missing_weights(
         &mut access.scores,
         &mut access.gradients,
     ] {
-        level.obstacle = Some("its weights cannot be read".to_owned());
+        level.obstacle = Some("the weights cannot be read".to_owned());
     }
     Some(error)
 }
 
-/// What opening the model as `predict` and `attack` do says, and asking it about a grey picture: nothing is promised that they
-/// refuse. Answers how the engine runs a file that cannot be imported.
+/// Opens the model as `predict` and `attack` do and runs it on a grey picture, so that nothing is promised which they
+/// refuse. Returns how the engine runs the file if it cannot be imported.
 fn opened(args: &Args, prepared: &Prepared, inspection: &mut Inspection) -> Result<Option<AsItIs>> {
     let model = hoodwink::model::Classifier::open_for_scores(
         &args.model.model,
@@ -284,14 +285,14 @@ fn table(inspection: &Inspection, as_it_is: Option<&AsItIs>) -> Result<String, s
         lines.line("classes", classes)?;
         lines.line(
             "as it is",
-            format!("run by {engine}, for labels and scores"),
+            format!("run unchanged by {engine}; gives labels and scores"),
         )?;
     }
     access(&mut lines, &inspection.access)?;
     Ok(lines.0)
 }
 
-/// Lines of a name and a text.
+/// Lines, each with a name and a text.
 struct Lines(String);
 
 impl Lines {
@@ -299,7 +300,7 @@ impl Lines {
         writeln!(self.0, "{name:16}{}", legible::line(&text.to_string()))
     }
 
-    /// A line for each; of very many the first.
+    /// Writes one line per entry, up to a maximum.
     fn lines<T>(&mut self, name: &str, all: &[T], text: impl Fn(&T) -> String) -> std::fmt::Result {
         for one in all.iter().take(SHOWN) {
             self.line(name, text(one))?;
@@ -337,7 +338,7 @@ fn file(lines: &mut Lines, file: &File) -> std::fmt::Result {
     })
 }
 
-/// The name of a node in quotes.
+/// Formats the name of a node in quotes.
 fn node(name: &str) -> String {
     format!("\"{}\"", legible::name(name))
 }
@@ -373,18 +374,23 @@ fn classifier(lines: &mut Lines, model: &Classifier) -> std::fmt::Result {
         lines.line("classes", classes)?;
     }
     match model.batch {
-        None => lines.line("batch", "any number of pictures at once")?,
-        Some(1) => lines.line("batch", "one picture at a time")?,
-        Some(size) => lines.line("batch", format!("always {size} pictures; fewer are padded"))?,
+        None => lines.line("batch", "any size")?,
+        Some(1) => lines.line("batch", "always 1 picture")?,
+        Some(size) => lines.line(
+            "batch",
+            format!("always {size} pictures; smaller batches are padded"),
+        )?,
     }
     if let Some(softmax) = &model.softmax {
         let softmax = node(softmax);
-        let text = format!("{softmax} at the end is looked through (--keep-softmax takes it in)");
+        let text = format!(
+            "final {softmax} is skipped: scores are its input (--keep-softmax includes it)"
+        );
         lines.line("softmax", text)?;
     }
     let of = match model.batch {
         None | Some(1) => "one picture".to_owned(),
-        Some(size) => format!("{size} at once"),
+        Some(size) => format!("a batch of {size}"),
     };
     for (name, cost) in [("forward", model.forward), ("gradient", model.gradient)] {
         if let Some(Cost {
@@ -407,7 +413,7 @@ fn classifier(lines: &mut Lines, model: &Classifier) -> std::fmt::Result {
         let effect = match obstacle.effect {
             inspect::Effect::Stops => "gradients stop",
             inspect::Effect::Zero => "gradients vanish",
-            inspect::Effect::Steep => "gradients hardly pass",
+            inspect::Effect::Steep => "gradients nearly vanish",
         };
         let (operator, reason) = (&obstacle.operator, &obstacle.reason);
         format!("{effect} ({operator} {}): {reason}", node(&obstacle.node))
@@ -430,7 +436,7 @@ fn access(lines: &mut Lines, access: &inspect::Access) -> std::fmt::Result {
     Ok(())
 }
 
-/// `Conv 19, Relu 19, Add 9`, the most frequent first.
+/// Formats counts, the most frequent first: `Conv 19, Relu 19, Add 9`.
 fn counted(operators: &std::collections::BTreeMap<String, usize>) -> String {
     let mut all: Vec<(&String, &usize)> = operators.iter().collect();
     all.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), *name));
@@ -444,7 +450,7 @@ fn counted(operators: &std::collections::BTreeMap<String, usize>) -> String {
     shown.join(", ")
 }
 
-/// `1234567` as `1,234,567`.
+/// Formats `1234567` as `1,234,567`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -457,7 +463,7 @@ pub(super) fn grouped(number: u64) -> String {
     text
 }
 
-/// `1536` as `1.5 KiB`.
+/// Formats `1536` as `1.5 KiB`.
 fn bytes(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} bytes");

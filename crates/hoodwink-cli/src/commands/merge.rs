@@ -1,4 +1,4 @@
-//! `hoodwink merge`: puts the partitions of a run together.
+//! `hoodwink merge`: merges the partitions of a run.
 
 use std::path::PathBuf;
 
@@ -12,9 +12,9 @@ use hoodwink::{
 use super::{Format, print_summary};
 use crate::{Status, args::ConfigArgs, progress::Progress};
 
-/// Put the partitions of a run together: the same files as if it had been one run.
+/// Merge the partitions of a run into one run folder, as if it had been a single run.
 ///
-/// The folders are those that `hoodwink attack --partition` wrote, all of them, in any order. They stay as they are.
+/// Pass all folders written by `hoodwink attack --partition`, in any order. They are not changed.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   for k in 1 2 3; do
@@ -22,19 +22,19 @@ use crate::{Status, args::ConfigArgs, progress::Progress};
   done
   hoodwink merge runs/1 runs/2 runs/3 --out runs/all
 
-  As an array of Slurm jobs, --array=1-8:
+  In a Slurm job array (--array=1-8):
     hoodwink attack --config experiment.toml --partition $SLURM_ARRAY_TASK_ID/8 --out runs/$SLURM_ARRAY_TASK_ID")]
 pub(crate) struct Args {
-    /// Folders that `hoodwink attack --partition` wrote
+    /// Run folders written by `hoodwink attack --partition`
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Folder of the whole run
+    /// Run folder for the merged run
     #[arg(short, long, value_name = "RUN", alias = "output")]
     out: PathBuf,
-    /// How to print the result
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// No progress on stderr
+    /// Do not show progress on stderr
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]

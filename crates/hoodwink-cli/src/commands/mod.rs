@@ -1,4 +1,4 @@
-//! One file per sub-command, one function each.
+//! One file per sub-command.
 
 pub(crate) mod attack;
 pub(crate) mod attacks;
@@ -32,17 +32,17 @@ use crate::{
     terminal::{self, complain},
 };
 
-/// How results are printed on stdout.
+/// Output formats for stdout.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Readable text
     #[value(alias = "text")]
     Table,
-    /// One object
+    /// One JSON object
     Json,
 }
 
-/// One object on one line of stdout.
+/// Prints an object as one line of JSON.
 fn print_json(object: &impl Serialize) -> Result<()> {
     let mut out = terminal::out();
     serde_json::to_writer(&mut out, object)?;
@@ -50,7 +50,7 @@ fn print_json(object: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-/// The figures of a run on stdout.
+/// Prints the results of a run.
 fn print_summary(summary: &Summary, report: &Path, format: Format) -> Result<()> {
     match format {
         Format::Json => print_json(summary)?,
@@ -63,7 +63,7 @@ fn print_summary(summary: &Summary, report: &Path, format: Format) -> Result<()>
     Ok(())
 }
 
-/// Where a page is, and what opens it.
+/// Formats the path of a page and the command that opens it.
 fn where_it_is(report: &Path) -> String {
     let path = text(report);
     let run = report.parent().filter(|_| report.ends_with("report.html"));
@@ -74,13 +74,13 @@ fn where_it_is(report: &Path) -> String {
     legible::line(&format!("report: {path} (to open it: {opens})"))
 }
 
-/// A finding as a warning.
+/// Formats a finding as a warning.
 pub(crate) fn warning(finding: &Finding) -> String {
     let Finding { saw, matters, .. } = finding;
     format!("warning: {saw}; {matters}. Try: {}", remedy(finding))
 }
 
-/// What to do about a finding; preprocessing as flags.
+/// Returns the remedy of a finding, with preprocessing as flags.
 pub(crate) fn remedy(finding: &Finding) -> String {
     let Some(preprocessing) = &finding.preprocessing else {
         return finding.remedy.clone();
@@ -103,21 +103,20 @@ pub(crate) fn remedy(finding: &Finding) -> String {
     flags.join(" ")
 }
 
-/// A setting of one word, as a file of settings has it.
+/// Returns a one-word setting as written in a settings file.
 fn word(setting: impl Serialize) -> String {
     let value = toml::Value::try_from(setting).ok();
     let word = value.as_ref().and_then(toml::Value::as_str);
     word.unwrap_or_default().to_owned()
 }
 
-/// Says so if an accuracy may be that of guessing: then most often the preprocessing is not what the model was trained
-/// with, or the labels are not the model's.
+/// Warns if an accuracy may be chance level. The usual causes are wrong preprocessing and labels of another numbering.
 pub(crate) fn warn_of_guessing(accuracy: &Interval, classes: usize) {
     if may_be_guessing(accuracy, classes) {
         complain(&format!(
-            "note: {} right of {} is hardly more than guessing among {classes} classes; does the model want \
-             another --mean, --std, --input-range or --channels, and are the labels its own (the label of a class folder \
-             is its position in sorted order)?",
+            "note: {} correct on {} is not clearly better than guessing among {classes} classes; check --mean, --std, --input-range and \
+             --channels, and check that the labels use the model's numbering (the label of a class folder is its position in \
+             sorted order)",
             accuracy.percent(),
             counted(accuracy.n as usize, "picture", "pictures")
         ));

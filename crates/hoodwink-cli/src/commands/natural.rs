@@ -1,4 +1,4 @@
-//! `hoodwink natural`: models on real pictures that fool models.
+//! `hoodwink natural`: measures models on natural adversarial examples.
 
 mod pictures;
 mod saved;
@@ -22,60 +22,61 @@ use crate::{
 
 /// Measure models on natural adversarial examples: real, unmodified pictures that fool models.
 ///
-/// Accuracy over some of the classes, calibration, confusions, and how well unknown objects are told from known ones. The
-/// logits of the classes in play are selected before softmax and argmax. Works on models and folders of pictures, or on logits
-/// that any framework has saved.
+/// Reports accuracy on the selected classes, calibration, confusions, and detection of unknown objects. The logits of
+/// the selected classes are taken before softmax and argmax. The input is either models and folders of pictures, or
+/// logits saved by any framework.
 #[derive(Parser)]
 #[command(after_help = "Examples:
-  Two models on ImageNet-A, beside ordinary pictures of the same 200 classes:
+  Compare two models on ImageNet-A with ordinary pictures of the same 200 classes:
     hoodwink natural resnet50.onnx densenet121.onnx --hard imagenet-a/ --clean imagenet/val/ \\
       --preprocessing torchvision
 
-  How well unknown objects are told from known ones:
+  Measure how well a model detects unknown objects:
     hoodwink natural resnet50.onnx --clean imagenet/val/ --ood imagenet-o/ --subset imagenet-o \\
       --preprocessing torchvision
 
-  A page with the surest mistakes, and the models of the ImageNet testbed beside them:
+  Write a page with the most confident mistakes and a comparison with the models of the ImageNet testbed:
     hoodwink natural resnet50.onnx --hard imagenet-a/ --clean imagenet/val/ --table testbed --out natural/ \\
       --preprocessing torchvision --class-names imagenet.txt
 
-  The same measures from saved logits, as the published script computes them:
+  Compute the same measures from saved logits, like the published script:
     hoodwink natural --logits logits.npy --labels labels.npy --subset imagenet-a --parity nae --format json")]
 pub(crate) struct Args {
-    /// The models: ONNX files, each perhaps with its .toml beside it, or models elsewhere; the flags below are for all of them
+    /// The models: ONNX files, each with an optional .toml file next to it, or remote models; the options below apply
+    /// to all of them
     #[arg(value_name = "MODEL")]
     models: Vec<PathBuf>,
     #[command(flatten)]
     model: ModelFlags,
     #[command(flatten)]
     remote: RemoteArgs,
-    /// Hard pictures: folders called by WordNet ids, names or numbers of classes, as in ImageNet-A, -R, -V2, -Sketch; ObjectNet
-    /// with its mappings; or any other labelled data
+    /// Hard pictures: folders named by WordNet id, class name or class number, as in ImageNet-A, -R, -V2 and -Sketch;
+    /// ObjectNet with its mappings; or other labelled data
     #[arg(long, value_name = "DIR", help_heading = "Pictures")]
     hard: Option<PathBuf>,
-    /// Ordinary pictures; those of classes that are not in play are left out
+    /// Ordinary pictures; only the selected classes are used
     #[arg(long, value_name = "DIR", help_heading = "Pictures")]
     clean: Option<PathBuf>,
-    /// Pictures of unknown classes, such as ImageNet-O; their labels do not matter
+    /// Pictures of unknown classes, such as ImageNet-O; labels are ignored
     #[arg(long, value_name = "DIR", help_heading = "Pictures")]
     ood: Option<PathBuf>,
-    /// Score unknown pictures also by ODIN, which takes a gradient and two more answers for each picture
+    /// Also score unknown pictures by ODIN, which needs one gradient and two more queries per picture
     #[arg(long, help_heading = "Pictures", requires = "ood")]
     odin: bool,
-    /// Also the share of hard pictures of which any of ten crops is answered right (corners, centre, mirror images); takes ten
-    /// answers for each, and --resize larger than --crop
+    /// Also report the share of hard pictures for which the prediction on any of ten crops is correct (corners, centre,
+    /// mirror images); needs ten queries per picture and --resize larger than --crop
     #[arg(long, help_heading = "Pictures", requires = "hard")]
     ten_crops: bool,
-    /// Leave out pictures that cannot be read, and name them
+    /// Skip pictures that cannot be read, and list them
     #[arg(long, help_heading = "Pictures")]
     skip_broken: bool,
-    /// Do not look for wrong preprocessing and labels
+    /// Skip the check for wrong preprocessing and labels
     #[arg(long, help_heading = "Pictures")]
     no_lint: bool,
-    /// Logits of hard pictures instead of a model: an .npy of floats, [pictures, classes]
+    /// Logits of hard pictures, in place of a model: an .npy of floats, [pictures, classes]
     #[arg(long, value_name = "FILE", help_heading = "Saved logits", requires = "labels", conflicts_with_all = ["hard", "clean", "ood"])]
     logits: Option<PathBuf>,
-    /// Their true classes: an .npy of integers
+    /// True classes for --logits: an .npy of integers
     #[arg(long, value_name = "FILE", help_heading = "Saved logits")]
     labels: Option<PathBuf>,
     /// Logits of ordinary pictures
@@ -87,7 +88,7 @@ pub(crate) struct Args {
         requires = "clean_labels"
     )]
     clean_logits: Option<PathBuf>,
-    /// Their true classes
+    /// True classes for --clean-logits
     #[arg(long, value_name = "FILE", help_heading = "Saved logits")]
     clean_labels: Option<PathBuf>,
     /// Logits of pictures of unknown classes
@@ -98,33 +99,34 @@ pub(crate) struct Args {
         requires = "logits"
     )]
     ood_logits: Option<PathBuf>,
-    /// The labels count within the classes in play, from 0, as the folders of ImageNet-A do, not among all of the model
+    /// Labels number the selected classes from 0, like the folders of ImageNet-A, instead of all classes of the model
     #[arg(long, help_heading = "Saved logits", requires = "logits")]
     labels_within_subset: bool,
-    /// Classes in play: all, imagenet-a, imagenet-o, imagenet-r, present (those of the hard pictures), or a file with a number,
-    /// WordNet id or name in each line [default: a list that the folders match, else all]
+    /// The classes to select: all, imagenet-a, imagenet-o, imagenet-r, present (the classes of the hard pictures), or a
+    /// file with a class number, WordNet id or name on each line [default: the list that matches the folders, else all]
     #[arg(long, value_name = "NAME|FILE")]
     subset: Option<String>,
-    /// Compute as the script of natural-adv-examples does (nae): without the last bin of the calibration errors, the temperature
-    /// between 0.2 and 5, FPR95 at the nearest recall
+    /// Compute like the script of natural-adv-examples (nae): omits the last bin of the calibration errors, limits the
+    /// temperature to 0.2..5, and takes FPR95 at the nearest recall
     #[arg(long, value_name = "SCRIPT", default_value = "standard")]
     parity: Definition,
-    /// Drawings for the bootstrap intervals; 0 leaves them out
+    /// Number of bootstrap resamples for the intervals; 0 omits them
     #[arg(long, value_name = "N", default_value_t = 1000)]
     resamples: usize,
-    /// Seed of the drawings
+    /// Random seed of the resamples
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Tables of models to show beside: testbed (335 models, built in), or CSV files such as timm's results-imagenet-a.csv
+    /// Tables of other models to compare with: testbed (335 models, built in), or CSV files such as timm's
+    /// results-imagenet-a.csv
     #[arg(long, value_name = "NAME|FILE", value_delimiter = ',')]
     table: Vec<String>,
-    /// Folder for report.html, with the surest mistakes, and natural.json
+    /// Folder for natural.json and report.html, which shows the most confident mistakes
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Mistakes to show in the page for each model
+    /// Number of mistakes per model to show on the page
     #[arg(long, value_name = "N", default_value_t = 48)]
     show: usize,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
@@ -137,12 +139,12 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     let named = &args.models;
     let (mut report, parts) = match (&args.logits, named.is_empty()) {
         (Some(_), false) => bail!(
-            "saved logits take the place of a model: leave out {}, or --logits",
+            "--logits replaces the model; leave out {} or --logits",
             named[0].display()
         ),
         (Some(logits), true) => (Report::of(vec![saved::evaluate(args, logits)?]), Vec::new()),
         (None, true) if args.table.is_empty() => bail!(
-            "there is nothing to measure: name a model and --hard DIR, or --logits FILE and --labels FILE"
+            "nothing to measure: pass a model and --hard DIR, or --logits FILE and --labels FILE"
         ),
         (None, true) => (Report::of(Vec::new()), Vec::new()),
         (None, false) => pictures::evaluate(args, named)?,
@@ -158,7 +160,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// Writes the page and the figures.
+/// Writes the page and the results as JSON.
 fn write(folder: &std::path::Path, report: &Report, parts: &[Part]) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let path = folder.join("report.html");
@@ -172,7 +174,8 @@ fn write(folder: &std::path::Path, report: &Report, parts: &[Part]) -> Result<()
 }
 
 impl Args {
-    /// The tables that were asked for; beside others, or where there are several models, also one of those measured.
+    /// Returns the requested tables, preceded by a table of the measured models if there are several or other tables
+    /// were requested.
     fn tables(&self, report: &Report) -> Result<Vec<ModelTable>> {
         let resampling = self.settings().resampling;
         let own = ModelTable::of(report, resampling);

@@ -1,4 +1,4 @@
-//! `hoodwink predict`: what a model says about pictures.
+//! `hoodwink predict`: shows the predictions of a model.
 
 use std::io::Write as _;
 
@@ -25,18 +25,18 @@ use crate::{
     terminal,
 };
 
-/// Show what a model says about pictures, and its accuracy if they have labels.
+/// Show the predictions of a model on pictures, and its accuracy if they have labels.
 ///
-/// A model that cannot be imported is run as it is by the engine, with a note.
+/// If the model cannot be imported, the engine runs the file unchanged, with a note.
 #[derive(Parser)]
 #[command(mut_arg("batch", |batch| batch.alias("batch-size")))]
 #[command(after_help = "Examples:
-  One photograph, for a network trained with torchvision:
+  Classify one photograph with a network trained with torchvision:
     hoodwink predict resnet.onnx photo.jpg --resize 256 --crop 224 \\
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 \\
       --class-names imagenet.txt
 
-  The accuracy on the first 500 pictures of an array, as JSON:
+  Print the accuracy on the first 500 pictures of an array as JSON:
     hoodwink predict cifar.onnx x.npy --labels y.npy --limit 500 --format json")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -47,13 +47,13 @@ pub(crate) struct Args {
     data: DataArgs,
     #[command(flatten)]
     show: ShowArgs,
-    /// Most likely classes to show for each picture
+    /// Number of most likely classes to show for each picture
     #[arg(long, value_name = "K", default_value_t = 5, aliases = ["top-k", "topk", "k"], value_parser = whole::<usize>)]
     top: usize,
-    /// Show this many pictures; the accuracy is over all
+    /// Number of pictures to show; the accuracy covers all pictures
     #[arg(long = "show", value_name = "N", default_value_t = 20, value_parser = whole::<usize>)]
     rows: usize,
-    /// How to print
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
@@ -73,7 +73,7 @@ struct Answer {
     pictures: Vec<Predicted>,
 }
 
-/// One picture.
+/// The prediction for one picture.
 #[derive(Serialize)]
 struct Predicted {
     #[serde(skip)]
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     let names = data.class_names().unwrap_or_default().to_vec();
     let k = args.top.clamp(1, model.classes());
     let mut progress = Progress::new("predicting", args.crew.quiet);
-    // The table shows the first few; what is not shown is only counted, so that memory does not grow with the data.
+    // The table shows only the first pictures. The rest are only counted, so memory does not grow with the data.
     let shown = match args.format {
         Format::Json => data.len(),
         Format::Table => args.rows,
@@ -146,7 +146,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// How many pictures the model is right about.
+/// The number of pictures that the model classifies correctly.
 #[derive(Default)]
 struct Right {
     labelled: u64,
@@ -199,7 +199,7 @@ fn predict(
     )
 }
 
-/// The `k` most likely classes; the lower index first among equals, as everywhere.
+/// Returns the `k` most likely classes. Ties go to the lower index, as everywhere.
 fn most_likely(logits: &[f32], k: usize) -> Vec<Class> {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
@@ -233,7 +233,7 @@ fn print(answer: &Answer, all: usize, names: &[String], args: &Args) -> Result<(
         let (verdict, truth) = match (predicted.label, predicted.top.first()) {
             (None, _) => ("", String::new()),
             (Some(label), Some(first)) if label == first.class => ("right  ", String::new()),
-            (Some(label), _) => ("WRONG  ", format!("  (it is: {})", short_name(label))),
+            (Some(label), _) => ("WRONG  ", format!("  (true class: {})", short_name(label))),
         };
         let percent = |class: &Class| {
             let name = short_name(class.class);
@@ -259,7 +259,7 @@ fn print(answer: &Answer, all: usize, names: &[String], args: &Args) -> Result<(
     Ok(())
 }
 
-/// An interval as `91.5% (95% interval 88.1–94.2%, n = 200)`.
+/// Formats an interval as `91.5% (95% interval 88.1–94.2%, n = 200)`.
 fn shown(interval: &Interval) -> String {
     format!(
         "{} (95% interval {}, n = {})",

@@ -1,4 +1,4 @@
-//! `hoodwink report`: the report of a run folder, anew; or several runs compared.
+//! `hoodwink report`: rewrites the report of a run folder, or compares several runs.
 
 use std::{
     io::Write as _,
@@ -20,7 +20,7 @@ use crate::{
     open, terminal,
 };
 
-/// Write the report of a run folder anew and print its figures, or compare several runs on the same pictures.
+/// Rewrite the report of a run folder and print its results, or compare several runs on the same pictures.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink report runs/pgd --open
@@ -28,40 +28,40 @@ use crate::{
   hoodwink report runs/standard runs/robust --names 'standard training,adversarial training' --out comparison.html
   hoodwink report runs/pgd --export figures
 
-With --format json one object is printed: of one run what `hoodwink attack --format json` prints, of several
+--format json prints one object: for one run, the object that `hoodwink attack --format json` prints; for several runs:
   report  the file of the comparison
-  runs    the same of each, with its name")]
+  runs    that object for each run, with its name")]
 pub(crate) struct Args {
-    /// Folders that `hoodwink attack` wrote
+    /// Run folders written by `hoodwink attack`
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// What the columns of a comparison are called, with commas, one name for each run [default: the names of the folders]
+    /// Names of the runs in a comparison, separated by commas [default: the folder names]
     #[arg(long, value_name = "NAMES", value_delimiter = ',', alias = "name")]
     names: Vec<String>,
-    /// Write the charts, and of one run its panels, into this folder as well, as SVG and PNG
+    /// Also write the charts to this folder as SVG and PNG; for a single run, also its panels
     #[arg(long, value_name = "DIR")]
     export: Option<PathBuf>,
-    /// Where to write the comparison of several runs [default: comparison.html]
+    /// File for the comparison of several runs [default: comparison.html]
     #[arg(short, long, value_name = "FILE", alias = "output")]
     out: Option<PathBuf>,
-    /// Open the page when it is written
+    /// Open the page when it is ready
     #[arg(long)]
     open: bool,
-    /// How to print the figures
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
-/// What `--format json` prints of several runs.
+/// What `--format json` prints for several runs.
 #[derive(Serialize)]
 struct Comparison {
     report: String,
     runs: Vec<Compared>,
 }
 
-/// One of them.
+/// One of the runs.
 #[derive(Serialize)]
 struct Compared {
     name: String,
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         [run] => {
             if args.out.is_some() || !args.names.is_empty() {
                 bail!(
-                    "--out and --names are for the comparison of several runs; one run's report lies in its folder"
+                    "--out and --names need several runs to compare; leave them out (the report of a single run is written to its folder)"
                 );
             }
             let folder = RunFolder::open(run)?;
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// What the runs are called: as was said, or by their folders.
+/// Returns the names of the runs: those given, or the folder names.
 fn names(runs: &[PathBuf], said: &[String]) -> Result<Vec<String>> {
     let names: Vec<String> = match said {
         [] => runs.iter().map(|run| name(run)).collect(),
@@ -115,13 +115,13 @@ fn names(runs: &[PathBuf], said: &[String]) -> Result<Vec<String>> {
             said.iter().map(|name| name.trim().to_owned()).collect()
         }
         said => bail!(
-            "--names has {}, and there are {}: {}",
+            "--names has {} for {}: {}",
             counted(said.len(), "name", "names"),
             counted(runs.len(), "run", "runs"),
             said.join(", ")
         ),
     };
-    // Runs of the same name in other folders are told apart by these.
+    // If two folders have the same name, use the full paths.
     let is_alone = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
     if said.is_empty() && !names.iter().all(is_alone) {
         return Ok(runs.iter().map(|run| text(run)).collect());
@@ -134,7 +134,7 @@ fn summary(folder: &RunFolder) -> Result<Summary> {
     Ok(Summary::of(folder.run(), &folder.rows()?, timing.as_ref()))
 }
 
-/// The figures of several runs on stdout.
+/// Prints the results of several runs.
 fn print(runs: &[(String, RunFolder)], report: String, format: Format) -> Result<()> {
     let runs = runs.iter().map(|(name, folder)| {
         Ok(Compared {

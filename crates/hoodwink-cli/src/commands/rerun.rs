@@ -1,4 +1,4 @@
-//! `hoodwink rerun`: repeats a run from its `run.toml` alone, and says whether it came out the same.
+//! `hoodwink rerun`: repeats a run from its `run.toml` and compares the results.
 
 use std::{io::Write as _, path::PathBuf};
 
@@ -23,37 +23,37 @@ use crate::{
     terminal::{self, complain},
 };
 
-/// Repeat a run from its run.toml alone, and say whether it came out the same.
+/// Repeat a run from its run.toml and check that the results are the same.
 ///
-/// Model and pictures must be the same to the byte, and so must be the engine and its version: whatever differs is told
-/// before anything runs. Then every row and picture is compared. A difference is exit status 1.
+/// The model and the pictures must match byte for byte, and the engine must have the same version. Differences are
+/// listed first. After the run, every row and picture is compared. The exit status is 1 if any differ.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink rerun runs/pgd --out runs/again
 
-  Model and pictures lie elsewhere now:
+  Use a model and pictures that have moved:
     hoodwink rerun runs/pgd --out runs/again --model /data/cifar.onnx --data /data/x.npy --labels /data/y.npy
 
-With --format json one object is printed: run, again, rows, differences (a sentence for each row that differs).")]
+--format json prints one object: run, again, rows, and differences (one sentence per row that differs).")]
 pub(crate) struct Args {
-    /// The folder of the run to repeat
+    /// The run folder to repeat
     run: PathBuf,
-    /// Folder of the new run
+    /// Run folder for the new run
     #[arg(short, long, value_name = "RUN", alias = "output")]
     out: PathBuf,
-    /// Where the model lies, if not where it lay
+    /// The model, if it has moved
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Where the pictures lie, if not where they lay
+    /// The pictures, if they have moved
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
-    /// Where the labels lie, if not where they lay
+    /// The labels, if they have moved
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
-    /// Run although settings, files or versions differ
+    /// Run even if settings, files or versions differ
     #[arg(long)]
     anyway: bool,
-    /// How to print the result
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
@@ -77,19 +77,19 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         .with_context(|| format!("{}: run.toml", text(&args.run)))?;
     let plan = Plan::new(&again, &typed)?;
     let mut record = plan.record().clone();
-    // Where things lie decides nothing: their digests are compared.
+    // Paths do not matter: the digests are compared.
     record.model.path.clone_from(&before.run().model.path);
     record.data.path.clone_from(&before.run().data.path);
     let differences = record.differences_from(before.run())?;
     if !differences.is_empty() {
         match args.anyway {
             true => {
-                let note = Error::several("note: this is another run", differences);
+                let note = Error::several("note: this run differs from the original", differences);
                 terminal::complain_lines(&note.to_string());
             }
             false => {
                 let said = format!(
-                    "{} cannot be repeated as it was (--anyway runs it as it is now)",
+                    "{} cannot be repeated exactly (use --anyway to run it with these differences)",
                     text(&args.run)
                 );
                 return Err(Error::several(said, differences).into());
@@ -143,14 +143,14 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     Ok(Status::GateFailed)
 }
 
-/// The words of the command that gave the run, with what is said otherwise now.
+/// Returns the command line of the run, with the changes given now.
 fn words(args: &Args, before: &RunFolder) -> Result<Vec<String>> {
     let command = attack::Args::command();
-    // Where the new run goes and how much it takes is not for the old one to say.
+    // The old run must not choose the output folder or resources of the new one.
     let mut options = command_line::with_effect(&command, &before.run().options);
     if options.is_empty() {
         bail!(
-            "{}/run.toml does not hold the options of the run; its command.txt holds the command",
+            "{}/run.toml does not contain the options of the run; repeat the command in its command.txt instead",
             text(&args.run)
         );
     }
@@ -174,7 +174,7 @@ fn words(args: &Args, before: &RunFolder) -> Result<Vec<String>> {
             .filter_map(named)
             .map(|(name, path)| format!("{name} {}", legible::name(path)))
             .collect();
-        complain(&format!("repeating it with {}", read.join(", ")));
+        complain(&format!("repeating the run with {}", read.join(", ")));
     }
     let arguments = command_line::arguments(&command, &options)
         .with_context(|| format!("{}/run.toml", text(&args.run)))?;

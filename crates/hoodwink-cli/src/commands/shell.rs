@@ -1,4 +1,4 @@
-//! `hoodwink completions` and `hoodwink man`: what a shell and a manual want to know of the command line.
+//! `hoodwink completions` and `hoodwink man`: shell completions and manual pages.
 
 use std::io::Write as _;
 
@@ -9,7 +9,7 @@ use hoodwink::nearest::did_you_mean;
 
 use crate::{Status, terminal};
 
-/// Print completions for a shell.
+/// Print a completion script for a shell.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink completions bash > ~/.local/share/bash-completion/completions/hoodwink
@@ -19,13 +19,13 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Print the manual page, or one of a sub-command.
+/// Print the manual page of hoodwink or of a sub-command.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink man > ~/.local/share/man/man1/hoodwink.1
   hoodwink man attack | man -l -")]
 pub(crate) struct ManArgs {
-    /// A sub-command
+    /// The sub-command
     command: Option<String>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn man(args: &ManArgs, command: Command) -> Result<Status> {
                 let names: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
                 let meant = did_you_mean(name, names.iter().copied());
                 anyhow!(
-                    "there is no sub-command {name:?}{meant} (there are {})",
+                    "there is no sub-command {name:?}{meant} (sub-commands: {})",
                     names.join(", ")
                 )
             })?;

@@ -1,4 +1,4 @@
-//! `hoodwink train`: a small classifier, plainly or adversarially, as an ONNX file.
+//! `hoodwink train`: trains a small classifier, plainly or adversarially, and writes an ONNX file.
 
 use std::{
     fs,
@@ -31,71 +31,72 @@ use crate::{
     terminal::{self, complain},
 };
 
-/// Time between two checkpoints.
+/// Time between checkpoints.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Train a small classifier, plainly or adversarially, and write it as an ONNX file.
 ///
-/// With --adversarial-eps every picture is attacked by PGD before it is learned from (Madry et al., arXiv 1706.06083).
-/// The same seed gives the same file for any number of threads. A training that was interrupted or killed resumes when
-/// you repeat the command. MODEL.history.html and MODEL.history.csv beside the model show how it went.
+/// With --adversarial-eps, each picture is attacked by PGD before each training step (Madry et al., arXiv 1706.06083).
+/// The same seed gives the same file for any number of threads. An interrupted training resumes when you repeat the
+/// command. MODEL.history.html and MODEL.history.csv next to the model show the progress of the training.
 #[derive(Parser)]
 #[command(after_help = "Examples:
   hoodwink train scenes:count=10000 --held-out scenes:count=500,seed=1 --epochs 8 --shift 4 --flip -o scenes.onnx
   hoodwink train x.npy --labels y.npy --preset tutorial --epochs 10 -o mnist.onnx
   hoodwink train photos/ --resize 72 --crop 64 --epochs 20 --adversarial-eps 8/255 -o robust.onnx
 
-With --format json one object is printed: model, and history with epoch, loss, train_accuracy, held_out_accuracy and
-held_out_robust_accuracy (null where not measured) of each epoch.")]
+--format json prints one object: model, and history with epoch, loss, train_accuracy, held_out_accuracy and
+held_out_robust_accuracy (null if not measured) for each epoch.")]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
-    /// Where to write the model
+    /// The model file to write
     #[arg(short, long, value_name = "FILE", alias = "output")]
     out: PathBuf,
-    /// The network: tutorial (84 thousand weights on 28x28) or residual (about 100 thousand)
+    /// Network architecture: tutorial (84 thousand weights on 28x28 pixels) or residual (about 100 thousand)
     #[arg(long, default_value = "residual")]
     preset: Preset,
-    /// A network of one's own, a list of layers in TOML; docs/training.md says how
+    /// Your own architecture, as a list of layers in TOML; see docs/training.md
     #[arg(long, value_name = "FILE", conflicts_with = "preset")]
     network: Option<PathBuf>,
-    /// Passes over the pictures
+    /// Number of passes over the pictures
     #[arg(long, value_name = "N", default_value_t = 10, alias = "num-epochs", value_parser = whole::<usize>)]
     epochs: usize,
-    /// Pictures for each step of the optimiser
+    /// Number of pictures per training step
     #[arg(long, value_name = "N", default_value_t = 64, alias = "batch-size", value_parser = whole::<usize>)]
     train_batch: usize,
-    /// How weights follow their gradients: adam or sgd
+    /// Optimiser: adam or sgd
     #[arg(long, value_name = "RULE", default_value = "adam", alias = "optimizer")]
     optimiser: Optimiser,
-    /// Share of the last step that sgd keeps [default: 0.9]
+    /// Momentum of sgd [default: 0.9]
     #[arg(long, value_name = "SHARE", value_parser = number)]
     momentum: Option<f64>,
-    /// Largest learning rate [default: 0.002 for adam, 0.05 for sgd]
+    /// Maximum learning rate [default: 0.002 for adam, 0.05 for sgd]
     #[arg(long, value_name = "RATE", alias = "lr", value_parser = number)]
     learning_rate: Option<f64>,
-    /// How the learning rate changes after a short rise: cosine (to zero), steps (tenths at 1/2 and 3/4) or constant
+    /// Learning rate schedule after a short warm-up: cosine (down to zero), steps (divided by ten at 1/2 and 3/4) or
+    /// constant
     #[arg(long, value_name = "NAME", default_value = "cosine")]
     schedule: Schedule,
-    /// Share of a weight that every step adds to its gradient
+    /// Weight decay: the multiple of each weight that is added to its gradient
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = number)]
     weight_decay: f64,
-    /// Seed of all randomness
+    /// Random seed
     #[arg(long, default_value_t = 0, alias = "random-seed", value_parser = whole::<u64>)]
     seed: u64,
-    /// Where a training that is interrupted is kept [default: MODEL.checkpoint beside the model]
+    /// Checkpoint file, used to resume an interrupted training [default: MODEL.checkpoint next to the model]
     #[arg(long, value_name = "FILE")]
     checkpoint: Option<PathBuf>,
     /// Resize every picture first: 256 (the short side) or 224x320 (height and width)
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     resize: Option<Resize>,
-    /// How pictures are resized: bilinear, bicubic, lanczos, nearest, box or hamming [default: bilinear]
+    /// Interpolation for resizing: bilinear, bicubic, lanczos, nearest, box or hamming [default: bilinear]
     #[arg(long, value_name = "FILTER", help_heading = "Data")]
     interpolation: Option<Interpolation>,
-    /// Then cut this much out of the centre: 224 (a square) or 224x320 (height and width)
+    /// Crop the centre after resizing: 224 (a square) or 224x320 (height and width)
     #[arg(long, value_name = "PIXELS", help_heading = "Data")]
     crop: Option<Crop>,
-    /// Shift training pictures at random by up to so many pixels
+    /// Shift training pictures randomly by up to this many pixels
     #[arg(
         long,
         value_name = "PIXELS",
@@ -104,16 +105,16 @@ pub(crate) struct Args {
         help_heading = "Data"
     )]
     shift: usize,
-    /// Mirror half of the training pictures
+    /// Mirror half of the training pictures at random
     #[arg(long, help_heading = "Data")]
     flip: bool,
-    /// Pictures to measure accuracy on after every epoch, named like the data
+    /// Pictures to measure accuracy on after each epoch, in any form that the data argument accepts
     #[arg(long, value_name = "DATA", help_heading = "Data")]
     held_out: Option<PathBuf>,
-    /// Labels for held-out pictures
+    /// Labels of the held-out pictures
     #[arg(long, value_name = "FILE", help_heading = "Data")]
     held_out_labels: Option<PathBuf>,
-    /// Train adversarially: radius of the ball, in pixel units from 0 to 1
+    /// Train adversarially within this radius, in pixel units from 0 to 1
     #[arg(
         long,
         value_name = "EPS",
@@ -122,7 +123,7 @@ pub(crate) struct Args {
         help_heading = "Adversarial training"
     )]
     adversarial_eps: Option<Eps>,
-    /// Norm of the ball: linf, l2 or l1
+    /// Norm of the radius: linf, l2 or l1
     #[arg(
         long,
         value_name = "NORM",
@@ -131,7 +132,7 @@ pub(crate) struct Args {
         help_heading = "Adversarial training"
     )]
     adversarial_norm: Norm,
-    /// Steps of the inner attack
+    /// Number of steps of the attack
     #[arg(
         long,
         value_name = "N",
@@ -141,7 +142,8 @@ pub(crate) struct Args {
         help_heading = "Adversarial training"
     )]
     adversarial_steps: usize,
-    /// Size of a step, in the same units as the radius [default: 2.5 radii over the number of steps]
+    /// Step size of the attack, in the units of the radius [default: 2.5 times the radius, divided by the number of
+    /// steps]
     #[arg(
         long,
         value_name = "SIZE",
@@ -149,7 +151,8 @@ pub(crate) struct Args {
         help_heading = "Adversarial training"
     )]
     adversarial_step_size: Option<Eps>,
-    /// Epochs to reach the full radius: the first half is plain training, in the second it grows [default: a third of all]
+    /// Number of epochs before the full radius is used: plain training in the first half, a growing radius in the
+    /// second [default: a third of all epochs]
     #[arg(
         long,
         value_name = "N",
@@ -158,10 +161,10 @@ pub(crate) struct Args {
         help_heading = "Adversarial training"
     )]
     warm_up_epochs: Option<usize>,
-    /// What runs the network
+    /// The engine that runs the network
     #[arg(long, value_enum, default_value_t = EngineArg::Auto)]
     engine: EngineArg,
-    /// How to print what was written
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     #[command(flatten)]
@@ -180,10 +183,10 @@ struct Written {
 pub(crate) fn run(args: &Args) -> Result<Status> {
     let settings = args.settings()?;
     let folder = args.out.parent().unwrap_or(Path::new(""));
-    // Said now rather than after the first epoch.
+    // Reported now rather than after the first epoch.
     if !folder.as_os_str().is_empty() && !folder.is_dir() {
         bail!(
-            "{}: there is no folder {}; make it first",
+            "{}: there is no folder {}; create it first",
             text(&args.out),
             text(folder)
         );
@@ -236,7 +239,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
                 train::Progress::TakenUp { done, of } => {
                     if !args.crew.quiet {
                         let path = text(&checkpoint.path);
-                        complain(&format!("goes on after step {done} of {of}, from {path}"));
+                        complain(&format!("resuming after step {done} of {of} from {path}"));
                     }
                 }
                 train::Progress::Step { done, of, loss } => {
@@ -267,9 +270,9 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
         trained => trained?,
     };
     files::write(&args.out, &trained.to_onnx()?)?;
-    // Whatever stopped an earlier call, its last epoch is in there.
+    // An earlier, interrupted call may not have written its last epoch.
     write_history(&args.out, &settings, &trained.history)?;
-    // Not before the model is written: until then the training can be resumed.
+    // Removed only now, because the training can be resumed until the model is written.
     fs::remove_file(&checkpoint.path).with_context(|| text(&checkpoint.path))?;
     match args.format {
         Format::Json => print_json(&Written {
@@ -281,7 +284,7 @@ pub(crate) fn run(args: &Args) -> Result<Status> {
     Ok(Status::Done)
 }
 
-/// `MODEL.history.csv` and `MODEL.history.html`.
+/// Writes `MODEL.history.csv` and `MODEL.history.html`.
 fn write_history(model: &Path, settings: &Settings, history: &[Epoch]) -> hoodwink::Result<()> {
     let name = model.file_name().unwrap_or_default().to_string_lossy();
     for (ending, contents) in [
@@ -297,7 +300,7 @@ fn write_history(model: &Path, settings: &Settings, history: &[Epoch]) -> hoodwi
     Ok(())
 }
 
-/// What is known of an epoch, in a line.
+/// Formats an epoch as one line.
 fn line(epoch: &Epoch) -> String {
     let mut line = format!(
         "epoch {}: loss {:.4}  training {:.1}%",
@@ -324,7 +327,7 @@ impl Args {
                 (Optimiser::Sgd { momentum }, 0.05)
             }
             (Optimiser::Adam, None) => (Optimiser::Adam, 0.002),
-            (Optimiser::Adam, Some(_)) => bail!("--momentum is for --optimiser sgd"),
+            (Optimiser::Adam, Some(_)) => bail!("--momentum needs --optimiser sgd"),
         };
         if let Some(eps) = &self.adversarial_eps {
             eps.in_pixels("--adversarial-eps", self.adversarial_norm)?;
@@ -349,7 +352,7 @@ impl Args {
                     norm: self.adversarial_norm,
                     eps: eps.value(),
                 },
-                // Madry et al. step 2.5 radii in all.
+                // As in Madry et al., all steps together cover 2.5 times the radius.
                 step_size: self.adversarial_step_size.as_ref().map_or(
                     2.5 * eps.value() / self.adversarial_steps.max(1) as f64,
                     Eps::value,

@@ -298,7 +298,7 @@ fn an_attack_with_wrong_preprocessing_warns_before_it_starts_or_finds_the_right_
     let right = ["--mean=0.485,0.456,0.406", "--std=0.229,0.224,0.225"];
     let (warning, note) = (
         "warning: with a mean taken off",
-        "note: nobody said how pixels are prepared for the model, so it was found out with the labels; with a mean taken off",
+        "note: no preprocessing was given, so it was inferred from the labels; with a mean taken off",
     );
     for (name, flags, says) in [
         ("forgotten", &[][..], Some(note)),
@@ -387,7 +387,7 @@ fn a_range_of_radii_is_a_curve_and_the_same_every_time() {
     let mixed = ["--attack=fgsm", "--eps=0..0.4,0.5"];
     let refusal = failure(&borrowed(&attack_mnist(30, &one, &mixed)), 2);
     assert!(
-        refusal.contains("is a range, and stands alone"),
+        refusal.contains("is a range and cannot be combined"),
         "{refusal}"
     );
 }

@@ -48,10 +48,10 @@ fn one_attack_is_told_whole() {
     for part in [
         "# Formula",
         "2003.01690, algorithm 1",
-        "Needs: gradients",
+        "Access: gradients",
         "targets = 9",
         "--attack 'apgd-t(steps=100)'",
-        "Costs: ",
+        "Cost: ",
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }

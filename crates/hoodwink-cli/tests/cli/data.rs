@@ -62,9 +62,9 @@ fn duplicates_and_leaks_are_told_and_fail() {
         "size        40x40 in grey: 4",
         "labels      0 to 1, 2 classes",
         "class       1 (bee): 2",
-        "duplicates  2 pictures are equal to others, in 1 group; 1 group has different labels",
+        "duplicates  2 pictures have duplicates, in 1 group; 1 group has different labels",
         "            ant/b.png (label 0), bee/c.png (label 1)",
-        "in both     2 pictures are in both: 1 equal, 1 as what seems a copy, resized or saved with loss",
+        "in both     2 pictures are in both sets: 1 exact, 1 likely to be resized or recompressed",
         "            ant/a.png ≈ x.png",
         "            bee/d.png = y.png",
     ] {
@@ -111,7 +111,7 @@ fn small_pictures_are_only_looked_for_as_they_are() {
     assert_eq!(status, Some(1));
     for part in [
         "20 pictures are in both: 20 equal, 0 as",
-        "20 pictures are plain or have a side below 32 pixels: looked for as they are",
+        "20 pictures are plain or have a side below 32 pixels: only exact copies are found",
         "… and 15 more (--format json)",
     ] {
         assert!(said.contains(part), "{part}\n{said}");

@@ -34,7 +34,7 @@ fn the_demo_fools_one_model_and_not_the_other_and_says_so() {
         (out, story)
     };
     let (out, story) = demo("demo", "2");
-    for part in ["before any attack", "noise", "FGSM", "PGD", "report.html"] {
+    for part in ["without attack", "noise", "FGSM", "PGD", "report.html"] {
         assert!(story.contains(part), "{part} is missing:\n{story}");
     }
     let lines = story.lines().filter(|line| !line.is_empty()).count();

@@ -58,7 +58,7 @@ fn attack_refuses_what_makes_no_sense() {
         ),
         (
             &["--timeout", "3", "--eps", "0.1"],
-            "--timeout is for a model behind http://",
+            "--timeout applies only to remote models (http://",
         ),
         (&["--eps", "-0.1"], "--eps"),
         (&["--eps", "8"], "did you mean 8/255?"),
@@ -70,15 +70,15 @@ fn attack_refuses_what_makes_no_sense() {
         ),
         (
             &["--eps", "0.1", "--attack", "fgsm", "--steps", "5"],
-            "attack fgsm would not use steps",
+            "attack fgsm has no parameter steps",
         ),
         (
             &["--eps", "0.1", "--attack", "fgsm,bim", "--tries", "5"],
-            "fgsm, bim would use tries",
+            "fgsm, bim has a parameter tries",
         ),
         (
             &["--eps", "0.1", "--attack", "fgsm", "--step-rule", "adam"],
-            "attack fgsm would not use rule",
+            "attack fgsm has no parameter rule",
         ),
         (
             &["--eps", "0.1", "--norm", "l3"],

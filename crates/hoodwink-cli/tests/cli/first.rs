@@ -47,7 +47,7 @@ fn a_model_and_pictures_are_enough() {
         figures.contains("(prediction instead of truth: 3 pictures)"),
         "{figures}"
     );
-    let says = "note: prediction instead of truth: 3 pictures, attacked from what the model says about each as there are no labels";
+    let says = "note: prediction instead of truth: 3 pictures, attacked away from the predicted class because there are no labels";
     assert!(notes.contains(says), "{notes}");
     let name = Path::new(&model).file_stem().unwrap().to_str().unwrap();
     let run = |number: usize| format!("hoodwink-runs/{name}-{number:03}");
@@ -201,8 +201,8 @@ fn preprocessing_is_found_beside_the_model_or_asked_for() {
     let errors = String::from_utf8(asked.stderr).unwrap();
     assert_eq!(asked.status.code(), Some(2), "{errors}");
     for says in [
-        "note: pictures are scaled to the model's 160x160 pixels (--resize 183 --crop 160)",
-        "how pixels were prepared for net.onnx is not known",
+        "note: pictures are resized to the model's 160x160 pixels (--resize 183 --crop 160)",
+        "the preprocessing of net.onnx is unknown",
         "\n  --preprocessing imagenet-inception  sports car ",
     ] {
         assert!(errors.contains(says), "{says}: {errors}");
@@ -214,7 +214,7 @@ fn preprocessing_is_found_beside_the_model_or_asked_for() {
     fs::write(folder.path().join("preprocessor_config.json"), description).unwrap();
     let (_, notes) = succeed_within(folder.path(), &attack);
     assert!(
-        notes.contains("note: preprocessing as preprocessor_config.json says"),
+        notes.contains("note: preprocessing from preprocessor_config.json"),
         "{notes}"
     );
     let settings = fs::read_to_string(folder.path().join("run/run.toml")).unwrap();
@@ -255,7 +255,7 @@ fn an_attack_that_needs_a_radius_has_the_usual_one_or_asks() {
         "--attack=fgsm",
     ];
     let (figures, notes) = succeed_within(folder.path(), &attack);
-    let says = "note: without --eps it is 8/255, the usual one in linf for colour pictures";
+    let says = "note: no --eps given; using 8/255, the usual radius in linf for colour pictures";
     assert!(notes.contains(says), "{notes}");
     assert!(figures.contains("fgsm    8/255"), "{figures}");
     let (model, pictures) = (model(), pictures());
@@ -364,7 +364,7 @@ fn what_is_typed_wrong_gets_the_right_sentence() {
     for (rest, says) in [
         (
             &["--mean", "0.485", "0.456", "0.406"][..],
-            "error: --mean takes its values in one word, with commas and without spaces: --mean 0.485,0.456,0.406\n",
+            "error: separate the values of --mean with commas and no spaces: --mean 0.485,0.456,0.406\n",
         ),
         (&["--std", "[0.2,", "0.3,", "0.4]"], "--std 0.2,0.3,0.4\n"),
         (&["--eps", "2/255", "8/255"], "--eps 2/255,8/255\n"),
@@ -372,11 +372,11 @@ fn what_is_typed_wrong_gets_the_right_sentence() {
         (&["--mean", "a,b,c"], "numbers with commas between them"),
         (&["--eps", "-1"], "-1 is negative; a radius is 0 or more"),
         (&["--eps", "-1/255"], "-1/255 is negative"),
-        (&["--steps", "-1"], "a whole number from 0 on is needed"),
-        (&["--steps", "3.5"], "a whole number from 0 on is needed"),
-        (&["--limit", "-3"], "a whole number from 0 on is needed"),
-        (&["--momentum", "much"], "a number is needed, such as 0.9"),
-        (&["--batch", "-1"], "a whole number from 1 on is needed"),
+        (&["--steps", "-1"], "expected a whole number, 0 or more"),
+        (&["--steps", "3.5"], "expected a whole number, 0 or more"),
+        (&["--limit", "-3"], "expected a whole number, 0 or more"),
+        (&["--momentum", "much"], "expected a number, such as 0.9"),
+        (&["--batch", "-1"], "expected a whole number, 1 or more"),
         (
             &["--preprocessing", "imagenet-incepton"],
             "did you mean imagenet-inception?",
@@ -389,7 +389,7 @@ fn what_is_typed_wrong_gets_the_right_sentence() {
     let (model, pictures) = (model(), pictures());
     let errors = failure(&["attack", &model, &pictures, &labels()], 2);
     assert!(
-        errors.contains("is one file too many: name the folder, or put a pattern in quotes"),
+        errors.contains(": pass the folder, or put the pattern in quotes"),
         "{errors}"
     );
     let named = [

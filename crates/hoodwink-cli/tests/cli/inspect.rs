@@ -67,8 +67,8 @@ fn the_table_tells_what_the_file_holds() {
         "input           data_0 float16 [1, 3, 224, 224]",
         "parameters      1,235,496",
         "operators       Conv 26, Relu 26, Concat 8, MaxPool 3, Dropout 1, GlobalAveragePool 1, Softmax 1",
-        "batch           any number of pictures at once",
-        "softmax         \"softmaxout_1\" at the end is looked through (--keep-softmax takes it in)",
+        "batch           any size",
+        "softmax         final \"softmaxout_1\" is skipped: scores are its input (--keep-softmax includes it)",
         "gradients       yes",
     ] {
         assert!(

@@ -164,6 +164,6 @@ fn a_model_that_guesses_is_asked_about_its_preprocessing() {
         assert_eq!(output.status.code(), Some(0));
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(errors(&["--mean", "3"]).contains("hardly more than guessing"));
+    assert!(errors(&["--mean", "3"]).contains("not clearly better than guessing"));
     assert!(!errors(&NORMALISED).contains("guessing"));
 }

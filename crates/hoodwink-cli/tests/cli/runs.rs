@@ -199,7 +199,7 @@ fn a_run_ends_in_time_and_goes_on() {
     ]
     .concat();
     let said = failure(&short, 2);
-    assert!(said.contains("the time is over after"), "{said}");
+    assert!(said.contains("time limit reached after"), "{said}");
     assert!(
         said.contains("of 60 pictures; repeat the command to resume"),
         "{said}"

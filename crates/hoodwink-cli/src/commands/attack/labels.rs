@@ -1,4 +1,4 @@
-//! What counts as right: labels, one class for all pictures, or what the model says.
+//! The source of true classes: labels, one class for all pictures, or the predictions of the model.
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -6,19 +6,19 @@ use hoodwink::{counted, data::Dataset, data::class_named, results::Truth};
 
 use crate::terminal;
 
-/// Where the labels of pictures come from, if not from the data.
+/// How to label pictures when not from the data.
 #[derive(Args)]
 pub(super) struct LabelArgs {
-    /// The class that all pictures show, by its name or number, whatever labels they have
+    /// Treat all pictures as this class (name or number), overriding their labels
     #[arg(long, value_name = "CLASS", help_heading = "Data", conflicts_with_all = ["label_from_prediction", "labels"])]
     label: Option<String>,
-    /// Take what the model says about each picture for its label; so it is where pictures have none
+    /// Use the predicted class of each picture as its label; the default for pictures without labels
     #[arg(long, aliases = ["labels-from-prediction", "label-from-predictions"], help_heading = "Data", conflicts_with = "labels")]
     label_from_prediction: bool,
 }
 
 impl LabelArgs {
-    /// Settles the labels of data whose classes have their names.
+    /// Sets the labels of data whose classes already have names.
     pub(super) fn settle(&self, data: &mut Dataset, classes: usize) -> Result<Truth> {
         if let Some(label) = &self.label {
             let names = data.class_names().unwrap_or_default();
@@ -33,11 +33,11 @@ impl LabelArgs {
         data.forget_labels();
         let why = match self.label_from_prediction {
             true => "",
-            false => " as there are no labels",
+            false => " because there are no labels",
         };
         let pictures = counted(data.len(), "picture", "pictures");
         terminal::note([format!(
-            "prediction instead of truth: {pictures}, attacked from what the model says about each{why}"
+            "prediction instead of truth: {pictures}, attacked away from the predicted class{why}"
         )]);
         Ok(Truth::Prediction)
     }

@@ -1,4 +1,4 @@
-//! What `hoodwink attack` will do, with everything opened and checked, before anything is written.
+//! The plan of a `hoodwink attack` run. Everything is opened and checked before anything is written.
 
 use std::fmt::Write as _;
 
@@ -32,22 +32,22 @@ use crate::{
     terminal::{self, complain},
 };
 
-/// Pictures that the model is asked about before a run; `hoodwink inspect` takes more.
+/// Pictures used to check the model before a run; `hoodwink inspect` uses more.
 const LINTED_PICTURES: usize = 48;
 
-/// Pictures that a search for other preprocessing shows before a run.
+/// Pictures used to search for better preprocessing before a run.
 const SEARCHED_PICTURES: usize = 300;
 
-/// Fewer pictures with labels hardly tell which preprocessing is right.
+/// The minimum number of labelled pictures needed to tell which preprocessing is right.
 const TELLING_PICTURES: usize = 16;
 
-/// Answers that it takes for each picture of the run: a few hundredths of what a gradient attack asks.
+/// Queries that the check may use per picture of the run: a few per cent of the cost of a gradient attack.
 const ANSWERS_EACH: u64 = 5;
 
-/// Multiply-adds that it may take in any case: a second or two of two cores.
+/// Multiply-adds that the check may always use: one or two seconds on two cores.
 const LINT_EFFORT: u64 = 50_000_000_000;
 
-/// A run that is ready to begin.
+/// A run that is ready to start.
 pub(crate) struct Plan {
     model: Subject,
     data: Dataset,
@@ -58,7 +58,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Opens and checks what the arguments name.
+    /// Opens and checks the files named in the arguments.
     pub(crate) fn new(args: &Args, typed: &Typed) -> Result<Self> {
         let mut prepared = args.model.resolve()?;
         let model = Subject::open(&args.model, &args.remote, &prepared, args.access)?;
@@ -92,12 +92,12 @@ impl Plan {
         Ok(plan)
     }
 
-    /// What `run.toml` will say.
+    /// Returns the contents of `run.toml`.
     pub(crate) fn record(&self) -> &Run {
         &self.record
     }
 
-    /// Chooses the radii, if a range was typed.
+    /// Chooses the radii if a range was given.
     fn sweep(&mut self, args: &Args) -> Result<()> {
         let Some(sweep) = args.sweep()? else {
             return Ok(());
@@ -118,7 +118,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Attacks into the run folder.
+    /// Runs the attacks and writes the run folder.
     pub(crate) fn run(&self, args: &Args, limits: Limits) -> Result<(RunFolder, Ended)> {
         if self.model.file().is_none() {
             interrupt::drop_at_once();
@@ -151,8 +151,8 @@ impl Plan {
             let mut safety = model.batch_safety()?.into_values();
             if !model.runs_as_it_is() && safety.any(|safety| safety == BatchSafety::Alone) {
                 complain(
-                    "note: what the engine answers about a picture depends on the others in the batch, so each was asked \
-                     about alone; another --engine may be faster",
+                    "note: with this engine, the scores of a picture depend on the rest of the batch, so pictures were processed \
+                     one at a time; another --engine may be faster",
                 );
             }
         }
@@ -160,7 +160,7 @@ impl Plan {
     }
 }
 
-/// What the arguments name, before it is known to fit together.
+/// The opened files, before checking that they fit together.
 struct Opened {
     prepared: Prepared,
     model: Subject,
@@ -170,28 +170,28 @@ struct Opened {
 }
 
 impl Opened {
-    /// Lets so much run at once as fits into the memory allowed.
+    /// Reduces parallelism to fit into the allowed memory.
     fn fit(&mut self, args: &Args, evaluation: &Evaluation) -> Result<()> {
         if let (Some(limit), Some(model)) = (args.max_memory, self.model.file()) {
             let gradients = plan::asks_for_gradients(evaluation);
             let crew = run::fitting(model, gradients, self.crew, limit)?;
             if crew != self.crew {
                 complain(&format!(
-                    "note: --max-memory leaves room for {} with {} each",
+                    "note: --max-memory limits the run to {} with {} each",
                     counted(crew.threads, "thread", "threads"),
                     counted(crew.batch, "picture", "pictures")
                 ));
             }
             self.crew = crew;
         }
-        // Of a model elsewhere no memory is taken here.
+        // A remote model takes no memory here.
         if let Subject::File(file) = &mut self.model {
             file.set_threads(self.crew.threads);
         }
         Ok(())
     }
 
-    /// Finds out what nobody said, reads every picture, and looks for gross mistakes.
+    /// Infers the preprocessing if it is not set, reads every picture, and looks for gross mistakes.
     fn check(&mut self, args: &Args) -> Result<()> {
         let has_labels = self.data.labels().is_ok();
         if let (Some(model), false, false) = (self.model.file(), self.prepared.is_said, has_labels)
@@ -219,8 +219,7 @@ impl Opened {
                 format!("; {} ({})", finding.saw, finding.remedy)
             });
             terminal::note([format!(
-                "nobody said how pixels are prepared for the model, so it was found out with the labels{saw}; --preprocessing \
-                 says what is certain"
+                "no preprocessing was given, so it was inferred from the labels{saw}; set --preprocessing if you know it"
             )]);
             self.prepared.preprocessing = better;
             self.prepared.is_said = true;
@@ -232,7 +231,7 @@ impl Opened {
         } else if has_labels && !self.prepared.is_said && self.data.len() < TELLING_PICTURES {
             let likely = likely(self.model.input()).join(", ");
             terminal::note([format!(
-                "nobody said how pixels are prepared for the model, and {} cannot tell: they go in from 0 to 1. Likely values of \
+                "no preprocessing was given, and {} are too few to infer it, so the model gets pixels from 0 to 1. Likely values of \
                  --preprocessing: {likely}",
                 counted(self.data.len(), "labelled picture", "labelled pictures")
             )]);
@@ -244,7 +243,7 @@ impl Opened {
         Ok(())
     }
 
-    /// Asks the model about some pictures; each question to a model elsewhere may cost money.
+    /// Checks the model on some pictures. Remote models are left out because each query may cost money.
     fn examine(&self, args: &Args) -> Result<Option<Examined>> {
         let Some(model) = self.model.file() else {
             return Ok(None);
@@ -254,7 +253,7 @@ impl Opened {
             pictures: LINTED_PICTURES,
             searched: SEARCHED_PICTURES,
             multiply_adds: LINT_EFFORT.max(ANSWERS_EACH * self.data.len() as u64 * answer),
-            // What nobody said is worth a search, also where most pictures are right.
+            // Unknown preprocessing is worth a search even if most predictions are right.
             always_search: !self.prepared.is_said,
             threads: self.crew.threads,
         };
@@ -268,7 +267,7 @@ impl Opened {
 }
 
 impl Args {
-    /// What is asked for, understood.
+    /// Builds the evaluation from the arguments.
     fn evaluation(&self, model: &Subject, names: &[String]) -> Result<Evaluation> {
         let (input, classes) = (model.input(), model.classes());
         let target = self.target.as_deref();
@@ -304,7 +303,7 @@ impl Args {
             radii.extend(plan::radius_by_default(&attacks, norm, input));
             for radius in &radii {
                 terminal::note([format!(
-                    "without --eps it is {radius}, the usual one in {norm} for colour pictures"
+                    "no --eps given; using {radius}, the usual radius in {norm} for colour pictures"
                 )]);
             }
         }
@@ -314,7 +313,7 @@ impl Args {
             threat: Threat {
                 norm,
                 target: target.transpose()?,
-                // Gradients are the default, and no model elsewhere has them.
+                // Gradients are the default, but remote models do not provide them.
                 access: self.access.min(model.gives()),
                 budget: Budget {
                     queries: self.max_queries.unwrap_or(u64::MAX),
@@ -369,7 +368,7 @@ impl Args {
     }
 }
 
-/// The options that were typed, with what other files said about preprocessing in place of their names.
+/// Returns the options that were given. Files of preprocessing are replaced by their contents.
 fn options(prepared: &Prepared, typed: &Typed) -> Result<Table> {
     let mut options = typed.options.clone();
     options.remove("preprocessing");

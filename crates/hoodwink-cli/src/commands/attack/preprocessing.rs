@@ -1,4 +1,4 @@
-//! What to do where nobody said what the model's training code did to pictures.
+//! What to do if the model's preprocessing is not stated anywhere.
 
 use anyhow::Result;
 use hoodwink::{
@@ -13,16 +13,16 @@ use onnx_grad::inspect::inspect;
 
 use crate::args::{ModelArgs, Prepared, text};
 
-/// What wrote the models of `hoodwink train`, which take pixels from 0 to 1.
+/// The producer in model files written by `hoodwink train`, which expect pixels from 0 to 1.
 const OWN: &str = "onnx-grad";
 
-/// Whether the file itself says that pixels go in as they are.
+/// Tells whether the file was written by `hoodwink train`, whose models take pixels unchanged.
 pub(super) fn is_own_model(args: &ModelArgs, prepared: &Prepared) -> bool {
     inspect(&args.model, &prepared.options)
         .is_ok_and(|found| found.file.producer.split(' ').next() == Some(OWN))
 }
 
-/// The question that only the user can answer, with the likely answers and what each would come to.
+/// Builds an error that asks for the preprocessing. It lists likely values and the prediction that each one gives.
 pub(super) fn ask(
     args: &ModelArgs,
     prepared: &Prepared,
@@ -62,8 +62,8 @@ pub(super) fn ask(
     let lines = options.iter().zip(&answers).map(line).collect();
     Ok(Error::several(
         format!(
-            "how pixels were prepared for {} is not known: no file beside it says so, and it cannot be found out from pictures \
-             without labels. Name it; likely answers, and what the model then says about {}",
+            "the preprocessing of {} is unknown: no file next to it states it, and without labels it cannot be inferred. Set \
+             --preprocessing; likely values and the prediction each gives for {}",
             text(&args.model),
             first.file
         ),

@@ -1,4 +1,4 @@
-//! The measures of models on sets of pictures.
+//! Measures models on sets of pictures.
 
 use std::path::{Path, PathBuf};
 
@@ -25,19 +25,21 @@ use crate::{
     terminal::{self, complain},
 };
 
-/// Pictures that a model is asked about before it is measured, to find wrong preprocessing and labels.
+/// Pictures used to check for wrong preprocessing and labels before measuring a model.
 const LINTED: usize = 48;
 
-/// Pictures that a search for other preprocessing shows.
+/// Pictures used to search for better preprocessing.
 const SEARCHED: usize = 300;
 
-/// Multiply-adds that the search may take: a few seconds of two cores.
+/// Multiply-adds that the search may use: a few seconds on two cores.
 const EFFORT: u64 = 50_000_000_000;
 
 /// Measures every model on the same pictures.
 pub(super) fn evaluate(args: &Args, named: &[PathBuf]) -> Result<(Report, Vec<Part>)> {
     if args.hard.is_none() && args.clean.is_none() {
-        bail!("name labelled pictures: --hard DIR, or --clean DIR beside --ood DIR");
+        bail!(
+            "labelled pictures are missing: pass --hard DIR, or --clean DIR together with --ood DIR"
+        );
     }
     let (mut models, mut parts) = (Vec::new(), Vec::new());
     for model in named {
@@ -61,7 +63,7 @@ fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
         },
     )?;
     if args.odin && model.gives() < Access::Gradients {
-        bail!("a model elsewhere gives no gradients, which --odin needs: leave it out");
+        bail!("--odin needs gradients, which a remote model does not provide; leave it out");
     }
     let shape = Shape {
         input: model.input(),
@@ -105,7 +107,7 @@ fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
     };
     match (&clean_set, &hard_set) {
         (Some(set), _) => asker.lint(set, |_| true)?,
-        // Hard pictures may well be answered no better than by guessing.
+        // Accuracy near chance is normal on hard pictures.
         (None, Some(set)) => asker.lint(set, |mistake| mistake != Mistake::Chance)?,
         (None, None) => {}
     }
@@ -135,7 +137,7 @@ fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
                 let known = clean.as_ref().zip(clean_set.as_ref());
                 let known = known.or(hard.as_ref().zip(hard_set.as_ref()));
                 let Some((known, set)) = known else {
-                    bail!("there are no labelled pictures");
+                    bail!("there are no labelled pictures; pass --hard DIR or --clean DIR");
                 };
                 scores.push(Outliers {
                     score: Odin::WORD.to_owned(),
@@ -162,9 +164,7 @@ fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
     {
         let whole = prepared.transform(model.input());
         if whole.crop.is_none() {
-            bail!(
-                "--ten-crops takes other crops than the one from the centre: give --resize and --crop"
-            );
+            bail!("--ten-crops needs --resize and --crop");
         }
         let whole = Transform {
             crop: None,
@@ -181,7 +181,7 @@ fn of_model(args: &Args, path: &Path) -> Result<(Evaluation, Part)> {
     Ok((measured, part))
 }
 
-/// The classes in play, and what each is called.
+/// Returns the selected classes and their names.
 fn in_play(
     args: &Args,
     hard: &Option<PictureSet>,
@@ -189,14 +189,14 @@ fn in_play(
     classes: Classes<'_>,
 ) -> Result<(Subset, Vec<String>)> {
     let Some(first) = hard.as_ref().or(clean.as_ref()) else {
-        bail!("there are no labelled pictures");
+        bail!("there are no labelled pictures; pass --hard DIR or --clean DIR");
     };
     let subset = match args.subset.as_deref() {
         None => {
             let (subset, names) = first.subset(classes)?;
             if subset.masks() {
                 complain(&format!(
-                    "note: the folders are the classes of {}, so only its {} classes are in play (--subset all for all)",
+                    "note: the folders match the classes of {}, so only its {} classes are selected (use --subset all for all classes)",
                     subset.name(),
                     subset.len()
                 ));
@@ -210,7 +210,7 @@ fn in_play(
     Ok((subset, names))
 }
 
-/// Asks one model.
+/// The queries to one model.
 struct Asker<'a> {
     args: &'a Args,
     asking: Asking,
@@ -253,7 +253,7 @@ impl Asker<'_> {
         Ok(found?)
     }
 
-    /// How many mistakes are kept for the page.
+    /// Returns the number of mistakes to keep for the page.
     fn shown(&self) -> usize {
         match self.args.out {
             Some(_) => self.args.show,
@@ -273,7 +273,7 @@ impl Asker<'_> {
         Ok(asked)
     }
 
-    /// Looks for wrong preprocessing and labels, and tells of mistakes that are `told`.
+    /// Looks for wrong preprocessing and labels, and prints the findings that `told` accepts.
     fn lint(&self, set: &PictureSet, told: impl Fn(Mistake) -> bool) -> Result<()> {
         let Some(model) = self.model.file().filter(|_| !self.args.no_lint) else {
             return Ok(());
@@ -293,7 +293,7 @@ impl Asker<'_> {
             Ok(findings) => (findings.iter())
                 .filter(|finding| told(finding.mistake))
                 .for_each(|finding| complain(&warning(finding))),
-            // What cannot be read is told, or left out, when it is asked about.
+            // Unreadable pictures are reported or skipped later, when the model is queried.
             Err(_) if self.args.skip_broken => {}
             Err(error) => return Err(error.into()),
         }
@@ -305,6 +305,6 @@ fn tell_broken(broken: &[String]) {
     terminal::note(
         broken
             .iter()
-            .map(|reason| format!("left out: {}", legible::line(reason))),
+            .map(|reason| format!("skipped: {}", legible::line(reason))),
     );
 }

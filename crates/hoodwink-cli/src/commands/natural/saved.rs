@@ -1,4 +1,4 @@
-//! The measures of saved logits.
+//! Measures saved logits.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use hoodwink::natural::{Answers, Evaluation, Given, Logits, Subset, read_labels}
 use super::Args;
 use crate::args::text;
 
-/// Measures the logits that the arguments name.
+/// Measures the logits named in the arguments.
 pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
     let logits = Logits::read(file)?;
     let names = args.model.given_names(logits.classes())?;
@@ -19,9 +19,7 @@ pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
     let subset = match word {
         "present" => {
             if args.labels_within_subset {
-                bail!(
-                    "labels within the classes present are those among all: leave out --labels-within-subset"
-                );
+                bail!("--labels-within-subset has no meaning with --subset present; leave it out");
             }
             let mut there = read_labels(labels, file, logits.len())?;
             there.sort_unstable();
@@ -39,7 +37,7 @@ pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
         let is_outside = |class: &usize| subset.place_of(*class).is_none();
         let outside = subset.masks() && classes.iter().any(is_outside);
         Answers::of(logits, &classes, &subset, &name).map_err(|error| match outside {
-            true => anyhow!("{error} Then say --labels-within-subset"),
+            true => anyhow!("{error} In that case, add --labels-within-subset"),
             false => error.into(),
         })
     };
@@ -70,11 +68,11 @@ pub(super) fn evaluate(args: &Args, file: &Path) -> Result<Evaluation> {
     Ok(Evaluation::of(&given, &args.settings())?)
 }
 
-/// Logits of as many classes as others.
+/// Refuses logits whose number of classes differs from `others`.
 fn as_many(logits: Logits, others: &Logits, file: &Path) -> Result<Logits> {
     if logits.classes() != others.classes() {
         bail!(
-            "{} has {} columns, and the other logits have {}: they are not of the same model",
+            "{} has {} columns, but the other logits have {}; use logits of the same model",
             file.display(),
             logits.classes(),
             others.classes()
