@@ -1,8 +1,8 @@
-//! What looks wrong before anything is measured.
+//! Looks for mistakes in the preprocessing, the labels and the model before anything is measured.
 //!
-//! Wrong preprocessing or labels seldom fail: the model answers, badly, and every figure that follows is of a model that
-//! nobody uses. So the model is asked about some pictures as it is described, as it might have been described, and the
-//! answers are compared with the labels.
+//! Wrong preprocessing or labels rarely cause an error. The model answers badly, and every result that follows
+//! describes a model that nobody uses. The lint therefore asks the model about some pictures, with the preprocessing it
+//! was given and with other common ones, and compares the answers with the labels.
 
 mod answers;
 mod as_if;
@@ -30,15 +30,15 @@ use knowledge::{SIGNIFICANCE, percent, rights};
 /// Something that looks wrong.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// What kind of mistake it looks like.
+    /// The kind of mistake that it looks like.
     pub mistake: Mistake,
     /// What was seen, in a sentence.
     pub saw: String,
     /// Why it matters, in a sentence.
     pub matters: &'static str,
-    /// What to do about it, in words. Settings are named as they are called.
+    /// What to do about it, in a sentence. Settings are called by their names.
     pub remedy: String,
-    /// The preprocessing that would mend it.
+    /// The preprocessing that would fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preprocessing: Option<Preprocessing>,
 }
@@ -47,45 +47,46 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mistake {
-    /// The model was trained on other inputs than it is given.
+    /// The model was trained with other preprocessing.
     Preprocessing,
-    /// The labels mean other classes.
+    /// The labels stand for other classes.
     Labels,
     /// The same picture has several labels.
     Contradiction,
-    /// Nothing fits: accuracy is that of guessing.
+    /// Nothing explains it, and the accuracy is no better than guessing.
     Chance,
-    /// The answers are probabilities.
+    /// The scores are probabilities.
     Probabilities,
-    /// The model is so sure that the cross-entropy is 0 in 32-bit floats.
+    /// The logits are so far apart that the cross-entropy is 0 in 32-bit floats.
     Saturated,
-    /// The answers are no numbers.
+    /// The scores are NaN or infinite.
     NotANumber,
-    /// The same question has several answers.
+    /// The model answers the same question differently each time.
     Random,
 }
 
-/// How much is looked at.
+/// How thoroughly to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// The most pictures that the model is asked about as it is described.
+    /// The maximum number of pictures to test with the given preprocessing.
     pub pictures: usize,
-    /// The most pictures that the search for other preprocessing shows.
+    /// The maximum number of pictures for the search for other preprocessing.
     pub searched: usize,
-    /// The most multiply-adds that it spends, but for its first round.
+    /// The maximum number of multiply-adds for that search, not counting its first round.
     pub multiply_adds: u64,
-    /// Whether other preprocessing is tried whatever the accuracy; else only where fewer than 85% of the pictures are right.
+    /// Whether to try other preprocessing at any accuracy. Otherwise it is tried only if the accuracy is below 85%.
     pub always_search: bool,
-    /// Threads to ask on.
+    /// The number of threads.
     pub threads: usize,
 }
 
-/// Accuracy, in percent, below which a run tries other preprocessing.
+/// The accuracy, in percent, below which other preprocessing is tried.
 const DOUBTFUL: f64 = 85.0;
 
-/// Looks for mistakes in how a model and data are described. `preprocessing` is the one in front of the model.
+/// Looks for mistakes in the description of a model and data. `preprocessing` is the preprocessing that the model was
+/// opened with.
 ///
-/// `tell` is given how many pictures were shown, of how many that are shown next.
+/// `tell` is called with the number of pictures done in this round, and the number in the round.
 ///
 /// # Errors
 /// If a picture cannot be read, or the engine fails.
@@ -99,19 +100,19 @@ pub fn lint(
     Ok(examine(model, preprocessing, data, depth, tell)?.findings)
 }
 
-/// What an examination came to.
+/// The result of [`examine()`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Examined {
     /// What looks wrong.
     pub findings: Vec<Finding>,
-    /// The preprocessing that explains the labels best, if one of the findings is that it is another.
+    /// The preprocessing that explains the labels best, if one of the findings is about preprocessing.
     pub better: Option<Preprocessing>,
 }
 
-/// As [`lint()`], with the preprocessing that was found.
+/// Runs [`lint()`] and also returns the preprocessing that it found.
 ///
 /// # Errors
-/// As [`lint()`].
+/// The same as [`lint()`].
 pub fn examine(
     model: &Classifier,
     preprocessing: &Preprocessing,
@@ -144,7 +145,7 @@ pub fn examine(
     }
     let is_told = |finding: &Finding| finding.mistake == Mistake::Probabilities;
     if model.saturates() && !findings.iter().any(is_told) {
-        let saw = "the scores are made of probabilities".to_owned();
+        let saw = "the scores are computed from probabilities".to_owned();
         findings.push(answers::probabilities(saw, &about));
     }
     let few = count.min(4);
@@ -172,7 +173,7 @@ pub fn examine(
         explanations.extend(found);
     }
     findings.extend(contradiction(asking.seen(), &all_labels));
-    // Of several explanations the one that makes most pictures right.
+    // Of several explanations, report the one under which most pictures are right.
     let best = explanations
         .into_iter()
         .max_by(|a, b| a.percent.total_cmp(&b.percent));
@@ -190,15 +191,15 @@ pub fn examine(
     Ok(Examined { findings, better })
 }
 
-/// A finding that says why pictures are wrong, and how many would be right, in percent.
+/// A finding that explains why pictures are wrong, and the accuracy, in percent, once it is fixed.
 struct Explained {
     finding: Finding,
     percent: f64,
-    /// Where it is other preprocessing: which.
+    /// The better preprocessing, if that is the explanation.
     preprocessing: Option<Preprocessing>,
 }
 
-/// Pictures, by id and file, that are the same with different labels.
+/// Finds equal pictures with different labels. `seen` has the id and file of each picture.
 fn contradiction(seen: &[(String, String)], labels: &[usize]) -> Option<Finding> {
     let mut first: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
     let mut pairs = Vec::new();
@@ -212,40 +213,41 @@ fn contradiction(seen: &[(String, String)], labels: &[usize]) -> Option<Finding>
     Some(Finding {
         mistake: Mistake::Contradiction,
         saw: format!(
-            "among {} pictures the same picture has different labels {}: {example}",
+            "among {} pictures, the same picture has different labels {}: {example}",
             seen.len(),
             match pairs.len() {
                 1 => "once".to_owned(),
                 times => format!("{times} times"),
             }
         ),
-        matters: "one of the two labels is wrong, and counts as a mistake of the model",
-        remedy: "take such pictures out, or correct their labels; the survey of the data lists all of them".into(),
+        matters: "one of the two labels is wrong and counts as a mistake of the model",
+        remedy: "remove these pictures or correct their labels; the survey of the data lists them all".into(),
         preprocessing: None,
     })
 }
 
-/// Whether an accuracy may be that of guessing: its interval reaches down to it, and not far up. Few pictures say neither.
+/// Whether the accuracy may be that of guessing: its interval includes the guessing rate and ends below the midpoint
+/// between that rate and 1. With few pictures the interval is too wide to say.
 pub fn may_be_guessing(accuracy: &Interval, classes: usize) -> bool {
     let guessing = 1.0 / classes.max(1) as f64;
     accuracy.n > 0 && accuracy.low <= guessing && accuracy.high < f64::midpoint(guessing, 1.0)
 }
 
-/// Accuracy that cannot be told from guessing.
+/// Finds an accuracy that is indistinguishable from guessing.
 fn chance(rights: &[bool], classes: usize) -> Option<Finding> {
     let right = rights.iter().filter(|&&right| right).count();
     let interval = clopper_pearson(right as u64, rights.len() as u64, 1.0 - SIGNIFICANCE);
     let guessing = 1.0 / classes as f64;
-    // Ten pictures of a thousand classes say nothing.
+    // Ten pictures of a thousand classes show nothing.
     let telling = (1.0 - guessing).powi(rights.len() as i32) < SIGNIFICANCE || rights.len() >= 20;
     (telling && may_be_guessing(&interval, classes)).then(|| Finding {
         mistake: Mistake::Chance,
         saw: format!(
-            "{:.1}% of {} pictures are right, which guessing among {classes} classes might be",
+            "the model is right on {:.1}% of {} pictures, which may be guessing among {classes} classes",
             percent(rights),
             rights.len()
         ),
-        matters: "if it does guess, accuracy under attack says nothing about it",
+        matters: "if the model only guesses, its accuracy under attack means nothing",
         remedy: "check the labels, how pictures are resized and cropped, and the preprocessing that the model's training code \
                  uses"
             .into(),

@@ -1,5 +1,5 @@
-//! A classifier in pixel space: an ONNX file with its preprocessing, ready to be asked and, if it can be imported,
-//! differentiated.
+//! A classifier in pixel space: an ONNX file with its preprocessing, ready for queries and, if it can be imported, for
+//! gradients.
 
 mod batch_safety;
 mod foreign;
@@ -34,30 +34,30 @@ pub struct Classifier {
     forward: Forward,
     engine: Arc<dyn Engine>,
     input: [usize; 3],
-    /// Whether it is given several pictures at once.
+    /// Whether it takes several pictures at once.
     batched: bool,
-    /// How many rows every execution has, where the file freezes that above 1.
+    /// The number of rows of every execution, if the file freezes it above 1.
     frozen: Option<usize>,
     classes: usize,
     sha256: String,
     notices: Vec<String>,
-    /// The integers that it eats, if it does not eat floats.
+    /// The integer type of its input, if that is not float.
     bytes: Option<Bytes>,
-    /// Whether the scores are made of a softmax or sigmoid that could not be looked through.
+    /// Whether the scores come from a softmax or sigmoid that could not be removed.
     saturates: bool,
-    /// How scores that saturate can be had without what makes them so.
+    /// How to get scores from before the layer that saturates them.
     way_before: WayBefore,
-    /// The most pictures that are asked about at once.
+    /// The maximum number of pictures in one execution.
     at_once: AtOnce,
-    /// Threads that find out how its programs may be asked.
+    /// The number of threads that probe its programs.
     threads: usize,
     programs: Programs,
 }
 
-/// A model file, read once: what is run is what the digest is of.
+/// A model file, read once, so that the digest is of the bytes that are run.
 struct File<'a> {
     bytes: Vec<u8>,
-    /// Where its files of weights are.
+    /// The folder of its external weights.
     folder: Option<&'a Path>,
 }
 
@@ -71,27 +71,27 @@ impl<'a> File<'a> {
     }
 }
 
-/// How to get at the scores before a softmax or sigmoid that is part of them.
+/// How to get the scores before a softmax or sigmoid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum WayBefore {
-    /// The setting that keeps the softmax is set.
+    /// By turning off the setting that keeps the softmax.
     Unkept,
-    /// A value of this name can be chosen as the scores.
+    /// By choosing the value of this name as the scores.
     Value(String),
-    /// By another export only.
+    /// Only by another export.
     Export,
 }
 
-/// What answers questions.
+/// The implementation of the forward pass.
 enum Forward {
-    /// From `pixels` to `logits`, preprocessing included.
+    /// A graph from `pixels` to `logits`, preprocessing included.
     Graph(Graph),
     /// The file itself.
     File(Opaque),
 }
 
 impl Classifier {
-    /// Reads an ONNX file (and files of weights beside it) and puts its preprocessing in front.
+    /// Reads an ONNX file, with any external weights, and prepends the preprocessing.
     pub fn open(
         path: &Path,
         preprocessing: &Preprocessing,
@@ -100,7 +100,7 @@ impl Classifier {
         Self::open_with(path, &LoadOptions::default(), preprocessing, engine)
     }
 
-    /// As [`Classifier::open`], with what the file leaves open.
+    /// Works like [`Classifier::open`], with settings for what the file leaves open.
     pub fn open_with(
         path: &Path,
         options: &LoadOptions,
@@ -122,7 +122,7 @@ impl Classifier {
         Ok(model.keeping(options.keep_softmax))
     }
 
-    /// With or without the setting that keeps a final softmax.
+    /// Records whether a final softmax is kept.
     fn keeping(mut self, softmax: bool) -> Self {
         if softmax {
             self.way_before = WayBefore::Unkept;
@@ -130,12 +130,12 @@ impl Classifier {
         self
     }
 
-    /// As [`Classifier::open_with`], but a model that cannot be imported is run as it is by the engine, which then sees the
-    /// user's file. It has no gradients, and says so in a notice.
+    /// Works like [`Classifier::open_with`], but if the model cannot be imported, the engine runs the user's file
+    /// unchanged. Such a model has no gradients, and a notice says so.
     ///
     /// # Errors
-    /// A file that is broken, beyond the limits of what is read, or no classifier of pictures is no more run than imported. If
-    /// the engine cannot run it either, the error says both.
+    /// A file that is broken, too large, or not a picture classifier is refused in either case. If the engine cannot
+    /// run the file either, the error gives both reasons.
     pub fn open_for_scores(
         path: &Path,
         options: &LoadOptions,
@@ -159,7 +159,7 @@ impl Classifier {
             .map_err(|error| neither(&reason, &error))?;
         Ok(Self {
             input: file.input,
-            // Operators that round by a row's place are not spelled out in it, and a probe misses some.
+            // The operators that round by a row's place are not spelled out in the file, and a probe may miss some.
             batched: false,
             frozen: None,
             classes,
@@ -177,8 +177,8 @@ impl Classifier {
         .keeping(options.keep_softmax))
     }
 
-    /// Whether [`Classifier::open_for_scores`] would have an engine run a file that cannot be imported, or say what setting
-    /// it lacks. No engine is asked.
+    /// Whether [`Classifier::open_for_scores`] would let an engine run a file that cannot be imported, or name the
+    /// missing setting. Does not call an engine.
     pub fn may_run_as_it_is(
         path: &Path,
         options: &LoadOptions,
@@ -188,7 +188,7 @@ impl Classifier {
         opened.err().is_none_or(|error| !error.is_unsupported())
     }
 
-    /// As [`Classifier::open`], from the bytes of an ONNX file that needs no other file.
+    /// Works like [`Classifier::open`], from the bytes of an ONNX file without external weights.
     pub fn from_bytes(
         bytes: &[u8],
         preprocessing: &Preprocessing,
@@ -199,13 +199,13 @@ impl Classifier {
         Self::new(loaded, sha256, preprocessing, engine)
     }
 
-    /// A model in its own input space, whatever the shape and the meaning of its values: nothing stands in front of it. An image
-    /// is then of the input's own shape where it has three axes, the first of side 1 or 3, and else of shape `[1, 1, n]`.
+    /// Opens a model in its own input space, without preprocessing, for inputs of any shape and meaning. An image then
+    /// has the input's own shape if that has three axes, the first of side 1 or 3, and otherwise the shape `[1, 1, n]`.
     ///
-    /// Attacks on it want a [`Region`](crate::threat::Region) with bounds of its own. It has no pictures to judge.
+    /// Attacks on it need a [`Region`](crate::threat::Region) with its own bounds. It has no pictures to judge.
     ///
     /// # Errors
-    /// Those of [`Classifier::open`], and an input whose shape the file leaves open, but for the batch.
+    /// The errors of [`Classifier::open`], and an input shape with an open axis other than the batch.
     pub fn open_in_own_space(
         path: &Path,
         options: &LoadOptions,
@@ -216,14 +216,14 @@ impl Classifier {
         let sha256 = hexadecimal(&Sha256::digest(&file.bytes));
         let shaped = Loaded {
             graph: own_space(&loaded.graph)?,
-            // Its values are what they are.
+            // Its values are used as they are.
             bytes: None,
             ..loaded
         };
         Self::new(shaped, sha256, &Preprocessing::default(), engine)
     }
 
-    /// A model that tests build as a graph.
+    /// Wraps a model that a test builds as a graph.
     #[cfg(test)]
     pub(crate) fn of_graph(model: &Graph, engine: Arc<dyn Engine>) -> Result<Self> {
         let plain = Preprocessing::default();
@@ -251,7 +251,7 @@ impl Classifier {
         } = &model;
         let &[own_input] = model.inputs() else {
             return Err(Error::unsupported(format!(
-                "the model has {} inputs; one picture in and one row of scores out are needed",
+                "the model has {} inputs; expected one, the pictures",
                 model.inputs().len()
             )));
         };
@@ -282,7 +282,7 @@ impl Classifier {
             &[own, Dim::Fixed(classes)] if own == batch && classes > 1 => classes,
             _ => {
                 return Err(Error::unsupported(
-                    "the model's output is not one row of scores for each picture",
+                    "the model's output is not one row of scores per picture; choose another output or an inner value as the scores",
                 ));
             }
         };
@@ -313,81 +313,81 @@ impl Classifier {
         })
     }
 
-    /// Lets its programs be tried out on two threads if these are more than one; without it on one. No answer depends on it.
+    /// Probes its programs on two threads if `threads` is more than one, else on one. Answers do not depend on it.
     pub fn set_threads(&mut self, threads: usize) {
         self.threads = threads;
     }
 
-    /// The most pictures in one execution.
+    /// Returns the maximum number of pictures in one execution.
     pub(crate) fn at_once(&self) -> usize {
         self.at_once.questions()
     }
 
-    /// `[channels, height, width]` of the images it is shown.
+    /// Returns the shape of the images that it takes, `[channels, height, width]`.
     pub fn input(&self) -> [usize; 3] {
         self.input
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// SHA-256 of the model file, hexadecimal.
+    /// Returns the SHA-256 of the model file in hexadecimal.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }
 
-    /// The preprocessing that this model was opened with, with what it says about it itself: that it eats bytes.
+    /// Returns the preprocessing that this model was opened with, adjusted if the model takes bytes.
     ///
     /// # Errors
-    /// If the model eats bytes, and the preprocessing makes other values.
+    /// If the model takes bytes, and the preprocessing produces other values.
     pub fn as_eaten(&self, preprocessing: &Preprocessing) -> Result<Preprocessing> {
         preprocessing.as_eaten(self.bytes)
     }
 
-    /// What the user should know about how the model was read.
+    /// Returns notices for the user about how the model was read.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
 
-    /// Whether the scores are made of a softmax or sigmoid that could not be looked through.
+    /// Whether the scores come from a softmax or sigmoid that could not be removed.
     pub(crate) fn saturates(&self) -> bool {
         self.saturates
     }
 
-    /// How scores that saturate can be had without what makes them so.
+    /// Returns how to get scores from before the layer that saturates them.
     pub(crate) fn way_before(&self) -> &WayBefore {
         &self.way_before
     }
 
-    /// Whether the file is run as it is, without gradients.
+    /// Whether the engine runs the file unchanged, without gradients.
     pub fn runs_as_it_is(&self) -> bool {
         matches!(self.forward, Forward::File(_))
     }
 
-    /// The engine that runs it.
+    /// Returns the engine that runs it.
     pub fn engine(&self) -> &dyn Engine {
         self.engine.as_ref()
     }
 
-    /// How the engine's answers depend on what is asked at once, for what was asked so far.
+    /// Returns how the engine's answers depend on the batch, for the programs used so far.
     pub fn batch_safety(&self) -> Result<BTreeMap<Asked, BatchSafety>> {
         match self.at_once() {
-            // Nothing was found out: a single question is asked at a time in any case.
+            // Nothing was probed: every execution has a single question anyway.
             1 => Ok(BTreeMap::new()),
             _ => self.programs.batch_safety(),
         }
     }
 
-    /// Multiplications of one answer, each followed by an addition; `None` where the file is run as it is.
+    /// Returns the number of multiply-adds of one answer, or `None` if the file is run unchanged.
     pub fn multiply_adds(&self) -> Option<u64> {
         let graph = self.forward_graph()?;
         let rows = self.frozen.unwrap_or(1) as u64;
         Some(Cost::of(graph).multiply_adds / rows)
     }
 
-    /// From `pixels` to `logits`, preprocessing included; `None` where the file is run as it is.
+    /// Returns the graph from `pixels` to `logits`, preprocessing included, or `None` if the file is run unchanged.
     pub(crate) fn forward_graph(&self) -> Option<&Graph> {
         match &self.forward {
             Forward::Graph(graph) => Some(graph),
@@ -410,18 +410,18 @@ impl Model for Classifier {
     }
 }
 
-/// Why a file is neither imported nor run as it is.
+/// Combines the reasons why a file can neither be imported nor run unchanged.
 fn neither(reason: &Error, error: &Error) -> Error {
     Error::unsupported(format!(
-        "{reason}; nor can the file be run as it is: {error}"
+        "{reason}; the engine cannot run the file unchanged either: {error}"
     ))
 }
 
-/// The model behind an input of the shape of images.
+/// Puts an input of an image's shape in front of the model.
 fn own_space(model: &Graph) -> Result<Graph> {
     let &[input] = model.inputs() else {
         return Err(Error::unsupported(format!(
-            "the model has {} inputs; one is needed",
+            "the model has {} inputs; expected one",
             model.inputs().len()
         )));
     };
@@ -435,7 +435,7 @@ fn own_space(model: &Graph) -> Result<Graph> {
         .collect();
     let (Some(&batch), Some(sides)) = (shape.first(), sides) else {
         return Err(Error::unsupported(
-            "the shape of the model's input is not fixed, but for the batch",
+            "the model's input has an open axis besides the batch; set the shape of the input",
         ));
     };
     let image: Vec<Dim> = match sides[..] {

@@ -226,21 +226,23 @@ impl Mistake {
 const HEAD: &str = "\
 # Planted mistakes and the lint's findings
 
-Each model is described to `hoodwink inspect MODEL DATA` correctly, and then with one mistake. *Found* means that a
-finding names the kind of mistake, given many pictures (2,000 of CIFAR-10, 20,000 of MNIST) or few (500, 2,500).
+`hoodwink inspect MODEL DATA` is given the right description of each model, and then the same with one mistake. *Found* means
+that a finding names the kind of mistake, with many pictures (2,000 of CIFAR-10, 20,000 of MNIST) or with few (500, 2,500).
 Fashion-MNIST has 450 pictures and ImageNet 100 photographs in both cases. *Accuracy* is measured on the first 300 of
 the few pictures, without and with the mistake.
 
-A mistake that hardly costs accuracy is found by the log loss at the best temperature, which measures how well the model
-separates the classes, however confident it is. It also found errors in two descriptions that came with this collection
-of models: cifar_cnn_a's standard deviations are the narrow ones (0.2023, 0.1994, 0.2010: 71.8% of 2,000 pictures
-correct instead of 68.0%), and onnxzoo_mnist takes 0..1, since the demonstration that it comes from divides the pixels,
-and not 0..255.
+A mistake that hardly changes the accuracy is found by the log loss at the best temperature. It measures how well the model
+separates the classes, at any confidence. It also found errors in two descriptions that came with this collection of models:
+cifar_cnn_a's standard deviations are the narrow ones (0.2023, 0.1994, 0.2010: 71.8% of 2,000 pictures correct instead of
+68.0%), and onnxzoo_mnist takes 0..1, not 0..255, because the demonstration that it comes from divides the pixels.
 
-Where the log loss tells two descriptions apart and accuracy does not, the warning says so: 91.0% and 92.6% of 48 pictures
-are no difference.
+If the log loss distinguishes two descriptions but the accuracy does not, the warning says so: 91.0% and 92.6% of 48 pictures
+are not distinguishable.
 
 Made by `cargo xtask measure lint`, which needs the folder of models and pictures in `HOODWINK_ASSETS`.
+
+This table still warns of a confidence of exactly 1, which a difference of 17 between the two largest logits gives. It no longer
+hides the gradient from attacks, so the lint now warns from a difference of 87, where the cross-entropy itself is 0 in 32-bit floats.
 
 | model | mistake | accuracy | with it | found from many | from few | finding |
 |---|---|---:|---:|---|---|---|

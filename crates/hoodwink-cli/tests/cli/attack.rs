@@ -297,8 +297,8 @@ fn an_attack_with_wrong_preprocessing_warns_before_it_starts_or_finds_the_right_
     let parent = tempfile::tempdir().unwrap();
     let right = ["--mean=0.485,0.456,0.406", "--std=0.229,0.224,0.225"];
     let (warning, note) = (
-        "warning: with a mean taken off",
-        "note: no preprocessing was given, so it was inferred from the labels; with a mean taken off",
+        "warning: with other preprocessing (a mean subtracted)",
+        "note: no preprocessing was given, so it was inferred from the labels; with other preprocessing (a mean subtracted)",
     );
     for (name, flags, says) in [
         ("forgotten", &[][..], Some(note)),

@@ -325,7 +325,7 @@ fn mistakes_that_cost_no_accuracy_are_found() {
     let found = hoodwink(&[&args[..], &right, &["--input-range=0..255"]].concat());
     assert_eq!(found.status.code(), Some(1));
     let said = String::from_utf8(found.stderr).unwrap();
-    let with = "with values 0..1 the model is as sure of 2500 pictures as it should be";
+    let with = "with other preprocessing (values 0..1), the model's confidence fits its accuracy on 2500 pictures";
     assert!(said.contains(with), "{said}");
     let try_this = "Try: --mean 0.1307 --std 0.3081 --input-range=0..1";
     assert!(said.contains(try_this), "{said}");

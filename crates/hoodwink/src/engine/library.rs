@@ -1,8 +1,8 @@
-//! Where ONNX Runtime's shared library lies.
+//! Finds ONNX Runtime's shared library.
 //!
-//! It is looked for where Python keeps its packages and the system its libraries. No Python is started: it would run what
-//! lies in the working folder, which may be a model's, downloaded with it. For the same reason every place is an absolute
-//! path of the user's own settings, and none is made from the working folder or from `PYTHONPATH`.
+//! It looks where Python keeps its packages and the system its libraries. It does not start Python, which would run
+//! files of the working folder, and that may belong to a downloaded model. For the same reason every place is an
+//! absolute path from the user's own settings, and none comes from the working folder or from `PYTHONPATH`.
 
 mod headers;
 
@@ -18,17 +18,17 @@ pub(super) use headers::check;
 
 use crate::files;
 
-/// The setting that names the library.
+/// The variable that names the library.
 pub(super) const SETTING: &str = "ORT_DYLIB_PATH";
 
 /// A library that was found.
 pub(super) struct Library {
     pub(super) path: PathBuf,
-    /// Whether the user named it: then no other engine will do in its place.
+    /// Whether the user named it. Then no other engine may replace it.
     pub(super) is_named: bool,
 }
 
-/// The library that `ORT_DYLIB_PATH` names, or the first that is installed.
+/// Returns the library that `ORT_DYLIB_PATH` names, or the first installed one.
 pub(super) fn find() -> Result<Option<Library>, String> {
     find_with(&|name| env::var_os(name).filter(|value| !value.is_empty()))
 }
@@ -37,14 +37,14 @@ type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 fn find_with(variables: Variables<'_>) -> Result<Option<Library>, String> {
     if let Some(path) = variables(SETTING).map(PathBuf::from) {
-        // The system would look for a bare name in many places, and for others in the working folder.
+        // The system would look for a bare name in many places, and for other relative paths in the working folder.
         return match path.is_absolute() {
             true => Ok(Some(Library {
                 path,
                 is_named: true,
             })),
             false => Err(format!(
-                "{SETTING} is {}, a relative path: give the whole path of the library",
+                "{SETTING} is {}, a relative path; give the absolute path of the library",
                 path.display()
             )),
         };
@@ -58,8 +58,8 @@ fn find_with(variables: Variables<'_>) -> Result<Option<Library>, String> {
     }))
 }
 
-/// The folders of the package `onnxruntime` in which the library may lie: of the environment that is active, of every Python
-/// on the path, of the user.
+/// Returns the folders of the package `onnxruntime` that may hold the library: in the active environment, in every
+/// Python on the path, and in the user's home.
 fn packages(variables: Variables<'_>) -> Vec<PathBuf> {
     let folder = |name| {
         let path = variables(name).map(PathBuf::from);
@@ -89,7 +89,7 @@ fn packages(variables: Variables<'_>) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where the Python that lies in a folder of programs is installed: beside it, and beside what it is a link to.
+/// Returns the prefixes of the Python in a folder of programs: the folder's parent, and that of its link target.
 fn prefixes_of(programs: &Path, version: Option<&OsStr>) -> Vec<PathBuf> {
     let names = match cfg!(windows) {
         true => ["python.exe", "python3.exe"],
@@ -107,13 +107,13 @@ fn prefixes_of(programs: &Path, version: Option<&OsStr>) -> Vec<PathBuf> {
         };
         let prefix = programs.parent().unwrap_or(programs);
         match programs.file_name().and_then(OsStr::to_str) {
-            // Scripts that choose among installed versions, of pyenv, asdf and mise.
+            // The shims of pyenv, asdf and mise, which choose among installed versions.
             Some("shims") => prefixes.extend(chosen(prefix, version)),
             Some("bin") | Some("Scripts") => prefixes.push(prefix.to_owned()),
             _ if cfg!(windows) => prefixes.push(programs.to_owned()),
             _ => {}
         }
-        // Where Debian's pip installs for all users.
+        // Debian's pip installs for all users here.
         if prefix == Path::new("/usr") {
             prefixes.push("/usr/local".into());
         }
@@ -121,8 +121,8 @@ fn prefixes_of(programs: &Path, version: Option<&OsStr>) -> Vec<PathBuf> {
     prefixes
 }
 
-/// The installed versions of a manager of versions, the one that is set for the user first. What a `.python-version` in the
-/// working folder says is not asked.
+/// Returns the installed versions of a version manager, the user's default first. A `.python-version` in the working
+/// folder is ignored.
 fn chosen(root: &Path, version: Option<&OsStr>) -> Vec<PathBuf> {
     let said = || files::read_text(&root.join("version"), 1 << 12).ok();
     let version = version.and_then(OsStr::to_str).map(str::to_owned);
@@ -137,7 +137,7 @@ fn chosen(root: &Path, version: Option<&OsStr>) -> Vec<PathBuf> {
     all
 }
 
-/// The folders of packages under the prefix of a Python.
+/// Returns the package folders under the prefix of a Python.
 fn site_packages(prefix: &Path) -> Vec<PathBuf> {
     if cfg!(windows) {
         let mut folders = vec![prefix.join("Lib/site-packages")];
@@ -153,7 +153,7 @@ fn site_packages(prefix: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Folders whose names are `name` and a version, the newest first.
+/// Returns folders whose names are `name` and a version, the newest first.
 fn versions(folder: &Path, name: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut found: Vec<(Vec<u32>, PathBuf)> = entries
@@ -168,7 +168,7 @@ fn versions(folder: &Path, name: &str) -> Vec<PathBuf> {
     found.into_iter().map(|(_, path)| path).collect()
 }
 
-/// Where the system keeps libraries. Not so on Windows, which has an ONNX Runtime of its own that is too old.
+/// Returns the system's library folders. On Windows there are none, because its own ONNX Runtime is too old.
 fn system() -> Vec<PathBuf> {
     let architecture = env::consts::ARCH;
     match env::consts::OS {
@@ -184,7 +184,7 @@ fn system() -> Vec<PathBuf> {
     }
 }
 
-/// The library in a folder; on some platforms its name carries a version.
+/// Finds the library in a folder. On some platforms its name includes a version.
 fn library_in(folder: &Path) -> Option<PathBuf> {
     let is_library = |name: &str| match env::consts::OS {
         "windows" => name == "onnxruntime.dll",

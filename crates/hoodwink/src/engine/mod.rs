@@ -1,4 +1,4 @@
-//! Engines run graphs. They know neither gradients nor attacks: a gradient is one more graph.
+//! Engines run graphs. They have no concept of gradients or attacks: a gradient is another graph.
 
 mod library;
 mod ort;
@@ -10,64 +10,64 @@ use onnx_grad::{Graph, Sealed, Tensor};
 
 use crate::{Error, Result};
 
-/// Something that turns graphs into programs. It is given the graph itself, not ONNX bytes, so that a later
-/// engine may compile it in its own way.
+/// Compiles graphs to programs. It takes the graph itself, not ONNX bytes, so that an engine can compile it in its own
+/// way.
 pub trait Engine: Send + Sync {
-    /// Short name: `rten`, `ort`.
+    /// Returns the short name: `rten`, `ort`.
     fn name(&self) -> &'static str;
 
-    /// Name and version, for the record of a run.
+    /// Returns name and version, for the record of a run.
     fn version(&self) -> String;
 
-    /// The shared library that it was loaded from; `None` for one that is built in.
+    /// Returns the shared library that it was loaded from, or `None` for a built-in engine.
     fn library(&self) -> Option<&Path> {
         None
     }
 
-    /// What the user should know about how it was chosen.
+    /// Returns notices for the user about how it was chosen.
     fn notices(&self) -> &[String] {
         &[]
     }
 
-    /// Whether it answers about large networks as fast one picture at a time as several at once.
+    /// Whether it runs large networks as fast on single pictures as on batches.
     fn likes_large_alone(&self) -> bool {
         false
     }
 
-    /// Compiles a graph for one worker, which will run it on one thread.
+    /// Compiles a graph for one worker, which runs it on one thread.
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>>;
 
-    /// Prepares a model file as it is, likewise. The program takes a tensor of floats, which are rounded where the file
-    /// eats bytes, and answers the scores; it may answer them in any shape.
+    /// Prepares a model file unchanged, also for one worker. The program takes a tensor of floats, which are rounded if
+    /// the file takes bytes, and returns the scores in any shape.
     fn load(&self, file: &Sealed) -> Result<Box<dyn Executable>>;
 }
 
 /// A compiled graph.
 pub trait Executable: Send {
-    /// Runs on one tensor per graph input, in order; answers one tensor per graph output, in order.
+    /// Takes one tensor per graph input and returns one per graph output, in order.
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>>;
 }
 
 /// Which engine to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// ONNX Runtime if it is found, else rten.
+    /// ONNX Runtime if it is found, otherwise rten.
     Auto,
-    /// rten: built in, always there.
+    /// rten, which is built in.
     Rten,
-    /// ONNX Runtime: found at run time.
+    /// ONNX Runtime, which is found at run time.
     Ort,
 }
 
 /// Opens an engine.
 ///
-/// ONNX Runtime is looked for at `ORT_DYLIB_PATH`, then in the packages of the Pythons that are active, on the path or the
-/// user's, then among the system's libraries. Nothing in the working folder is looked at unless one of these names it by an
-/// absolute path, and nothing is run to find it.
+/// ONNX Runtime is looked for at `ORT_DYLIB_PATH`, then in the packages of the Pythons that are active, on the path or
+/// in the user's home, then among the system's libraries. The working folder is not searched unless one of these names
+/// it by an absolute path, and no program is run for the search.
 ///
 /// # Errors
-/// A library that `ORT_DYLIB_PATH` names and that cannot be loaded is an error also for [`Choice::Auto`]; one that was found and
-/// cannot be loaded is there a notice of the other engine.
+/// If a library named by `ORT_DYLIB_PATH` cannot be loaded, that is an error even for [`Choice::Auto`]. If an installed
+/// library cannot be loaded, [`Choice::Auto`] opens rten with a notice.
 pub fn open(choice: Choice) -> Result<Arc<dyn Engine>> {
     if choice == Choice::Rten {
         return Ok(Arc::new(rten::Rten::default()));
@@ -82,7 +82,7 @@ pub fn open(choice: Choice) -> Result<Arc<dyn Engine>> {
     match ort::OnnxRuntime::load(found.path) {
         Ok(engine) => Ok(Arc::new(engine)),
         Err(error) if found.is_named => Err(failure(ort::NAME)(format!(
-            "{error}; it is named by {}",
+            "{error}; it comes from {}",
             library::SETTING
         ))),
         Err(error) if choice == Choice::Auto => Ok(Arc::new(rten::Rten::instead_of(&error))),
@@ -90,10 +90,10 @@ pub fn open(choice: Choice) -> Result<Arc<dyn Engine>> {
     }
 }
 
-const NOT_FOUND: &str = "ONNX Runtime was not found; `pip install onnxruntime`, or set ORT_DYLIB_PATH to its shared \
+const NOT_FOUND: &str = "ONNX Runtime was not found; run `pip install onnxruntime`, or set ORT_DYLIB_PATH to its shared \
                          library, or choose the engine rten";
 
-/// For `map_err` and sentences: an error of the engine called `engine`.
+/// Returns a function for `map_err` that makes an error of the engine `engine`.
 fn failure<E: std::fmt::Display>(engine: &'static str) -> impl Fn(E) -> Error {
     move |error| Error::Engine {
         engine,
@@ -101,8 +101,8 @@ fn failure<E: std::fmt::Display>(engine: &'static str) -> impl Fn(E) -> Error {
     }
 }
 
-/// Floats as the nearest bytes.
+/// Rounds floats to bytes.
 fn bytes(values: &[f32]) -> Vec<u8> {
-    // What is beyond a byte's range becomes its end, and NaN 0.
+    // Values outside the range of a byte are clipped, and NaN becomes 0.
     values.iter().map(|value| value.round() as u8).collect()
 }

@@ -1,4 +1,4 @@
-//! ONNX Runtime, found at run time: faster than rten, and nothing at build time depends on it.
+//! ONNX Runtime, found at run time: faster than rten, and not needed to build.
 
 use std::{
     path::{Path, PathBuf},
@@ -29,7 +29,7 @@ pub(super) struct OnnxRuntime {
 }
 
 impl OnnxRuntime {
-    /// Loads the library, after a look at its headers.
+    /// Checks the library's headers and loads it.
     pub(super) fn load(library: PathBuf) -> Result<Self, String> {
         static LOADED: OnceLock<Result<(Environment, PathBuf), String>> = OnceLock::new();
         let loaded = LOADED.get_or_init(|| {
@@ -38,7 +38,7 @@ impl OnnxRuntime {
                 .map_err(|error| unloadable(&library, &error))?
                 .build()
                 .map_err(|error| format!("cannot load {}: {error}", library.display()))?;
-            // It would write names from the file to stderr as they are; what goes wrong is returned as well.
+            // Its log would write names from the file to stderr unescaped. Errors are returned as well.
             environment.set_log_level(LogLevel::Fatal);
             Ok((environment, library))
         });
@@ -52,16 +52,16 @@ impl OnnxRuntime {
     }
 }
 
-/// Why a library cannot be used.
+/// Returns why a library cannot be used.
 fn unloadable(library: &Path, error: &LoadDynamicError) -> String {
     let library = library.display();
     match error {
         LoadDynamicError::BadVersion { version_str, .. } => format!(
-            "{library} is ONNX Runtime {version_str}, and 1.{} or a newer one is needed",
+            "{library} is ONNX Runtime {version_str}; 1.{} or newer is needed",
             ort::MINOR_VERSION
         ),
         LoadDynamicError::MissingApi { .. } => {
-            format!("{library} is another library than ONNX Runtime")
+            format!("{library} is not ONNX Runtime")
         }
         LoadDynamicError::Dlopen { error, .. } => format!("cannot load {library}: {error}"),
         error => format!("cannot load {library}: {error}"),
@@ -82,7 +82,7 @@ impl Engine for OnnxRuntime {
         Some(self.library)
     }
 
-    /// SqueezeNet at 224x224: 9 to 16 % faster, as its values stay in the cache.
+    /// SqueezeNet at 224x224 is 9 to 16% faster this way, because its values stay in the cache.
     fn likes_large_alone(&self) -> bool {
         true
     }
@@ -120,9 +120,10 @@ impl OnnxRuntime {
         Session::builder(self.environment)
             .and_then(|builder| Ok(builder.with_optimization_level(GraphOptimizationLevel::All)?))
             .and_then(|builder| Ok(builder.with_intra_threads(1)?))
-            // Numbers of pictures vary, and a plan of memory would be kept for each: a fifth more memory, and no faster.
+            // The number of pictures varies, and a memory plan for each number takes a fifth more memory and saves no
+            // time.
             .and_then(|builder| Ok(builder.with_memory_pattern(false)?))
-            // Else its first bytes could say that it is of ONNX Runtime's own format, which nothing has checked.
+            // Otherwise a file could claim to be in ONNX Runtime's own format, which nothing has checked.
             .and_then(|builder| Ok(builder.with_config_entry(FORMAT, "ONNX")?))
             .and_then(|mut builder| builder.commit_from_memory(file))
             .map_err(failure(NAME))
@@ -134,7 +135,7 @@ struct Program {
     inputs: Vec<String>,
     outputs: Vec<String>,
     types: Vec<DType>,
-    /// Whether floats are given as bytes.
+    /// Whether floats are converted to bytes.
     eats_bytes: bool,
 }
 
@@ -155,7 +156,7 @@ impl Executable for Program {
     }
 }
 
-/// Floats are not copied, as pictures may be large.
+/// Converts a tensor. Floats are borrowed, because pictures may be large.
 fn to_value(tensor: &Tensor, as_bytes: bool) -> Result<SessionInputValue<'_>> {
     let shape = tensor.shape().to_vec();
     let value = match tensor.elements() {
@@ -171,7 +172,7 @@ fn to_value(tensor: &Tensor, as_bytes: bool) -> Result<SessionInputValue<'_>> {
 
 fn from_value(value: &DynValue, dtype: DType) -> Result<Tensor> {
     let sides = |shape: &ort::value::Shape| -> Vec<usize> {
-        // ONNX Runtime never answers a negative side for a computed tensor.
+        // ONNX Runtime never returns a negative side for a computed tensor.
         shape
             .iter()
             .map(|&side| usize::try_from(side).unwrap_or(0))

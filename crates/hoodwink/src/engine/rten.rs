@@ -11,24 +11,24 @@ use crate::{Result, panics::caught};
 
 const NAME: &str = "rten";
 
-/// The engine that is always there.
+/// The built-in engine.
 #[derive(Default)]
 pub(super) struct Rten {
     notices: Vec<String>,
 }
 
 impl Rten {
-    /// In place of ONNX Runtime, which was found but cannot be used.
+    /// Replaces an ONNX Runtime that was found but cannot be used.
     pub(super) fn instead_of(error: &str) -> Self {
         Self {
-            notices: vec![format!("{error}; so the engine is rten")],
+            notices: vec![format!("{error}; the engine is rten instead")],
         }
     }
 }
 
-/// The one thread of a program.
+/// Returns a pool of one thread.
 fn thread() -> Result<Arc<ThreadPool>> {
-    // It panics where the system allows no more threads.
+    // It panics if the system allows no more threads.
     unpanicked(|| Arc::new(ThreadPool::with_num_threads(1)))
 }
 
@@ -38,7 +38,7 @@ impl Engine for Rten {
     }
 
     fn version(&self) -> String {
-        // Pinned exactly in the workspace's Cargo.toml.
+        // The version is pinned in the workspace's Cargo.toml.
         "rten 0.27.0".to_owned()
     }
 
@@ -83,7 +83,7 @@ struct Program {
     inputs: Vec<NodeId>,
     outputs: Vec<NodeId>,
     types: Vec<DType>,
-    /// Whether floats are given as bytes.
+    /// Whether floats are converted to bytes.
     eats_bytes: bool,
     thread: Arc<ThreadPool>,
 }
@@ -107,23 +107,24 @@ impl Executable for Program {
     }
 }
 
-/// What rten answers, or an error where it panics: on some valid graphs it does, and a model must not end the program.
+/// Returns rten's answer, or an error if it panics. It does on some valid graphs, and a model must not crash the
+/// program.
 fn unpanicked<T>(ask: impl FnOnce() -> T) -> Result<T> {
     caught(ask).map_err(|said| {
         failure(NAME)(format!(
-            "panicked ({said}); another engine may run this model"
+            "panicked ({said}); try another engine"
         ))
     })
 }
 
-/// rten computes with 32-bit integers; labels and indices are far below their limit.
+/// Converts a tensor. rten computes with 32-bit integers, and labels and indices are far below their limit.
 fn to_value(tensor: &Tensor, as_bytes: bool) -> ValueOrView<'_> {
     let shape = tensor.shape();
     match tensor.elements() {
         Elements::F32(values) if as_bytes => {
             rten_tensor::Tensor::from_data(shape, bytes(values)).into()
         }
-        // Not copied, as pictures may be large.
+        // Borrowed, because pictures may be large.
         Elements::F32(values) => TensorView::from_data(shape, &values[..]).into(),
         Elements::I64(values) => {
             let values: Vec<i32> = values

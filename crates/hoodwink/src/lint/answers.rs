@@ -1,21 +1,21 @@
-//! What answers give away by themselves, whatever the labels.
+//! Finds mistakes that show in the scores alone, without labels.
 
 use super::{Finding, Mistake};
 use crate::model::WayBefore;
 
-/// From this distance of the two largest logits on, the cross-entropy is nearly 0 in 32-bit floats, or exactly: `exp(-87)` is their
-/// smallest number of full precision.
+/// If the two largest logits differ by more than this, the cross-entropy is 0 or nearly 0 in 32-bit floats: `exp(-87)`
+/// is their smallest normal number.
 const BEYOND_FLOATS: f32 = 87.0;
 
-/// What is known about a model, beside its answers.
+/// What is known about a model besides its answers.
 pub(super) struct About<'a> {
-    /// How scores that saturate can be had without what makes them so.
+    /// How to get scores from before the layer that saturates them.
     pub(super) way_before: &'a WayBefore,
-    /// Whether half-precision weights are among the model's.
+    /// Whether the model has half-precision weights.
     pub(super) has_halves: bool,
 }
 
-/// What the answers themselves give away.
+/// Looks for mistakes that show in the answers themselves.
 pub(super) fn find(answers: &[Vec<f32>], about: &About<'_>) -> Vec<Finding> {
     let share = |fits: &dyn Fn(&[f32]) -> bool| {
         answers.iter().filter(|answer| fits(answer)).count() as f64 / answers.len().max(1) as f64
@@ -29,20 +29,20 @@ pub(super) fn find(answers: &[Vec<f32>], about: &About<'_>) -> Vec<Finding> {
                     .all(|&value| value.is_finite() || value == f32::NEG_INFINITY)
         };
         let remedy = if share(&is_logarithm_of_0) == broken {
-            "the only values that are no numbers are -infinity, as is the logarithm of a probability that is rounded to 0: \
+            "the only values that are not finite are -infinity, which is the logarithm of a probability rounded to 0: \
              choose a value before that logarithm as the scores"
         } else if about.has_halves {
-            "check the file: weights may have overflowed when they were converted to half precision"
+            "check the file: weights may have overflowed in the conversion to half precision"
         } else {
-            "check the file: somewhere in it a value overflows, or a division by 0 or a logarithm of 0 is taken"
+            "check the file for an overflow, a division by 0 or a logarithm of 0"
         };
         return vec![Finding {
             mistake: Mistake::NotANumber,
             saw: format!(
-                "for {:.0}% of the pictures the model answers with infinities or NaN",
+                "the scores of {:.0}% of the pictures contain infinities or NaN",
                 100.0 * broken
             ),
-            matters: "no attack and no accuracy means anything on such answers",
+            matters: "accuracy and attacks mean nothing on such scores",
             remedy: remedy.into(),
             preprocessing: None,
         }];
@@ -54,7 +54,7 @@ pub(super) fn find(answers: &[Vec<f32>], about: &About<'_>) -> Vec<Finding> {
     };
     if share(&distribution) == 1.0 {
         findings.push(probabilities(
-            "every answer is a list of probabilities, which are taken for scores".to_owned(),
+            "the model's scores are probabilities".to_owned(),
             about,
         ));
     }
@@ -64,28 +64,28 @@ pub(super) fn find(answers: &[Vec<f32>], about: &About<'_>) -> Vec<Finding> {
         findings.push(Finding {
             mistake: Mistake::Saturated,
             saw: format!(
-                "for {:.0}% of the pictures the two largest logits are more than {BEYOND_FLOATS} apart",
+                "for {:.0}% of the pictures, the two largest logits differ by more than {BEYOND_FLOATS}",
                 100.0 * saturated
             ),
             matters: "the cross-entropy is then too small for 32-bit floats, and attacks that compare its values look weaker than \
                       they are",
-            remedy: "choose the loss margin or dlr, which no softmax saturates, and check the range of the model's inputs".into(),
+            remedy: "choose the loss margin or dlr, which do not saturate, and check the input range".into(),
             preprocessing: None,
         });
     }
     findings
 }
 
-/// Scores that saturate.
+/// The finding that scores saturate.
 pub(super) fn probabilities(saw: String, about: &About<'_>) -> Finding {
     Finding {
         mistake: Mistake::Probabilities,
         saw,
-        matters: "where the model is sure they hardly change, so gradients vanish and attacks look weaker than they are",
+        matters: "they hardly change when the model is confident, so gradients vanish and attacks look weaker than they are",
         remedy: match about.way_before {
-            WayBefore::Unkept => "take the scores before the softmax: do not keep it".to_owned(),
+            WayBefore::Unkept => "use the scores before the softmax: turn off the setting that keeps it".to_owned(),
             WayBefore::Value(name) => {
-                format!("choose the value before them as the scores: {name:?}")
+                format!("choose the value before the softmax as the scores: {name:?}")
             }
             WayBefore::Export => "export the model without its softmax".to_owned(),
         },
@@ -93,7 +93,7 @@ pub(super) fn probabilities(saw: String, about: &About<'_>) -> Finding {
     }
 }
 
-/// The distance of the two largest logits.
+/// Returns the difference of the two largest logits.
 fn margin(answer: &[f32]) -> f32 {
     let (mut first, mut second) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
     for &value in answer {
@@ -106,13 +106,13 @@ fn margin(answer: &[f32]) -> f32 {
     first - second
 }
 
-/// That the same questions, asked twice, had different answers.
+/// Finds questions that were answered differently the second time.
 pub(super) fn compare(first: &[Vec<f32>], again: &[Vec<f32>]) -> Option<Finding> {
     (first != again).then(|| Finding {
         mistake: Mistake::Random,
-        saw: "the model answers the same question differently when it is asked again".into(),
-        matters: "a random model must be attacked on the average of its answers, and no run can be repeated",
-        remedy: "export it in evaluation mode, without dropout or random layers".into(),
+        saw: "the model gives a different answer when the same picture is asked again".into(),
+        matters: "a random model must be attacked on the average of its answers, and runs are not reproducible",
+        remedy: "export the model in evaluation mode, without dropout or random layers".into(),
         preprocessing: None,
     })
 }

@@ -1,11 +1,12 @@
-//! What a model says about a picture with other preprocessing in front of it.
+//! Scores under other preprocessing than the model was opened with.
 
 use crate::{
     Result, image::Picture, model::Classifier, oracle::pool::Model as _,
     preprocessing::Preprocessing,
 };
 
-/// The logits of a picture for each preprocessing, where `said` is the one in front of the model.
+/// Returns the logits of a picture under each preprocessing of `shown`. `said` is the preprocessing that the model was
+/// opened with.
 ///
 /// # Errors
 /// If the engine fails.

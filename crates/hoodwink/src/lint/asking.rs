@@ -1,4 +1,4 @@
-//! Asking a model about pictures, also as if other preprocessing were in front of it.
+//! Asks a model about pictures, also under other preprocessing than it was opened with.
 
 use std::{
     ops::Range,
@@ -18,34 +18,34 @@ use crate::{
     preprocessing::Preprocessing,
 };
 
-/// The most pictures that a worker takes at once.
+/// The maximum number of pictures in a worker's batch.
 const BLOCK: usize = 8;
 
-/// Multiply-adds that are assumed of a file that is run as it is.
+/// The assumed number of multiply-adds of a file that is run unchanged.
 const UNCOUNTED: u64 = 1 << 30;
 
-/// A model with pictures to ask it about, in an order that is always the same and has nothing to do with theirs: data are
-/// often sorted by class.
+/// A model with pictures to ask it about. Their order is shuffled with a fixed seed, because data is often sorted by
+/// class.
 pub(super) struct Asking<'a> {
     crew: Crew<'a>,
     threads: usize,
-    /// Pictures that a worker takes at once: no more than are asked about at once, as large ones take much memory.
+    /// Pictures in a worker's batch. Large pictures get small batches, because they take much memory.
     block: usize,
     order: Vec<usize>,
     seen: Vec<(String, String)>,
-    /// Told how many pictures of a round were shown, and how many there are.
+    /// Called with the number of pictures done in a round, and the number in the round.
     tell: &'a mut dyn FnMut(usize, usize),
 }
 
-/// What the threads share.
+/// State shared by the threads.
 struct Crew<'a> {
     model: &'a Classifier,
     data: &'a Dataset,
-    /// Workers that have nothing to do.
+    /// Idle workers.
     idle: Mutex<Vec<Box<dyn Worker + 'a>>>,
 }
 
-/// What was seen of a block of pictures: ids and files, and the answers, one list for each preprocessing.
+/// The results for a block of pictures: ids and files, and one list of answers for each preprocessing.
 type Block = (Vec<(String, String)>, Vec<Vec<Vec<f32>>>);
 
 impl<'a> Asking<'a> {
@@ -71,41 +71,41 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Number of pictures.
+    /// Returns the number of pictures.
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// `[channels, height, width]` of the pictures.
+    /// Returns the shape of the pictures, `[channels, height, width]`.
     pub(super) fn shape(&self) -> [usize; 3] {
         self.crew.model.input()
     }
 
-    /// Of one answer.
+    /// Returns the number of multiply-adds of one answer.
     pub(super) fn multiply_adds(&self) -> u64 {
         self.crew.model.multiply_adds().unwrap_or(UNCOUNTED)
     }
 
-    /// The labels of the first pictures; `None` if the data has none.
+    /// Returns the labels of the first `count` pictures, or `None` if the data has no labels.
     pub(super) fn labels(&self, count: usize) -> Option<Vec<usize>> {
         let labels = self.crew.data.labels().ok()?;
         Some(self.order[..count].iter().map(|&at| labels[at]).collect())
     }
 
-    /// The first pictures that were shown: ids and files.
+    /// Returns the ids and files of the pictures asked about so far.
     pub(super) fn seen(&self) -> &[(String, String)] {
         &self.seen
     }
 
-    /// The answers to some of the pictures, one list for each preprocessing of `shown`; `said` is the one that is in front of
-    /// the model.
+    /// Returns the answers to a range of pictures, one list for each preprocessing of `shown`. `said` is the
+    /// preprocessing that the model was opened with.
     pub(super) fn ask(
         &mut self,
         said: &Preprocessing,
         shown: &[&Preprocessing],
         pictures: Range<usize>,
     ) -> Result<Vec<Vec<Vec<f32>>>> {
-        // Read in the order in which they lie in their files, which may be large.
+        // Read in the order of their files, which may be large.
         let mut places: Vec<usize> = pictures.clone().collect();
         places.sort_by_key(|&place| self.order[place]);
         let blocks: Vec<Vec<usize>> = places

@@ -1,32 +1,34 @@
-//! How well a model knows labels, in a measure that can be compared between descriptions of the same model.
+//! How well a model's scores match the labels, in a measure that is comparable between preprocessings of the same
+//! model.
 //!
-//! Accuracy hardly moves when a robust model is given somewhat wrong inputs; its log loss does. But a log loss also says
-//! how sure a model is, which another contrast alone changes. So every description is given the temperature at which its
-//! log loss is smallest (Guo et al., "On calibration of modern neural networks", arXiv:1706.04599, section 4.2): what is
-//! left is how well the classes are told apart.
+//! The accuracy of a robust model hardly changes with slightly wrong inputs, but its log loss does. The log loss also
+//! depends on the model's confidence, which the contrast of the inputs changes. So each preprocessing is judged at the
+//! temperature that minimises its log loss (Guo et al., "On calibration of modern neural networks", arXiv:1706.04599,
+//! section 4.2). What remains is how well the scores separate the classes.
 
 use crate::stats::mcnemar_exact;
 
-/// How unlikely a difference must be by chance alone before it is told: several are looked at, and a false alarm costs trust.
+/// The significance level below which a difference is reported. It is small because several are tested and false alarms
+/// cost trust.
 pub(super) const SIGNIFICANCE: f64 = 1e-3;
 
-/// Smallest and largest inverse temperature, as logarithms: from taking no notice of the logits to taking the largest.
+/// Smallest and largest inverse temperature, as natural logarithms.
 const INVERSE_TEMPERATURES: [f64; 2] = [-14.0, 7.0];
 
-/// What answers say about labels.
+/// How well answers match the labels.
 pub(super) struct Knowledge {
-    /// The log loss of each picture, in nats, at the temperature that is best for all.
+    /// The log loss of each picture, in nats, at the temperature that is best for all of them.
     pub(super) losses: Vec<f64>,
-    /// The log loss of each picture, in nats, of the answers as they are.
+    /// The log loss of each picture, in nats, at temperature 1.
     pub(super) raw_losses: Vec<f64>,
-    /// The natural logarithm of the best temperature: 0 for a model that is as sure as it should be.
+    /// The natural logarithm of the best temperature: 0 for a calibrated model.
     pub(super) log_temperature: f64,
     /// Whether each picture is right.
     pub(super) rights: Vec<bool>,
 }
 
 impl Knowledge {
-    /// Of answers that are numbers; a label beyond the classes is a class of probability 0.
+    /// Measures finite answers. A label outside the classes counts as a class of probability 0.
     pub(super) fn of(answers: &[Vec<f32>], labels: &[usize]) -> Self {
         let pairs = || {
             answers
@@ -62,13 +64,13 @@ impl Knowledge {
         }
     }
 
-    /// Mean log loss at the best temperature, in nats.
+    /// Returns the mean log loss at the best temperature, in nats.
     pub(super) fn loss(&self) -> f64 {
         mean(&self.losses)
     }
 }
 
-/// The logit of the label; of a label beyond the classes, one that no class is below.
+/// Returns the logit of the label. For a label outside the classes, returns a logit below all others.
 fn score(answer: &[f32], label: usize) -> f64 {
     let least = || answer.iter().copied().fold(f32::INFINITY, f32::min);
     f64::from(answer.get(label).copied().unwrap_or_else(least))
@@ -87,7 +89,7 @@ fn log_loss(answer: &[f32], label: usize, inverse: f64) -> f64 {
     sum.ln() - inverse * (score(answer, label) - top)
 }
 
-/// The logit that the softmax expects.
+/// Returns the mean logit under the softmax.
 fn expected(answer: &[f32], inverse: f64) -> f64 {
     let top = largest(answer);
     let (mut sum, mut weighted) = (0.0, 0.0);
@@ -103,7 +105,7 @@ pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-/// By how many standard errors the first values are larger than the second ones, pair by pair.
+/// Returns how many standard errors the first values exceed the second ones by, in pairs.
 pub(super) fn standard_errors(first: &[f64], second: &[f64]) -> f64 {
     let differences: Vec<f64> = first.iter().zip(second).map(|(a, b)| a - b).collect();
     let (count, mean) = (differences.len() as f64, mean(&differences));
@@ -112,7 +114,7 @@ pub(super) fn standard_errors(first: &[f64], second: &[f64]) -> f64 {
     if error > 0.0 { mean / error } else { 0.0 }
 }
 
-/// The class of the largest logit, the first of several.
+/// Returns the class of the largest logit, the first of several equal ones.
 pub(super) fn prediction(answer: &[f32]) -> usize {
     let mut best = 0;
     for (class, value) in answer.iter().enumerate() {
@@ -133,7 +135,7 @@ pub(super) fn percent(rights: &[bool]) -> f64 {
     100.0 * rights.iter().filter(|&&right| right).count() as f64 / rights.len().max(1) as f64
 }
 
-/// Whether the second is right more often on the same pictures, by more than chance.
+/// Whether the second is right significantly more often on the same pictures.
 pub(super) fn is_better(first: &[bool], second: &[bool]) -> bool {
     let only = |this: &[bool], other: &[bool]| {
         this.iter()

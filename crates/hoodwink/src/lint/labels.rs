@@ -1,4 +1,4 @@
-//! Labels that mean other classes: shifted by one, or in another order.
+//! Finds labels that stand for other classes: shifted by one, or in another order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,12 +8,12 @@ use super::{
 };
 
 const MATTERS: &str =
-    "pictures that the model knows count as mistakes, and attacks start from the wrong class";
+    "pictures that the model classifies correctly count as mistakes, and attacks start from the wrong class";
 
-const REORDER: &str = "bring the labels into the order of the model's classes: give the names of its classes and call the \
-                       folders by them, or write a labels.csv";
+const REORDER: &str = "put the labels into the order of the model's classes: give the names of its classes and name the \
+                       folders after them, or write a labels.csv";
 
-/// What the predictions say about the labels, if it is not that they are right.
+/// Looks for a shift or another order of the labels that explains the predictions better.
 pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> {
     let now = rights(answers, labels);
     let majority = by_majority(answers, labels);
@@ -21,7 +21,7 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> 
         let moved: Vec<bool> = (answers.iter().zip(labels))
             .map(|(answer, &label)| label.checked_add_signed(by) == Some(prediction(answer)))
             .collect();
-        // Another order agrees with a shift here and there.
+        // Under another order, some labels look shifted by chance.
         let explains = percent(&moved) > 2.0 * percent(&now).max(0.4 * percent(&majority));
         (is_better(&now, &moved) && explains).then_some((by, moved))
     });
@@ -29,17 +29,17 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> 
         let finding = Finding {
             mistake: Mistake::Labels,
             saw: format!(
-                "{:.1}% of {} pictures are taken for the class {} their label, {:.1}% for the label",
+                "the model predicts the class {} the label for {:.1}% of {} pictures, and the label for {:.1}%",
+                if by > 0 { "after" } else { "before" },
                 percent(&moved),
                 moved.len(),
-                if by > 0 { "after" } else { "before" },
                 percent(&now)
             ),
             matters: MATTERS,
             remedy: if by > 0 {
-                "add 1 to every label: the model may have a class for the background at 0".into()
+                "add 1 to every label: class 0 of the model may be the background".into()
             } else {
-                "take 1 off every label: labels count from 0".into()
+                "subtract 1 from every label: labels count from 0".into()
             },
             preprocessing: None,
         };
@@ -56,8 +56,8 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> 
     let finding = Finding {
         mistake: Mistake::Labels,
         saw: format!(
-            "pictures of one label are mostly taken for one other class ({}): {:.1}% of {} would be right if labels meant \
-             those classes, {:.1}% are",
+            "most pictures of a label are classified as one other class ({}): the model would be right on {:.1}% of {} pictures \
+             if the labels stood for those classes, instead of {:.1}%",
             examples(answers, labels),
             percent(&moved),
             moved.len(),
@@ -74,8 +74,9 @@ pub(super) fn find(answers: &[Vec<f32>], labels: &[usize]) -> Option<Explained> 
     })
 }
 
-/// That labels may mean other classes, where there are too few pictures of each for a majority: the model tells the
-/// pictures apart, and yet knows no label. One that is given wrong inputs sees a few classes everywhere.
+/// Finds signs of labels in another order if there are too few pictures of each label for a majority: the model
+/// predicts many different classes, but none of them is the label. A model with wrong inputs predicts only a few
+/// classes.
 pub(super) fn suspect(answers: &[Vec<f32>], labels: &[usize]) -> Option<Finding> {
     let distinct =
         |classes: &mut dyn Iterator<Item = usize>| classes.collect::<BTreeSet<_>>().len();
@@ -85,8 +86,8 @@ pub(super) fn suspect(answers: &[Vec<f32>], labels: &[usize]) -> Option<Finding>
     (few_of_each && many_classes && 10 * predicted >= 8 * meant).then(|| Finding {
         mistake: Mistake::Labels,
         saw: format!(
-            "{:.1}% of {} pictures are taken for their label, and yet the pictures of {meant} labels for {predicted} different \
-             classes",
+            "the model is right on {:.1}% of {} pictures, although it predicts {predicted} different classes for the {meant} \
+             labels",
             percent(&rights(answers, labels)),
             labels.len()
         ),
@@ -96,9 +97,9 @@ pub(super) fn suspect(answers: &[Vec<f32>], labels: &[usize]) -> Option<Finding>
     })
 }
 
-/// Whether each picture is taken for the class that most other pictures of its label are taken for. A class that pictures of
-/// several labels are taken for counts for the label that has most of them: a model that sees one class everywhere is no
-/// sign of exchanged labels.
+/// Returns, for each picture, whether its prediction is the one that most other pictures of its label get. If pictures
+/// of several labels get the same prediction, only the label with most of them counts: a model that predicts one class
+/// for everything is no sign of swapped labels.
 fn by_majority(answers: &[Vec<f32>], labels: &[usize]) -> Vec<bool> {
     let counts = counts(answers, labels);
     let mut claims: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
@@ -113,7 +114,7 @@ fn by_majority(answers: &[Vec<f32>], labels: &[usize]) -> Vec<bool> {
     (answers.iter().zip(labels))
         .map(|(answer, label)| {
             let own = prediction(answer);
-            // The picture itself has no vote, or each would confirm itself.
+            // The picture itself does not vote; otherwise each would confirm itself.
             let others = counts[label]
                 .iter()
                 .map(|(&class, &count)| (class, count - usize::from(class == own)));
@@ -129,7 +130,7 @@ fn by_majority(answers: &[Vec<f32>], labels: &[usize]) -> Vec<bool> {
         .collect()
 }
 
-/// How often pictures of each label are taken for each class.
+/// Counts how often the pictures of each label get each prediction.
 fn counts(answers: &[Vec<f32>], labels: &[usize]) -> BTreeMap<usize, BTreeMap<usize, usize>> {
     let mut counts: BTreeMap<usize, BTreeMap<usize, usize>> = BTreeMap::new();
     for (answer, &label) in answers.iter().zip(labels) {
@@ -142,13 +143,13 @@ fn counts(answers: &[Vec<f32>], labels: &[usize]) -> BTreeMap<usize, BTreeMap<us
     counts
 }
 
-/// Two labels with the class they are mostly taken for.
+/// Describes two labels with their most frequent predictions.
 fn examples(answers: &[Vec<f32>], labels: &[usize]) -> String {
     let mostly = counts(answers, labels)
         .into_iter()
         .filter_map(|(label, classes)| {
             let (class, _) = classes.into_iter().max_by_key(|&(_, count)| count)?;
-            (class != label).then(|| format!("label {label} for class {class}"))
+            (class != label).then(|| format!("label {label} as class {class}"))
         });
     mostly.take(2).collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,7 @@
-//! Which preprocessing the model knows the labels best with.
+//! Searches for the preprocessing under which the model's scores match the labels best.
 //!
-//! Many are tried, and few are worth many pictures: each round shows three times as many, to those that the rounds before
-//! have not ruled out.
+//! Many candidates are tried, and few deserve many pictures: each round uses three times as many pictures for the
+//! candidates that the earlier rounds have not ruled out.
 
 use statrs::distribution::{ContinuousCDF as _, Normal};
 
@@ -13,27 +13,27 @@ use super::{
 };
 use crate::{Result, preprocessing::Preprocessing};
 
-/// Pictures of the first round.
+/// The number of pictures in the first round.
 const FIRST: usize = 16;
 
-/// By how many standard errors a preprocessing must be worse than the best to be tried no further.
+/// A candidate that is worse than the best by this many standard errors is dropped.
 const HOPELESS: f64 = 4.0;
 
-/// By how many standard errors a preprocessing may be worse than the best and yet be taken for as good.
+/// A candidate that is worse than the best by less than this many standard errors counts as equally good.
 const AS_GOOD: f64 = 2.0;
 
-/// A difference of log losses, in nats and as a share, that is worth telling even if it is no chance.
+/// The minimum difference of log losses to report, in nats and as a share, even if it is significant.
 const WORTH_TELLING: (f64, f64) = (1e-3, 0.01);
 
-/// A preprocessing with the answers that the model gave, of the first pictures.
+/// A preprocessing with the model's answers to the first pictures.
 struct Candidate {
     variant: Variant,
     answers: Vec<Vec<f32>>,
 }
 
-/// The preprocessing that explains the labels better than the one that was said, by more than chance. `answers` are those
-/// with what was said, to the first pictures, and `labels` those of all; more pictures are shown for as long as `depth`
-/// allows.
+/// Returns the preprocessing that explains the labels significantly better than `said`, if there is one. `answers` are
+/// the model's answers under `said` to the first pictures, and `labels` are the labels of all pictures. More pictures
+/// are used as long as `depth` allows.
 pub(super) fn search(
     said: &Preprocessing,
     asking: &mut Asking<'_>,
@@ -78,7 +78,7 @@ pub(super) fn search(
         let next = (3 * count)
             .min(limit)
             .min(count.saturating_add(each as usize));
-        // A few pictures more would tell no more.
+        // A few more pictures would not change the result.
         if next < count + count / 4 + 1 {
             return Ok(judge(&candidates, &now, labels, tried));
         }
@@ -86,7 +86,7 @@ pub(super) fn search(
     }
 }
 
-/// The candidates that may yet be the best.
+/// Keeps the candidates that may still be the best.
 fn promising(candidates: Vec<Candidate>, now: &Knowledge, labels: &[usize]) -> Vec<Candidate> {
     let known: Vec<Knowledge> = candidates
         .iter()
@@ -106,15 +106,15 @@ fn promising(candidates: Vec<Candidate>, now: &Knowledge, labels: &[usize]) -> V
         .collect()
 }
 
-/// The candidate that beats what was said; of several that chance might have put in another order the one that changes
-/// least.
+/// Returns the candidate that beats the given preprocessing. Of several that are equally good within chance, returns
+/// the one with the fewest changes.
 fn judge(
     candidates: &[Candidate],
     now: &Knowledge,
     labels: &[usize],
     tried: usize,
 ) -> Option<Explained> {
-    // Of so many by chance one would come so far with the probability `SIGNIFICANCE`.
+    // With this bar, the best of all these candidates passes by chance with the probability `SIGNIFICANCE`.
     let bar = Normal::standard().inverse_cdf(1.0 - SIGNIFICANCE / tried as f64);
     let mut winners: Vec<(&Variant, Knowledge, Better)> = Vec::new();
     for candidate in candidates {
@@ -151,12 +151,12 @@ fn judge(
     })
 }
 
-/// In what a preprocessing beats the one that was said.
+/// How a preprocessing beats the given one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Better {
-    /// Classes are told apart better.
+    /// The scores separate the classes better.
     Knowledge,
-    /// Classes are told apart as well, but the model is as sure as it should be.
+    /// The scores separate the classes equally well, and the confidence fits the accuracy.
     Confidence,
 }
 
@@ -178,7 +178,7 @@ impl Better {
         (errors > -1.0 && is_surer && halves).then_some(Self::Confidence)
     }
 
-    /// The losses that matter for it.
+    /// Returns the losses to compare.
     fn losses(self, known: &Knowledge) -> &[f64] {
         match self {
             Self::Knowledge => &known.losses,
@@ -194,22 +194,22 @@ impl Better {
         match self {
             Self::Knowledge if is_told_apart && right - right_now > 2.0 => {
                 format!(
-                    "with {with} {right:.1}% of {count} pictures are right, with this {right_now:.1}%"
+                    "with other preprocessing ({with}), the model is right on {right:.1}% of {count} pictures instead of {right_now:.1}%"
                 )
             }
             Self::Knowledge => format!(
-                "with {with} the model knows the labels of {count} pictures better: log loss {:.3} instead of {:.3}, both at \
-                 their best temperature, and {right:.1}% right instead of {right_now:.1}%{}",
+                "with other preprocessing ({with}), the model separates the classes of {count} pictures better: log loss {:.3} \
+                 instead of {:.3}, each at its best temperature, and {right:.1}% right instead of {right_now:.1}%{}",
                 then.loss(),
                 now.loss(),
                 match is_told_apart {
                     true => String::new(),
-                    false => format!(", which {count} pictures do not tell apart"),
+                    false => format!(" (not distinguishable on {count} pictures)"),
                 }
             ),
             Self::Confidence => format!(
-                "with {with} the model is as sure of {count} pictures as it should be: log loss {:.3} instead of {:.3}; \
-                 {right:.1}% are right, with this {right_now:.1}%",
+                "with other preprocessing ({with}), the model's confidence fits its accuracy on {count} pictures: log loss {:.3} \
+                 instead of {:.3}; {right:.1}% right instead of {right_now:.1}%",
                 mean(&then.raw_losses),
                 mean(&now.raw_losses)
             ),
@@ -219,10 +219,10 @@ impl Better {
     fn matters(self) -> &'static str {
         match self {
             Self::Knowledge => {
-                "the model seems to have been trained on other inputs; all figures would be of a model that nobody uses"
+                "the model was probably trained with that preprocessing; with this one, all results describe a model that nobody uses"
             }
             Self::Confidence => {
-                "the model seems to have been trained on inputs of another scale; its confidences mean nothing"
+                "the model was probably trained on inputs of another scale; with this one, its confidence means nothing"
             }
         }
     }

@@ -18,7 +18,7 @@ const COLOUR: [Scaling; 3] = [
         &[0.229, 0.224, 0.225],
         InputRange::ZeroToOne,
     ),
-    // Caffe: 123.68, 116.78 and 103.94 taken off bytes.
+    // Caffe: 123.68, 116.78 and 103.94 subtracted from bytes.
     (&[0.485_02, 0.457_96, 0.407_61], &[], InputRange::ZeroTo255),
     // CLIP.
     (
@@ -48,23 +48,23 @@ const CIFAR: [Scaling; 3] = [
 
 const MNIST: Scaling = (&[0.1307], &[0.3081], InputRange::ZeroToOne);
 
-/// Preprocessing that might be the right one.
+/// A preprocessing that may be the right one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Variant {
     pub(super) preprocessing: Preprocessing,
-    /// What is other than what was said, to follow "with".
+    /// The differences from the given preprocessing, in words.
     pub(super) differences: Vec<String>,
 }
 
 impl Variant {
-    /// How much is other than what was said.
+    /// Returns the number of differences.
     pub(super) fn changes(&self) -> usize {
         self.differences.len()
     }
 }
 
-/// Other preprocessing that a model of such pictures, `[channels, height, width]`, may have been trained with; the
-/// commonest first.
+/// Returns other preprocessings that a model of `[channels, height, width]` pictures may have been trained with, the
+/// most common first.
 pub(super) fn variants(said: &Preprocessing, shape: [usize; 3]) -> Vec<Variant> {
     let [channels, height, width] = shape;
     let mut scalings = PLAIN.to_vec();
@@ -96,7 +96,7 @@ pub(super) fn variants(said: &Preprocessing, shape: [usize; 3]) -> Vec<Variant> 
     };
     for &channels in orders {
         for &(mean, std, input_range) in &scalings {
-            // Values are given in the order in which the model eats its channels.
+            // Values are listed in the model's order of channels.
             let ordered = |values: &[f32]| -> Vec<f32> {
                 match channels {
                     Channels::Rgb => values.to_vec(),
@@ -111,7 +111,7 @@ pub(super) fn variants(said: &Preprocessing, shape: [usize; 3]) -> Vec<Variant> 
                 layout: said.layout,
             });
         }
-        // What was said, but for the order of the channels, the values in either order; and in other ranges.
+        // The given preprocessing with another order of channels and the values in either order, or with another range.
         let reordered = Preprocessing {
             channels,
             ..said.clone()
@@ -132,23 +132,23 @@ pub(super) fn variants(said: &Preprocessing, shape: [usize; 3]) -> Vec<Variant> 
     found
 }
 
-/// `the channels in the order BGR` and `values 0..255`.
+/// Returns the differences, such as `channels in the order BGR` and `values 0..255`.
 fn differences(said: &Preprocessing, other: &Preprocessing) -> Vec<String> {
     let mut parts = Vec::new();
     if other.channels != said.channels {
         parts.push(match other.channels {
-            Channels::Rgb => "the channels in the order RGB".to_owned(),
-            Channels::Bgr => "the channels in the order BGR".to_owned(),
+            Channels::Rgb => "channels in the order RGB".to_owned(),
+            Channels::Bgr => "channels in the order BGR".to_owned(),
         });
     }
-    // In another order the same values are meant for the other channels.
+    // With another order of channels, reversed values mean the same.
     let same = |ours: &[f32], theirs: &[f32]| {
         ours == theirs || other.channels != said.channels && ours.iter().rev().eq(theirs)
     };
     if !same(&said.mean, &other.mean) || !same(&said.std, &other.std) {
         parts.push(match (other.mean.is_empty(), said.mean.is_empty()) {
-            (true, false) => "no mean taken off".to_owned(),
-            (false, true) => "a mean taken off".to_owned(),
+            (true, false) => "no mean subtracted".to_owned(),
+            (false, true) => "a mean subtracted".to_owned(),
             _ => "another mean or standard deviation".to_owned(),
         });
     }
@@ -158,7 +158,7 @@ fn differences(said: &Preprocessing, other: &Preprocessing) -> Vec<String> {
     parts
 }
 
-/// The settings of preprocessing in words.
+/// Formats the settings of a preprocessing.
 pub(super) fn settings(preprocessing: &Preprocessing) -> String {
     let list = |values: &[f32]| {
         let values: Vec<String> = values.iter().map(f32::to_string).collect();
@@ -203,16 +203,16 @@ mod tests {
         let cases = [
             (
                 "channels = 'bgr'\nmean = [0.3, 0.2, 0.1]",
-                "the channels in the order BGR",
+                "channels in the order BGR",
             ),
             (
                 "mean = [0.1, 0.2, 0.3]\ninput-range = '0..255'",
                 "values 0..255",
             ),
-            ("", "no mean taken off"),
+            ("", "no mean subtracted"),
             (
                 "channels = 'bgr'\nmean = [0.5]\ninput-range = '-1..1'",
-                "the channels in the order BGR and another mean or standard deviation and values -1..1",
+                "channels in the order BGR and another mean or standard deviation and values -1..1",
             ),
         ];
         for (text, expected) in cases {
@@ -220,7 +220,7 @@ mod tests {
             assert_eq!(differences(&said, &other).join(" and "), expected);
         }
         let plain = Preprocessing::default();
-        assert_eq!(differences(&plain, &said), ["a mean taken off"]);
+        assert_eq!(differences(&plain, &said), ["a mean subtracted"]);
     }
 
     #[test]

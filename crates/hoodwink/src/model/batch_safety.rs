@@ -1,28 +1,29 @@
-//! Whether an answer depends on what else is asked at once, and how to ask so that it does not.
+//! Whether an answer depends on the rest of its batch, and how to query the model so that it does not.
 //!
 //! Engines choose algorithms by the number of rows: one row is multiplied by a matrix in another way than two, and the
-//! sums come out in another order. Some compute the last elements of a tensor in another way than the others, so that
-//! even a row's place matters. So every program is asked the same questions in several batches before its first use, and
-//! then only in such as made no difference. The same question then has the same answer, to the bit.
+//! sums are added in another order. Some engines compute the last elements of a tensor differently, so even the
+//! position of a row matters. So before a program is first used, the same questions are asked in several batches. From
+//! then on it is used only in ways that made no difference, so the same question always has the same answer, to the
+//! bit.
 
 use crate::{Result, oracle::pool::Appetite};
 
-/// How a program's answers depend on what is asked at once.
+/// How a program's answers depend on the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchSafety {
-    /// In any: it makes no difference.
+    /// They do not depend on it.
     Any,
-    /// In any but none: a single question is asked twice.
+    /// They are the same in any batch of two or more: a single question is asked twice.
     NotAlone,
-    /// Alone: each question is an execution of its own.
+    /// They depend on it: each question is an execution of its own.
     Alone,
 }
 
-/// The executions of a probe, the largest first, as positions of questions: the first question alone, the first two
-/// together in several places, in numbers below and above the four floats that processors compute at once.
+/// The executions of a probe as positions of questions, the largest first: the first question alone, and the first two
+/// together in several places, in batches smaller and larger than the four floats that a SIMD register holds.
 type Executions = &'static [&'static [usize]];
 
-/// Those of a small network, of which an execution costs as much as a few of its answers.
+/// For a small network, where an execution costs as much as a few answers.
 const MANY_EXECUTIONS: Executions = &[
     &[1, 5, 0, 6, 2, 11, 3, 7, 9, 13, 8, 15, 10, 12, 4, 14],
     &[1, 5, 0, 6, 2, 4, 3, 7, 8],
@@ -33,32 +34,32 @@ const MANY_EXECUTIONS: Executions = &[
 
 const EXECUTIONS: Executions = &[&[1, 5, 0, 6, 2, 4, 3, 7], &[2, 0, 1], &[0, 1], &[0]];
 
-/// Those of a large network, whose answers are dear, and gain little by being asked together.
+/// For a large network, where answers are expensive and batches gain little.
 const FEW_EXECUTIONS: Executions = &[&[1, 3, 0, 2], &[2, 0, 1], &[0, 1], &[0]];
 
-/// Those of large pictures, of which many at once take much memory.
+/// For large pictures, of which a batch takes much memory.
 const FEWEST_EXECUTIONS: Executions = &[&[1, 0], &[0, 1], &[1], &[0]];
 
-/// From how many values on a picture is large: those of 1,183 by 1,183 pixels in colour.
+/// The minimum number of values of a large picture: 1,183 by 1,183 pixels in colour.
 const LARGE_PICTURE: usize = 1 << 22;
 
-/// A single question each time: nothing to find out.
+/// For networks of one question per execution, which need no probe.
 const ONE_EXECUTION: Executions = &[&[0]];
 
-/// From how many multiply-adds for an answer on a network is large.
+/// The minimum number of multiply-adds per answer of a large network.
 const LARGE: u64 = 100_000_000;
 
-/// Up to how many it is small.
+/// The maximum number of multiply-adds per answer of a small network.
 const SMALL: u64 = 8_000_000;
 
-/// The most questions that are asked at once: those of the largest execution of the probe, since beyond them an engine may
-/// choose differently again.
+/// The maximum number of questions in an execution: the size of the largest execution of the probe, because the engine
+/// may choose differently for larger ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AtOnce(Executions);
 
 impl AtOnce {
-    /// For a network with so many multiply-adds for each answer, about pictures of so many values, on an engine that likes
-    /// large networks one picture at a time or not.
+    /// Chooses the limit for a network with this many multiply-adds per answer, for pictures of `values` values.
+    /// `likes_large_alone` says whether the engine runs large networks as fast on single pictures.
     pub(super) fn of(multiply_adds: u64, values: usize, likes_large_alone: bool) -> Self {
         Self(match (multiply_adds, values) {
             (LARGE.., _) if likes_large_alone => ONE_EXECUTION,
@@ -69,7 +70,7 @@ impl AtOnce {
         })
     }
 
-    /// For a network that always takes so many rows, two or more.
+    /// Returns the limit of a network that always takes `rows` rows, at least two.
     pub(super) fn of_frozen(rows: usize) -> Self {
         Self(match rows {
             16.. => MANY_EXECUTIONS,
@@ -79,20 +80,20 @@ impl AtOnce {
         })
     }
 
-    /// How many they are.
+    /// Returns the number of questions.
     pub(crate) fn questions(self) -> usize {
         self.0[0].len()
     }
 
-    /// What the probe asks, execution by execution.
+    /// Returns the executions of the probe.
     pub(super) fn executions(self) -> Executions {
         self.0
     }
 }
 
 impl BatchSafety {
-    /// What was found out by the executions of a probe: `answered` holds what must not differ, of each answer of each
-    /// execution.
+    /// Concludes from the executions of a probe. `answered` holds, for each answer of each execution, the values to
+    /// compare.
     pub(super) fn of<A: PartialEq>(executions: Executions, answered: &[Vec<A>]) -> Self {
         let mut answers = Vec::new();
         for (execution, answered) in executions.iter().zip(answered) {
@@ -115,7 +116,7 @@ impl BatchSafety {
         }
     }
 
-    /// How many questions are asked at once.
+    /// Returns how many questions to ask at once.
     pub(super) fn appetite(self, most: AtOnce) -> Appetite {
         match self {
             Self::Any => Appetite {
@@ -130,7 +131,7 @@ impl BatchSafety {
         }
     }
 
-    /// The answers to questions, asked so that it makes no difference.
+    /// Answers questions in batches that do not change the answers.
     pub(super) fn ask<Q: Copy, A>(
         self,
         most: AtOnce,

@@ -1,6 +1,6 @@
-//! What a file is that was named as a model and is no ONNX file, and how to make one of it.
+//! Recognises a model argument that is not an ONNX file, and says how to make an ONNX file of it.
 //!
-//! It is told by what it holds; its name only decides where the contents leave it open.
+//! The contents decide. The name matters only if the contents are ambiguous.
 
 use std::{
     fs::{self, File},
@@ -10,14 +10,14 @@ use std::{
 
 use crate::{Error, Result, files, legible};
 
-/// Bytes that are looked at from the beginning of a file, and from its end.
+/// The number of bytes that are read from the beginning and from the end of a file.
 const HEAD: u64 = 1 << 16;
 const TAIL: u64 = 1 << 18;
 
-/// Characters of a text that are shown.
+/// The number of characters of a text that are shown.
 const SHOWN: usize = 60;
 
-/// What a file is, and what to do.
+/// What a file is, and what to do about it.
 struct Foreign {
     is: String,
     way: String,
@@ -30,11 +30,12 @@ impl Foreign {
     }
 }
 
-/// Refuses what cannot be an ONNX file, in a sentence that says what it is and what makes an ONNX file of it. A file that may
-/// be one, or that cannot be read, is left to whoever reads it.
+/// Refuses a file that cannot be ONNX, and says what it is and how to make an ONNX file of it. Accepts a file that may
+/// be ONNX, or that cannot be read, so that its reader can report the error.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a model in another format, [`Error::Invalid`] for what is no model, or only a part of one.
+/// [`Error::Unsupported`] for a model in another format, [`Error::Invalid`] for anything that is not a model, or only
+/// part of one.
 pub fn refuse(path: &Path) -> Result<()> {
     files::refuse_url(path)?;
     if path.is_dir() {
@@ -45,11 +46,11 @@ pub fn refuse(path: &Path) -> Result<()> {
     }
     if let Some(way) = of_hub(path) {
         return Err(Error::invalid(format!(
-            "{} is no file here, and nothing is downloaded; {way}",
+            "{} does not exist here, and nothing is downloaded; {way}",
             legible::name(&path.display().to_string())
         )));
     }
-    // What is wrong with the file itself is told when it is read.
+    // The reader of the file reports what is wrong with it.
     let Ok(bytes) = Ends::read(path) else {
         return Ok(());
     };
@@ -69,7 +70,8 @@ fn told(path: &Path, Foreign { is, way }: &Foreign) -> String {
     )
 }
 
-/// The command that exports a model which is named as on Hugging Face: owner and name, and no such folder.
+/// Returns the export command for a path that looks like a Hugging Face model name (owner and name) and is not a
+/// folder.
 fn of_hub(path: &Path) -> Option<String> {
     let text = path.to_str()?;
     let (owner, name) = text.split_once('/')?;
@@ -123,12 +125,12 @@ impl Ends {
         self.head.starts_with(with)
     }
 
-    /// Whether a zip archive has an entry whose name holds this; names stand at its end.
+    /// Whether a zip archive has an entry with this text in its name. The names are at its end.
     fn has_entry(&self, name: &str) -> bool {
         holds(&self.tail, name.as_bytes()) || holds(&self.head, name.as_bytes())
     }
 
-    /// The beginning of what is text.
+    /// Returns the beginning of a text file.
     fn text(&self) -> Option<&str> {
         let text = match str::from_utf8(&self.head) {
             Ok(text) => text,
@@ -148,14 +150,14 @@ fn holds(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// The name of the ONNX file to make.
+/// Returns the name of the ONNX file to create.
 fn onnx_name(path: &Path) -> String {
     let name = path.with_extension("onnx");
     let name = name.file_name().unwrap_or_default();
     quoted(&name.to_string_lossy())
 }
 
-/// A word for a POSIX shell.
+/// Quotes a word for a POSIX shell.
 fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| word.to_owned(), Into::into)
 }
@@ -165,7 +167,7 @@ fn ending(path: &Path) -> String {
     ending.to_string_lossy().to_lowercase()
 }
 
-/// `tf2onnx` with this option.
+/// Returns the `tf2onnx` command with this option.
 fn tensorflow(option: &str, path: &Path) -> String {
     let from = quoted(&path.display().to_string());
     format!(
@@ -179,17 +181,17 @@ fn torch(load: &str, path: &Path, how: &str) -> String {
     let onnx = onnx.file_name().unwrap_or_default().to_string_lossy();
     format!(
         "export it with: python -c \"import torch; {load}; torch.onnx.export(model.eval(), torch.zeros(1, 3, 224, 224), \
-         '{onnx}'{how})\", with the shape of its own pictures"
+         '{onnx}'{how})\", with the shape of the model's own pictures"
     )
 }
 
-/// A model in another format.
+/// Recognises a model in another format.
 fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
     let file = path.display();
     let pickled = || {
         let load = format!("model = MyNet(); model.load_state_dict(torch.load('{file}'))");
         Foreign::new(
-            "a PyTorch file of weights, without the network that they belong to",
+            "a PyTorch file of weights, without their network",
             torch(&load, path, ""),
         )
     };
@@ -200,7 +202,7 @@ fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
         }
         if bytes.has_entry("archive_format") || bytes.has_entry("models/model.json") {
             let load = format!("model = torch.export.load('{file}').module()");
-            return Foreign::new("a program of torch.export", torch(&load, path, ""));
+            return Foreign::new("a torch.export program", torch(&load, path, ""));
         }
         if bytes.has_entry("data.pkl") {
             return pickled();
@@ -209,7 +211,7 @@ fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
             return Foreign::new("a Keras model", tensorflow("keras", path));
         }
     }
-    // What torch.save wrote before it wrote zip archives: a pickle of its magic number.
+    // The magic number that torch.save pickled before it wrote zip archives.
     if bytes.starts(b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19") {
         return pickled();
     }
@@ -227,7 +229,7 @@ fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
         && bytes.head.get(8) == Some(&b'{')
     {
         return Foreign::new(
-            "a safetensors file: weights, without the network that they belong to",
+            "a safetensors file: weights, without their network",
             safetensors(path),
         );
     }
@@ -238,7 +240,7 @@ fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
         Some(b"ORTM") => {
             return Foreign::new(
                 "a model in ONNX Runtime's own format (ORT)",
-                "it cannot be turned back: take the ONNX file that it was made from",
+                "it cannot be converted back: use the ONNX file that it was made from",
             );
         }
         _ => {}
@@ -252,13 +254,13 @@ fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
     {
         return Foreign::new(
             "a TensorRT engine, compiled for one kind of GPU",
-            "it cannot be turned back: take the ONNX file that it was built from (trtexec --onnx=FILE)",
+            "it cannot be converted back: use the ONNX file that it was built from (trtexec --onnx=FILE)",
         );
     }
     if bytes.starts(b"GGUF") {
         return Foreign::new(
             "a GGUF file of a language model",
-            "it is no classifier of pictures",
+            "it is not a picture classifier",
         );
     }
     if let Some(text) = bytes.text() {
@@ -267,7 +269,7 @@ fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
         if is_openvino {
             return Foreign::new(
                 "an OpenVINO model (IR)",
-                "it cannot be turned back: take the model that it was converted from, before ovc or mo",
+                "it cannot be converted back: use the model that it was converted from, before ovc or mo",
             );
         }
     }
@@ -275,7 +277,7 @@ fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
     match &*ending(path) {
         "mlmodel" if !is_empty => Foreign::new(
             "a Core ML model",
-            "it cannot be turned back: export the model that it was converted from, with torch.onnx.export or tf2onnx",
+            "it cannot be converted back: export the model that it was converted from, with torch.onnx.export or tf2onnx",
         ),
         "pb" if !is_empty
             && path
@@ -290,7 +292,7 @@ fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
             )
         }
         "pb" if !is_empty && !begins_as_onnx(&bytes.head) => Foreign::new(
-            "a frozen TensorFlow graph, by its name",
+            "a frozen TensorFlow graph, judging by its name",
             format!(
                 "{} --inputs INPUT:0 --outputs OUTPUT:0",
                 tensorflow("graphdef", path)
@@ -300,7 +302,7 @@ fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
             if !is_empty && !begins_as_onnx(&bytes.head) =>
         {
             Foreign::new(
-                "by its name a model of Caffe, Paddle, MXNet or ncnn",
+                "a Caffe, Paddle, MXNet or ncnn model, judging by its name",
                 "export it as ONNX with the tools of its framework",
             )
         }
@@ -313,7 +315,7 @@ fn other_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
     }
 }
 
-/// The command for weights of timm or Hugging Face, by the file beside them.
+/// Returns the export command for timm or Hugging Face weights, depending on the config.json beside them.
 fn safetensors(path: &Path) -> String {
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
     let folder = folder.unwrap_or(Path::new("."));
@@ -337,11 +339,11 @@ fn safetensors(path: &Path) -> String {
     }
 }
 
-/// What is no model at all, or a part of one.
+/// Recognises a file that is not a model, or only part of one.
 fn no_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
     let (name, file) = (ending(path), quoted(&path.display().to_string()));
     if bytes.length == 0 {
-        return Foreign::new("empty (0 bytes)", "was it downloaded or copied to the end?");
+        return Foreign::new("empty (0 bytes)", "was the download or copy interrupted?");
     }
     if bytes.starts(b"PK\x03\x04") {
         return match bytes.has_entry(".onnx") {
@@ -386,7 +388,7 @@ fn no_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
     if let Some(text) = bytes.text() {
         return of_text(text, &file);
     }
-    // In an old encoding.
+    // Text in another encoding.
     let start = String::from_utf8_lossy(&bytes.head[..bytes.head.len().min(200)]);
     if is_html(&start) {
         return of_text(&start, &file);
@@ -394,7 +396,7 @@ fn no_model(path: &Path, bytes: &Ends) -> Option<Foreign> {
     let announced = announced(&bytes.head)?;
     (announced > bytes.length).then_some(Foreign {
         is: format!(
-            "cut off: it has {} bytes of at least {announced}",
+            "truncated: it has {} of at least {announced} bytes",
             bytes.length
         ),
         way: "download or copy it again".to_owned(),
@@ -417,19 +419,19 @@ fn of_text(text: &str, file: &str) -> Option<Foreign> {
             format!(" of {} bytes", legible::name(size))
         });
         return Foreign::new(
-            format!("a Git LFS pointer, which stands for a file{size}"),
+            format!("a Git LFS pointer to a file{size}"),
             format!("fetch the file itself: git lfs pull --include {file}"),
         );
     }
     if start.contains("/annex/objects/") {
         return Foreign::new(
-            "a git-annex pointer, which stands for a file",
+            "a git-annex pointer to a file",
             format!("fetch the file itself: git annex get {file}"),
         );
     }
     if is_html(&start) {
         return Foreign::new(
-            "a web page (HTML), saved in place of the model",
+            "a web page (HTML) saved in place of the model",
             format!(
                 "download the file itself: curl -L -o {file} URL, on GitHub with /raw/ and on Hugging Face with /resolve/ in \
                  the URL instead of /blob/"
@@ -440,11 +442,11 @@ fn of_text(text: &str, file: &str) -> Option<Foreign> {
     let first: String = first.chars().take(SHOWN).collect();
     Foreign::new(
         format!("text that begins with {:?}", legible::name(&first)),
-        "was something else saved in its place?",
+        "was something else saved in place of the model?",
     )
 }
 
-/// A folder that holds a model.
+/// Recognises a folder that holds a model.
 fn of_folder(path: &Path) -> Option<Foreign> {
     let has = |name: &str| path.join(name).is_file();
     let folder = quoted(&path.display().to_string());
@@ -467,7 +469,7 @@ fn of_folder(path: &Path) -> Option<Foreign> {
     if has("Manifest.json") && path.join("Data").is_dir() {
         return Foreign::new(
             "a Core ML package",
-            "it cannot be turned back: export the model that it was converted from, with torch.onnx.export or tf2onnx",
+            "it cannot be converted back: export the model that it was converted from, with torch.onnx.export or tf2onnx",
         );
     }
     if has("config.json") && (has("model.safetensors") || has("pytorch_model.bin")) {
@@ -482,12 +484,12 @@ fn of_folder(path: &Path) -> Option<Foreign> {
     )
 }
 
-/// Whether bytes begin with the version of the format, as every ONNX file does that a known program wrote.
+/// Whether bytes begin with the version of the format, as in every ONNX file from a known writer.
 fn begins_as_onnx(head: &[u8]) -> bool {
     matches!(head, [0x08, 1..=32, ..])
 }
 
-/// How many bytes an ONNX file has at least, by the lengths of the fields that begin in its head; `None` for other files.
+/// Returns the minimum size of an ONNX file according to the field lengths in its head, or `None` for other files.
 fn announced(head: &[u8]) -> Option<u64> {
     if !begins_as_onnx(head) {
         return None;
@@ -518,7 +520,7 @@ fn announced(head: &[u8]) -> Option<u64> {
     Some(at as u64)
 }
 
-/// A number of seven bits a byte; `None` where the bytes end within it.
+/// Reads a base-128 varint, or returns `None` if the bytes end within it.
 fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {

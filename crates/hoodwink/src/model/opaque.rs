@@ -1,4 +1,4 @@
-//! A model file that an engine runs as it is, for what cannot be imported: scores without gradients.
+//! A model file that cannot be imported and that the engine runs unchanged: scores without gradients.
 
 use onnx_grad::{Bytes, Graph, LoadOptions, Sealed, Tensor};
 
@@ -9,20 +9,20 @@ use crate::{
     preprocessing::{Preprocessing, pixels},
 };
 
-/// A model file behind its preprocessing.
+/// A model file with its preprocessing.
 pub(super) struct Opaque {
-    /// From pixels to what the file eats.
+    /// The graph from pixels to the file's input.
     before: Graph,
     file: Sealed,
-    /// Whether the file's answers are probabilities, whose logarithms are then the scores.
+    /// Whether the file returns probabilities, whose logarithms become the scores.
     answers_probabilities: bool,
     keeps_softmax: bool,
-    /// `[channels, height, width]` of the pictures.
+    /// The shape of the pictures, `[channels, height, width]`.
     pub(super) input: [usize; 3],
 }
 
 impl Opaque {
-    /// Reads a file and puts its preprocessing in front. Whether an engine can run it is not known yet.
+    /// Reads a file and prepends its preprocessing, without checking that an engine can run it.
     pub(super) fn open(
         file: &File<'_>,
         options: &LoadOptions,
@@ -44,10 +44,10 @@ impl Opaque {
         })
     }
 
-    /// What the user should know about a file that is run as it is; `reason` is why it is.
+    /// Returns notices for the user. `reason` says why the file cannot be imported.
     pub(super) fn notices(&self, reason: &Error, engine: &dyn Engine) -> Vec<String> {
         let mut notices = vec![format!(
-            "{reason}; so {} runs the file as it is, without gradients: attacks on it have access to scores or labels",
+            "{reason}; {} runs the file unchanged, without gradients: use attacks that need only scores or labels",
             engine.name()
         )];
         if let Some(softmax) = &self.file.softmax {
@@ -57,18 +57,18 @@ impl Opaque {
         }
         if self.answers_probabilities {
             notices.push(
-                "the file answers probabilities, so the scores are their logarithms".to_owned(),
+                "the file returns probabilities; their logarithms are used as the scores".to_owned(),
             );
         }
         notices
     }
 
-    /// The integers that the file eats, if it does not eat floats.
+    /// Returns the integer type of the file's input, if that is not float.
     pub(super) fn bytes(&self) -> Option<Bytes> {
         self.file.eats_bytes.then_some(Bytes::Uint8)
     }
 
-    /// Prepares it for one worker.
+    /// Prepares the file for one worker.
     pub(super) fn compile(&self, engine: &dyn Engine) -> Result<Box<dyn Executable>> {
         Ok(Box::new(Program {
             before: engine.compile(&self.before)?,
@@ -77,8 +77,8 @@ impl Opaque {
         }))
     }
 
-    /// The number of classes and whether answers are probabilities, found by asking about grey pictures: the file may say
-    /// nothing about it, or something else.
+    /// Finds the number of classes, and whether the answers are probabilities, by running grey pictures: the file may
+    /// not say it, or say something else.
     pub(super) fn settle(&mut self, engine: &dyn Engine) -> Result<usize> {
         let [channels, height, width] = self.input;
         let mut program = self.compile(engine)?;
@@ -102,17 +102,17 @@ impl Opaque {
     }
 }
 
-/// Whether a row is of probabilities that add up to 1.
+/// Whether a row consists of probabilities with a sum of 1.
 fn are_probabilities(row: &[f32]) -> bool {
     let sum: f64 = row.iter().map(|&p| f64::from(p)).sum();
     row.iter().all(|&p| p >= 0.0) && (sum - 1.0).abs() < 1e-3
 }
 
-/// The preprocessing and the file, one after the other.
+/// The preprocessing followed by the file.
 struct Program {
     before: Box<dyn Executable>,
     file: Box<dyn Executable>,
-    /// Of the answers, which are probabilities.
+    /// Whether the file returns probabilities, whose logarithms are taken.
     takes_logarithms: bool,
 }
 
@@ -127,7 +127,7 @@ impl Executable for Program {
             };
             let Some(classes) = classes else {
                 return Err(Error::unsupported(format!(
-                    "the model answers {:?} to {} pictures, not one row of scores for each",
+                    "the model returned the shape {:?} for {} pictures; expected one row of scores per picture",
                     scores.shape(),
                     asked.unwrap_or(&0)
                 )));
@@ -141,11 +141,12 @@ impl Executable for Program {
     }
 }
 
-/// Logarithms of probabilities, of which the softmax is what they were; of 0 that of the smallest number instead.
+/// Takes logarithms of probabilities, so that the softmax restores them. For 0, takes the logarithm of the smallest
+/// positive number.
 fn logarithms(probabilities: &Tensor) -> Result<Tensor> {
     let values = probabilities
         .as_f32()
-        .ok_or_else(|| Error::unsupported("the model's answers are not of floats"))?;
+        .ok_or_else(|| Error::unsupported("the model's output is not float"))?;
     let logarithms = values.iter().map(|p| p.max(f32::MIN_POSITIVE).ln());
     Ok(Tensor::f32(
         probabilities.shape().to_vec(),

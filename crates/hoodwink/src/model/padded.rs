@@ -1,4 +1,4 @@
-//! A program whose number of rows is frozen, for fewer.
+//! A program with a fixed number of rows, for fewer rows.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use onnx_grad::{Elements, Tensor};
 
 use crate::{Error, Result, engine::Executable};
 
-/// A program that takes exactly `rows` rows: where there are fewer, the last is repeated, and what is answered to the
-/// repetitions is dropped.
+/// A program that takes exactly `rows` rows. If there are fewer, the last one is repeated, and the answers to the
+/// repetitions are dropped.
 pub(super) struct Padded {
     pub(super) program: Box<dyn Executable>,
     pub(super) rows: usize,
@@ -22,7 +22,7 @@ impl Executable for Padded {
         }
         if asked == 0 || asked > self.rows {
             return Err(Error::invalid(format!(
-                "a program of {} rows was asked about {asked}",
+                "the program takes {} rows, but got {asked}",
                 self.rows
             )));
         }
@@ -39,13 +39,13 @@ impl Executable for Padded {
     }
 }
 
-/// These rows of a tensor, one after the other.
+/// Copies these rows of a tensor.
 fn picked(tensor: &Tensor, rows: &[usize]) -> Result<Tensor> {
     let mut shape = tensor.shape().to_vec();
     let count = shape.first().copied().unwrap_or(0);
     if count == 0 || rows.iter().any(|&row| row >= count) {
         return Err(Error::invalid(format!(
-            "a tensor {shape:?} lacks rows that are needed"
+            "a tensor of shape {shape:?} has too few rows"
         )));
     }
     shape[0] = rows.len();

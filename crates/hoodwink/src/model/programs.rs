@@ -1,4 +1,5 @@
-//! The two programs of a classifier, compiled when first needed: one answers logits, one gradients of any objective.
+//! The two programs of a classifier, compiled when first needed: one returns logits, the other gradients of any
+//! objective.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -24,25 +25,25 @@ use crate::{
     parallel::in_order,
 };
 
-/// What a program answers.
+/// What a program computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Asked {
-    /// Logits alone.
+    /// Logits only.
     Logits,
-    /// Logits, and the gradient of an objective.
+    /// Logits and the gradient of an objective.
     Gradients,
 }
 
-/// What the workers of a classifier share.
+/// State shared by the workers of a classifier.
 #[derive(Default)]
 pub(super) struct Programs {
-    /// Made when first asked for.
+    /// Built on first use.
     gradient: OnceLock<Arc<Graph>>,
-    /// Held while the graph is made.
+    /// Locked while the graph is built.
     making: Mutex<()>,
-    /// Found once, for all workers.
+    /// Probed once for all workers.
     safety: Mutex<BTreeMap<Asked, BatchSafety>>,
-    /// What was compiled and is not in use, for workers to take.
+    /// Compiled programs that are not in use.
     spares: Mutex<BTreeMap<Asked, Vec<Box<dyn Executable>>>>,
 }
 
@@ -53,7 +54,7 @@ impl Programs {
 }
 
 impl Classifier {
-    /// From `pixels` and the rows of objectives to `logits` and `grad`.
+    /// Returns the graph from `pixels` and the rows of objectives to `logits` and `grad`.
     pub(crate) fn gradient_graph(&self) -> Result<Arc<Graph>> {
         let _making = locked(&self.programs.making)?;
         if let Some(graph) = self.programs.gradient.get() {
@@ -61,8 +62,8 @@ impl Classifier {
         }
         let Forward::Graph(forward) = &self.forward else {
             return Err(Error::unsupported(
-                "the model is run as it is, as it could not be imported, and has no gradients; attacks with access to \
-                 scores or labels do without",
+                "the model could not be imported, so the engine runs it unchanged and there are no gradients; choose an attack \
+                 that needs only scores or labels",
             ));
         };
         let logits = onnx_grad::scores(forward)?;
@@ -70,11 +71,11 @@ impl Classifier {
         Ok(Arc::clone(self.programs.gradient.get_or_init(|| graph)))
     }
 
-    /// What answers questions of one kind, and how it may be asked.
+    /// Returns a program and how it may be used.
     fn program(&self, asked: Asked) -> Result<Program> {
         let safety = match locked(&self.programs.safety)?.entry(asked) {
             Entry::Occupied(found) => *found.get(),
-            // The others wait meanwhile: they need the answer, and take what was compiled for it.
+            // The others wait here, because they need the result and reuse what was compiled for it.
             Entry::Vacant(unknown) => *unknown.insert(self.probe(asked)?),
         };
         Ok(Program {
@@ -84,7 +85,7 @@ impl Classifier {
         })
     }
 
-    /// A spare executable, or a new one.
+    /// Returns a spare executable or compiles a new one.
     fn executable(&self, asked: Asked) -> Result<Box<dyn Executable>> {
         let mut spares = locked(&self.programs.spares)?;
         let spare = spares.get_mut(&asked).and_then(Vec::pop);
@@ -101,10 +102,11 @@ impl Classifier {
         })
     }
 
-    /// Compiles one of its programs and asks it about a grey picture.
+    /// Compiles a program and runs it on a grey picture.
     ///
     /// # Errors
-    /// Those of every question of this kind: what the engine cannot run, and what is not differentiable.
+    /// The errors of every question of this kind: an engine that cannot run the program, or an operator without a
+    /// gradient.
     pub fn try_out(&self, asked: Asked) -> Result<()> {
         let grey = vec![0.5; self.input.iter().product()];
         let grey = [Image::new(self.input, grey)?];
@@ -113,7 +115,7 @@ impl Classifier {
         Ok(())
     }
 
-    /// Finds out how a program may be asked, by random pictures, always the same.
+    /// Probes how a program may be used, with fixed random pictures.
     fn probe(&self, asked: Asked) -> Result<BatchSafety> {
         if !self.batched || self.at_once() == 1 {
             return Ok(BatchSafety::Alone);
@@ -140,7 +142,7 @@ impl Classifier {
         Ok(BatchSafety::of(executions, &answered))
     }
 
-    /// The answers to one execution of the probe.
+    /// Returns the answers to one execution of the probe.
     fn probed(
         &self,
         executable: &mut dyn Executable,
@@ -162,7 +164,7 @@ impl Classifier {
         Ok(all.collect())
     }
 
-    /// The objective that is asked about the picture of this number: every loss has its turn.
+    /// Returns the objective for a picture of the probe. Every loss has its turn.
     fn probing(&self, at: usize) -> Objective {
         let possible = Loss::ALL
             .into_iter()
@@ -179,10 +181,10 @@ impl Classifier {
     }
 }
 
-/// A digest of an answer: a gradient is as large as its picture, and the probe compares many.
+/// A digest of an answer, because the probe compares many gradients, each as large as its picture.
 type Bits = [u8; 32];
 
-/// Of all bits of these values.
+/// Hashes all bits of these values.
 fn bits(lists: &[&[f32]]) -> Bits {
     let mut digest = Sha256::new();
     for values in lists.iter().flat_map(|values| values.chunks(1024)) {
@@ -198,17 +200,17 @@ fn bits(lists: &[&[f32]]) -> Bits {
 fn locked<T>(shared: &Mutex<T>) -> Result<MutexGuard<'_, T>> {
     shared
         .lock()
-        .map_err(|_| Error::invalid("another worker failed while it prepared the model"))
+        .map_err(|_| Error::invalid("another thread failed while preparing the model"))
 }
 
-/// A compiled graph, and how to ask it.
+/// A compiled graph and how to use it.
 struct Program {
     executable: Box<dyn Executable>,
     safety: BatchSafety,
     at_once: AtOnce,
 }
 
-/// One thread's compiled programs, made when first needed.
+/// One thread's compiled programs, built on first use.
 pub(super) struct ClassifierWorker<'a> {
     classifier: &'a Classifier,
     programs: BTreeMap<Asked, Program>,
@@ -231,7 +233,7 @@ impl<'a> ClassifierWorker<'a> {
 }
 
 impl Drop for ClassifierWorker<'_> {
-    /// What was compiled serves the next worker.
+    /// Keep the compiled programs for the next worker.
     fn drop(&mut self) {
         if let Ok(mut spares) = self.classifier.programs.spares.lock() {
             for (asked, program) in std::mem::take(&mut self.programs) {
@@ -257,7 +259,7 @@ impl Worker for ClassifierWorker<'_> {
         objectives: &[&Objective],
     ) -> Result<Vec<Differential>> {
         if images.len() != objectives.len() {
-            return Err(Error::invalid("each image has one objective"));
+            return Err(Error::invalid("the numbers of images and objectives differ"));
         }
         let (input, classes) = (self.classifier.input, self.classifier.classes);
         let program = self.program(Asked::Gradients)?;

@@ -1,8 +1,8 @@
-//! A model that is asked elsewhere: behind a URL, or by a program of the user's.
+//! A model that runs elsewhere: behind a URL, or in a program of the user's.
 //!
-//! What is sent and what must come back is written down in `docs/remote.md`. An answer that does not come, or that
-//! contradicts what was asked, is asked for again as the settings say; then an error names the question. Here alone the
-//! library opens network connections and starts programs, because the user named them.
+//! The protocol is described in `docs/remote.md`. If an answer is missing or does not fit the question, the question is
+//! repeated as the settings say; then an error names it. This is the only place where the library opens network
+//! connections and starts programs, because the user named them.
 
 mod command;
 mod http;
@@ -34,41 +34,40 @@ use crate::{
     },
 };
 
-/// The most values of a picture that a model may ask for.
+/// The maximum number of values in a picture of such a model.
 const MOST_VALUES: usize = 1 << 26;
 
-/// The most classes that a model may have.
+/// The maximum number of classes.
 const MOST_CLASSES: usize = 1 << 20;
 
-/// No wait is longer.
+/// The longest allowed timeout or wait.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The longest wait between two tries.
+/// The maximum wait between two tries.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
 
-/// How a remote model is asked.
+/// How to query a remote model.
 #[derive(Clone)]
 pub struct RemoteSettings {
-    /// `[channels, height, width]` of its pictures; the model is asked for it if it is not given.
+    /// The shape of its pictures, `[channels, height, width]`. If absent, the model's own description decides.
     pub input: Option<[usize; 3]>,
-    /// Number of classes; if it is not given, what the model says of itself, or as many as it gives scores.
+    /// The number of classes. If absent, the model's own description decides, or else the number of scores it returns.
     pub classes: Option<usize>,
-    /// How long an answer may take.
+    /// The timeout for an answer.
     pub timeout: Duration,
-    /// How long the first answer of a program that was just started may take.
+    /// The timeout for the first answer of a program that was just started.
     pub start_timeout: Duration,
-    /// How often a question is asked again after a bad answer or none.
+    /// How often a question is repeated after a bad or missing answer.
     pub retries: u32,
-    /// The wait before the first of them; it doubles from one to the next, up to a minute.
+    /// The wait before the first repetition. It doubles each time, up to a minute.
     pub backoff: Duration,
-    /// The most pictures in a second, over all workers and repeated questions; without it there is no limit.
+    /// The maximum number of pictures per second over all workers, repetitions included. Without it there is no limit.
     pub rate: Option<f64>,
-    /// The most pictures in one request, at least 1.
+    /// The maximum number of pictures in a request, at least 1.
     pub batch: usize,
-    /// Further headers of HTTP requests, such as an API key; never part of a message.
+    /// Additional headers of HTTP requests, such as an API key. They never appear in messages.
     pub headers: Vec<(String, String)>,
-    /// Once this asks for jobs in hand to be dropped, no answer is waited for any more, and questions fail with
-    /// [`Error::Stopped`].
+    /// Once this asks to drop running jobs, waiting ends, and questions fail with [`Error::Stopped`].
     pub stop: Option<&'static Halt>,
 }
 
@@ -95,19 +94,19 @@ impl RemoteSettings {
         for (sound, wanted) in [
             (
                 wait(self.timeout) && wait(self.start_timeout),
-                "the time for an answer must be positive and at most a day",
+                "the timeout must be positive and at most one day",
             ),
             (
                 self.backoff <= LONGEST,
-                "the wait between two tries must be at most a day",
+                "the wait between two tries must be at most one day",
             ),
             (
                 self.rate.is_none_or(|rate| (1e-3..=1e9).contains(&rate)),
-                "the rate must be from 0.001 to 1e9 pictures a second",
+                "the rate must be from 0.001 to 1e9 pictures per second",
             ),
             (
                 self.batch > 0,
-                "the pictures of a request must be at least 1",
+                "a request must hold at least 1 picture",
             ),
         ] {
             if !sound {
@@ -126,7 +125,7 @@ fn check_input(input: [usize; 3]) -> Result<()> {
     match values {
         Some(1..=MOST_VALUES) => Ok(()),
         _ => Err(Error::invalid(format!(
-            "pictures of shape {input:?} have no values or more than {MOST_VALUES}"
+            "the shape {input:?} of the pictures must have 1 to {MOST_VALUES} values"
         ))),
     }
 }
@@ -135,13 +134,13 @@ fn check_classes(classes: usize) -> Result<()> {
     match classes {
         2..=MOST_CLASSES => Ok(()),
         _ => Err(Error::invalid(format!(
-            "{} are not from 2 to {MOST_CLASSES}",
+            "the model has {}; expected 2 to {MOST_CLASSES}",
             counted(classes, "class", "classes")
         ))),
     }
 }
 
-/// One way to the model, for one thread. What goes wrong is told in words that follow "the model".
+/// A connection to the model, for one thread. Errors are phrases that follow "the model".
 trait Link: Send {
     /// Asks the model for its description.
     fn describe(&mut self) -> Result<String, String>;
@@ -150,7 +149,7 @@ trait Link: Send {
     fn ask(&mut self, request: &str) -> Result<String, String>;
 }
 
-/// Where the model is.
+/// The address of the model.
 enum Address {
     Url(http::Client),
     Program(command::Launcher),
@@ -172,7 +171,7 @@ impl Address {
     }
 }
 
-/// A classifier elsewhere, which gives scores or labels and no gradients.
+/// A remote classifier, which returns scores or labels but no gradients.
 pub struct Remote {
     name: String,
     address: Address,
@@ -181,31 +180,31 @@ pub struct Remote {
     kind: Kind,
     batch: usize,
     tries: Tries,
-    /// Links that no worker uses: a program that has loaded its model is worth keeping.
+    /// Links that no worker uses. They are kept because their programs have already loaded the model.
     spares: Mutex<Vec<Box<dyn Link>>>,
 }
 
 impl Remote {
-    /// Whether a model is named by this text and not by a path: `http://…`, `https://…` or `cmd:…`.
+    /// Whether the text names a remote model and not a path: `http://…`, `https://…` or `cmd:…`.
     pub fn is_named_by(address: &str) -> bool {
         ["http://", "https://", "cmd:"]
             .iter()
             .any(|scheme| address.starts_with(scheme))
     }
 
-    /// Opens the model at `http://…` or `https://…`, or the one behind the program of `cmd:program argument …`, whose words
-    /// are parted and quoted as in a POSIX shell; no shell is started.
+    /// Opens the model at `http://…` or `https://…`, or the program of `cmd:program argument …`. The words of a command
+    /// are separated and quoted as in a POSIX shell, but no shell is started.
     ///
-    /// One grey picture is asked about, so that a model that keeps to another contract is found out before anything begins.
+    /// Queries the model once with a grey picture, so that a model with another protocol is detected early.
     ///
     /// # Errors
-    /// An address or settings that make no sense, and a model that does not answer as `docs/remote.md` says.
+    /// An invalid address or invalid settings, or a model that does not answer as `docs/remote.md` says.
     pub fn open(address: &str, settings: &RemoteSettings) -> Result<Self> {
         settings.check()?;
         let name = legible::name(address);
         if is_of_file(address) {
             return Err(Error::invalid(format!(
-                "nothing is downloaded: {name} is the address of a file, and what is asked at an address is a running model; {}",
+                "nothing is downloaded: {name} is the address of a file, and a URL must be that of a running model; {}",
                 download(address)
             )));
         }
@@ -221,14 +220,14 @@ impl Remote {
         let of_model = |error: Error| Error::invalid(format!("model {name}: {error}"));
         let input = settings.input.or(described.shape).ok_or_else(|| {
             Error::invalid(format!(
-                "model {name} does not say the shape of its pictures; it must be set"
+                "model {name} does not report the shape of its pictures; set it"
             ))
         })?;
         check_input(input).map_err(of_model)?;
         let classes = match (settings.classes, described.classes) {
             (Some(set), Some(own)) if set != own => {
                 return Err(Error::invalid(format!(
-                    "model {name} has {}, and {set} are set",
+                    "model {name} has {}, but {set} are set",
                     counted(own, "class", "classes")
                 )));
             }
@@ -256,27 +255,27 @@ impl Remote {
         })
     }
 
-    /// The address, made fit for a line.
+    /// Returns the address, with unprintable characters escaped.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// `[channels, height, width]` of the images it is shown.
+    /// Returns the shape of the images that it takes, `[channels, height, width]`.
     pub fn input(&self) -> [usize; 3] {
         self.input
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// Whether it tells the most likely class alone. Its logits are then 1 for that class and 0 for the others.
+    /// Whether it returns only the most likely class. Its logits are then 1 for that class and 0 for the others.
     pub fn gives_labels_only(&self) -> bool {
         self.kind == Kind::Labels
     }
 
-    /// Requests that were sent so far, repeated ones included.
+    /// Returns the number of requests sent so far, repetitions included.
     pub fn requests(&self) -> u64 {
         self.tries.sent.load(Ordering::Relaxed)
     }
@@ -302,7 +301,7 @@ impl Model for Remote {
 
 struct RemoteWorker<'a> {
     remote: &'a Remote,
-    /// There until it is dropped.
+    /// `Some` until dropped.
     link: Option<Box<dyn Link>>,
 }
 
@@ -318,7 +317,7 @@ impl Worker for RemoteWorker<'_> {
         } = *self.remote;
         if let Some(other) = images.iter().find(|image| image.shape() != input) {
             return Err(Error::invalid(format!(
-                "the model takes pictures of shape {input:?} and was shown one of {:?}",
+                "the model takes pictures of shape {input:?}, but got one of {:?}",
                 other.shape()
             )));
         }
@@ -348,7 +347,7 @@ impl Worker for RemoteWorker<'_> {
 
     fn differentials(&mut self, _: &[&Image], _: &[&Objective]) -> Result<Vec<Differential>> {
         Err(Error::unsupported(format!(
-            "model {} is asked elsewhere and has no gradients; attacks that need only scores or labels can be run on it",
+            "model {} is remote and has no gradients; choose an attack that needs only scores or labels",
             self.remote.name
         )))
     }
@@ -363,22 +362,22 @@ impl Drop for RemoteWorker<'_> {
     }
 }
 
-/// Asks, waits, and asks again.
+/// Sends questions, with waits and repetitions.
 struct Tries {
-    /// Of the model.
+    /// The name of the model.
     name: String,
     retries: u32,
     backoff: Duration,
-    /// Between the beginnings of questions about single pictures.
+    /// The time between the starts of two single-picture questions.
     interval: Duration,
-    /// When the next may begin.
+    /// The earliest start of the next question.
     next: Mutex<Option<Instant>>,
     questions: AtomicU64,
     sent: AtomicU64,
     stop: Option<&'static Halt>,
 }
 
-/// How long it takes at most to notice that nobody wants to wait any more.
+/// The interval at which a wait checks whether it should stop.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 impl Tries {
@@ -396,7 +395,7 @@ impl Tries {
         }
     }
 
-    /// Fails if nobody wants to wait any more.
+    /// Fails if the run is being stopped.
     fn go_on(&self) -> Result<()> {
         match self.stop {
             Some(stop) if stop.drops_all() => Err(Error::Stopped),
@@ -404,7 +403,7 @@ impl Tries {
         }
     }
 
-    /// Does nothing for so long.
+    /// Sleeps for `time`.
     fn wait(&self, time: Duration) -> Result<()> {
         let begun = Instant::now();
         loop {
@@ -420,7 +419,7 @@ impl Tries {
         }
     }
 
-    /// The answer to a request, with the link, which is given up with its question if nobody wants to wait any more.
+    /// Returns the link and its answer to a request. If the run is stopped, both are abandoned.
     fn wait_for(
         &self,
         mut link: Box<dyn Link>,
@@ -434,22 +433,22 @@ impl Tries {
         let request = Arc::clone(request);
         let asking = thread::Builder::new().spawn(move || {
             let answer = link.ask(&request);
-            // Nobody may wait for it any more.
+            // The receiver may be gone.
             let _ = sender.send((link, answer));
         });
-        asking.map_err(|error| Error::invalid(format!("no thread can be started: {error}")))?;
+        asking.map_err(|error| Error::invalid(format!("cannot start a thread: {error}")))?;
         loop {
             match receiver.recv_timeout(PATIENCE) {
                 Ok(answered) => return Ok(answered),
                 Err(RecvTimeoutError::Timeout) => self.go_on()?,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::invalid("the thread that asked the model has ended"));
+                    return Err(Error::invalid("the thread that queries the model has ended"));
                 }
             }
         }
     }
 
-    /// Asks about something, so many pictures, until there is an answer.
+    /// Repeats a question about `pictures` pictures until there is an answer.
     fn ask<T>(
         &self,
         what: &str,
@@ -468,7 +467,7 @@ impl Tries {
             };
             if retries.next().is_none() {
                 return Err(Error::invalid(format!(
-                    "question {question} to model {}, about {what}, has no answer after {}: the model {}",
+                    "question {question} to model {}, about {what}, got no answer after {}: the model {}",
                     self.name,
                     match self.retries {
                         0 => "one try".to_owned(),
@@ -482,7 +481,7 @@ impl Tries {
         }
     }
 
-    /// Waits for the turn of so many pictures.
+    /// Waits until `pictures` more pictures are within the rate.
     fn pace(&self, pictures: usize) -> Result<()> {
         let pictures = u32::try_from(pictures).unwrap_or(u32::MAX);
         let share = self.interval.saturating_mul(pictures);

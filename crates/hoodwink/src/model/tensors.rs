@@ -1,4 +1,4 @@
-//! Questions as tensors, and tensors as answers.
+//! Converts questions to tensors and tensors to answers.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::{
     oracle::{Differential, Linear, Objective},
 };
 
-/// A smaller factor would leave nothing of a gradient in 32-bit floats, and its direction tells more than its size.
+/// With a smaller factor the gradient would vanish in 32-bit floats, and its direction matters more than its size.
 const LEAST_SCALE: f64 = 1e-30;
 
-/// What the forward graph answers.
+/// Reads the outputs of the forward graph.
 pub(super) fn logits(
     executable: &mut dyn Executable,
     input: [usize; 3],
@@ -27,7 +27,7 @@ pub(super) fn logits(
     Ok(rows(&logits, images.len())?.map(<[f32]>::to_vec).collect())
 }
 
-/// What the gradient graph answers.
+/// Reads the outputs of the gradient graph.
 pub(super) fn differentials(
     executable: &mut dyn Executable,
     input: [usize; 3],
@@ -39,7 +39,7 @@ pub(super) fn differentials(
     let mut inputs = vec![stack(&images, input)?];
     inputs.extend(heads(questions, classes)?);
     let answered = executable.run(&inputs)?;
-    // What follows copies as much again.
+    // Free them before the answers are copied.
     drop(inputs);
     let [logits, gradient] = answered.try_into().map_err(|_| unexpected())?;
     let answers = rows(&logits, count)?.zip(rows(&gradient, count)?);
@@ -64,7 +64,7 @@ pub(super) fn differentials(
         .collect()
 }
 
-/// Objectives as the rows that the gradient graph takes: `linear`, `out`, `pull`, `hard`, `spread`, `floor`.
+/// Returns objectives as the rows that the gradient graph takes: `linear`, `out`, `pull`, `hard`, `spread`, `floor`.
 fn heads(questions: &[(&Image, &Objective)], classes: usize) -> Result<Vec<Tensor>> {
     let count = questions.len();
     let ranks = classes.min(4);
@@ -107,17 +107,17 @@ fn heads(questions: &[(&Image, &Objective)], classes: usize) -> Result<Vec<Tenso
     ])
 }
 
-/// Images one after the other as `[N, C, H, W]`.
+/// Stacks images as `[N, C, H, W]`.
 fn stack(images: &[&Image], [channels, height, width]: [usize; 3]) -> Result<Tensor> {
     let size = channels * height * width;
-    // Written where it stays: gathered in a vector, it would be copied once more.
+    // Written in place, because a vector would have to be copied.
     let mut values: Arc<[f32]> = std::iter::repeat_n(0.0, images.len() * size).collect();
     let places = Arc::make_mut(&mut values).chunks_exact_mut(size.max(1));
     for (image, place) in images.iter().zip(places) {
         if image.shape() != [channels, height, width] {
             return Err(Error::invalid(format!(
-                "the model takes pictures of {channels} channels, {height}x{width}, and was shown {:?}; resizing and \
-                 cropping make them fit",
+                "the model takes pictures of {channels} channels, {height}x{width}, but got {:?}; resize and \
+                 crop the pictures to fit",
                 image.shape()
             )));
         }
@@ -129,7 +129,7 @@ fn stack(images: &[&Image], [channels, height, width]: [usize; 3]) -> Result<Ten
     )?)
 }
 
-/// The values of each of `count` pictures.
+/// Returns the values of each of `count` pictures.
 fn rows(tensor: &Tensor, count: usize) -> Result<impl Iterator<Item = &[f32]>> {
     let values = tensor.as_f32().ok_or_else(unexpected)?;
     if count == 0 || values.is_empty() || values.len() % count != 0 {
@@ -139,5 +139,5 @@ fn rows(tensor: &Tensor, count: usize) -> Result<impl Iterator<Item = &[f32]>> {
 }
 
 fn unexpected() -> Error {
-    Error::invalid("the engine answered in another shape than the graph promises")
+    Error::invalid("the engine's answer has another shape than the graph declares")
 }

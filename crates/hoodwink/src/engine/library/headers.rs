@@ -1,4 +1,4 @@
-//! Whether a file is a shared library for this machine, and whole, as far as its headers tell.
+//! Checks by its headers whether a file is a complete shared library for this machine.
 
 use std::{env, fs::File, path::Path};
 
@@ -9,8 +9,8 @@ use object::{
 
 use crate::files;
 
-/// Says why a file cannot be loaded. The system's loader maps a truncated library without a word, and the process ends when
-/// it touches what is not there.
+/// Returns why a file cannot be loaded. The system's loader maps a truncated library without an error, and the process
+/// crashes when it touches the missing part.
 pub(in super::super) fn check(path: &Path) -> Result<(), String> {
     let file = files::open(path).map_err(|error| error.to_string())?;
     match wrong(file) {
@@ -19,18 +19,18 @@ pub(in super::super) fn check(path: &Path) -> Result<(), String> {
     }
 }
 
-/// What a file is instead of a whole library.
+/// Says what is wrong with a file.
 fn wrong(file: File) -> Option<&'static str> {
-    const TRUNCATED: &str = "a truncated library; install it again";
+    const TRUNCATED: &str = "a truncated library; reinstall it";
     let length = file.metadata().map_or(0, |metadata| metadata.len());
     let bytes = ReadCache::new(file);
     match FileKind::parse(&bytes) {
-        // For several machines at once, on macOS alone, whose loader compares lengths itself.
+        // A universal library exists only on macOS, whose loader checks lengths itself.
         Ok(FileKind::MachOFat32 | FileKind::MachOFat64) if cfg!(target_os = "macos") => {
             return None;
         }
         Ok(FileKind::Elf64 | FileKind::MachO64 | FileKind::Pe64) => {}
-        _ => return Some("no shared library for this system"),
+        _ => return Some("not a shared library for this system"),
     }
     let Ok(library) = object::File::parse(&bytes) else {
         return Some(TRUNCATED);
@@ -40,7 +40,7 @@ fn wrong(file: File) -> Option<&'static str> {
         _ => BinaryFormat::native_object(),
     };
     if library.format() != expected || library.kind() != ObjectKind::Dynamic {
-        return Some("no shared library for this system");
+        return Some("not a shared library for this system");
     }
     let is_for_this = match env::consts::ARCH {
         "x86_64" => library.architecture() == Architecture::X86_64,
@@ -48,7 +48,7 @@ fn wrong(file: File) -> Option<&'static str> {
         _ => true,
     };
     if !is_for_this {
-        return Some("a library for another kind of processor");
+        return Some("a library for another processor architecture");
     }
     let is_there = |(offset, size): (u64, u64)| {
         let end = offset.checked_add(size);

@@ -1,4 +1,4 @@
-//! A model behind a program: a request is a line of its input, the answer a line of its output.
+//! A model in a program: a request is a line of its input, and the answer a line of its output.
 
 use std::{
     collections::VecDeque,
@@ -15,16 +15,16 @@ use std::{
 use super::{Link, RemoteSettings, wire};
 use crate::{Error, Result, legible};
 
-/// What asks a program for its description.
+/// The request for the program's description.
 const DESCRIBE: &str = r#"{"describe":true}"#;
 
-/// How many bytes are kept of the end of what a program says on its error output.
+/// The number of bytes kept from the end of the program's error output.
 const KEPT: usize = 400;
 
-/// How long is waited for the last words of a program that has ended.
+/// How long to wait for the last output of a program that has ended.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
-/// How a program is started.
+/// Starts the program.
 #[derive(Clone)]
 pub(super) struct Launcher {
     words: Vec<String>,
@@ -38,7 +38,7 @@ impl Launcher {
             shlex::split(line).filter(|words| words.first().is_some_and(|word| !word.is_empty()));
         let words = words.ok_or_else(|| {
             Error::invalid(format!(
-                "{:?} is no program with arguments; is a quotation mark missing?",
+                "{:?} is not a valid command; is a quotation mark missing?",
                 legible::name(line)
             ))
         })?;
@@ -49,7 +49,7 @@ impl Launcher {
         })
     }
 
-    /// A link, whose program is started with the first question.
+    /// Returns a link, which starts its program at the first question.
     pub(super) fn pipe(&self) -> Pipe {
         Pipe {
             launcher: self.clone(),
@@ -58,7 +58,8 @@ impl Launcher {
     }
 }
 
-/// A program that is kept from question to question. One that did not answer is killed, and a new one started for the next.
+/// A program that stays alive between questions. One that did not answer is killed, and the next question starts a new
+/// one.
 pub(super) struct Pipe {
     launcher: Launcher,
     program: Option<Program>,
@@ -83,10 +84,10 @@ impl Link for Pipe {
     }
 }
 
-/// A line of output, or why there are no more.
+/// A line of output, or the reason why there are no more.
 type Line = Result<Vec<u8>, String>;
 
-/// A running program. Threads serve its pipes, so that no wait for it is without an end.
+/// A running program. Threads serve its pipes, so every wait for it can time out.
 struct Program {
     child: Child,
     requests: Sender<String>,
@@ -98,14 +99,14 @@ struct Program {
 
 impl Program {
     fn start(words: &[String]) -> Result<Self, String> {
-        let (first, rest) = words.split_first().ok_or("has no program")?;
+        let (first, rest) = words.split_first().ok_or("is an empty command")?;
         let mut command = Command::new(first);
         command
             .args(rest)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        // Who presses Ctrl-C means us: the program still answers what is in hand, and is ended by us.
+        // Ctrl-C is meant for us: the program still answers the current question, and we end it.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command
@@ -135,23 +136,23 @@ impl Program {
         if let Ok(line) = self.lines.try_recv() {
             return Err(match line {
                 Ok(line) => format!(
-                    "wrote a line that nobody asked for: {:?}",
+                    "wrote an unexpected line: {:?}",
                     legible::name(&String::from_utf8_lossy(&line))
                 ),
                 Err(ended) => self.ended(&ended),
             });
         }
-        // If the writer is gone, so is the program, which the reader tells.
+        // If the writer is gone, so is the program, and the reader reports that.
         let _ = self.requests.send(request.to_owned());
         match self.lines.recv_timeout(timeout) {
             Ok(Ok(line)) => Ok(line),
             Ok(Err(ended)) => Err(self.ended(&ended)),
-            Err(RecvTimeoutError::Timeout) => Err("does not answer in time".to_owned()),
+            Err(RecvTimeoutError::Timeout) => Err("did not answer in time".to_owned()),
             Err(RecvTimeoutError::Disconnected) => Err(self.ended("ended")),
         }
     }
 
-    /// Adds how it ended and its last words.
+    /// Adds how the program ended, and its last output.
     fn ended(&mut self, how: &str) -> String {
         let patience = Instant::now();
         let mut status = None;
@@ -192,7 +193,7 @@ type Served = (
     JoinHandle<()>,
 );
 
-/// Threads that end with the program, or as soon as nobody asks any more.
+/// Starts threads that end with the program, or when its owner is dropped.
 fn serve(mut input: ChildStdin, output: ChildStdout, errors: ChildStderr) -> io::Result<Served> {
     let (requests, asked) = channel::<String>();
     thread::Builder::new().spawn(move || {
@@ -204,7 +205,7 @@ fn serve(mut input: ChildStdin, output: ChildStdout, errors: ChildStderr) -> io:
             }
         }
     })?;
-    // One line may wait: what a program writes unasked takes no memory.
+    // One line may wait: unexpected output takes no memory.
     let (answer, lines) = sync_channel(1);
     thread::Builder::new().spawn(move || read(output, &answer))?;
     let said = Arc::new(Mutex::new(VecDeque::new()));
@@ -213,7 +214,7 @@ fn serve(mut input: ChildStdin, output: ChildStdout, errors: ChildStderr) -> io:
     Ok((requests, lines, said, listener))
 }
 
-/// Passes on line after line, of bounded length.
+/// Passes on lines of limited length.
 fn read(output: ChildStdout, answer: &SyncSender<Line>) {
     let mut output = BufReader::new(output);
     loop {
@@ -225,10 +226,10 @@ fn read(output: ChildStdout, answer: &SyncSender<Line>) {
         let line = match read {
             Ok(0) => Err("ended without an answer".to_owned()),
             Ok(length) if length as u64 > wire::LIMIT => {
-                Err(format!("answers with more than {} MiB", wire::LIMIT >> 20))
+                Err(format!("answered with more than {} MiB", wire::LIMIT >> 20))
             }
             Ok(_) => Ok(line),
-            Err(error) => Err(format!("cannot be heard: {error}")),
+            Err(error) => Err(format!("cannot be read: {error}")),
         };
         let is_last = line.is_err();
         if answer.send(line).is_err() || is_last {
@@ -237,7 +238,7 @@ fn read(output: ChildStdout, answer: &SyncSender<Line>) {
     }
 }
 
-/// Keeps the end of what is said.
+/// Keeps the end of the error output.
 fn listen(mut errors: ChildStderr, said: &Mutex<VecDeque<u8>>) {
     let mut part = [0; KEPT];
     while let Ok(length @ 1..) = errors.read(&mut part) {

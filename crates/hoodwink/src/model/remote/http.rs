@@ -10,11 +10,11 @@ use ureq::{
 use super::{Link, RemoteSettings, wire};
 use crate::{Error, Result, legible};
 
-/// How much is shown of the text with which a server refuses.
+/// The number of bytes shown of a server's refusal.
 const SHOWN: u64 = 200;
 
-/// Asks with POST, and with GET for a description, both at the same URL. Redirects are not followed, and no proxy is
-/// looked for: what is asked goes to the server that was named, and nowhere else.
+/// Sends questions with POST, and requests for the description with GET, both to the same URL. It follows no redirects
+/// and uses no proxy, so requests only go to the server that the user named.
 #[derive(Clone)]
 pub(super) struct Client {
     agent: Agent,
@@ -26,23 +26,23 @@ impl Client {
     pub(super) fn new(url: &str, settings: &RemoteSettings) -> Result<Self> {
         let wrong = |why: &str| {
             Error::invalid(format!(
-                "{:?} is no address of a model ({why}); it looks like http://host:port/path",
+                "{:?} is not a model's address ({why}); expected http://host:port/path",
                 legible::name(url)
             ))
         };
-        let uri: Uri = url.parse().map_err(|_| wrong("it is no URL"))?;
+        let uri: Uri = url.parse().map_err(|_| wrong("it is not a URL"))?;
         if !matches!(uri.scheme_str(), Some("http" | "https"))
             || uri.host().is_none_or(str::is_empty)
         {
             return Err(wrong("it has no scheme or no host"));
         }
-        // It would stand in run folders and messages.
+        // It would appear in run folders and messages.
         if uri
             .authority()
             .is_some_and(|authority| authority.as_str().contains('@'))
         {
             return Err(wrong(
-                "a name or password is part of it; a header may carry it",
+                "it contains a user name or password; put them into a header",
             ));
         }
         let headers = settings.headers.iter().map(|(name, value)| {
@@ -96,35 +96,35 @@ fn answer(response: Result<Response<Body>, ureq::Error>) -> Result<String, Strin
     let mut body = response.body_mut().as_reader();
     if !status.is_success() {
         let mut said = Vec::new();
-        // What it says is of use, but not needed.
+        // The server's text is helpful but not needed.
         let _ = body.take(SHOWN).read_to_end(&mut said);
         let said = String::from_utf8_lossy(&said);
         return Err(match location {
             Some(to) if status.is_redirection() => {
                 format!(
-                    "sends on to {to:?}, where nobody is asked; if that is right, name it instead"
+                    "redirects to {to:?}, and redirects are not followed; if that address is right, use it instead"
                 )
             }
-            _ => format!("answers with HTTP status {status}: {said:?}"),
+            _ => format!("answered with HTTP status {status}: {said:?}"),
         });
     }
     let mut bytes = Vec::new();
     let read = body.by_ref().take(wire::LIMIT + 1).read_to_end(&mut bytes);
     read.map_err(|error| match ureq::Error::from(error) {
-        ureq::Error::Io(error) => format!("breaks off its answer: {error}"),
+        ureq::Error::Io(error) => format!("broke off its answer: {error}"),
         error => failed(&error),
     })?;
     if bytes.len() as u64 > wire::LIMIT {
-        return Err(format!("answers with more than {} MiB", wire::LIMIT >> 20));
+        return Err(format!("answered with more than {} MiB", wire::LIMIT >> 20));
     }
     wire::text(bytes)
 }
 
 fn failed(error: &ureq::Error) -> String {
     match error {
-        ureq::Error::Timeout(_) => "does not answer in time".to_owned(),
-        ureq::Error::HostNotFound => "cannot be reached: its host is not found".to_owned(),
+        ureq::Error::Timeout(_) => "did not answer in time".to_owned(),
+        ureq::Error::HostNotFound => "cannot be reached: the host was not found".to_owned(),
         ureq::Error::Io(error) => format!("cannot be reached: {error}"),
-        error => format!("does not answer as HTTP has it: {error}"),
+        error => format!("did not answer with valid HTTP: {error}"),
     }
 }

@@ -1,4 +1,4 @@
-//! What is sent and what comes back, as JSON (`docs/remote.md`).
+//! The JSON of requests and answers (`docs/remote.md`).
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -10,16 +10,16 @@ use crate::{
     legible,
 };
 
-/// The most bytes of an answer.
+/// The maximum number of bytes in an answer.
 pub(super) const LIMIT: u64 = 32 << 20;
 
-/// How much is shown of an answer that cannot be read.
+/// The number of characters shown of an unreadable answer.
 const SHOWN: usize = 80;
 
-/// Smaller probabilities count as this one, so that their logarithm is finite.
+/// The minimum probability. Smaller ones are raised to it, so that logarithms stay finite.
 const LEAST_PROBABILITY: f64 = 1e-12;
 
-/// A request about images of one shape, in a line.
+/// Returns a request about images of one shape, as a line.
 pub(super) fn request(images: &[&Image], [channels, height, width]: [usize; 3]) -> String {
     let values = images.iter().flat_map(|image| image.pixels());
     let bytes: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
@@ -33,19 +33,19 @@ pub(super) fn request(images: &[&Image], [channels, height, width]: [usize; 3]) 
     .to_string()
 }
 
-/// The text of an answer.
+/// Decodes the text of an answer.
 pub(super) fn text(bytes: Vec<u8>) -> Result<String, String> {
-    String::from_utf8(bytes).map_err(|_| "answers what is not UTF-8 text".to_owned())
+    String::from_utf8(bytes).map_err(|_| "sent an answer that is not UTF-8 text".to_owned())
 }
 
 fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| {
         let begins: String = text.trim_start().chars().take(SHOWN).collect();
-        format!("answers what cannot be read ({error}); it begins with {begins:?}")
+        format!("sent an answer that cannot be read ({error}); it begins with {begins:?}")
     })
 }
 
-/// What a model says of itself.
+/// A model's description of itself.
 #[derive(Default, Deserialize)]
 pub(super) struct Description {
     /// `[channels, height, width]`.
@@ -59,7 +59,7 @@ impl Description {
     }
 }
 
-/// The answer as it is sent: one of the four.
+/// An answer as it is sent: one of these four forms.
 #[derive(Deserialize)]
 struct Sent {
     logits: Option<Vec<Vec<f64>>>,
@@ -68,7 +68,7 @@ struct Sent {
     error: Option<String>,
 }
 
-/// What kind of answers a model gives.
+/// The kind of answers that a model returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Logits,
@@ -86,27 +86,27 @@ impl Kind {
     }
 }
 
-/// A sound answer.
+/// A valid answer.
 #[derive(Debug, PartialEq)]
 pub(super) struct Answer {
     pub(super) kind: Kind,
-    /// One row for each picture.
+    /// One row per picture.
     pub(super) logits: Vec<Vec<f32>>,
 }
 
 impl Answer {
-    /// Reads an answer about so many pictures, at least one. The number of classes and the kind may be unknown.
+    /// Parses an answer about `pictures` pictures, at least one. The number of classes and the kind may be unknown.
     pub(super) fn parse(
         text: &str,
         pictures: usize,
         classes: Option<usize>,
         expected: Option<Kind>,
     ) -> Result<Self, String> {
-        // Before anything is made of them: memory is taken for what was asked.
+        // Checked before anything is allocated for it.
         let expect = |rows: usize| match rows == pictures {
             true => Ok(()),
             false => Err(format!(
-                "answers about {} and was asked about {pictures}",
+                "answered for {}, but was asked about {pictures}",
                 counted::pictures(rows)
             )),
         };
@@ -114,7 +114,7 @@ impl Answer {
             Sent {
                 error: Some(error), ..
             } => {
-                return Err(format!("reports an error: {}", legible::name(&error)));
+                return Err(format!("reported an error: {}", legible::name(&error)));
             }
             Sent {
                 logits: Some(rows),
@@ -145,13 +145,13 @@ impl Answer {
             }
             _ => {
                 return Err(
-                    "answers with none or several of logits, probabilities and labels".to_owned(),
+                    "answered with none or several of logits, probabilities and labels; expected exactly one of them".to_owned(),
                 );
             }
         };
         if let Some(expected) = expected.filter(|&expected| expected != kind) {
             return Err(format!(
-                "answers with {} and gave {} before",
+                "answered with {}, but with {} before",
                 kind.word(),
                 expected.word()
             ));
@@ -159,7 +159,7 @@ impl Answer {
         let classes = classes.unwrap_or_else(|| logits.first().map_or(0, Vec::len));
         match logits.iter().find(|row| row.len() != classes) {
             Some(other) => Err(format!(
-                "gives {} for a picture and has {}",
+                "returned {} for a picture, but has {}",
                 counted(other.len(), "score", "scores"),
                 counted(classes, "class", "classes")
             )),
@@ -167,38 +167,38 @@ impl Answer {
         }
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub(super) fn classes(&self) -> usize {
         self.logits.first().map_or(0, Vec::len)
     }
 }
 
-/// All scores, each made a finite float.
+/// Converts all scores to finite floats.
 fn scores(rows: &[Vec<f64>], make: impl Fn(f64) -> Option<f32>) -> Result<Vec<Vec<f32>>, String> {
     let score = |&value: &f64| {
         let made = make(value).filter(|made| made.is_finite());
-        made.ok_or_else(|| format!("gives the score {value}, which is out of range"))
+        made.ok_or_else(|| format!("returned the score {value}, which is out of range"))
     };
     rows.iter()
         .map(|row| row.iter().map(score).collect())
         .collect()
 }
 
-/// The logarithm of a probability, within rounding.
+/// Returns the logarithm of a probability, which may be out of range by rounding.
 fn log(probability: f64) -> Option<f32> {
     let is_one = (-1e-6..=1.0 + 1e-6).contains(&probability);
     is_one.then(|| probability.clamp(LEAST_PROBABILITY, 1.0).ln() as f32)
 }
 
-/// 1 for the class that was given, 0 for the others.
+/// Returns rows with 1 for the label and 0 for the other classes.
 fn one_hot(labels: &[usize], classes: Option<usize>) -> Result<Vec<Vec<f32>>, String> {
     let classes =
-        classes.ok_or("gives labels, and the number of classes is not known; it must be set")?;
+        classes.ok_or("returns labels only, and the number of classes is unknown; set it")?;
     let row = |&label: &usize| {
         let mut row = vec![0.0; classes];
         let place = row.get_mut(label).ok_or_else(|| {
             format!(
-                "gives the label {label} and has {}",
+                "returned the label {label}, but has {}",
                 counted(classes, "class", "classes")
             )
         })?;
