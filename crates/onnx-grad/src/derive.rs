@@ -107,7 +107,7 @@ impl Classifier {
     /// With these logits, as they are.
     pub(crate) fn at(mut graph: Graph, input: ValueId, logits: ValueId) -> Result<Self> {
         if graph.node(input).dtype != DType::F32 {
-            return Err(Error::unsupported("its input is not of floats"));
+            return Err(Error::unsupported("its input does not hold floats"));
         }
         graph.clear_outputs();
         if TAKEN.contains(&graph.node(input).name.as_str()) {

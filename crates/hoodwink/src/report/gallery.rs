@@ -277,7 +277,7 @@ fn verdict(names: &Names, row: &Row, saved: Verdict) -> String {
     let called = || names.of(saved.seen.label);
     match (saved.success, row.target) {
         (true, None) => "The saved PNG still fools the model.".to_owned(),
-        (true, Some(_)) => "The saved PNG is still called the target.".to_owned(),
+        (true, Some(_)) => "The saved PNG is still classified as the target.".to_owned(),
         (false, _) if saved.seen.label == row.label => {
             "Rounding to 8 bits undid the attack: the model is right about the saved PNG."
                 .to_owned()

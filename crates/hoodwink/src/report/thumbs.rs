@@ -69,9 +69,9 @@ impl Kind {
 
     fn title(self, targeted: bool) -> &'static str {
         match self {
-            Self::Fooled if targeted => "Called the target",
+            Self::Fooled if targeted => "Classified as the target",
             Self::Fooled => "Fooled",
-            Self::Withstood if targeted => "Not called the target",
+            Self::Withstood if targeted => "Not classified as the target",
             Self::Withstood => "Withstood",
             Self::WrongBefore => "Wrong from the start",
             Self::LeftOut => "Of the target class, left out",
@@ -79,8 +79,8 @@ impl Kind {
     }
 }
 
-/// One row for each sample: how the attacks at `eps` ended on it (or the one with this recipe), judged by the saved files. A
-/// row that reached the goal goes before one that did not.
+/// One row for each sample: how the attacks at `eps` ended on it (or the one with this recipe), judged by the saved
+/// files. A row that reached the goal goes before one that did not.
 fn samples<'a>(
     folder: &RunFolder,
     rows: &'a [Row],
@@ -111,7 +111,8 @@ fn samples<'a>(
     samples
 }
 
-/// All pictures at `eps` (under the attack with this recipe, if one is given), as many pages of them as there have to be.
+/// All pictures at `eps` (under the attack with this recipe, if one is given), as many pages of them as there have to
+/// be.
 pub(super) fn sheets(
     folder: &RunFolder,
     rows: &[Row],

@@ -92,8 +92,8 @@ fn doubts(summary: &Summary) -> Vec<String> {
         .collect()
 }
 
-/// What became of the pictures that targeted attacks attacked: `pgd at 8/255: of 164 attacked pictures 164 are no longer
-/// right, 150 are called the target`, and how many are left out.
+/// What became of the pictures that targeted attacks attacked: `pgd at 8/255: of 164 attacked pictures 164 are no
+/// longer right, 150 are classified as the target`, and how many are left out.
 fn targeted(summary: &Summary) -> Vec<String> {
     let of = |share: &Interval| (share.value * share.n as f64).round() as u64;
     let mut lines: Vec<String> = summary
@@ -102,7 +102,7 @@ fn targeted(summary: &Summary) -> Vec<String> {
         .filter(|attack| attack.attacked > 0)
         .filter_map(|attack| {
             Some(format!(
-                "{} at {}: of {} {} no longer right, {} called the target",
+                "{} at {}: of {} {} no longer right, {} classified as the target",
                 legible::name(&attack.shown),
                 legible::name(eps(attack.eps.as_deref())),
                 counted(
@@ -198,8 +198,8 @@ impl Interval {
     }
 }
 
-/// A distance of `norm` in pixel space: L∞ in levels of 1/255, L0 as a count, the others as they are; ∞ for none that is
-/// enough, a dash if nothing was measured.
+/// A distance of `norm` in pixel space: L∞ in levels of 1/255, L0 as a count, the others as they are; ∞ for none that
+/// is enough, a dash if nothing was measured.
 pub fn distance(norm: &str, value: f64) -> String {
     match norm {
         _ if value.is_nan() => "–".to_owned(),
@@ -354,7 +354,7 @@ worst of all 8/255      –    0.0%  0.0–84.2%          0.0%        –       
             None,
         ));
         for line in [
-            "pgd at 8/255: of 2 attacked pictures 2 no longer right, 1 called the target",
+            "pgd at 8/255: of 2 attacked pictures 2 no longer right, 1 classified as the target",
             "1 picture of the target class is left out: there is nothing to attack",
             "doubtful: all figures under attack: the preprocessing looks wrong",
             "(No result: the preprocessing looks wrong)",

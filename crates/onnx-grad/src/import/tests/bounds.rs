@@ -42,7 +42,7 @@ fn numbers_from_none_are_limited_together() {
         .first()
         .map(String::as_str)
         .unwrap_or_default();
-    assert!(notice.contains("numbers from none"), "{notice}");
+    assert!(notice.contains("nodes create more than"), "{notice}");
 }
 
 #[test]

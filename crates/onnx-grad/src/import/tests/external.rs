@@ -80,7 +80,11 @@ fn weights_beside_the_model_stay_in_its_folder() {
     assert_eq!(y.as_f32().unwrap(), [0.5, -0.5, 0.5, -0.5]);
 
     for (location, offset, says) in [
-        ("weights.bin", "8", "has 12 bytes, needs 8 from byte 8 on"),
+        (
+            "weights.bin",
+            "8",
+            "has 12 bytes; 8 bytes from offset 8 are needed",
+        ),
         ("weights.bin", "18446744073709551615", "weights.bin"),
         ("gone.bin", "0", "gone.bin"),
         ("../secret.bin", "0", "outside"),

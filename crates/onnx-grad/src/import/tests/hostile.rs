@@ -54,23 +54,26 @@ fn every_fault_is_named() {
         ("attribute \"pads\"", |m| {
             graph(m).node[0].attribute[0].ints.push(1)
         }),
-        ("\"pads\" is of another kind", |m| {
+        ("\"pads\" has the wrong type", |m| {
             graph(m).node[0].attribute[0].ints.clear();
             graph(m).node[0].attribute[0].set_kind(AttributeType::String);
         }),
-        ("\"y\" (Softmax): has axis 7", |m| {
+        ("\"y\" (Softmax): axis 7 is out of range", |m| {
             graph(m).node[9].attribute[0].i = Some(7)
         }),
         ("\"y\" (If)", |m| graph(m).node[9].op_type = "If".into()),
         ("\"y\" (Softmax): belongs to the operator set", |m| {
             graph(m).node[9].domain = "com.example".into()
         }),
-        ("\"y\" (Softmax): gives 1 inputs to a function of 0", |m| {
-            m.functions.push(FunctionProto {
-                name: "Softmax".into(),
-                ..FunctionProto::default()
-            })
-        }),
+        (
+            "\"y\" (Softmax): passes 1 inputs to a function that takes 0",
+            |m| {
+                m.functions.push(FunctionProto {
+                    name: "Softmax".into(),
+                    ..FunctionProto::default()
+                })
+            },
+        ),
         ("\"x\" has elements of type string", |m| {
             tensor_type(m).set_elem_type(DataType::String)
         }),

@@ -1,4 +1,5 @@
-//! Inputs and outputs that files spell in their own way: open axes, frozen batches or none, one score, nodes out of order.
+//! Inputs and outputs that files spell in their own way: open axes, frozen batches or none, one score, nodes out of
+//! order.
 
 use prost::Message;
 
@@ -75,7 +76,7 @@ fn a_batch_above_1_is_freed_where_nothing_depends_on_it() {
         (
             "r = Reshape(x, [4 6]); y = ReduceMax(r) axes=0, keepdims=0",
             "[1, 4, 2, 3]",
-            Some("input \"x\" has no axis for a batch"),
+            Some("input \"x\" has no batch axis"),
         ),
         (
             "u = Unsqueeze(x) axes=0,; f = Flatten(u); y = Relu(f)",

@@ -114,7 +114,7 @@ fn quantising_needs_a_scale() {
         "q = QuantizeLinear(x, 0.5); y = DequantizeLinear(q, , 3)",
     ] {
         let error = parse(&bytes(13, "N 1 4", nodes), None).unwrap_err();
-        assert!(error.to_string().contains("lacks input 1"), "{error}");
+        assert!(error.to_string().contains("input 1 is missing"), "{error}");
     }
 }
 

@@ -45,11 +45,7 @@ fn one_picture_goes_in_and_one_row_of_scores_comes_out() {
             y(),
             "\"x\" has elements of type float16",
         ),
-        (
-            value("x", "2 4"),
-            y(),
-            "\"x\" does not begin with an axis for the pictures",
-        ),
+        (value("x", "2 4"), y(), "\"x\" needs a leading batch axis"),
         (
             value("x", "N side"),
             y(),
@@ -60,7 +56,7 @@ fn one_picture_goes_in_and_one_row_of_scores_comes_out() {
             of(DataType::Int64, "y", "N 9"),
             "\"y\" has elements of type int64",
         ),
-        (x(), value("y", "N 9 7"), "\"y\" has other axes"),
+        (x(), value("y", "N 9 7"), "\"y\" has different axes"),
     ] {
         let error = seal(&recurrent(input, output)).unwrap_err();
         assert!(matches!(error, Error::Unsupported(_)), "{error}");
@@ -148,8 +144,8 @@ fn functions_that_an_engine_would_write_out_for_ever_are_refused() {
     assert_eq!(until(31, 1), Ok(()));
     assert_eq!(until(16, 2), Ok(()));
     for (refused, says) in [
-        (until(32, 1), "calls in more than 32 calls"),
-        (until(20, 2), "stand for more than 1048576 nodes"),
+        (until(32, 1), "calls nested more than 32 deep"),
+        (until(20, 2), "to more than 1048576 nodes"),
         (with(&|_| vec![call("F0")]), "function \"F0\" calls itself"),
     ] {
         let error = refused.unwrap_err();
