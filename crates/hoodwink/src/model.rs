@@ -130,12 +130,12 @@ impl Classifier {
         self
     }
 
-    /// As [`Classifier::open_with`], but a model that cannot be imported is run as it is by the engine, which then sees
-    /// the user's file. It has no gradients, and says so in a notice.
+    /// As [`Classifier::open_with`], but a model that cannot be imported is run as it is by the engine, which then sees the
+    /// user's file. It has no gradients, and says so in a notice.
     ///
     /// # Errors
-    /// A file that is broken, beyond the limits of what is read, or no classifier of pictures is no more run than
-    /// imported. If the engine cannot run it either, the error says both.
+    /// A file that is broken, beyond the limits of what is read, or no classifier of pictures is no more run than imported. If
+    /// the engine cannot run it either, the error says both.
     pub fn open_for_scores(
         path: &Path,
         options: &LoadOptions,
@@ -177,8 +177,8 @@ impl Classifier {
         .keeping(options.keep_softmax))
     }
 
-    /// Whether [`Classifier::open_for_scores`] would have an engine run a file that cannot be imported, or say what
-    /// setting it lacks. No engine is asked.
+    /// Whether [`Classifier::open_for_scores`] would have an engine run a file that cannot be imported, or say what setting
+    /// it lacks. No engine is asked.
     pub fn may_run_as_it_is(
         path: &Path,
         options: &LoadOptions,
@@ -199,9 +199,8 @@ impl Classifier {
         Self::new(loaded, sha256, preprocessing, engine)
     }
 
-    /// A model in its own input space, whatever the shape and the meaning of its values: nothing stands in front of it.
-    /// An image is then of the input's own shape where it has three axes, the first of side 1 or 3, and else of shape
-    /// `[1, 1, n]`.
+    /// A model in its own input space, whatever the shape and the meaning of its values: nothing stands in front of it. An image
+    /// is then of the input's own shape where it has three axes, the first of side 1 or 3, and else of shape `[1, 1, n]`.
     ///
     /// Attacks on it want a [`Region`](crate::threat::Region) with bounds of its own. It has no pictures to judge.
     ///
@@ -252,7 +251,7 @@ impl Classifier {
         } = &model;
         let &[own_input] = model.inputs() else {
             return Err(Error::unsupported(format!(
-                "the model has {} inputs; a classifier takes one picture and returns one row of scores",
+                "the model has {} inputs; one picture in and one row of scores out are needed",
                 model.inputs().len()
             )));
         };
@@ -314,8 +313,7 @@ impl Classifier {
         })
     }
 
-    /// Lets its programs be tried out on two threads if these are more than one; without it on one. No answer depends
-    /// on it.
+    /// Lets its programs be tried out on two threads if these are more than one; without it on one. No answer depends on it.
     pub fn set_threads(&mut self, threads: usize) {
         self.threads = threads;
     }

@@ -77,7 +77,7 @@ fn the_report_states_the_result() {
         "circle",
         "pgd(loss = cross-entropy)",
         "the label under the perturbation is its answer to the perturbation alone",
-        "Perturbation of sample 0; the model sees: star",
+        "Perturbation of sample 0; the model says: star",
         "alt=\"Perturbation of sample 1\"",
         "Sample 0, true class circle.",
     ] {
@@ -245,7 +245,7 @@ fn a_report_without_eps_tells_distances() {
     let text = html.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         // 0.0625, 0.125, 0.1875 and infinity
-        "Half of the pictures that it gets right are fooled within <b class=\"wrong\">L2 0.156</b> by ddn(steps=1000).",
+        "Half of the pictures that the model gets right are fooled within <b class=\"wrong\">L2 0.156</b> by ddn(steps=1000).",
         "A tenth is fooled within 0.081, nine tenths within ∞; 1 of 4 withstood. Accuracy is 80.0% before the attack and 20.0% where any distance is allowed. The 95%",
         "Accuracy against distance",
         "ddn(steps=20)",
@@ -281,7 +281,7 @@ fn what_is_never_broken_is_said_to_be() {
         folder.keep(std::slice::from_ref(row)).unwrap();
     }
     let html = std::fs::read_to_string(write(&folder).unwrap()).unwrap();
-    let headline = "Of the pictures that it gets right, ddn fools only <b class=\"wrong\">0.0%</b> at any distance.";
+    let headline = "Of the pictures that the model gets right, ddn fools only <b class=\"wrong\">0.0%</b> at any distance.";
     assert!(html.contains(headline));
     assert!(!html.contains("NaN"));
 }
@@ -417,7 +417,7 @@ fn a_targeted_run_names_both_rates_and_leaves_the_target_class_out() {
         "<td data-label=\"attacked\">2 of 2</td>",
         "1 picture of the target class is left out: there is nothing to attack.",
         "targeted: square",
-        "Of the target class, left out: 1",
+        "Target class, not counted: 1",
         "target square",
     ] {
         assert!(text.contains(part), "{part}");

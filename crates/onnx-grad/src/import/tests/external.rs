@@ -90,8 +90,8 @@ fn weights_beside_the_model_stay_in_its_folder() {
         ("../secret.bin", "0", "outside"),
         ("/etc/passwd", "0", "outside"),
         ("", "0", "is a folder, not a file"),
-        ("weights.bin", "x", "has the offset \"x\""),
-        ("weights.bin", "-4", "has the offset \"-4\""),
+        ("weights.bin", "x", "has the invalid offset \"x\""),
+        ("weights.bin", "-4", "has the invalid offset \"-4\""),
     ] {
         let error = refused(read(Some(&home), at(location, offset)));
         assert!(

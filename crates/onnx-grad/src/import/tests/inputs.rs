@@ -159,11 +159,11 @@ fn one_score_is_two_classes_and_says_so() {
         ("y = MatMul(x, {3 1: 1 2 3})", "the logit of class 1"),
         (
             "m = MatMul(x, {3 1: 1 2 3}); y = Sigmoid(m)",
-            "what goes into \"y\" (Sigmoid)",
+            "the input of \"y\" (Sigmoid)",
         ),
         (
             "m = MatMul(x, {3 1: 1 2 3}); s = Sigmoid(m); y = Squeeze(s) axes=1,",
-            "what goes into \"s\" (Sigmoid)",
+            "the input of \"s\" (Sigmoid)",
         ),
     ] {
         let file = bytes(12, "N 3", nodes);

@@ -83,7 +83,7 @@ fn indices_that_name_nothing_are_invalid() {
             .unwrap_err()
             .to_string();
         assert!(
-            error.starts_with("invalid") && error.contains("of a side of"),
+            error.starts_with("invalid") && error.contains("for a side of"),
             "{nodes}: {error}"
         );
     }

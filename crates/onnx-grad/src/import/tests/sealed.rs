@@ -104,7 +104,7 @@ fn an_inner_value_can_be_the_output() {
     assert_eq!((outputs, &*output), (names(&["y", "h"]), "h"));
     let error = chosen("q").unwrap_err().to_string();
     assert!(
-        error.contains("its outputs are \"y\", and no value"),
+        error.contains("its outputs are \"y\", and no inner value"),
         "{error}"
     );
 }
@@ -237,9 +237,13 @@ fn what_an_engine_computes_otherwise_is_refused() {
         (
             13,
             "y = QuantizeLinear(x, {3: 1 2 3})".into(),
-            "reciprocals",
+            "the reciprocal of a scale",
         ),
-        (13, "y = QuantizeLinear(x, z)".into(), "reciprocals"),
+        (
+            13,
+            "y = QuantizeLinear(x, z)".into(),
+            "the reciprocal of a scale",
+        ),
     ] {
         let error = portable(opset, &nodes).unwrap_err();
         assert!(matches!(error, Error::Unsupported(_)), "{nodes}: {error}");
