@@ -1,4 +1,4 @@
-//! Broken and malicious files: an error that names the culprit, never a panic, never a large allocation.
+//! Broken and malicious files: an error that names the cause, never a panic, never a large allocation.
 
 use prost::Message;
 use rand::RngExt;
@@ -178,7 +178,7 @@ fn enormous_numbers_are_refused_or_left_symbolic() {
     ];
     for nodes in cases {
         for opset in [8, 13, 21] {
-            // Whether it is an error does not matter here; that it ends at once without a panic does.
+            // It does not matter here whether this is an error, only that it returns without a panic.
             let _ = parse(&bytes(opset, "N 1 5", &nodes), None);
         }
     }
@@ -202,7 +202,7 @@ fn folding_cannot_be_made_to_fill_the_memory() {
 fn truncated_files_are_errors() {
     let file = bytes(13, "N 1 5", NETWORK);
     for length in 0..file.len() {
-        // Some prefixes are whole messages; they lack what a model needs.
+        // Some prefixes are complete messages, which lack parts of a model.
         assert!(parse(&file[..length], None).is_err(), "{length} bytes");
     }
 }
@@ -269,7 +269,7 @@ fn nothing_at_all_is_no_classifier_and_no_panic() {
     let error = gradient_graph(&classless.graph, Loss::CrossEntropy).unwrap_err();
     assert!(error.to_string().contains("[N, 0]"), "{error}");
 
-    // Whether an empty tensor is an error does not matter here; that there is an answer does.
+    // It does not matter here whether an empty tensor is an error, only that there is a result.
     let empty = "x, {1 0 3: }";
     for nodes in [
         format!("y = Conv({empty})"),

@@ -1,5 +1,4 @@
-//! Inputs and outputs that files spell in their own way: open axes, frozen batches or none, one score, nodes out of
-//! order.
+//! Unusual inputs and outputs: open axes, frozen or missing batches, a single score, unsorted nodes.
 
 use prost::Message;
 
@@ -48,7 +47,7 @@ fn open_channels_are_found_from_the_first_weights() {
             "y = MatMul(x, {3 2: 1 2 3 4 5 6})".to_owned(),
             "[N, 3]",
         ),
-        // Nothing says it.
+        // Nothing determines it.
         ("N C H W", "y = GlobalMaxPool(x)".to_owned(), "[N, 3, 4, 6]"),
     ] {
         let file = bytes(13, input, &nodes);
@@ -81,7 +80,7 @@ fn a_batch_above_1_is_freed_where_nothing_depends_on_it() {
         (
             "u = Unsqueeze(x) axes=0,; f = Flatten(u); y = Relu(f)",
             "[1, 4, 2, 3]",
-            Some("has no axis"),
+            Some("has no batch axis"),
         ),
     ] {
         let loaded = parse(&bytes(12, "4 2 3", nodes), None)
@@ -123,7 +122,7 @@ fn an_output_that_is_listed_twice_is_one() {
     let loaded = parse(&twice.encode_to_vec(), None).unwrap();
     assert_eq!(loaded.graph.outputs().len(), 1);
 
-    // Under another name, too.
+    // Also under another name.
     let mut named = model(13, "N 3", "y = Neg(x); z = Identity(y)");
     named
         .graph

@@ -1,4 +1,4 @@
-//! Operators against numbers that ONNX Runtime computed for the same one-line models.
+//! Compares operators with numbers that ONNX Runtime computed for the same one-line models.
 
 use super::{as_floats, bytes, model, numbers, ramp};
 use crate::{
@@ -17,7 +17,7 @@ fn operators_compute_what_onnx_runtime_computes() {
 
 #[test]
 fn operators_on_integers_compute_what_onnx_runtime_computes() {
-    // What types they are computed in is noticed.
+    // A notice states the types in which they are computed.
     compare(include_str!("integers.txt"), false);
 }
 

@@ -1,4 +1,4 @@
-//! Files that are run as they are: what is refused, and what is left of a file.
+//! Files that are run as they are: what is refused, and what the sealed file contains.
 
 use prost::Message;
 
@@ -72,7 +72,7 @@ fn one_picture_goes_in_and_one_row_of_scores_comes_out() {
     assert!(error.contains("has 2 inputs"), "{error}");
 }
 
-/// The value before a softmax becomes an output, and so does any other that is asked for.
+/// The value before a softmax becomes an output, and so does any other requested value.
 #[test]
 fn an_inner_value_can_be_the_output() {
     let nodes = "h = LSTM(x); z = Gemm(h, {2 3: 1 0 2 -1 3 0}); p = Softmax(z) axis=-1; c = Clip(p); y = Identity(c)";
@@ -158,7 +158,8 @@ fn what_readers_might_take_in_another_way_is_left_out_or_refused() {
     let plain = recurrent(value("x", "N 4"), value("y", "N 9")).encode_to_vec();
     let seal = |bytes: &[u8]| seal_bytes(bytes, None, &LoadOptions::default());
     let sealed = seal(&plain).unwrap();
-    // The magic word of another format, here an unknown field of 84 bytes; and a field in more bytes than it takes.
+    // The magic word of another format, here an unknown field of 84 bytes, and a field encoded in more bytes than
+    // necessary.
     for (begun, length) in [(&b"RTEN"[..], 2 + 84), (&[0x88, 0x80, 0x00, 0x08], 4)] {
         let mut bytes = begun.to_vec();
         bytes.resize(length, 0);
@@ -167,12 +168,12 @@ fn what_readers_might_take_in_another_way_is_left_out_or_refused() {
         assert_eq!(sealed_again.bytes[0], 8, "{begun:?}");
         assert!(sealed_again.bytes.ends_with(&sealed.bytes), "{begun:?}");
     }
-    // A group, which is no message.
+    // A group instead of a message.
     let error = seal(&[&plain[..], &[0x9b, 1, 0x9c, 1]].concat()).unwrap_err();
     assert!(matches!(error, Error::Invalid(_)), "{error}");
 }
 
-/// A file of these nodes as an engine with few defaults gets it.
+/// Returns a file of these nodes in the form for an engine with few defaults.
 fn portable(opset: i64, nodes: &str) -> Result<ModelProto> {
     let mut file = model(opset, "N 3 8 8", nodes);
     file.graph.as_mut().expect("the model has a graph").output = vec![value("y", "N 9")];
@@ -299,7 +300,7 @@ fn what_an_engine_lacks_is_spelled_out() {
             _ => {}
         }
     }
-    // The other engine gets the file as it is.
+    // The other engine gets the unchanged file.
     let file = recurrent(value("x", "N 4"), value("y", "N 9"));
     let sealed = seal(&file).unwrap();
     let same = sealed.lowered(Lowering::OnnxRuntime).unwrap();
