@@ -75,7 +75,7 @@ fn with_loss(model: Classifier, loss: Loss) -> Result<(Graph, Values)> {
     Ok((graph, Values { input, loss }))
 }
 
-/// Names of the inputs and outputs that derived graphs have beside the model's own input.
+/// Names of the inputs and outputs that derived graphs have in addition to the model's input.
 const TAKEN: [&str; 11] = [
     "floor", "grad", "hard", "labels", "linear", "logits", "loss", "out", "pull", "spread",
     "targets",
@@ -104,10 +104,10 @@ impl Classifier {
         Self::at(graph, input, logits)
     }
 
-    /// With these logits, as they are.
+    /// Uses these logits unchanged.
     pub(crate) fn at(mut graph: Graph, input: ValueId, logits: ValueId) -> Result<Self> {
         if graph.node(input).dtype != DType::F32 {
-            return Err(Error::unsupported("its input is not of floats"));
+            return Err(Error::unsupported("its input does not hold floats"));
         }
         graph.clear_outputs();
         if TAKEN.contains(&graph.node(input).name.as_str()) {

@@ -1,9 +1,9 @@
-//! The one error of the crate.
+//! The error type of the crate.
 
-/// What the crate's functions return.
+/// The result type of the crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a model could not be read, differentiated or written.
+/// The reason why a model could not be read, differentiated or written.
 ///
 /// *Invalid* means the file contradicts itself or the ONNX specification; *unsupported* means it
 /// is legitimate but beyond this version. The two are never mixed up.
@@ -16,41 +16,41 @@ pub enum Error {
     /// The model is legitimate, but this version cannot read it.
     #[error("unsupported model: {0}")]
     Unsupported(String),
-    /// A function of this crate was asked for what cannot be; nothing is wrong with the model.
+    /// A function of this crate was called with impossible arguments; the model is fine.
     #[error("{0}")]
     Misuse(String),
-    /// A gradient was asked through an operator that has none.
+    /// A gradient was requested through an operator that has none.
     #[error("no gradient through node {node:?} ({op}): {reason}")]
     NoGradient {
-        /// Name of the node, as in the ONNX file where it had one.
+        /// Name of the node, as in the ONNX file if it has one.
         node: String,
         /// Its operator.
         op: &'static str,
-        /// Why there is no gradient.
+        /// The reason why there is no gradient.
         reason: String,
     },
-    /// The model file, or a file of weights beside it, could not be read.
+    /// The model file, or an external weights file, could not be read.
     #[error("{path}: {message}")]
     Io {
         /// The file.
         path: String,
-        /// What the operating system said.
+        /// The operating system's message.
         message: String,
     },
 }
 
 impl Error {
-    /// An [`Error::Invalid`].
+    /// Creates an [`Error::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid(message.into())
     }
 
-    /// An [`Error::Misuse`].
+    /// Creates an [`Error::Misuse`].
     pub fn misuse(message: impl Into<String>) -> Self {
         Self::Misuse(message.into())
     }
 
-    /// An [`Error::Unsupported`].
+    /// Creates an [`Error::Unsupported`].
     pub fn unsupported(message: impl Into<String>) -> Self {
         Self::Unsupported(message.into())
     }

@@ -1,4 +1,4 @@
-//! Graphs as ONNX files.
+//! Writes graphs as ONNX files.
 
 use std::{collections::BTreeSet, mem};
 
@@ -19,15 +19,15 @@ use crate::{
     tensor::{DType, Elements, Tensor},
 };
 
-/// Version of the operator set of the files written.
+/// Operator set version of the written files.
 const OPSET: i64 = 18;
-/// Version of the file format of the files written; operator set 18 came with it.
+/// Format version of the written files, which was introduced with operator set 18.
 const IR_VERSION: i64 = 8;
-/// Protocol buffers cannot be larger.
+/// Maximum size of a Protocol Buffers message.
 const LARGEST_FILE: usize = i32::MAX as usize;
 
-/// The graph as the bytes of an ONNX file (operator set 18), with composite operators spelled out. What the
-/// outputs do not need is left out; the batch is the symbolic dimension `N`.
+/// Returns the graph as the bytes of an ONNX file (operator set 18), with composite operators expressed in plain ONNX.
+/// Nodes that no output needs are omitted; the batch is the symbolic dimension `N`.
 ///
 /// Fails with [`Error::Unsupported`] if the file would exceed 2 GiB.
 pub fn to_onnx(graph: &Graph, lowering: Lowering) -> Result<Vec<u8>> {
@@ -75,10 +75,10 @@ impl<'a> Writer<'a> {
         };
         for (name, _) in graph.outputs() {
             if !writer.taken.insert(name.clone()) {
-                return Err(Error::invalid(format!("two values are called {name:?}")));
+                return Err(Error::invalid(format!("two values have the name {name:?}")));
             }
         }
-        // An input gives way to an output of its name, unless it is that output.
+        // If an input and an output share a name, the input is renamed, unless it is that output.
         for &id in graph.inputs() {
             let name = &graph.node(id).name;
             let is_output = |(output, of): &(String, ValueId)| output == name && *of == id;
@@ -102,7 +102,7 @@ impl<'a> Writer<'a> {
         Ok(writer)
     }
 
-    /// `name` if nothing has it yet, else `fallback`, numbered where that is taken too.
+    /// Returns `name` if it is unused, else `fallback`, with a number if that is used too.
     fn unique(&mut self, name: &str, fallback: &str) -> String {
         let numbered = (2..).map(|number| format!("{fallback}_{number}"));
         let free = [name, fallback]
@@ -141,9 +141,9 @@ impl<'a> Writer<'a> {
         Ok(self.written)
     }
 
-    /// Another name for a value. Not by `Identity`: rten would take that away, and as much a second node that does the
-    /// same, and find one value twice among the outputs. So constants are written again, and others pass through
-    /// a reshape where each 0 keeps a side, every copy made of the last.
+    /// Gives a value a second name. `Identity` doesn't work: rten removes it, and also a second node that does the
+    /// same, and then one value occurs twice among the outputs. So constants are duplicated, and other values pass
+    /// through a chain of reshapes in which each 0 keeps a side.
     fn copy(&mut self, id: ValueId, name: &str) {
         if let Some(tensor) = self.graph.as_constant(id) {
             let initializer = tensor_proto(name.to_owned(), tensor);
@@ -173,7 +173,7 @@ impl<'a> Writer<'a> {
         });
     }
 
-    /// A constant that only the file needs.
+    /// Adds a constant that only the file needs.
     fn initializer(&mut self, of: &str, role: &str, tensor: &Tensor) -> String {
         let name = self.unique("", &format!("{of}/{role}"));
         self.written
@@ -217,7 +217,7 @@ impl<'a> Writer<'a> {
                 Vec::new()
             }
             Op::Cast { to } => vec![int("to", data_type(*to) as i64)],
-            // Floats have only C's fmod; the sign of an integer's remainder is the divisor's.
+            // For floats, ONNX has only C's fmod; an integer remainder has the sign of the divisor.
             Op::Mod => vec![int("fmod", i64::from(node.dtype == DType::F32))],
             Op::Gemm {
                 alpha,
@@ -281,7 +281,7 @@ impl<'a> Writer<'a> {
                     Reduction::Prod => "ReduceProd",
                 };
                 inputs.push(self.integers(&name, "axes", &signed(axes)));
-                // Without axes ONNX would reduce all of them.
+                // Without axes, ONNX would reduce all of them.
                 vec![
                     int("keepdims", i64::from(*keep_dims)),
                     int("noop_with_empty_axes", 1),
@@ -321,7 +321,7 @@ impl<'a> Writer<'a> {
                 ends,
                 steps,
             } => {
-                // -1 would mean the last index; one below all of them is before the first.
+                // -1 would mean the last index; an index below the range means before the first.
                 let ends: Vec<i64> = (axes.iter().zip(ends))
                     .map(|(&axis, &end)| if end < 0 { -side(axis) - 1 } else { end })
                     .collect();
@@ -366,7 +366,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Attributes of a convolution. `kernel_shape` is optional in ONNX, but not for every engine.
+    /// Attributes of a convolution. `kernel_shape` is optional in ONNX, but some engines need it.
     fn convolution(&self, convolution: &Convolution, node: &Node) -> Vec<AttributeProto> {
         let weight = self.graph.shape(node.inputs[1]);
         let kernel: Vec<usize> = weight[2..]
@@ -384,7 +384,8 @@ impl<'a> Writer<'a> {
         ]
     }
 
-    /// The shape to expand to. An axis that already has its length may say 1, which spares asking for the batch.
+    /// Returns the target shape of `Expand`. An axis that already has its length may be 1, which avoids computing the
+    /// batch size.
     fn expanded(&mut self, of: &str, source: &[Dim], shape: &[Dim]) -> Result<String> {
         let leading = shape.len() - source.len();
         let sides: Vec<Dim> = shape
@@ -428,7 +429,7 @@ impl<'a> Writer<'a> {
         Ok(whole)
     }
 
-    /// The value, of one element, that holds the batch size.
+    /// Returns the one-element value that holds the batch size.
     fn batch(&mut self) -> Result<String> {
         if let Some(name) = &self.batch {
             return Ok(name.clone());

@@ -81,7 +81,7 @@ pub(crate) fn find(graph: &Graph, name: &str) -> Result<ValueId> {
         Some(at) => {
             let reason = match graph.names()[at].1.map(|id| graph.node(id)) {
                 None => "is not kept, as it is part of another value or no output needs it",
-                Some(node) if node.dtype != DType::F32 => "is not of floats",
+                Some(node) if node.dtype != DType::F32 => "does not hold floats",
                 Some(_) => "does not depend on the input",
             };
             let after = addressable(graph).find(|(place, ..)| *place > at);

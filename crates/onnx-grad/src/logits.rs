@@ -17,35 +17,35 @@ use crate::{
     tensor::DType,
 };
 
-/// The most sigmoids of sigmoids that are looked through.
+/// Maximum number of nested sigmoids that are looked through.
 const MOST_SIGMOIDS: usize = 4;
 
-/// A classifier's logits, and what lies between them and its output.
+/// A classifier's logits, and how its output is computed from them.
 #[derive(Clone, Debug)]
 pub struct Head {
     /// The logits, `[N, C]`.
     pub logits: ValueId,
-    /// The softmax or sigmoid that was looked through, the last one if there are several.
+    /// The softmax or sigmoid that was looked through; the last one if there are several.
     pub through: Option<ValueId>,
     /// Whether the model has one score for two classes: the logits are 0 and that score.
     pub single: bool,
-    /// A softmax or sigmoid that the logits are made of and that was not looked through. Where it is sure, the logits hardly
-    /// change, and neither do losses.
+    /// A softmax or sigmoid that the logits are computed from and that was not looked through. If it saturates, the
+    /// logits hardly change, and neither do losses.
     pub saturating: Option<ValueId>,
-    /// What goes into it, if it is the only one.
+    /// Its input, if it is the only one.
     before: Option<ValueId>,
 }
 
 impl Head {
-    /// The head of a classifier with this output; nodes that it needs are appended.
+    /// Returns the head of a classifier with this output. Appends the nodes that it needs.
     ///
-    /// A softmax at the end, its logarithm, or sigmoids are looked through, as their gradients vanish where they are sure.
-    /// What comes after them does not matter as long as it keeps the order of the classes: rounding (quantised
-    /// outputs), clipping, a logarithm, a positive factor, a change of shape, a choice of some of the classes. What is before a
-    /// softmax are the logits, whatever they are, so that the softmax of the logits is the model's own: of two softmaxes one
-    /// after the other only the last is looked through, and [`Head::saturating`] names the first.
+    /// A final softmax, its logarithm, and sigmoids are looked through, because their gradients vanish where they
+    /// saturate. Operators behind them do not matter if they keep the order of the classes: rounding (quantised
+    /// outputs), clipping, a logarithm, a positive factor, a change of shape, a selection of some classes. The logits
+    /// are the input of the softmax, whatever computes it, so that the softmax of the logits is the model's own. If one
+    /// softmax follows another, only the last one is looked through, and [`Head::saturating`] names the first.
     ///
-    /// Axes of side 1 are dropped. A single score for each picture is the logit of class 1 against a 0 for class 0.
+    /// Axes of side 1 are dropped. A single score for each picture is the logit of class 1; class 0 has the logit 0.
     ///
     /// # Errors
     /// [`Error::Unsupported`] if the output is not one row of floats for each picture.
@@ -53,7 +53,7 @@ impl Head {
         let node = graph.node(output);
         if node.dtype != DType::F32 {
             return Err(Error::unsupported(format!(
-                "its output is not of floats, but computed by node {:?} ({}); export the scores before it",
+                "its output does not hold floats: node {:?} ({}) computes it; export the scores before that node",
                 node.name, node.op
             )));
         }
@@ -65,7 +65,7 @@ impl Head {
             scores = found.before;
             through.get_or_insert(found.node);
             if found.kind == Squash::Softmax {
-                // The softmax of a logarithm of a softmax is that softmax.
+                // The softmax of a log-softmax is that softmax.
                 while let Some(before) = log_softmax(graph, scores) {
                     scores = before;
                 }
@@ -99,30 +99,30 @@ impl Head {
         })
     }
 
-    /// The name of the value before [`Head::saturating`], if it may be chosen as the scores instead.
+    /// Returns the name of the value before [`Head::saturating`], if it can be chosen as the scores instead.
     pub fn before<'g>(&self, graph: &'g Graph) -> Option<&'g str> {
         let before = self.before?;
         name_of(graph, before).filter(|_| is_row(graph, before))
     }
 
-    /// What a user should know about it, in sentences. Names are those of [`inner_values`](crate::inner_values).
+    /// Returns notes for the user, as sentences. Names are those of [`inner_values`](crate::inner_values).
     pub fn notices(&self, graph: &Graph) -> Vec<String> {
         let mut notices = Vec::new();
         let label = |id: ValueId| format!("{:?} ({})", graph.node(id).name, graph.node(id).op);
         if self.single {
             notices.push(match self.through {
                 Some(id) => format!(
-                    "one output for two classes: the scores are 0 for class 0 and, for class 1, what goes into {}",
+                    "one output for two classes: the scores are 0 for class 0 and, for class 1, the input of {}",
                     label(id)
                 ),
-                None => "one output for two classes: it is taken for the logit of class 1, against 0 for class 0".to_owned(),
+                None => "one output for two classes: it is taken as the logit of class 1; class 0 has the logit 0".to_owned(),
             });
         } else if let Some(id) = self
             .through
             .filter(|&id| matches!(graph.node(id).op, Op::Sigmoid))
         {
             notices.push(format!(
-                "each class has a sigmoid of its own, {}: the scores are what goes into it, and confidences are their softmax",
+                "each class has its own sigmoid, {}: the scores are its input, and confidences are their softmax",
                 label(id)
             ));
         }
@@ -141,10 +141,10 @@ impl Head {
     }
 }
 
-/// The logits of [`Head::of`], as `[N, C]`.
+/// Returns the logits of [`Head::of`] as `[N, C]`.
 ///
 /// # Errors
-/// Those of [`Head::of`].
+/// The errors of [`Head::of`].
 pub fn logits(graph: &mut Graph, output: ValueId) -> Result<ValueId> {
     Ok(Head::of(graph, output)?.logits)
 }
@@ -171,7 +171,7 @@ pub fn scores(graph: &Graph) -> Result<ValueId> {
     }
 }
 
-/// Makes the graph's only output the scores themselves: what [`Head::of`] would look through stays part of them.
+/// Makes the scores the graph's only output. What [`Head::of`] would look through stays part of them.
 ///
 /// A single probability of class 1 becomes a row of two, so that both classes have a score.
 pub(crate) fn keep_softmax(graph: &mut Graph) -> Result<()> {
@@ -186,7 +186,7 @@ pub(crate) fn keep_softmax(graph: &mut Graph) -> Result<()> {
         let other = graph.add(Op::Sub, &[one, kept])?;
         kept = graph.add(Op::Concat { axis: 1 }, &[other, kept])?;
     }
-    // Two changes of sign leave every value as it is, and nothing looks through one.
+    // Negating twice leaves every value unchanged, and is not looked through.
     for _ in 0..2 {
         kept = graph.add(Op::Neg, &[kept])?;
     }
@@ -196,7 +196,7 @@ pub(crate) fn keep_softmax(graph: &mut Graph) -> Result<()> {
     Ok(())
 }
 
-/// The logits 0 and z of two classes, from z as `[N, 1]`.
+/// Returns the logits 0 and z of two classes, given z as `[N, 1]`.
 fn beside_zero(graph: &mut Graph, z: ValueId) -> Result<ValueId> {
     let zero = Op::Pad {
         mode: PadMode::Constant(0.0),
@@ -208,12 +208,12 @@ fn beside_zero(graph: &mut Graph, z: ValueId) -> Result<ValueId> {
 
 fn no_rows(shape: &[Dim]) -> Error {
     Error::unsupported(format!(
-        "its output has shape {}, a classifier's is [N, C] with two classes or more",
+        "its output has shape {}; a classifier's output is [N, C] with at least two classes",
         display(shape)
     ))
 }
 
-/// The name by which a value can be asked for.
+/// Returns the name by which a value can be requested.
 fn name_of(graph: &Graph, id: ValueId) -> Option<&str> {
     let mut names = graph.names().iter();
     names.find_map(|(name, named)| (*named == Some(id)).then_some(name.as_str()))

@@ -1,4 +1,4 @@
-//! Composite operators in plain ONNX.
+//! Expresses composite operators in plain ONNX.
 
 mod division;
 mod pool;
@@ -15,16 +15,16 @@ use crate::{
     tensor::{DType, Tensor},
 };
 
-/// For which engine composite operators are spelled out.
+/// The engine that composite operators are lowered for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lowering {
     /// Any engine.
     Portable,
-    /// ONNX Runtime, which is faster with other spellings.
+    /// ONNX Runtime, which is faster with other expressions.
     OnnxRuntime,
 }
 
-/// `graph` with every composite operator spelled out, folded.
+/// Returns `graph` with every composite operator expressed in plain ONNX, folded.
 pub(crate) fn lower(graph: &Graph, lowering: Lowering) -> Result<Graph> {
     let uses = uses(graph);
     let felt = match lowering {
@@ -99,9 +99,9 @@ fn lower_node(
         } if pool::needs_counting(pool, *count_include_pad) => composite(graph, &|v| {
             Ok(pool::average_pool(pool, *count_include_pad, v[0])?.id)
         }),
-        // ONNX Runtime 1.32 rounds by a picture's place in the batch where it takes four elements of a tensor at once:
-        // Softplus and Elu in the last few elements, sums in rows that do not begin at a multiple of four. rten's
-        // Softplus overflows.
+        // ONNX Runtime 1.32 processes four elements of a tensor at once, so its rounding depends on a picture's
+        // position in the batch: Softplus and Elu in the last few elements, sums in rows that do not start at a
+        // multiple of four. rten's Softplus overflows.
         Op::Softplus => composite(graph, &|v| Ok(softplus(v[0]).id)),
         Op::Reduce {
             kind: kind @ (Reduction::Sum | Reduction::Mean),
@@ -117,8 +117,9 @@ fn lower_node(
             })
         }
         Op::Elu { alpha } if !portable => composite(graph, &|v| Ok(elu(v[0], *alpha).id)),
-        // rten 0.27 has five more gaps: it fails on slices backwards of five and more axes, pooling has no dilations, of equal maxima ArgMax takes the last, the sign of 0
-        // is 1, and Cast to truth values keeps integers as they are and cuts the fractions of floats off.
+        // rten 0.27 has five more gaps: it fails on backward slices of five or more axes, pooling has no dilations,
+        // ArgMax takes the last of equal maxima, the sign of 0 is 1, and Cast to Boolean keeps integers unchanged and
+        // truncates floats.
         Op::MaxPool(pool) if portable && pool::dilated(pool) => {
             composite(graph, &|v| Ok(pool::max_pool(pool, v[0], &node.shape)?.id))
         }
@@ -159,8 +160,8 @@ fn lower_node(
     }
 }
 
-/// By multiplication with steps: engines are slow at `Where`, and ONNX Runtime leaves the blocked layout of its
-/// convolutions for it, but not for `HardSigmoid` and `Mul`.
+/// Multiplies with steps, because engines are slow at `Where`. ONNX Runtime leaves the blocked layout of its
+/// convolutions for `Where`, but not for `HardSigmoid` and `Mul`.
 fn gate<'t>(low: f32, high: f32, y: Expr<'t>, g: Expr<'t>) -> Expr<'t> {
     [(low, 1.0), (high, -1.0)]
         .into_iter()
@@ -168,8 +169,8 @@ fn gate<'t>(low: f32, high: f32, y: Expr<'t>, g: Expr<'t>) -> Expr<'t> {
         .fold(g, |g, (edge, direction)| g * step(y, edge, direction))
 }
 
-/// 1 where `y` is beyond `edge` in the direction, else 0: a ramp so steep that no float lies on it. A power of two as
-/// slope makes the product exact, so that the ramp begins at the edge.
+/// Returns 1 where `y` is beyond `edge` in the direction, else 0, as a ramp so steep that no float lies on it. The
+/// slope is a power of two, which makes the product exact, so the ramp starts at the edge.
 fn step(y: Expr<'_>, edge: f32, direction: f32) -> Expr<'_> {
     let exponent = if edge == 0.0 {
         126
@@ -187,7 +188,7 @@ fn as_float(truth: Expr<'_>) -> Expr<'_> {
     truth.apply(Op::Cast { to: DType::F32 })
 }
 
-/// Index of the first element along an axis that is its maximum `largest`; the axis stays with side 1.
+/// Returns the index of the first element along an axis that equals its maximum `largest`; the axis keeps side 1.
 fn first_index<'t>(axis: usize, x: Expr<'t>, largest: Expr<'t>) -> Result<Expr<'t>> {
     let count = fixed_from(&x.shape()[axis..=axis], 0)?[0];
     let mut sides = vec![1; x.rank()];
@@ -198,7 +199,7 @@ fn first_index<'t>(axis: usize, x: Expr<'t>, largest: Expr<'t>) -> Result<Expr<'
     Ok((count as f32 - rank).apply(Op::Cast { to: DType::I64 }))
 }
 
-/// Part of one axis; backwards by its indices.
+/// Takes a part of one axis; a backward slice uses indices.
 fn part(x: Expr<'_>, axis: usize, start: i64, end: i64, step: i64) -> Expr<'_> {
     if step > 0 {
         return x.apply(Op::Slice {
@@ -227,8 +228,9 @@ fn sign(x: Expr<'_>, dtype: DType) -> Expr<'_> {
     above - below
 }
 
-/// `max(x, 0) + ln(1 + u)` with `u = exp(-|x|)`. The logarithm is the series of `2 artanh(u / (2 + u))`, cut off below
-/// the rounding of a float: basic arithmetic rounds the same in every place of a tensor and keeps the smallest values.
+/// Computes `max(x, 0) + ln(1 + u)` with `u = exp(-|x|)`. The logarithm is the series of `2 artanh(u / (2 + u))`,
+/// truncated below float rounding. Basic arithmetic rounds the same at every position of a tensor, and keeps the
+/// smallest values.
 fn softplus(x: Expr<'_>) -> Expr<'_> {
     let u = (-x.apply(Op::Abs)).exp();
     let s = u / (u + 2.0);
@@ -246,9 +248,9 @@ fn elu(x: Expr<'_>, alpha: f32) -> Expr<'_> {
     x.apply(Op::Relu) + (below - 1.0) * alpha
 }
 
-/// Number of elements of the last axes if these are `axes` and the number is no multiple of four.
+/// Returns the number of elements of the last axes if these are `axes` and the number is not a multiple of four.
 fn odd_row(axes: &[usize], shape: &[Dim]) -> Option<usize> {
-    // A sum of everything has no row whose place could matter.
+    // A sum of everything has no row whose position could matter.
     let first = *axes.first().filter(|&&first| first > 0)?;
     if !axes.iter().copied().eq(first..shape.len()) {
         return None;
@@ -258,7 +260,7 @@ fn odd_row(axes: &[usize], shape: &[Dim]) -> Option<usize> {
     (!count.is_multiple_of(4)).then_some(count)
 }
 
-/// Sum or mean over the axes from `first` on, which have `count` elements, by a product with a column.
+/// Sum or mean over the axes from `first` on, which have `count` elements, as a product with a column.
 fn sum_of_row(kind: Reduction, first: usize, count: usize, x: Expr<'_>) -> Expr<'_> {
     let mut rows = x.shape();
     rows.truncate(first);
@@ -281,8 +283,8 @@ fn gelu(x: Expr<'_>, tanh: bool) -> Expr<'_> {
     x * 0.5 * (inner + 1.0)
 }
 
-/// The weight's gradient is the convolution of the input with the cotangent as kernel: the batch takes the
-/// channels' place, strides and dilations change places, and windows beyond the kernel are cut off.
+/// Computes the weight's gradient as the convolution of the input with the cotangent as kernel. Batch and channels
+/// swap, strides and dilations swap, and windows beyond the kernel are cut off.
 fn conv_weight_grad<'t>(
     convolution: &Convolution,
     kernel: &[usize],

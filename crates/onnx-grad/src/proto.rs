@@ -78,7 +78,7 @@ pub(crate) struct NodeProto {
     pub(crate) attribute: Vec<AttributeProto>,
 }
 
-/// A function of the model's own: an operator spelled out in others.
+/// A function of the model: an operator defined by other operators.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct FunctionProto {
     #[prost(string, tag = "1")]
@@ -93,12 +93,12 @@ pub(crate) struct FunctionProto {
     pub(crate) opset_import: Vec<OperatorSetIdProto>,
     #[prost(string, tag = "10")]
     pub(crate) domain: String,
-    /// Attributes that a call may leave out, with the values they then have.
+    /// Attributes that a call may omit, with their default values.
     #[prost(message, repeated, tag = "11")]
     pub(crate) attribute_proto: Vec<AttributeProto>,
 }
 
-/// An attribute; `kind` says which field is in use.
+/// An attribute; `kind` states which field is in use.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct AttributeProto {
     #[prost(string, tag = "1")]
@@ -121,12 +121,12 @@ pub(crate) struct AttributeProto {
     pub(crate) ints: Vec<i64>,
     #[prost(bytes = "vec", repeated, tag = "9")]
     pub(crate) strings: Vec<Vec<u8>>,
-    /// Inside a function: the attribute of the call whose value this one has; empty if it has its own.
+    /// Inside a function: the attribute of the call that provides the value; empty if the attribute has its own.
     #[prost(string, tag = "21")]
     pub(crate) ref_attr_name: String,
 }
 
-/// Kinds of attributes.
+/// Types of attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub(crate) enum AttributeType {
@@ -176,7 +176,7 @@ pub(crate) enum DataLocation {
     External = 1,
 }
 
-/// A tensor given by its elements other than zero; only its presence is noted.
+/// A sparse tensor; only its presence is recorded.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct SparseTensorProto {
     #[prost(message, optional, tag = "1")]
@@ -215,7 +215,7 @@ pub(crate) struct ValueInfoProto {
     pub(crate) r#type: Option<TypeProto>,
 }
 
-/// A value's type; `None` where it is no tensor (a sequence, a map, …).
+/// A value's type; `None` if it is not a tensor (a sequence, a map, …).
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct TypeProto {
     #[prost(message, optional, tag = "1")]
@@ -238,7 +238,7 @@ pub(crate) struct TensorShapeProto {
     pub(crate) dim: Vec<DimensionProto>,
 }
 
-/// One axis: a number, a name, or nothing known.
+/// One axis: a number, a name, or unknown.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct DimensionProto {
     #[prost(oneof = "DimensionValue", tags = "1, 2")]
@@ -248,7 +248,7 @@ pub(crate) struct DimensionProto {
 /// Length of an axis.
 #[derive(Clone, PartialEq, Oneof)]
 pub(crate) enum DimensionValue {
-    /// So many.
+    /// A number.
     #[prost(int64, tag = "1")]
     Value(i64),
     /// A symbol, such as the batch.

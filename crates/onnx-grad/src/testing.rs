@@ -1,4 +1,4 @@
-//! What tests share: running a graph, drawing inputs, and comparing gradients with differences.
+//! Shared test code: running a graph, drawing inputs, and comparing gradients with finite differences.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -9,10 +9,10 @@ use crate::{
     DType, Dim, Elements, Graph, Lowering, Op, Result, Tensor, ValueId, gradient, to_onnx,
 };
 
-/// The batch size tests run with.
+/// The batch size that tests use.
 pub(crate) const BATCH: usize = 2;
 
-/// A generator for the test of this name.
+/// Returns a generator for the test of this name.
 pub(crate) fn rng(name: &str) -> ChaCha8Rng {
     let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -84,7 +84,7 @@ fn from_value((value, dtype): (Value, &DType)) -> Tensor {
     .expect("rten's tensors are whole")
 }
 
-/// Where a case's numbers lie, so that no step of the check crosses a kink or a pole.
+/// The range of a case's numbers, such that no step of the check crosses a kink or a pole.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Domain {
     /// -1.5 to 1.5.
@@ -93,13 +93,13 @@ pub(crate) enum Domain {
     Positive,
     /// 0.3 to 1.5 on both sides of zero.
     AwayFromZero,
-    /// No two closer than 0.3.
+    /// No two numbers closer than 0.3.
     Distinct,
     /// Within a narrow range around a value.
     Near(f32),
 }
 
-/// A shape as a test writes it: `"N 3 8 8"`, where `N` is the batch and `2N` twice the batch.
+/// Parses a shape such as `"N 3 8 8"`, where `N` is the batch and `2N` twice the batch.
 pub(crate) fn shape(text: &str) -> Vec<Dim> {
     text.split_whitespace()
         .map(|side| match side.strip_suffix('N') {
@@ -110,7 +110,7 @@ pub(crate) fn shape(text: &str) -> Vec<Dim> {
         .collect()
 }
 
-/// The shape with the batch filled in.
+/// Returns the shape with the batch filled in.
 pub(crate) fn sides(shape: &[Dim]) -> Vec<usize> {
     shape
         .iter()
@@ -148,7 +148,7 @@ pub(crate) fn floats(tensor: &Tensor) -> &[f32] {
     tensor.as_f32().expect("floats")
 }
 
-/// A directional derivative, by the gradient and by differences of the function.
+/// A directional derivative, from the gradient and from differences of the function.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slopes {
     pub(crate) analytic: f64,
@@ -161,7 +161,7 @@ impl Slopes {
     }
 }
 
-/// `of` times a further input, and random numbers for that input.
+/// Multiplies `of` by an additional input, and returns random numbers for that input.
 pub(crate) fn weigh(
     graph: &mut Graph,
     of: ValueId,
@@ -174,9 +174,9 @@ pub(crate) fn weigh(
     Ok((graph.add(Op::Mul, &[of, input])?, weights))
 }
 
-/// Compares the gradient of a random weighting of `of` with respect to the graph input `wrt` with differences
-/// of fourth order in one random direction. The direction never goes against the gradient's signs, so that
-/// nothing cancels; elements without gradient move too.
+/// Compares the gradient of a random weighting of `of` with respect to the graph input `wrt` with fourth-order
+/// differences in one random direction. The direction has the signs of the gradient, so that nothing cancels; elements
+/// without gradient change too.
 pub(crate) fn slopes(
     graph: &Graph,
     of: ValueId,

@@ -263,7 +263,7 @@ fn the_command_in_the_report_repeats_the_run() {
     );
     let line = fs::read_to_string(path.join("first/command.txt")).unwrap();
     let report = fs::read_to_string(path.join("first/report.html")).unwrap();
-    assert!(report.contains("Do it again") && report.contains("--target least-likely"));
+    assert!(report.contains("Reproduce this run") && report.contains("--target least-likely"));
     assert!(report.contains("the digit "));
 
     let bin = Path::new(env!("CARGO_BIN_EXE_hoodwink")).parent().unwrap();

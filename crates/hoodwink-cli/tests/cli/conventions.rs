@@ -235,7 +235,7 @@ fn a_mistyped_word_or_name_is_answered_with_the_nearest() {
         (
             &["report", folder.path().to_str().unwrap()],
             &[],
-            "so it is no run folder; an attack writes one",
+            "so it is not a run folder; an attack creates one",
         ),
         (&["man", "atack"], &[], "did you mean attack?"),
         (&["completions", "bsh"], &[], "'bash'"),

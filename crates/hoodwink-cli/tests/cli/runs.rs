@@ -116,7 +116,7 @@ fn a_run_is_repeated_from_its_toml_alone() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("sample 35, pgd at 0.1: pictures/35.png is another picture"),
+        said.contains("sample 35, pgd at 0.1: pictures/35.png is a different picture"),
         "{said}"
     );
     assert!(picture.exists());

@@ -19,7 +19,7 @@ const BOTTOM: f64 = 44.0;
 /// Number of line styles in the style sheet.
 const STYLES: usize = 8;
 
-/// A line chart. Displaying it gives the SVG; all text is escaped.
+/// A line chart. `Display` writes the SVG; all text is escaped.
 #[derive(Template)]
 #[template(path = "chart.svg")]
 pub(super) struct Chart {
@@ -64,15 +64,15 @@ pub(super) struct Spark {
 /// One attack's accuracy at each eps, clean accuracy at eps 0 included.
 pub(super) struct AccuracyLine {
     pub(super) name: String,
-    /// eps, as typed, and accuracy; by rising eps.
+    /// eps as typed, and accuracy, in ascending order of eps.
     pub(super) points: Vec<(f64, String, Interval)>,
-    /// Whether the radii were chosen so that nothing bends between them: only then a line joins them.
+    /// Whether the radii were searched finely enough to join the points by a line.
     pub(super) swept: bool,
-    /// Where the smallest distance of each picture is known: the exact curve.
+    /// The exact curve, if the smallest distance of each picture is known.
     pub(super) steps: Option<DistanceLine>,
 }
 
-/// The style of the `n`-th line of a chart.
+/// Returns the style of the `n`-th line of a chart.
 pub(super) fn style(n: usize) -> usize {
     n % STYLES
 }
@@ -87,7 +87,7 @@ pub(super) fn accuracy(lines: &[AccuracyLine], norm: &str) -> Chart {
     let mut radii: Vec<&(f64, String, Interval)> = all().collect();
     radii.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (eps, text, _) in radii {
-        // Labels closer than this would run into one another.
+        // Labels closer than this would overlap.
         let room = |last: &Tick| 4.0 + 3.4 * (last.text.len() + text.len()) as f64;
         if x_ticks
             .last()
@@ -100,9 +100,9 @@ pub(super) fn accuracy(lines: &[AccuracyLine], norm: &str) -> Chart {
         }
     }
     let line = |(n, line): (usize, &AccuracyLine)| {
-        // Intervals of neighbouring lines would hide one another.
+        // Intervals of adjacent lines would hide one another.
         let aside = match line.swept {
-            // A curve is drawn where it is.
+            // A curve must not be shifted.
             true => 0.0,
             false => 3.0 * (n as f64 - (lines.len() as f64 - 1.0) / 2.0),
         };
@@ -144,7 +144,7 @@ pub(super) fn accuracy(lines: &[AccuracyLine], norm: &str) -> Chart {
     }
 }
 
-/// Marks from 0% to 100%.
+/// Ticks from 0% to 100%.
 fn percentages() -> Vec<Tick> {
     let tick = |share: f64| Tick {
         at: down(share, (0.0, 1.0)),
@@ -153,7 +153,7 @@ fn percentages() -> Vec<Tick> {
     [0.0, 0.25, 0.5, 0.75, 1.0].map(tick).into()
 }
 
-/// A loss at every step, in the style of the `n`-th attack; `None` if there are not two finite values.
+/// Charts a loss at every step, in the style of the `n`-th attack; `None` if there are not two finite values.
 pub(super) fn loss(n: usize, name: &str, values: &[f64]) -> Option<Chart> {
     let finite = finite(values);
     if finite.len() < 2 {
@@ -172,9 +172,9 @@ pub(super) fn loss(n: usize, name: &str, values: &[f64]) -> Option<Chart> {
         .collect();
     Some(Chart {
         id: format!("loss-{n}"),
-        title: format!("Mean loss of {name} at each point it looked at"),
+        title: format!("Mean loss of {name} at each point that it evaluated"),
         x_label: "point".into(),
-        y_label: "loss (up: nearer the attacker's goal)".into(),
+        y_label: "loss (higher: closer to the attacker's goal)".into(),
         x_ticks: steps
             .iter()
             .map(|&step| Tick {
@@ -197,7 +197,7 @@ pub(super) fn loss(n: usize, name: &str, values: &[f64]) -> Option<Chart> {
     })
 }
 
-/// What is measured after every epoch.
+/// A quantity that is measured after every epoch.
 pub(super) enum Measured {
     /// From 0 upwards.
     Loss,
@@ -205,7 +205,7 @@ pub(super) enum Measured {
     Accuracy,
 }
 
-/// Values after the epochs 1, 2, and so on, a line for each name; `None` for fewer than two epochs.
+/// Charts values after epochs 1, 2, and so on, with a line for each name; `None` for fewer than two epochs.
 pub(super) fn epochs(measured: Measured, lines: &[(&str, Vec<f64>)]) -> Option<Chart> {
     let count = lines.iter().map(|(_, values)| values.len()).max()?;
     if count < 2 {
@@ -274,7 +274,7 @@ pub(super) fn epochs(measured: Measured, lines: &[(&str, Vec<f64>)]) -> Option<C
     })
 }
 
-/// The loss of one picture; `None` if there are not two finite values.
+/// Charts the loss of one picture; `None` if there are not two finite values.
 pub(super) fn spark(values: &[f32]) -> Option<Spark> {
     let values: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
     let finite = finite(&values);
@@ -294,7 +294,7 @@ pub(super) fn spark(values: &[f32]) -> Option<Spark> {
     let (first, end) = (finite.first()?, *places.last()?);
     (places.len() > 1).then(|| Spark {
         alt: format!(
-            "Loss at {} points, from {} to {}; up is nearer the attacker's goal",
+            "Loss at {} points, from {} to {}; higher is closer to the attacker's goal",
             values.len(),
             tidy(first.1),
             tidy(finite[finite.len() - 1].1)
@@ -304,10 +304,10 @@ pub(super) fn spark(values: &[f32]) -> Option<Spark> {
     })
 }
 
-/// A number with three significant digits.
+/// Formats a number with three significant digits.
 pub(super) fn tidy(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
-        // Without the sign that a zero may have.
+        // Avoids "-0".
         return (value + 0.0).to_string();
     }
     let digits = 2 - value.abs().log10().floor() as i32;
@@ -337,7 +337,7 @@ fn largest(points: &[(f64, f64)]) -> f64 {
     points.iter().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max)
 }
 
-/// Three to six round numbers that cover the range.
+/// Returns three to six round numbers that cover the range.
 fn ticks(low: f64, high: f64, inside: bool) -> Vec<f64> {
     let span = if high > low { high - low } else { 1.0 };
     let magnitude = 10f64.powf((span / 4.0).log10().floor());
@@ -462,7 +462,7 @@ mod tests {
         let (top, bottom) = (TOP, HEIGHT - BOTTOM);
         let path = format!("M{LEFT} {top}L{} {bottom}", WIDTH - RIGHT);
         assert!(svg.contains(&path), "{path} in {svg}");
-        // Radii that were typed are points: nothing is known between them.
+        // Radii that were typed are points: nothing was measured between them.
         let points = accuracy(&[line(false)], "L2").to_string();
         assert!(!points.contains("class=\"line\"") && points.contains("<circle"));
         assert!(!svg.contains("<pgd>"));

@@ -1,4 +1,4 @@
-//! The figures of every class, and the losses averaged over samples.
+//! Figures for each class, and losses averaged over samples.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use super::page::Names;
 use crate::results::{Counting, Outcome, Row, Run, clean};
 use crate::stats::{CONFIDENCE, Interval, clopper_pearson};
 
-/// Lines of the class table, at most.
+/// Maximum number of rows of the class table.
 const CLASSES: usize = 100;
 
-/// The figures by true class, under all attacks at one eps.
+/// Figures by true class, under all attacks at one eps.
 pub(super) struct ClassTable {
     pub(super) lines: Vec<ClassLine>,
-    /// Classes that did not fit.
+    /// Number of classes that did not fit.
     pub(super) left_out: usize,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct ClassLine {
     pub(super) samples: u64,
     pub(super) clean: Interval,
     pub(super) robust: Interval,
-    /// The wrong answer given most often under attack, and how often; `None` if there was none.
+    /// The most frequent wrong answer under attack and its count; `None` if there was none.
     pub(super) mistaken_for: Option<(String, u64)>,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn table(run: &Run, rows: &[Row], eps: Option<&str>) -> ClassTable {
         let class = classes.entry(row.label).or_default();
         let (right, robust) = class.samples.entry(row.index).or_insert((true, true));
         *right &= clean(row);
-        // What broke it has a row of its own.
+        // The attack that broke it has a row of its own.
         if row.outcome == Outcome::AlreadyBroken {
             continue;
         }
@@ -60,7 +60,7 @@ pub(super) fn table(run: &Run, rows: &[Row], eps: Option<&str>) -> ClassTable {
             let count = class.samples.values().filter(|sample| of(sample)).count();
             clopper_pearson(count as u64, n, CONFIDENCE)
         };
-        // Of equally frequent answers the one with the smaller class number is named.
+        // Of equally frequent answers, the one with the smallest class number counts.
         let most = class.wrong.iter().rev().max_by_key(|(_, count)| **count);
         ClassLine {
             name: names.of(label),
@@ -76,7 +76,7 @@ pub(super) fn table(run: &Run, rows: &[Row], eps: Option<&str>) -> ClassTable {
     }
 }
 
-/// The mean loss at every step over these samples. A sample that ended earlier counts with its last loss.
+/// Returns the mean loss at every step over these samples. A sample that ended early counts with its last loss.
 pub(super) fn mean_loss<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<f64> {
     let losses: Vec<&[f32]> = rows
         .map(|row| row.loss.as_slice())

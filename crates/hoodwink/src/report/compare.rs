@@ -1,4 +1,4 @@
-//! The comparison page: several models, the same pictures, the same attacker.
+//! The comparison page: several models on the same pictures against the same attacker.
 
 use std::path::Path;
 
@@ -29,7 +29,7 @@ use crate::{
 #[template(path = "compare.html")]
 struct Page {
     title: String,
-    /// `None` where attacks looked for the smallest distance.
+    /// `None` if the attacks looked for the smallest distance.
     eps: Option<String>,
     attack: String,
     norm: String,
@@ -50,17 +50,17 @@ struct Compared {
     model: String,
     /// The run's own report, relative to the page.
     link: Option<String>,
-    /// Of what its figures are, if not of all pictures.
+    /// Which pictures its figures cover, if not all.
     so_far: Option<String>,
-    /// Why its figures are no result.
+    /// Why its figures are not a valid result.
     verdict: Option<String>,
     clean: Interval,
     robust: Interval,
-    /// Without eps: the median distance of the attack that is compared.
+    /// The median distance of the compared attack, if there is no eps.
     distance: Option<String>,
 }
 
-/// One attack at one eps against every model; `None` where a run lacks it.
+/// One attack at one eps against every model; `None` if a run lacks it.
 struct Line {
     attack: String,
     /// Whether the line above has the same attack.
@@ -73,13 +73,13 @@ struct Cell {
     run: String,
     clean: Interval,
     robust: Interval,
-    /// How far its pictures had to be moved, without eps.
+    /// The distance within which its pictures were fooled, if there is no eps.
     distance: Option<String>,
     /// Why its figures are doubtful.
     doubts: String,
 }
 
-/// One picture, as it is and as each model was attacked with it.
+/// One picture in its original form and as attacked against each model.
 struct Example {
     truth: String,
     original: Shown,
@@ -95,7 +95,7 @@ struct Answer {
     colour: &'static str,
 }
 
-/// One run with what was read of it.
+/// A run and what was read from it.
 struct Read<'a> {
     name: &'a str,
     folder: &'a RunFolder,
@@ -103,7 +103,7 @@ struct Read<'a> {
     summary: Summary,
 }
 
-/// Writes a page that compares runs, each with the name to call it by, at `path`.
+/// Writes a page that compares runs to `path`; each run comes with the name to show.
 ///
 /// Fails unless there are at least two, on the same pictures (by digest), in the same norm and with the same goal.
 pub fn compare(runs: &[(String, RunFolder)], path: &Path) -> Result<()> {
@@ -113,14 +113,14 @@ pub fn compare(runs: &[(String, RunFolder)], path: &Path) -> Result<()> {
     files::write(path, html.as_bytes())
 }
 
-/// The curves of a comparison; fails as [`compare`] does.
+/// Returns the curves of a comparison; fails as [`compare`] does.
 pub(super) fn curves(runs: &[(String, RunFolder)]) -> Result<Curves> {
     let read = read(runs)?;
     let eps = common_eps(&read)?;
     Ok(curves_of(&read, eps.as_deref()))
 }
 
-/// Every run in one chart: at radii if they have any, else against distance.
+/// Returns one chart of all runs: against eps if they have any, else against distance.
 fn curves_of(read: &[Read<'_>], eps: Option<&str>) -> Curves {
     let norm = read.first().map(|first| &*first.folder.run().threat.norm);
     let norm = symbol(norm.unwrap_or_default());
@@ -130,14 +130,14 @@ fn curves_of(read: &[Read<'_>], eps: Option<&str>) -> Curves {
     }
 }
 
-/// Two runs or more that can be compared, with their rows.
+/// Two or more comparable runs, with their rows.
 fn read(runs: &[(String, RunFolder)]) -> Result<Vec<Read<'_>>> {
     let [(first_name, first), others @ ..] = runs else {
         return Err(Error::invalid("name the runs to compare"));
     };
     if others.is_empty() {
         return Err(Error::invalid(format!(
-            "{first_name} alone cannot be compared; name two runs or more"
+            "{first_name} alone cannot be compared; name at least two runs"
         )));
     }
     for (name, folder) in others {
@@ -157,11 +157,11 @@ fn read(runs: &[(String, RunFolder)]) -> Result<Vec<Read<'_>>> {
         .collect()
 }
 
-/// The largest radius that every run has; `None` where none has any.
+/// Returns the largest radius that every run has; `None` if none has any.
 fn common_eps(read: &[Read<'_>]) -> Result<Option<String>> {
     largest_common_eps(read).ok_or_else(|| {
         let first = read.first().map_or("", |first| first.name);
-        Error::invalid(format!("{first} and the other runs share no eps"))
+        Error::invalid(format!("{first} and the other runs have no eps in common"))
     })
 }
 
@@ -186,7 +186,7 @@ impl Page {
         let attack = strongest(&read, eps).ok_or_else(|| {
             let at = eps.map_or(String::new(), |eps| format!(" at eps {eps}"));
             Error::invalid(format!(
-                "{first_name} and the other runs share no attack{at}"
+                "{first_name} and the other runs have no attack in common{at}"
             ))
         })?;
         let norm = symbol(&record.threat.norm).to_owned();
@@ -222,12 +222,12 @@ fn expect_alike(first_name: &str, first: &RunFolder, name: &str, folder: &RunFol
     match different.into_iter().find(|(_, differs)| *differs) {
         None => Ok(()),
         Some((how, _)) => Err(Error::invalid(format!(
-            "{name} was run {how} than {first_name}: their figures cannot be compared"
+            "{name} was run {how} than {first_name}, so their figures cannot be compared"
         ))),
     }
 }
 
-/// The largest radius that every run has, or `Some(None)` where none has any.
+/// Returns the largest radius that every run has, or `Some(None)` if none has any.
 fn largest_common_eps(read: &[Read<'_>]) -> Option<Option<String>> {
     let has_none = |run: &Read<'_>| run.folder.run().threat.eps.is_empty();
     if read.iter().all(has_none) {
@@ -244,8 +244,8 @@ fn largest_common_eps(read: &[Read<'_>]) -> Option<Option<String>> {
         .map(|eps| Some(eps.clone()))
 }
 
-/// The attack that leaves the first run least, of those that every run has at this eps; without eps, the one that has to
-/// move its pictures least. By what it is called there ([`Run::shown`]).
+/// Returns the strongest attack on the first run, of those that every run has at this eps. Without eps, the strongest
+/// is the one with the smallest median distance. The name is that in [`Run::shown`].
 fn strongest(read: &[Read<'_>], eps: Option<&str>) -> Option<String> {
     let everywhere = |name: &str| read.iter().all(|run| run.cell(name, eps).is_some());
     let attacks = read.first()?.summary.attacks.iter();
@@ -296,7 +296,7 @@ impl Read<'_> {
         }
     }
 
-    /// What has to be known about its figures.
+    /// Returns warnings about its figures.
     fn warnings(&self) -> Result<Vec<String>> {
         let named = |said: String| format!("{}: {said}", self.name);
         let mut warnings: Vec<String> =
@@ -318,7 +318,7 @@ impl Read<'_> {
         Ok(warnings)
     }
 
-    /// Accuracy under all attacks together, clean accuracy at eps 0.
+    /// Accuracy under all attacks together; at eps 0, clean accuracy.
     fn accuracy_line(&self) -> AccuracyLine {
         let worst = &self.summary.worst_case;
         let start = worst
@@ -342,7 +342,7 @@ impl Read<'_> {
         }
     }
 
-    /// Share still right against distance, the nearest of all attacks on each picture.
+    /// Accuracy against distance, with the smallest distance of all attacks on each picture.
     fn distance_line(&self) -> Option<DistanceLine> {
         let rows = Counting::of(self.folder.run()).counted(&self.rows);
         DistanceLine::of(self.name.to_owned(), &self.folder.run().threat.norm, &rows)
@@ -364,7 +364,7 @@ impl Read<'_> {
         })
     }
 
-    /// What this model made of a sample that was attacked.
+    /// The model's answer to an attacked sample.
     fn answer(&self, index: u64, eps: Option<&str>, shown: &str) -> Result<Option<Answer>> {
         let recipe = self.attack(shown, eps).map(|one| &one.recipe);
         let is_it =
@@ -382,7 +382,7 @@ impl Read<'_> {
             Outcome::AlreadyBroken => "broken by another attack",
             _ => "attacked",
         };
-        let alt = format!("Sample {index}, {how}; {} sees: {label}", self.name);
+        let alt = format!("Sample {index}, {how}; {} says: {label}", self.name);
         Ok(Some(Answer {
             run: self.name.to_owned(),
             picture: Shown::new(&self.folder.read_picture(&file)?, alt, None),
@@ -393,7 +393,7 @@ impl Read<'_> {
     }
 }
 
-/// Every attack and eps of the first run.
+/// Returns every attack and eps of the first run.
 fn table(read: &[Read<'_>]) -> Vec<Line> {
     let attacks = read.first().map(|first| first.summary.attacks.as_slice());
     let mut lines: Vec<Line> = attacks

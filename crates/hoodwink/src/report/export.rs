@@ -1,4 +1,4 @@
-//! The charts and the panels of a report as files, to be put into papers and slides.
+//! Writes the charts and panels of a report as files, for papers and slides.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,14 +12,14 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::results::RunFolder;
 
-/// Pixels of a PNG for each of a figure.
+/// PNG pixels per pixel of a figure.
 const SCALE: f32 = 2.0;
 
-/// Writes the charts of a run's report, and a panel for each of its examples, into a folder: each as SVG and as PNG.
+/// Writes the charts of a run's report, and a panel for each of its examples, into a folder, each as SVG and as PNG.
 /// Returns their paths.
 ///
-/// The curve is `accuracy` or `distance`, the losses are `loss-1` and so on, in the order of the attacks, and the panels
-/// `panel-000012`, by the number of the sample. What lies there under these names is replaced.
+/// The curve is named `accuracy` or `distance`, the losses `loss-1` and so on in the order of the attacks, and the
+/// panels `panel-000012` with the sample's number. Existing files with these names are replaced.
 pub fn export(folder: &RunFolder, into: &Path) -> Result<Vec<PathBuf>> {
     let run = folder.run();
     let rows = folder.rows()?;
@@ -48,7 +48,7 @@ pub fn export_comparison(runs: &[(String, RunFolder)], into: &Path) -> Result<Ve
     Ok(files.written)
 }
 
-/// Files that are written into one folder.
+/// Files written into one folder.
 struct Files<'a> {
     into: &'a Path,
     written: Vec<PathBuf>,
@@ -85,12 +85,12 @@ impl<'a> Files<'a> {
 
 /// Height and width of the largest picture in a panel.
 const SIDE: f64 = 180.0;
-/// Space around everything.
+/// Margin around everything.
 const MARGIN: f64 = 16.0;
 /// Width of the column of an operator.
 const OPERATOR: f64 = 76.0;
 
-/// *Original + size × perturbation = adversarial picture*, with what the model sees in each.
+/// *Original + size × perturbation = adversarial picture*, with the model's answer to each.
 fn panel(example: &Example) -> Figure {
     let pixels = &example.original.exact;
     let longer = pixels.height().max(pixels.width()) as f64;
@@ -98,7 +98,7 @@ fn panel(example: &Example) -> Figure {
         SIDE * pixels.width() as f64 / longer,
         SIDE * pixels.height() as f64 / longer,
     );
-    // A narrow picture still has words beneath it.
+    // A narrow picture also has text below it.
     let column = width.max(110.0);
     let terms = [&example.original, &example.noise, &example.adversarial];
     let whole = 2.0 * MARGIN + 3.0 * column + 2.0 * OPERATOR;
@@ -136,7 +136,7 @@ fn panel(example: &Example) -> Figure {
     figure
 }
 
-/// A picture with the answer beneath it, in a column that begins at `left`.
+/// Draws a picture with the answer below it, in a column that begins at `left`.
 fn draw(figure: &mut Figure, term: &Term, (left, column): (f64, f64), size: (f64, f64)) {
     let aside = (column - size.0) / 2.0;
     figure.picture((left + aside, MARGIN), size, &term.exact);
@@ -166,7 +166,7 @@ impl Chart {
 }
 
 impl Curves {
-    /// The chart with its legend beneath.
+    /// The chart with its legend below.
     fn figure(&self) -> Figure {
         self.chart.figure_with(&self.legend)
     }

@@ -1,7 +1,7 @@
-//! Figures as files of their own: one list of shapes, written as SVG or drawn as PNG.
+//! Figures as separate files: one list of shapes, written as SVG or drawn as PNG.
 //!
-//! Both hold the same; letters are text in the SVG and outlines of the font that comes with this crate in the PNG, so that no
-//! font of the machine changes a figure.
+//! Both have the same content. Letters are text in the SVG, and outlines of a font embedded in this crate in the PNG,
+//! so that figures do not depend on installed fonts.
 
 mod raster;
 mod typeface;
@@ -24,12 +24,12 @@ pub(super) const LINE: Colour = 0xe3_ded4;
 pub(super) const RIGHT: Colour = 0x14_678a;
 pub(super) const WRONG: Colour = 0xb3_361a;
 
-/// The colours of lines, as in the light style sheet.
+/// The colours of lines, the same as in the light style sheet.
 pub(super) const SERIES: [Colour; 8] = [
     0xb3_361a, 0x14_678a, 0x4a_7a12, 0x7b_3fb5, 0x9a_6700, 0xb0_286f, 0x0d_756b, 0x55_606e,
 ];
 
-/// Where a text stands at its `x`.
+/// The alignment of a text at its `x`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Anchor {
     Start,
@@ -40,7 +40,7 @@ pub(super) enum Anchor {
 /// One shape, in pixels from the top left.
 #[derive(Clone, Debug)]
 pub(super) enum Shape {
-    /// Straight lines from point to point.
+    /// Straight lines between points.
     Path {
         points: Vec<(f64, f64)>,
         colour: Colour,
@@ -52,7 +52,7 @@ pub(super) enum Shape {
         radius: f64,
         colour: Colour,
     },
-    /// One line of text, on its base line.
+    /// One line of text on its baseline.
     Text {
         at: (f64, f64),
         anchor: Anchor,
@@ -68,7 +68,7 @@ pub(super) enum Shape {
     },
 }
 
-/// Shapes on white paper, the last on top.
+/// Shapes on white paper, drawn in order.
 #[derive(Clone, Debug)]
 pub(super) struct Figure {
     pub(super) width: f64,
@@ -116,7 +116,7 @@ impl Figure {
         });
     }
 
-    /// A text that is cut, with an ellipsis, where it would be wider than `room`.
+    /// Adds a text, truncated with an ellipsis if it is wider than `room`.
     pub(super) fn fitted(
         &mut self,
         at: (f64, f64),
@@ -136,7 +136,7 @@ impl Figure {
         });
     }
 
-    /// The figure as a file of SVG with everything in it.
+    /// Returns the figure as a self-contained SVG file.
     pub(super) fn svg(&self) -> String {
         let (width, height) = (self.width, self.height);
         let mut svg = format!(
@@ -152,7 +152,7 @@ impl Figure {
         svg
     }
 
-    /// The figure as a PNG, `scale` pixels for one.
+    /// Returns the figure as a PNG, scaled by `scale`.
     pub(super) fn png(&self, scale: f32) -> Result<Vec<u8>> {
         Ok(raster::draw(self, scale)?.encode_png())
     }
@@ -212,7 +212,7 @@ impl Shape {
     }
 }
 
-/// Text without marks of XML, nor characters that XML does not have.
+/// Escapes XML markup, and drops characters that XML does not allow.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(at(70, 5), [255, 255, 255]);
         assert_eq!(at(4, 30), [0x14, 0x67, 0x8a]);
         assert_eq!(at(40, 30), [0xb3, 0x36, 0x1a]);
-        // Two pixels enlarged, without a blur between them.
+        // Two pixels, enlarged without blur.
         assert_eq!((at(7, 2), at(8, 2)), ([255, 0, 0], [0, 0, 255]));
         // Letters leave ink where they are, and nowhere else.
         let has_ink = |rows: std::ops::Range<usize>| {

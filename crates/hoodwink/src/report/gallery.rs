@@ -1,4 +1,4 @@
-//! Which examples the report shows, and what it says about each.
+//! Selects the examples that the report shows, and describes each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,65 +13,66 @@ use crate::results::text::{distance, symbol};
 use crate::results::{NoiseSeen, Outcome, Row, Run, RunFolder, Seen, Verdict};
 use crate::threat::Eps;
 
-/// Examples in the report, at most.
+/// Maximum number of examples in the report.
 const EXAMPLES: usize = 12;
 
-/// Bytes of pictures in the page beyond which no further example is taken.
+/// Total size of pictures in the page, in bytes, above which no further example is added.
 const PICTURE_BYTES: usize = 480 << 10;
 
-/// One fooled picture: *original + size × perturbation = adversarial picture*, all of saved files, and what the attack
-/// spent on it.
+/// One fooled picture: *original + size × perturbation = adversarial picture*, all from saved files, and the attack's
+/// cost.
 pub(super) struct Example {
     pub(super) index: u64,
     pub(super) file: String,
-    /// `true class cat`, or `true class 3` where classes have no names.
+    /// `true class cat`, or `true class 3` if classes have no names.
     pub(super) truth: String,
     pub(super) target: Option<String>,
     pub(super) attack: String,
-    /// `None` where the attack looked for the smallest distance.
+    /// `None` if the attack looked for the smallest distance.
     pub(super) eps: Option<String>,
     pub(super) original: Term,
     /// The largest change of a value: `8/255`.
     pub(super) size: String,
-    /// The perturbation, scaled by its own size.
+    /// The perturbation, divided by its own size.
     pub(super) noise: Term,
     pub(super) adversarial: Term,
     pub(super) loss: Option<Loss>,
     pub(super) norms: Vec<(&'static str, String)>,
-    /// What became of the saved file, in a sentence.
+    /// The outcome for the saved file, as a sentence.
     pub(super) verdict: String,
-    /// A smaller eps, at which the attack had found the picture.
+    /// A smaller eps at which the attack already found the picture.
     pub(super) found_at: Option<String>,
     pub(super) gradients: u64,
     pub(super) queries: u64,
-    /// What gradients and recorded losses have to do with one another, in a clause.
+    /// The number of gradients and its relation to the recorded losses, as a clause.
     pub(super) effort: String,
 }
 
-/// A picture with the model's answer to it; without words where it was not asked.
+/// A picture with the model's answer to it; texts are empty if the model was not asked.
 pub(super) struct Term {
     pub(super) picture: Shown,
-    /// Every pixel of it.
+    /// The full picture.
     pub(super) exact: Picture,
     pub(super) label: String,
     pub(super) confidence: String,
     /// The confidence in percent, as the length of a bar.
     pub(super) percent: f32,
-    /// `right` or `wrong`, and `plain` where neither is meant.
+    /// `right`, `wrong`, or `plain` if neither applies.
     pub(super) colour: &'static str,
 }
 
-/// The loss on the way.
+/// The loss during the attack.
 pub(super) struct Loss {
     pub(super) line: Spark,
-    /// How many values were recorded.
+    /// The number of recorded values.
     pub(super) points: usize,
     pub(super) first: String,
     pub(super) last: String,
 }
 
-/// The rows to show, best first: fooled at `eps` (by the attack with this recipe, if one is given), surest wrong answer
-/// first, one per sample, and no second example of a true class before every class has had its first.
+/// Returns the rows to show, best first: pictures fooled at `eps` (by the attack with this recipe, if one is given),
+/// wrong answers with the highest confidence first, one per sample, and no second example of a true class before every
+/// class has one.
 pub(super) fn choose<'a>(rows: &'a [Row], eps: Option<&str>, recipe: Option<&str>) -> Vec<&'a Row> {
     let verdict = |row: &Row| row.saved.filter(|_| row.picture.is_some());
     let mut candidates: Vec<(&Row, Verdict)> = rows
@@ -80,7 +81,7 @@ pub(super) fn choose<'a>(rows: &'a [Row], eps: Option<&str>, recipe: Option<&str
         .filter(|row| recipe.is_none_or(|recipe| row.recipe == recipe))
         .filter_map(|row| Some((row, verdict(row)?)))
         .collect();
-    // The sort is stable: ties stay in the order of the attacks and samples.
+    // The sort is stable: ties keep the order of the attacks and samples.
     candidates.sort_by(|(_, a), (_, b)| {
         let key = |v: &Verdict| (v.success, v.seen.confidence);
         key(b).0.cmp(&key(a).0).then(key(b).1.total_cmp(&key(a).1))
@@ -99,7 +100,7 @@ pub(super) fn choose<'a>(rows: &'a [Row], eps: Option<&str>, recipe: Option<&str
     ranked.into_iter().map(|(_, row)| row).collect()
 }
 
-/// How every picture was found: by the row itself, or by one at a smaller eps that shares its picture.
+/// Finds the row that produced each picture: the row itself, or one at a smaller eps that shares its picture.
 pub(super) struct Stories<'a>(BTreeMap<(u64, &'a str, Option<&'a str>), &'a Row>);
 
 impl<'a> Stories<'a> {
@@ -116,7 +117,7 @@ impl<'a> Stories<'a> {
         Self(told)
     }
 
-    /// The row that tells how the picture of this one was found.
+    /// Returns the row that produced the picture of this one.
     pub(super) fn told<'b>(&self, row: &'b Row) -> &'b Row
     where
         'a: 'b,
@@ -125,20 +126,20 @@ impl<'a> Stories<'a> {
         self.0.get(&key).copied().unwrap_or(row)
     }
 
-    /// Of rows to show, the one whose stages are told: the first whose losses were recorded, with gradients if there is
-    /// such a one.
+    /// Returns, of the rows to show, the one for the key stages: the first with recorded losses, preferably with
+    /// gradients.
     pub(super) fn staged(&self, chosen: &[&'a Row]) -> Option<&'a Row> {
         let story = |row: &&'a Row| {
             let told = self.told(row);
             (spark(&told.loss).is_some(), told.gradients > 0)
         };
-        // Of equals the first, which `max_by_key` would pass over.
+        // `max_by_key` would return the last of several equal rows; the first is wanted.
         chosen.iter().copied().rev().max_by_key(story)
     }
 }
 
-/// The examples of these rows, as many as keep the page small.
-/// `noise` is what the model sees in the perturbation alone, of as many of them as are known.
+/// Returns the examples of these rows, as many as keep the page small. `noise` holds the model's answers to
+/// perturbations alone, as far as they are known.
 pub(super) fn examples<'a>(
     folder: &RunFolder,
     stories: &Stories<'a>,
@@ -164,7 +165,7 @@ pub(super) fn examples<'a>(
     Ok(examples)
 }
 
-/// The example of one row; `None` without a saved picture.
+/// Returns the example of one row; `None` without a saved picture.
 pub(super) fn example<'a>(
     folder: &RunFolder,
     stories: &Stories<'a>,
@@ -180,7 +181,7 @@ pub(super) fn example<'a>(
     let original = folder.read_picture(&original_path)?;
     let adversarial = folder.read_picture(path)?;
     let Perturbation { picture, size } = perturbation(&original, &adversarial)?;
-    // An earlier version asked about signs.
+    // An earlier version asked about the sign map.
     let is_signs = picture == sign_map(&original, &adversarial)?;
     let answer = noise.iter().find(|answer| answer.is_of(row));
     let noise = match answer {
@@ -191,7 +192,7 @@ pub(super) fn example<'a>(
         |picture: &Picture, what: &str, seen: Option<Seen>, file: Option<&str>, judged: bool| {
             let label = seen.map_or(String::new(), |seen| names.of(seen.label));
             let answer = match seen {
-                Some(_) => format!("; the model sees: {label}"),
+                Some(_) => format!("; the model says: {label}"),
                 None => String::new(),
             };
             let alt = format!("{what} of sample {index}{answer}");
@@ -253,7 +254,7 @@ pub(super) fn example<'a>(
     }))
 }
 
-/// The class of the style sheet for an answer: what is right is never red.
+/// Returns the style class for an answer; correct answers are never red.
 pub(super) fn colour(seen: Seen, row: &Row) -> &'static str {
     match seen.label == row.label {
         true => "right",
@@ -261,7 +262,7 @@ pub(super) fn colour(seen: Seen, row: &Row) -> &'static str {
     }
 }
 
-/// A sample's file, without the folder of its data.
+/// Returns a sample's file, relative to the folder of its data.
 pub(super) fn file(run: &Run, file: &str) -> String {
     let inside = file
         .strip_prefix(&run.data.path)
@@ -272,28 +273,28 @@ pub(super) fn file(run: &Run, file: &str) -> String {
     }
 }
 
-/// What became of a picture when it was saved.
+/// Describes the outcome for the saved picture.
 fn verdict(names: &Names, row: &Row, saved: Verdict) -> String {
     let called = || names.of(saved.seen.label);
     match (saved.success, row.target) {
         (true, None) => "The saved PNG still fools the model.".to_owned(),
-        (true, Some(_)) => "The saved PNG is still called the target.".to_owned(),
+        (true, Some(_)) => "The saved PNG is still classified as the target.".to_owned(),
         (false, _) if saved.seen.label == row.label => {
             "Rounding to 8 bits undid the attack: the model is right about the saved PNG."
                 .to_owned()
         }
         (false, Some(_)) => format!(
-            "The saved PNG is called {}, which is not the target.",
+            "The saved PNG is classified as {}, which is not the target.",
             called()
         ),
         (false, None) => format!(
-            "The saved PNG is called {}, but lies outside the allowed distance.",
+            "The saved PNG is classified as {}, but it is outside the allowed distance.",
             called()
         ),
     }
 }
 
-/// What an attack asked, and where its losses come from.
+/// Describes the cost of an attack, and where its losses come from.
 fn effort(row: &Row) -> String {
     let gradients = counted(row.gradients as usize, "gradient", "gradients");
     match (row.gradients, row.loss.len() as u64) {
@@ -303,10 +304,10 @@ fn effort(row: &Row) -> String {
             format!("{gradients}, each with the loss at its point")
         }
         (spent, points) if spent + 1 == points => {
-            format!("{gradients}, and a last look at the result")
+            format!("{gradients}, and a final query for the result")
         }
         (_, points) => format!(
-            "{gradients} in all; the loss is that of the start that gave the picture, at {}",
+            "{gradients} in total; the loss is from the restart that produced the picture, at {}",
             counted(points as usize, "point", "points")
         ),
     }
@@ -322,7 +323,7 @@ fn loss(values: &[f32]) -> Option<Loss> {
     })
 }
 
-/// What the norm and eps allow: the line under the gallery's title.
+/// Describes what the norm and eps allow: the line below the gallery's title.
 pub(super) fn explanation(run: &Run, eps: Option<&str>) -> String {
     let norm = run.threat.norm.as_str();
     let Some(eps) = eps else {
@@ -412,11 +413,11 @@ mod tests {
         for (gradients, points, says) in [
             (0, 0, "without gradients"),
             (3, 3, "3 gradients, each with the loss at its point"),
-            (1, 2, "1 gradient, and a last look at the result"),
+            (1, 2, "1 gradient, and a final query for the result"),
             (
                 30,
                 11,
-                "30 gradients in all; the loss is that of the start that gave the picture, at 11 points",
+                "30 gradients in total; the loss is from the restart that produced the picture, at 11 points",
             ),
             (5, 0, "5 gradients; no loss was recorded"),
         ] {

@@ -11,11 +11,11 @@ pub(super) struct Headline {
     pub(super) clean: Interval,
     pub(super) robust: Interval,
     pub(super) saved: Interval,
-    /// Of the attacked pictures, for one targeted attack: those that the model is no longer right about, and those that it
-    /// calls the target.
+    /// For one targeted attack, the shares of attacked pictures that the model no longer gets right, and that it
+    /// classifies as the target.
     pub(super) aimed: Option<(Interval, Interval)>,
     pub(super) eps: Option<String>,
-    /// Without eps: how far pictures had to be moved.
+    /// The distances within which pictures were fooled, if there is no eps.
     pub(super) distance: Option<Distance>,
     /// Recipe of the attack; `None` for all attacks together.
     pub(super) attack: Option<String>,
@@ -23,14 +23,14 @@ pub(super) struct Headline {
     pub(super) by: String,
 }
 
-/// A headline around a figure.
+/// The text before and after a figure.
 pub(super) struct Nearness {
     pub(super) before: String,
     pub(super) figure: String,
     pub(super) after: String,
 }
 
-/// Eps and recipe that the headline is about; of no headline the last eps.
+/// Returns the eps and recipe that the headline describes; without a headline, the last eps.
 pub(super) fn at<'a>(
     run: &'a Run,
     headline: Option<&'a Headline>,
@@ -42,8 +42,8 @@ pub(super) fn at<'a>(
 }
 
 impl Headline {
-    /// The lowest accuracy that was reached, and what reached it at the smallest eps; without eps, the attack whose median
-    /// distance is smallest. `None` before any sample is measured.
+    /// Returns the lowest accuracy and what reached it at the smallest eps. Without eps, this is the attack with the
+    /// smallest median distance. `None` before any sample was measured.
     pub(super) fn of(summary: &Summary) -> Option<Self> {
         let attacks = summary.attacks.iter().map(|attack| Self {
             clean: attack.clean_accuracy,
@@ -72,7 +72,7 @@ impl Headline {
                 attacks_at(summary, worst.eps.as_deref())
             ),
         });
-        // Of equals the first is kept: one attack rather than all of them, the earliest of them.
+        // Of several equal results the first is kept: a single attack before all of them, and the earliest one.
         attacks
             .chain(together)
             .filter(|headline| headline.robust.n > 0)
@@ -90,25 +90,29 @@ impl Headline {
         self.robust.value < self.clean.value
     }
 
-    /// How near wrong answers are, for attacks without eps.
+    /// Describes how close wrong answers are, for attacks without eps.
     pub(super) fn nearness(&self) -> Option<Nearness> {
         let found = self.distance.as_ref()?;
         let norm = symbol(&found.norm);
         Some(match found.median.is_finite() {
             true => Nearness {
-                before: "Half of the pictures that it gets right are fooled within".to_owned(),
+                before: "Half of the pictures that the model gets right are fooled within"
+                    .to_owned(),
                 figure: format!("{norm} {}", distance(&found.norm, found.median)),
                 after: format!("by {}.", self.by),
             },
             false => Nearness {
-                before: format!("Of the pictures that it gets right, {} fools only", self.by),
+                before: format!(
+                    "Of the pictures that the model gets right, {} fools only",
+                    self.by
+                ),
                 figure: percent(1.0 - found.unbroken),
                 after: "at any distance.".to_owned(),
             },
         })
     }
 
-    /// The other quantiles of the distances.
+    /// Describes the other quantiles of the distances.
     pub(super) fn spread(&self) -> Option<String> {
         let found = self.distance.as_ref()?;
         let at = |value| distance(&found.norm, value);
@@ -147,7 +151,7 @@ pub(super) fn attacks_at(summary: &Summary, eps: Option<&str>) -> usize {
     summary.attacks.iter().filter(at_eps).count()
 }
 
-/// The radius of an eps; infinite where there is none.
+/// Returns the radius of an eps; infinite if there is none.
 pub(super) fn radius(eps: Option<&str>) -> f64 {
     let eps = eps.and_then(|eps| eps.parse::<Eps>().ok());
     eps.map_or(f64::INFINITY, |eps| eps.value())

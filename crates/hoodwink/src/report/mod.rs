@@ -1,4 +1,4 @@
-//! The report: one HTML file that opens from disk, with everything in it; and a page that compares several runs.
+//! The report: one self-contained HTML file, and a page that compares several runs.
 
 mod chart;
 mod classes;
@@ -28,9 +28,9 @@ use crate::results::{Row, RunFolder};
 
 const REPORT: &str = "report.html";
 
-/// Writes `report.html` into the run folder and returns its path. The run may be unfinished: the report then
-/// says so, and shows what is there. Where there are more pictures than one page should hold, `pictures-2.html` and so on lie
-/// beside it.
+/// Writes `report.html` into the run folder and returns its path. If the run is unfinished, the report says so and
+/// shows what exists. If there are more pictures than fit on one page, the rest go to `pictures-2.html` and so on in
+/// the same folder.
 pub fn write(folder: &RunFolder) -> Result<PathBuf> {
     let (page, beside) = page::Page::of(folder)?;
     for (file, page) in beside {
@@ -45,7 +45,7 @@ fn render(page: &impl Template) -> Result<String> {
         .map_err(|e| Error::invalid(format!("the report cannot be written: {e}")))
 }
 
-/// The rows whose pictures the report of a run shows, as far as it has got, and the one of them whose stages it tells.
+/// Returns the rows whose pictures a run's report shows so far, and the one whose key stages it shows.
 pub(crate) fn shown(folder: &RunFolder) -> Result<(Vec<Row>, Option<Row>)> {
     let rows = folder.rows()?;
     let (chosen, staged) = page::chosen(folder.run(), &rows);

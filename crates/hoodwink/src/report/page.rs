@@ -1,4 +1,4 @@
-//! What the page says: everything that `templates/report.html` fills in.
+//! The content of the page: everything that `templates/report.html` fills in.
 
 use askama::Template;
 
@@ -27,13 +27,13 @@ pub(super) struct Page {
     data: String,
     goal: String,
     norm: String,
-    /// All radii, or the range that was swept.
+    /// All radii, or the range of the sweep.
     eps: String,
     /// `3 pictures`.
     samples: String,
-    /// Of what the figures are, if not of all pictures.
+    /// Which pictures the figures cover, if not all.
     so_far: Option<String>,
-    /// Why the figures are no result.
+    /// Why the figures are not a valid result.
     verdict: Option<String>,
     headline: Option<Headline>,
     targeted: bool,
@@ -41,7 +41,7 @@ pub(super) struct Page {
     warnings: Vec<String>,
     figures: Vec<Figures>,
     curves: Curves,
-    /// Whether attacks looked for the smallest distance, without eps.
+    /// Whether the attacks looked for the smallest distance, without eps.
     smallest: bool,
     stages: Option<Stages>,
     gallery_note: String,
@@ -50,14 +50,14 @@ pub(super) struct Page {
     /// The other pages of thumbnails: number and file.
     sheets: Vec<(usize, String)>,
     losses: Vec<Chart>,
-    /// What each attack is called, and its recipe.
+    /// The name of each attack, and its recipe.
     recipes: Vec<(String, String)>,
     classes: ClassTable,
     settings: Vec<(&'static str, String)>,
     command: Option<String>,
 }
 
-/// A page of thumbnails beside the report.
+/// A page of thumbnails next to the report.
 #[derive(Template)]
 #[template(path = "pictures.html")]
 pub(super) struct PicturesPage {
@@ -68,12 +68,12 @@ pub(super) struct PicturesPage {
     sheets: Vec<(usize, String)>,
 }
 
-/// The way of one picture, from the file to the wrong answer.
+/// The key stages of one picture, from the file to the wrong answer.
 struct Stages {
     example: Example,
     /// The gradient at the original, if it was recorded.
     gradient: Option<Shown>,
-    /// What the model says about the attack's own floats.
+    /// The model's answer to the attack's unrounded output.
     float_label: String,
     float_confidence: String,
     float_percent: f32,
@@ -91,14 +91,14 @@ struct Figures {
     clean: Interval,
     robust: Interval,
     saved: Interval,
-    /// Median size of the perturbations that succeeded.
+    /// Median size of the successful perturbations.
     size: Option<String>,
     /// Why its figures are doubtful.
     doubts: String,
 }
 
 impl Page {
-    /// The page of a run, as far as it has got, and those beside it.
+    /// Returns the page of a run so far, and its pages of thumbnails.
     pub(super) fn of(folder: &RunFolder) -> Result<(Self, Vec<(String, PicturesPage)>)> {
         let run = folder.run();
         let rows = folder.rows()?;
@@ -131,7 +131,7 @@ impl Page {
             goal: goal(run),
             norm: symbol(&run.threat.norm).to_owned(),
             eps: match &run.threat.sweep {
-                // An open end is where the radii end.
+                // The open end of a range is its last radius.
                 Some(sweep) => {
                     let from = sweep.split("..").next().unwrap_or_default();
                     let to = run.threat.eps.last().map_or("", String::as_str);
@@ -175,14 +175,14 @@ impl Page {
         Ok((page, beside.collect()))
     }
 
-    /// Whether the model was asked about a perturbation alone.
+    /// Whether the model was asked about any perturbation alone.
     fn knows_noise(&self) -> bool {
         let mut examples = self.examples.iter();
         examples.any(|example| !example.noise.label.is_empty())
     }
 }
 
-/// Where a page of thumbnails lies, the first of which is the report itself.
+/// Returns the path of a page of thumbnails; the first is the report itself.
 fn sheet_file(number: usize) -> String {
     match number {
         1 => super::REPORT.to_owned(),
@@ -215,7 +215,7 @@ impl Stages {
     }
 }
 
-/// The rows whose pictures the page shows, and the one whose stages it tells.
+/// Returns the rows whose pictures the page shows, and the one whose key stages it shows.
 pub(super) fn chosen<'a>(run: &Run, rows: &'a [Row]) -> (Vec<&'a Row>, Option<&'a Row>) {
     let headline = Headline::of(&Summary::of(run, rows, None));
     let (eps, attack) = at(run, headline.as_ref());
@@ -224,7 +224,7 @@ pub(super) fn chosen<'a>(run: &Run, rows: &'a [Row]) -> (Vec<&'a Row>, Option<&'
     (chosen, staged)
 }
 
-/// The charts of a page.
+/// Returns the charts of a page.
 pub(super) struct Charts {
     pub(super) curves: Curves,
     pub(super) losses: Vec<Chart>,
@@ -240,7 +240,7 @@ pub(super) fn charts(run: &Run, rows: &[Row]) -> Charts {
     }
 }
 
-/// The mean loss of every attack at one eps.
+/// Returns the mean loss of every attack at one eps.
 fn losses(run: &Run, rows: &[Row], stories: &Stories<'_>, eps: Option<&str>) -> Vec<Chart> {
     let loss = |(n, (attack, shown)): (usize, (&AttackRecord, String))| {
         let of_attack = |row: &&Row| row.recipe == attack.recipe && row.eps_text() == eps;
@@ -251,7 +251,7 @@ fn losses(run: &Run, rows: &[Row], stories: &Stories<'_>, eps: Option<&str>) -> 
     attacks.filter_map(loss).collect()
 }
 
-/// What the attacker wants, with the name of a class.
+/// Describes the attacker's goal, with class names.
 pub(super) fn goal(run: &Run) -> String {
     match run.threat.goal.split_once(": ") {
         Some((kind, choice)) => match choice.parse() {
@@ -265,7 +265,7 @@ pub(super) fn goal(run: &Run) -> String {
     }
 }
 
-/// What looked wrong before the run, in full.
+/// Returns the findings in full.
 pub(super) fn findings(run: &Run) -> Vec<String> {
     let found = run.findings.iter().flatten();
     let sentence = |text: String| {
@@ -287,7 +287,7 @@ fn figures(summary: &Summary) -> Vec<Figures> {
         eps: attack.eps.clone(),
         robust: attack.robust_accuracy,
         saved: attack.robust_accuracy_saved,
-        // Without eps a failure counts too.
+        // Without eps, the median also counts failures.
         doubts: attack.doubts.join("; "),
         size: match &attack.distance {
             Some(found) => Some(distance(norm, found.median)),
@@ -324,7 +324,7 @@ fn figures(summary: &Summary) -> Vec<Figures> {
     lines
 }
 
-/// What is known against the figures of any attack at one eps.
+/// Returns the doubts about the figures of any attack at one eps.
 fn doubts_at(summary: &Summary, eps: Option<&str>) -> String {
     let mut doubts: Vec<&str> = Vec::new();
     for attack in summary
@@ -341,7 +341,8 @@ fn doubts_at(summary: &Summary, eps: Option<&str>) -> String {
     doubts.join("; ")
 }
 
-/// Every attack of the run in one chart: what was measured, and a line only where it was measured all along.
+/// Returns one chart of all attacks: points for what was measured, and lines only where the radii between were
+/// searched.
 fn curves(run: &Run, rows: &[Row], summary: &Summary) -> Curves {
     let norm = run.threat.norm.as_str();
     let counting = Counting::of(run);
@@ -389,13 +390,13 @@ fn warnings(folder: &RunFolder, summary: &Summary) -> Result<Vec<String>> {
     let missing = folder.missing_samples()?;
     if missing > 0 {
         warnings.push(format!(
-            "This run is unfinished: {}. The figures are of those measured so far; run the same command again to go on.",
+            "This run is unfinished: {}. The figures cover the pictures measured so far; repeat the command to resume.",
             counted::missing(missing as usize, folder.samples().count())
         ));
     }
     if let Some(partition) = folder.run().partition {
         warnings.push(format!(
-            "The figures are those of partition {partition} alone: {} of {}. The command hoodwink merge puts all together.",
+            "The figures cover only partition {partition}: {} of {}. The command hoodwink merge combines all partitions.",
             folder.samples().count(),
             counted::pictures(folder.run().data.samples)
         ));
@@ -446,10 +447,10 @@ fn settings(run: &Run) -> Vec<(&'static str, String)> {
         ("Norm", symbol(&run.threat.norm).to_owned()),
         ("eps", or_none(run.threat.eps.join(", "))),
         (
-            "Range swept",
+            "Swept range",
             or_none(run.threat.sweep.clone().unwrap_or_default()),
         ),
-        ("What the attacker sees", run.threat.access.clone()),
+        ("Attacker's access", run.threat.access.clone()),
         ("Budget per picture and attack", or_none(budget.join(", "))),
         ("Model", place(&run.model.path)),
         ("Model, SHA-256", run.model.sha256.clone()),
@@ -466,7 +467,7 @@ fn settings(run: &Run) -> Vec<(&'static str, String)> {
             "Checked before the run",
             match run.findings.as_deref() {
                 None => "no".to_owned(),
-                Some([]) => "yes, nothing looked wrong".to_owned(),
+                Some([]) => "yes, no findings".to_owned(),
                 Some(found) => format!(
                     "yes, {}",
                     counted::counted(found.len(), "finding", "findings")
@@ -496,12 +497,12 @@ impl<'a> Names<'a> {
         Self(&run.data.class_names)
     }
 
-    /// The name of a class, short where that is clear.
+    /// Returns the name of a class, shortened if it stays unambiguous.
     pub(super) fn of(&self, label: u32) -> String {
         short_name(self.0, label as usize)
     }
 
-    /// `true class cat`, or `true class 3` where it has no name.
+    /// `true class cat`, or `true class 3` if it has no name.
     pub(super) fn true_class(&self, label: u32) -> String {
         let name = self.of(label);
         match name == format!("class {label}") {
@@ -511,7 +512,7 @@ impl<'a> Names<'a> {
     }
 }
 
-/// A confidence as a percentage that never claims certainty.
+/// Formats a confidence as a percentage that never reaches 100% by rounding.
 pub(super) fn confidence(probability: f32) -> String {
     match probability {
         p if p >= 0.9995 => ">99.9%".to_owned(),

@@ -1,5 +1,5 @@
-//! The pictures of the report: what is derived from an original and its adversarial twin, and how a
-//! picture gets into the page.
+//! The pictures of the report: what is computed from an original and its adversarial picture, and how pictures are
+//! embedded in the page.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -9,8 +9,8 @@ use image::{ExtendedColorType, ImageEncoder as _};
 use crate::error::{Error, Result};
 use crate::image::Picture;
 
-/// The direction in which every channel value was moved: black where it fell, white where it rose, mid-grey
-/// (128) where it stayed. This is `0.5 + 0.5 * sign(adversarial - original)`, the middle term of the panel in
+/// The sign map of a perturbation: black where a channel value decreased, white where it increased, mid-grey (128)
+/// where it did not change. This is `0.5 + 0.5 * sign(adversarial - original)`, the middle term of the panel in
 /// Goodfellow et al. 2014 (arXiv 1412.6572, figure 1). The two pictures must have the same size.
 pub fn sign_map(original: &Picture, adversarial: &Picture) -> Result<Picture> {
     combine(original, adversarial, |from, to| match to.cmp(&from) {
@@ -20,16 +20,16 @@ pub fn sign_map(original: &Picture, adversarial: &Picture) -> Result<Picture> {
     })
 }
 
-/// What an attack changed, at its full scale.
+/// A perturbation, divided by its largest change.
 pub(crate) struct Perturbation {
     /// Mid-grey (128) where nothing changed; white and black where a value rose or fell by [`Perturbation::size`].
     pub(crate) picture: Picture,
-    /// Its largest change, in levels of 255: the original plus `size / 255` times the picture, read as −1 to 1, is the
+    /// Its largest change, in levels of 255. The original plus `size / 255` times this picture, read as −1 to 1, is the
     /// adversarial picture.
     pub(crate) size: u8,
 }
 
-/// The difference of two pictures, scaled by its own largest value.
+/// Returns the difference of two pictures, divided by its largest absolute value.
 pub(crate) fn perturbation(original: &Picture, adversarial: &Picture) -> Result<Perturbation> {
     let pairs = original.bytes().iter().zip(adversarial.bytes());
     let size = pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(0);
@@ -56,9 +56,9 @@ fn combine(a: &Picture, b: &Picture, of: impl Fn(u8, u8) -> u8) -> Result<Pictur
 
 /// A picture as the page shows it.
 pub(super) struct Shown {
-    /// The picture itself, as a `data:` address.
+    /// The picture itself, as a `data:` URL.
     pub(super) address: String,
-    /// What it shows, for those who cannot see it.
+    /// Alternative text.
     pub(super) alt: String,
     /// Width in CSS pixels.
     pub(super) width: usize,
@@ -66,28 +66,29 @@ pub(super) struct Shown {
     pub(super) height: usize,
     /// Whether it is enlarged, so that its pixels should stay square.
     pub(super) enlarged: bool,
-    /// Where the exact file lies, relative to the page.
+    /// The path of the exact file, relative to the page.
     pub(super) file: Option<String>,
 }
 
-/// Bytes of a PNG beyond which a page holds a JPEG instead: with a dozen examples it stays small enough to be sent.
+/// PNG size in bytes above which a page holds a JPEG instead. With a dozen examples, the page stays small enough to
+/// send.
 const EXACT_BYTES: usize = 16 << 10;
 
-/// Quality of the JPEGs that stand for large pictures, from 1 to 100.
+/// Quality of the JPEGs that replace large pictures, from 1 to 100.
 const QUALITY: u8 = 80;
 
 /// Quality of thumbnails.
 const THUMBNAIL_QUALITY: u8 = 72;
 
-/// The longer side of a thumbnail, at most.
+/// Maximum side of a thumbnail.
 const THUMBNAIL_SIDE: usize = 56;
 
-/// Bytes of a PNG up to which it is its own thumbnail.
+/// Maximum size in bytes of a PNG that is used as its own thumbnail.
 const SMALL_BYTES: usize = 1200;
 
 impl Shown {
-    /// Small pictures are enlarged by a whole factor, those beyond 256 pixels shown smaller. `file` is where the exact file
-    /// lies, relative to the page.
+    /// Small pictures are enlarged by an integer factor; pictures beyond 256 pixels are shown smaller. `file` is the
+    /// path of the exact file, relative to the page.
     pub(super) fn new(picture: &Picture, alt: String, file: Option<String>) -> Self {
         const LIMIT: usize = 256;
         const ENLARGED: usize = 160;
@@ -117,7 +118,7 @@ impl Shown {
     }
 }
 
-/// A picture of at most [`THUMBNAIL_SIDE`] pixels as a `data:` address.
+/// Returns a picture of at most [`THUMBNAIL_SIDE`] pixels as a `data:` URL.
 pub(super) fn thumbnail(picture: &Picture) -> String {
     let (height, width) = (picture.height(), picture.width());
     let side = height.max(width);
@@ -133,7 +134,7 @@ pub(super) fn thumbnail(picture: &Picture) -> String {
     address("jpeg", &jpeg(&small, THUMBNAIL_QUALITY))
 }
 
-/// The mean over the pixels that each new pixel covers; sides no longer than before.
+/// Averages over the pixels that each new pixel covers; sides do not grow.
 fn shrink(picture: &Picture, height: usize, width: usize) -> Picture {
     let channels = picture.channels();
     let span = |at: usize, new: usize, old: usize| {
@@ -172,7 +173,7 @@ fn jpeg(picture: &Picture, quality: u8) -> Vec<u8> {
     let (width, height) = (side(picture.width()), side(picture.height()));
     match encoder.write_image(picture.bytes(), width, height, color) {
         Ok(()) => file,
-        // No side of a JPEG is longer than 65,535 pixels.
+        // JPEG sides are limited to 65,535 pixels.
         Err(_) => picture.encode_png(),
     }
 }
@@ -212,7 +213,7 @@ mod tests {
                 let share = (f64::from(d) - 127.5) / 127.5;
                 (f64::from(x) + f64::from(size) * share).round() as u8
             });
-            // A change of more than half the scale is shown to a level.
+            // A change of more than half the scale is shown to within one level.
             for (sum, byte) in sum.zip(bytes) {
                 assert!(
                     sum.abs_diff(byte) <= u8::from(size > 127),
@@ -243,7 +244,7 @@ mod tests {
             Picture::new(3, side, side, (0..3 * side * side).map(next).collect()).unwrap()
         };
         for side in [32, 64, 224] {
-            // Noise is the worst that a picture can be.
+            // Noise compresses worst.
             let address = thumbnail(&noise(side));
             assert!(address.starts_with("data:image/jpeg"));
             assert!(address.len() < 7000, "{side}: {}", address.len());

@@ -1,16 +1,16 @@
-//! What a report says about where things lie: names, and no folders of the machine that wrote it.
+//! Removes the folders of the machine that wrote a report from the paths in it.
 
-/// Text in which every absolute path is cut down to its last part. Addresses of the network stay as they are.
+/// Shortens every absolute path in a text to its last component. Network addresses do not change.
 pub(super) fn without_folders(text: &str) -> String {
     cut(text, |c| c.is_whitespace() || "\"'(),;=".contains(c))
 }
 
-/// A path or an address as the page shows it: what is relative stays, of an absolute path the last part is left.
+/// Returns a path or address as the page shows it: absolute paths are shortened to their last component.
 pub(super) fn place(path: &str) -> String {
     cut(path, |c| ",=".contains(c))
 }
 
-/// A command line, with its paths cut down.
+/// Returns a command line with its paths shortened.
 pub(super) fn command(line: &str) -> String {
     let words = match shlex::split(line) {
         Some(words) => words,
@@ -20,17 +20,17 @@ pub(super) fn command(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// A word as it is typed in a shell.
+/// Quotes a word as for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:%+@".contains(c);
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),
-        // What holds a zero byte was no word of a command.
+        // A word with a zero byte cannot come from a command line.
         false => shlex::try_quote(word).map_or_else(|_| word.to_owned(), Into::into),
     }
 }
 
-/// Cuts every absolute path, which begins at a mark or at `:` and ends at the next mark.
+/// Shortens every absolute path, which begins after a delimiter or `:` and ends at the next delimiter.
 fn cut(text: &str, is_mark: impl Fn(char) -> bool) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -52,14 +52,14 @@ fn cut(text: &str, is_mark: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// Whether text begins with an absolute path, of this system or another.
+/// Returns whether text begins with an absolute path, of this system or another.
 fn is_absolute(text: &str) -> bool {
     let bytes = text.as_bytes();
     let drive = bytes.len() > 2
         && bytes[0].is_ascii_alphabetic()
         && bytes[1] == b':'
         && matches!(bytes[2], b'/' | b'\\')
-        // `http://` is no drive.
+        // `http://` is not a drive letter.
         && bytes.get(3) != Some(&b'/');
     let root = text.starts_with('/') && text.len() > 1 && !text.starts_with("//");
     root && !text.starts_with("/ ") || drive || text.starts_with("\\\\")

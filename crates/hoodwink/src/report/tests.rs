@@ -76,15 +76,15 @@ fn the_report_states_the_result() {
         "8/255 ×",
         "circle",
         "pgd(loss = cross-entropy)",
-        "under the perturbation, what it sees in that alone",
-        "Perturbation of sample 0; the model sees: star",
+        "the label under the perturbation is its answer to the perturbation alone",
+        "Perturbation of sample 0; the model says: star",
         "alt=\"Perturbation of sample 1\"",
         "Sample 0, true class circle.",
     ] {
         assert!(text.contains(part), "{part}");
     }
-    // Both fooled samples, each with its original, perturbation and adversarial picture; the first of them a second time as
-    // key stages; and all three as thumbnails.
+    // Both fooled samples, each with its original, perturbation and adversarial picture; the first of them a second
+    // time as key stages; and all three as thumbnails.
     assert_eq!(html.matches("<img ").count(), 2 * 3 + 3 + 3);
     assert_eq!(html.matches("<figure class=\"example\">").count(), 2);
 }
@@ -125,12 +125,14 @@ fn the_same_folder_gives_the_same_bytes() {
 fn an_unfinished_run_has_a_report_that_says_so() {
     let html = report(&run(200));
     assert!(html.contains("197 of 200 pictures are missing"));
-    assert!(html.contains("<title>model.onnx: what fools it (3 of 200 pictures so far)</title>"));
+    assert!(
+        html.contains("<title>model.onnx: robustness report (3 of 200 pictures so far)</title>")
+    );
     assert!(html.contains("<h1><span class=\"so-far\">3 of 200 pictures so far</span> Accuracy"));
     let parent = tempfile::tempdir().unwrap();
     let empty = RunFolder::create(parent.path(), &run(200)).unwrap();
     let html = std::fs::read_to_string(write(&empty).unwrap()).unwrap();
-    assert!(html.contains("Nothing is measured yet."));
+    assert!(html.contains("Nothing has been measured yet."));
     assert!(!html.contains("NaN"));
 }
 
@@ -140,10 +142,10 @@ fn the_headline_says_which_part_it_is_of() {
     part.partition = Some("1/2".parse().unwrap());
     let html = report(&part);
     assert!(html.contains("<h1><span class=\"so-far\">part 1/2</span> Accuracy"));
-    assert!(html.contains("what fools it (part 1/2)</title>"));
+    assert!(html.contains("robustness report (part 1/2)</title>"));
     let html = report(&run(3));
     assert!(!html.contains("<span class=\"so-far\">"));
-    assert!(html.contains("<title>model.onnx: what fools it</title>"));
+    assert!(html.contains("<title>model.onnx: robustness report</title>"));
 }
 
 #[test]
@@ -196,7 +198,8 @@ fn a_comparison_shows_every_run_and_refuses_other_pictures() {
     assert!(compare(&pair[..1], &page).is_err());
 }
 
-/// Two attacks of one name that looked for the smallest distance: the first breaks two of four pictures, the second one.
+/// Two attacks of one name that looked for the smallest distance: the first breaks two of four pictures, the second
+/// one.
 fn smallest(path: &std::path::Path) -> RunFolder {
     let mut run = smallest_run(5);
     let recipe = |steps| format!("ddn(steps={steps}, loss=ce)");
@@ -242,9 +245,9 @@ fn a_report_without_eps_tells_distances() {
     let text = html.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         // 0.0625, 0.125, 0.1875 and infinity
-        "Half of the pictures that it gets right are fooled within <b class=\"wrong\">L2 0.156</b> by ddn(steps=1000).",
+        "Half of the pictures that the model gets right are fooled within <b class=\"wrong\">L2 0.156</b> by ddn(steps=1000).",
         "A tenth is fooled within 0.081, nine tenths within ∞; 1 of 4 withstood. Accuracy is 80.0% before the attack and 20.0% where any distance is allowed. The 95%",
-        "Still right, against distance",
+        "Accuracy against distance",
         "ddn(steps=20)",
         "<code>ddn(steps=20, loss=ce)</code>",
         "ddn(steps=1000).</p>",
@@ -278,7 +281,7 @@ fn what_is_never_broken_is_said_to_be() {
         folder.keep(std::slice::from_ref(row)).unwrap();
     }
     let html = std::fs::read_to_string(write(&folder).unwrap()).unwrap();
-    let headline = "Of the pictures that it gets right, ddn fools only <b class=\"wrong\">0.0%</b> at any distance.";
+    let headline = "Of the pictures that the model gets right, ddn fools only <b class=\"wrong\">0.0%</b> at any distance.";
     assert!(html.contains(headline));
     assert!(!html.contains("NaN"));
 }
@@ -410,12 +413,12 @@ fn a_targeted_run_names_both_rates_and_leaves_the_target_class_out() {
     let text = html.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "still right 0.0%",
-        "Of the 2 attacked pictures, 100.0% are <strong>no longer right</strong> and 100.0% are <strong>called the target</strong>.",
+        "Of the 2 attacked pictures, 100.0% are <strong>no longer right</strong> and 100.0% are <strong>classified as the target</strong>.",
         "<td data-label=\"attacked\">2 of 2</td>",
         "1 picture of the target class is left out: there is nothing to attack.",
         "targeted: square",
-        "Of the target class, left out: 1",
-        "aimed at square",
+        "Target class, not counted: 1",
+        "target square",
     ] {
         assert!(text.contains(part), "{part}");
     }
@@ -432,7 +435,7 @@ fn no_absolute_path_stands_in_the_page() {
         .write_command("hoodwink attack /home/me/models/model.onnx /data/pictures --out /tmp/x")
         .unwrap();
     let html = std::fs::read_to_string(write(&folder).unwrap()).unwrap();
-    assert!(html.contains("<title>model.onnx: what fools it</title>"));
+    assert!(html.contains("<title>model.onnx: robustness report</title>"));
     assert!(html.contains("hoodwink attack model.onnx pictures --out x"));
     for root in ["/home", "/data/", "/tmp"] {
         assert!(!html.contains(root), "{root}");

@@ -1,4 +1,4 @@
-//! Every picture of a run as a thumbnail: victims, survivors, and what was wrong before.
+//! Thumbnails of all pictures of a run: fooled, withstood, and wrong from the start.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,16 @@ use crate::files;
 use crate::parallel::in_order;
 use crate::results::{Counting, Outcome, Row, RunFolder, clean};
 
-/// Thumbnails that are opened at once.
+/// Number of thumbnails that open together.
 const BLOCK: usize = 100;
 
-/// Bytes of thumbnails in one page, at most: beyond it another page begins.
+/// Maximum size of the thumbnails in one page, in bytes.
 const SHEET_BYTES: usize = 1100 << 10;
 
-/// Thumbnails in one page, at most.
+/// Maximum number of thumbnails in one page.
 const SHEET: usize = 500;
 
-/// What is written around each thumbnail, roughly.
+/// Approximate size of the markup of each thumbnail, in bytes.
 const AROUND: usize = 420;
 
 /// One page of thumbnails.
@@ -30,7 +30,7 @@ pub(super) struct Sheet {
     bytes: usize,
 }
 
-/// Thumbnails of one kind that are opened together.
+/// Thumbnails of one kind that open together.
 pub(super) struct Block {
     /// `Fooled, 1 to 100 of 163`.
     pub(super) title: String,
@@ -42,15 +42,15 @@ pub(super) struct Thumb {
     pub(super) index: u64,
     /// The exact file, relative to the run folder.
     pub(super) file: String,
-    /// `None` if the file is gone.
+    /// `None` if the file no longer exists.
     pub(super) address: Option<String>,
     pub(super) truth: String,
-    /// What the model says about the file.
+    /// The model's answer to the file.
     pub(super) label: String,
     pub(super) colour: &'static str,
 }
 
-/// What became of a sample.
+/// The outcome for a sample.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Fooled,
@@ -69,18 +69,18 @@ impl Kind {
 
     fn title(self, targeted: bool) -> &'static str {
         match self {
-            Self::Fooled if targeted => "Called the target",
+            Self::Fooled if targeted => "Classified as the target",
             Self::Fooled => "Fooled",
-            Self::Withstood if targeted => "Not called the target",
+            Self::Withstood if targeted => "Not classified as the target",
             Self::Withstood => "Withstood",
             Self::WrongBefore => "Wrong from the start",
-            Self::LeftOut => "Of the target class, left out",
+            Self::LeftOut => "Target class, not counted",
         }
     }
 }
 
-/// One row for each sample: how the attacks at `eps` ended on it (or the one with this recipe), judged by the saved files. A
-/// row that reached the goal goes before one that did not.
+/// Returns one row for each sample: the outcome at `eps` of all attacks, or of the one with this recipe, judged on the
+/// saved files. A row that reached the goal precedes one that did not.
 fn samples<'a>(
     folder: &RunFolder,
     rows: &'a [Row],
@@ -98,7 +98,7 @@ fn samples<'a>(
     let mut samples: BTreeMap<u64, (Kind, &Row)> = BTreeMap::new();
     let at_eps = rows.iter().filter(|row| row.eps_text() == eps);
     for row in at_eps.filter(|row| recipe.is_none_or(|recipe| row.recipe == recipe)) {
-        // What broke it has a row of its own, unless one attack alone is shown.
+        // The attack that broke it has a row of its own, unless only one attack is shown.
         if row.outcome == Outcome::AlreadyBroken && recipe.is_none() {
             continue;
         }
@@ -111,7 +111,7 @@ fn samples<'a>(
     samples
 }
 
-/// All pictures at `eps` (under the attack with this recipe, if one is given), as many pages of them as there have to be.
+/// Returns all pictures at `eps` (under the attack with this recipe, if one is given), split into pages.
 pub(super) fn sheets(
     folder: &RunFolder,
     rows: &[Row],
@@ -130,7 +130,7 @@ pub(super) fn sheets(
             .collect();
         let thumbs = in_order(
             of_kind.len(),
-            // As many as there are cores.
+            // One thread per core.
             usize::MAX,
             |at| thumb(folder, &names, of_kind[at]),
             &mut |_| {},
@@ -151,7 +151,7 @@ pub(super) fn sheets(
     Ok(sheets)
 }
 
-/// Puts a block on the last page, if it has room, else on a new one.
+/// Adds a block to the last page if it fits, else to a new one.
 fn place(sheets: &mut Vec<Sheet>, title: String, thumbs: Vec<Thumb>) {
     let size = |thumb: &Thumb| AROUND + thumb.address.as_ref().map_or(0, String::len);
     let bytes: usize = thumbs.iter().map(size).sum();

@@ -1,4 +1,4 @@
-//! The page that shows how a training went.
+//! The page that shows the progress of a training.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,12 @@ struct Page<'a> {
     /// Name and style of every line of the accuracy chart.
     legend: Vec<(&'a str, usize)>,
     settings: &'a BTreeMap<String, String>,
-    /// What was measured, and one row for each epoch.
+    /// The measured columns, and one row for each epoch.
     columns: Vec<&'static str>,
     rows: Vec<Vec<String>>,
 }
 
-/// The last epoch in words.
+/// A description of the last epoch.
 struct Last {
     epochs: usize,
     what: &'static str,
@@ -30,9 +30,9 @@ struct Last {
     robust: Option<String>,
 }
 
-/// A page of HTML that opens from disk, with everything in it: the loss and the accuracy after every epoch.
+/// Returns a self-contained HTML page with the loss and the accuracy after every epoch.
 ///
-/// `name` is what was trained, `settings` how ([`crate::train::Settings::record`]).
+/// `name` is the trained model, `settings` how it was trained ([`crate::train::Settings::record`]).
 pub fn training(
     name: &str,
     settings: &BTreeMap<String, String>,

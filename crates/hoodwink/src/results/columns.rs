@@ -1,4 +1,4 @@
-//! The figures of several runs beside each other, for the terminal.
+//! A table of several runs side by side, for the terminal.
 
 use super::{
     summary::{AttackSummary, Summary},
@@ -6,8 +6,8 @@ use super::{
 };
 use crate::legible;
 
-/// A table with a row for each attack at each eps and a column for each run, by its name: the share of pictures that are still
-/// right. A dash stands where a run lacks the attack. Distances of attacks for the smallest norm have rows of their own.
+/// Returns a table with a row for each attack at each eps and a column for each named run, which holds robust accuracy.
+/// A dash means that a run lacks the attack. Distances of attacks for the smallest norm have separate rows.
 pub fn columns(runs: &[(String, Summary)]) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let names = runs.iter().map(|(name, _)| legible::name(name));
@@ -64,7 +64,7 @@ pub fn columns(runs: &[(String, Summary)]) -> String {
     text
 }
 
-/// The attacks of all runs with their eps, in the order in which they first come.
+/// Returns the attacks of all runs with their eps, in the order in which they first occur.
 fn keys(runs: &[(String, Summary)]) -> Vec<(&str, Option<&str>)> {
     let mut keys = Vec::new();
     for attack in runs.iter().flat_map(|(_, summary)| &summary.attacks) {

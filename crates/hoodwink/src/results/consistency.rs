@@ -1,7 +1,7 @@
-//! Whether what a run folder says can be true: a folder may come from a stranger, or from a disk that lost something.
+//! Checks that the content of a run folder is possible. A folder may come from a stranger, or from a damaged disk.
 //!
-//! A run that contradicts itself, and a row that contradicts its run, are refused with what is wrong. What a run of this
-//! program writes always passes, numbers that are no numbers included: a model may answer anything.
+//! A run that contradicts itself, and a row that contradicts its run, are refused with the reason. Runs of this program
+//! always pass, including those with NaN, because a model may return anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,36 +11,36 @@ use crate::error::{Error, Result};
 use crate::image::MAX_PIXELS;
 use crate::threat::{Ball, Distances, Eps, Norm, Sweep, TargetChoice};
 
-/// The most samples that a run may have.
+/// Maximum number of samples of a run.
 pub(super) const MAX_SAMPLES: usize = 1 << 26;
 
-/// The most attacks times radii that a run may have: a few bytes can stand for a part's rows of all of them.
+/// Maximum number of attacks times radii of a run: a few bytes can represent a part's rows for all of them.
 const MAX_TRIALS: usize = 1 << 12;
 
-/// The most forward passes or gradients that a row may have spent: their sums do not wrap.
+/// Maximum number of forward passes or gradients of a row, so that their sums do not overflow.
 const MAX_SPENT: u64 = 1 << 36;
 
-/// How far float rounding may carry a distance over what it cannot exceed, relative to it.
+/// Relative tolerance for distances that exceed their limit by float rounding.
 const TOLERANCE: f64 = 1e-3;
 
-/// What a run says about its rows, understood once.
+/// A run's claims about its rows, parsed once.
 pub(super) struct Consistency<'a> {
     run: &'a Run,
     norm: Norm,
-    /// Empty where distances have no limit.
+    /// Empty if distances have no limit.
     radii: Vec<Eps>,
-    /// What every attack is called in paths, in their order.
+    /// The name of every attack in paths, in order.
     keys: Vec<String>,
-    /// Their places, by recipe.
+    /// Their positions, by recipe.
     places: BTreeMap<&'a str, usize>,
     /// `None` is untargeted.
     target: Option<TargetChoice>,
-    /// Channel values of a picture.
+    /// Number of channel values of a picture.
     values: f64,
 }
 
 impl<'a> Consistency<'a> {
-    /// Refuses a run that contradicts itself; `Err` says how.
+    /// Refuses a run that contradicts itself; `Err` holds the reason.
     pub(super) fn of(run: &'a Run) -> Result<Self, String> {
         let between = |what: &str, number: usize, most: usize| match (1..=most).contains(&number) {
             true => Ok(()),
@@ -60,7 +60,7 @@ impl<'a> Consistency<'a> {
         }
         if run.data.class_names.len() > run.model.classes {
             return Err(format!(
-                "there are names of {} classes, and {} classes",
+                "there are names for {} classes, but {} classes",
                 run.data.class_names.len(),
                 run.model.classes
             ));
@@ -69,7 +69,7 @@ impl<'a> Consistency<'a> {
         for attack in &run.attacks {
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             if attack.name.is_empty() || !attack.name.chars().all(plain) {
-                return Err(format!("{:?} is no name of an attack", attack.name));
+                return Err(format!("{:?} is not the name of an attack", attack.name));
             }
             if !recipes.insert(&attack.recipe) {
                 return Err(format!("the attack {} is named twice", attack.recipe));
@@ -94,7 +94,7 @@ impl<'a> Consistency<'a> {
             let folder = RunFolder::adversarial(key, eps, 0);
             if !folders.insert(folder) {
                 return Err(format!(
-                    "pictures of {key} at eps {} would lie where others do: write eps in another way",
+                    "pictures of {key} at eps {} would have the same path as others: write eps in another way",
                     eps.unwrap_or("none")
                 ));
             }
@@ -102,7 +102,7 @@ impl<'a> Consistency<'a> {
         let target = match run.threat.goal.split_once(": ") {
             None if run.threat.goal == "untargeted" => None,
             Some(("targeted", choice)) => Some(choice.parse().map_err(|e: Error| e.to_string())?),
-            _ => return Err(format!("{:?} is no goal", run.threat.goal)),
+            _ => return Err(format!("{:?} is not a goal", run.threat.goal)),
         };
         Ok(Self {
             norm: run.threat.norm.parse().map_err(|e: Error| e.to_string())?,
@@ -115,7 +115,7 @@ impl<'a> Consistency<'a> {
         })
     }
 
-    /// What is wrong with a row, if anything is.
+    /// Returns what is wrong with a row, if anything.
     pub(super) fn of_row(&self, row: &Row) -> Result<(), String> {
         let run = self.run;
         if row.index >= run.data.samples as u64 {
@@ -158,7 +158,7 @@ impl<'a> Consistency<'a> {
         }
         self.of_target(row)?;
         self.of_outcome(row)?;
-        // What was pushed out of all numbers may be saved as anything.
+        // A picture that was pushed to NaN may be saved as anything.
         let is_number = row.float.is_some_and(|float| !float.norms.l1.is_nan());
         for verdict in verdicts.into_iter().flatten() {
             self.of_verdict(row, &verdict, is_number)?;
@@ -177,7 +177,7 @@ impl<'a> Consistency<'a> {
         match fits {
             true => Ok(()),
             false => Err(format!(
-                "its target is {:?}, and the goal is {}",
+                "its target is {:?}, but the goal is {}",
                 row.target, self.run.threat.goal
             )),
         }
@@ -191,7 +191,7 @@ impl<'a> Consistency<'a> {
             if is_judged(row) {
                 return contradicts("an attack was judged");
             }
-            // A targeted attack has nothing to do where the picture is of the target class.
+            // A targeted attack has nothing to do if the picture is of the target class.
             if is_right && self.target.is_none() {
                 return contradicts("the model was right");
             }
@@ -221,14 +221,14 @@ impl<'a> Consistency<'a> {
         match self.may_show(row) {
             true => Ok(()),
             false => contradicts(&format!(
-                "its picture is {:?}, and {} does not lie there",
+                "its picture is {:?}, which cannot be the path for {}",
                 row.picture, row.recipe
             )),
         }
     }
 
-    /// Whether the picture of a row that was judged lies where it can: it is of the same attack, at this eps, at a smaller
-    /// one, or at none.
+    /// Returns whether the picture of a judged row has a possible path: of the same attack, at this eps, a smaller one,
+    /// or none.
     fn may_show(&self, row: &Row) -> bool {
         let (Some(picture), Some(&at)) = (&row.picture, self.places.get(&*row.recipe)) else {
             return false;
@@ -268,7 +268,7 @@ impl<'a> Consistency<'a> {
                 "no picture has the distances l0 {l0}, l1 {l1}, l2 {l2}, linf {linf}"
             ));
         }
-        // What looks for the smallest distance may end beyond an eps: there it has not succeeded.
+        // An attack for the smallest distance may end beyond an eps, and then it has not succeeded at that eps.
         let holds = |eps: &Eps| {
             let ball = Ball {
                 norm: self.norm,
@@ -282,17 +282,17 @@ impl<'a> Consistency<'a> {
         let surely = row.eps.as_ref().is_none_or(|eps| distance <= eps.value());
         match verdict.success {
             true if !(reached && within) => {
-                Err("it is said to reach its goal within eps and does not".to_owned())
+                Err("it claims to reach its goal within eps but does not".to_owned())
             }
-            // A model whose answer is no number reaches nothing.
+            // A model whose answer is NaN reaches no goal.
             false if reached && surely && !verdict.seen.confidence.is_nan() => {
-                Err("it reaches its goal within eps and is said not to".to_owned())
+                Err("it reaches its goal within eps but claims not to".to_owned())
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether what the rows of one sample say about it and about each other can be true; `Err` says what cannot.
+    /// Checks that the rows of one sample agree with each other; `Err` holds the contradiction.
     pub(super) fn of_sample(&self, rows: &[&Row]) -> Result<(), String> {
         let trials: BTreeSet<_> = rows
             .iter()
@@ -321,7 +321,7 @@ impl<'a> Consistency<'a> {
             let mut earlier = rows.iter().filter(earlier);
             if !earlier.any(|other| other.eps == row.eps && other.outcome == Outcome::Fooled) {
                 return Err(format!(
-                    "is {} before {}, and no earlier attack broke it",
+                    "is {} before {}, but no earlier attack broke it",
                     row.outcome.word(),
                     row.recipe
                 ));
@@ -331,12 +331,12 @@ impl<'a> Consistency<'a> {
     }
 }
 
-/// Whether a timing can be true; `Err` says what cannot.
+/// Checks that a timing is possible; `Err` holds what is not.
 pub(super) fn of_timing(run: &Run, timing: &Timing) -> Result<(), String> {
     for (attack, seconds) in &timing.by_attack {
         if run.attacks.iter().all(|known| known.recipe != *attack) {
             return Err(format!(
-                "it names {attack:?}, an attack that run.toml does not"
+                "it names {attack:?}, an attack that is not in run.toml"
             ));
         }
         if !(0.0..1e12).contains(seconds) {
@@ -349,7 +349,7 @@ pub(super) fn of_timing(run: &Run, timing: &Timing) -> Result<(), String> {
     }
 }
 
-/// The bits of what was measured on a row's picture, whatever eps it is judged at.
+/// Returns the bits of all measurements of a row's picture, whatever eps it is judged at.
 fn measured(row: &Row) -> [Option<(u32, u32, [u64; 4])>; 2] {
     let bits = |verdict: Verdict| {
         let Distances { l0, l1, l2, linf } = verdict.norms;
@@ -360,12 +360,12 @@ fn measured(row: &Row) -> [Option<(u32, u32, [u64; 4])>; 2] {
     [row.float.map(bits), row.saved.map(bits)]
 }
 
-/// Whether anything was judged.
+/// Returns whether any verdict exists.
 fn is_judged(row: &Row) -> bool {
     row.float.is_some() || row.saved.is_some() || row.noise.is_some() || row.picture.is_some()
 }
 
-/// Whether the rows of one sample agree on it.
+/// Returns whether the rows of one sample agree on the sample.
 fn agree_on_sample(rows: &[&Row]) -> bool {
     let of = |row: &Row| {
         let (clean, confidence) = (row.clean.label, row.clean.confidence.to_bits());

@@ -1,13 +1,13 @@
-//! Which pictures count in the figures of a run, and which of them are still right.
+//! Decides which pictures count in the figures of a run, and which of them are still right.
 
 use super::{Outcome, Row, Run, Verdict};
 use crate::threat::{Norm, TargetChoice};
 
-/// What the rows of one run mean.
+/// The interpretation of the rows of one run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counting {
     norm: Option<Norm>,
-    /// The one class that all pictures are aimed at, if there is one.
+    /// The target class, if all pictures have the same one.
     target: Option<u32>,
 }
 
@@ -23,28 +23,28 @@ impl Counting {
         }
     }
 
-    /// The rows that count. A picture of the class that an attack aims at is left out: there is nothing to attack, so it
-    /// can neither fall nor stand.
+    /// Returns the rows that count. A picture of the target class is left out: there is nothing to attack, so the
+    /// attack can neither succeed nor fail.
     pub(crate) fn counted(self, rows: &[Row]) -> Vec<&Row> {
         rows.iter().filter(|row| self.counts(row)).collect()
     }
 
-    /// Whether a row counts; see [`Counting::counted`].
+    /// Returns whether a row counts; see [`Counting::counted`].
     pub(crate) fn counts(self, row: &Row) -> bool {
         self.target != Some(row.label)
     }
 
-    /// Whether the model is right about the original and still right about the candidate behind `verdict`. What an earlier
-    /// attack broke does not survive.
+    /// Returns whether the model is right about the original and still right about the candidate of `verdict`. A
+    /// picture that an earlier attack broke does not survive.
     ///
-    /// A targeted attack that ends in a third class has failed, yet the label is lost.
+    /// A targeted attack that ends in a third class has failed, but the model is still wrong.
     pub(crate) fn survives(self, row: &Row, verdict: Option<Verdict>) -> bool {
         clean(row)
             && row.outcome != Outcome::AlreadyBroken
             && verdict.is_none_or(|verdict| self.withstands(row, verdict))
     }
 
-    /// Whether an attacked picture still has its class, or was moved farther than allowed.
+    /// Returns whether an attacked picture keeps its class, or exceeds the allowed distance.
     pub(crate) fn withstands(self, row: &Row, verdict: Verdict) -> bool {
         match row.target {
             None => !verdict.success,
@@ -52,7 +52,7 @@ impl Counting {
         }
     }
 
-    /// What looks for the smallest distance may end beyond the radius of its row.
+    /// An attack for the smallest distance may end beyond the radius of its row.
     fn is_within(self, row: &Row, verdict: &Verdict) -> bool {
         match (&row.eps, self.norm) {
             (Some(eps), Some(norm)) => norm.within(&verdict.norms, eps.value()),
@@ -61,7 +61,7 @@ impl Counting {
     }
 }
 
-/// Whether the model is right about the original.
+/// Returns whether the model is right about the original.
 pub(crate) fn clean(row: &Row) -> bool {
     row.clean.label == row.label
 }

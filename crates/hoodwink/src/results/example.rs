@@ -1,4 +1,4 @@
-//! A small made-up run for tests.
+//! A small artificial run for tests.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::{
 use crate::image::Picture;
 use crate::threat::Distances;
 
-/// A run of two attacks at two eps on `samples` pictures of three classes.
+/// Returns a run of two attacks at two eps on `samples` pictures of three classes.
 pub(crate) fn run(samples: usize) -> Run {
     let attack = |name: &str| AttackRecord {
         name: name.into(),
@@ -49,12 +49,12 @@ pub(crate) fn run(samples: usize) -> Run {
     }
 }
 
-/// The recipe of the attack of this name in [`run`].
+/// Returns the recipe of the attack with this name in [`run`].
 pub(crate) fn recipe(name: &str) -> String {
     format!("{name}(loss = cross-entropy)")
 }
 
-/// A run of one attack that looks for the smallest L2 distance.
+/// Returns a run of one attack that looks for the smallest L2 distance.
 pub(crate) fn smallest_run(samples: usize) -> Run {
     let mut run = run(samples);
     run.threat.norm = "l2".into();
@@ -66,7 +66,7 @@ pub(crate) fn smallest_run(samples: usize) -> Run {
     run
 }
 
-/// A sample of [`smallest_run`] that is fooled at this L2 distance, spread over all its values.
+/// Returns a sample of [`smallest_run`] that is fooled at this L2 distance, spread evenly over its values.
 pub(crate) fn fooled_at(index: u64, distance: f64) -> Row {
     let values = 192f64;
     let norms = Distances {
@@ -88,12 +88,12 @@ pub(crate) fn fooled_at(index: u64, distance: f64) -> Row {
     row
 }
 
-/// A sample of [`smallest_run`] that no distance broke.
+/// Returns a sample of [`smallest_run`] that is fooled at no distance.
 pub(crate) fn unbroken(index: u64) -> Row {
     withstood(fooled_at(index, 0.5))
 }
 
-/// The rows of these samples in [`run`], all fooled, in the order of a run folder.
+/// Returns the rows of these samples in [`run`], all fooled, in the order of a run folder.
 pub(crate) fn all_fooled(indices: std::ops::Range<u64>) -> Vec<Row> {
     let mut rows = Vec::new();
     for attack in ["pgd", "fgsm"] {
@@ -104,12 +104,12 @@ pub(crate) fn all_fooled(indices: std::ops::Range<u64>) -> Vec<Row> {
     rows
 }
 
-/// A picture of the run's size, of one level.
+/// Returns a picture of the run's size with a single level.
 pub(crate) fn picture(level: u8) -> Picture {
     Picture::new(3, 8, 8, vec![level; 192]).expect("it has 192 values")
 }
 
-/// A sample of class 0 that the model sees as class 0 and the attack turned into class 1.
+/// Returns a sample of class 0 that the model classifies as 0 and that the attack turned into class 1.
 pub(crate) fn fooled(index: u64, attack: &str, eps_text: &str) -> Row {
     let numerator: f64 = eps_text
         .trim_end_matches("/255")
@@ -156,7 +156,7 @@ pub(crate) fn fooled(index: u64, attack: &str, eps_text: &str) -> Row {
     }
 }
 
-/// The same sample, had it withstood.
+/// Returns the same sample if it had withstood.
 pub(crate) fn robust(index: u64, attack: &str, eps_text: &str) -> Row {
     withstood(fooled(index, attack, eps_text))
 }
@@ -177,7 +177,7 @@ fn withstood(row: Row) -> Row {
     }
 }
 
-/// The same sample, had an earlier attack broken it.
+/// Returns the same sample if an earlier attack had broken it.
 pub(crate) fn already_broken(index: u64, attack: &str, eps_text: &str) -> Row {
     Row {
         outcome: Outcome::AlreadyBroken,
@@ -192,7 +192,7 @@ pub(crate) fn already_broken(index: u64, attack: &str, eps_text: &str) -> Row {
     }
 }
 
-/// The same sample, had the model been wrong before any attack.
+/// Returns the same sample if the model had been wrong before any attack.
 pub(crate) fn already_wrong(index: u64, attack: &str, eps_text: &str) -> Row {
     Row {
         clean: Seen {

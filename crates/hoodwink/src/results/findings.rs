@@ -1,20 +1,20 @@
-//! What looked wrong before a run: it stands in `run.toml`, and beside every figure that it spoils.
+//! What looked wrong before a run: stored in `run.toml`, and shown next to every figure that it affects.
 
 use serde::{Deserialize, Serialize};
 
 use crate::lint::{Finding, Mistake};
 
-/// One finding of the lint, as `run.toml` has it.
+/// One finding of the lint, as stored in `run.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FindingRecord {
-    /// What kind of mistake it looks like.
+    /// The probable mistake.
     pub mistake: Mistake,
-    /// What was seen, in a sentence.
+    /// What was observed, as a sentence.
     pub saw: String,
-    /// Why it matters, in a sentence.
+    /// Why it matters, as a sentence.
     pub matters: String,
-    /// What to do about it, in a sentence or as flags.
+    /// What to do about it, as a sentence or as flags.
     pub remedy: String,
 }
 
@@ -29,19 +29,19 @@ impl From<&Finding> for FindingRecord {
     }
 }
 
-/// Which figures of a run cannot be relied on, and why in a few words.
+/// Which figures of a run are unreliable, with a short reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spoils {
     /// None of them.
     Nothing,
-    /// All of them: the model that was measured is not the one that anybody uses.
+    /// All figures: the measured model is not the one that anybody uses.
     Everything(&'static str),
     /// Accuracy under attack: attacks look weaker than they are.
     Robustness(&'static str),
 }
 
 impl FindingRecord {
-    /// Which figures it spoils.
+    /// Returns which figures it affects.
     pub fn spoils(&self) -> Spoils {
         match self.mistake {
             Mistake::Preprocessing => Spoils::Everything("the preprocessing looks wrong"),
@@ -57,20 +57,20 @@ impl FindingRecord {
             Mistake::Saturated => {
                 Spoils::Robustness("the confidence is saturated, so gradients vanish")
             }
-            // A few pictures of many.
+            // These concern a few pictures of many.
             Mistake::Contradiction => Spoils::Nothing,
         }
     }
 
-    /// All of it in one line.
+    /// Formats it as one line.
     pub fn line(&self) -> String {
         format!("{}; {}. Try: {}", self.saw, self.matters, self.remedy)
     }
 }
 
-/// What makes a figure doubtful, in a few words; empty for a figure that can be relied on.
+/// Returns the reasons to doubt a figure, in a few words each; empty for a reliable figure.
 ///
-/// `under_attack` is whether the figure is about what an attack left.
+/// `under_attack` states whether the figure measures the model under attack.
 pub(super) fn doubts(findings: &[FindingRecord], under_attack: bool) -> Vec<String> {
     let word = |finding: &FindingRecord| match finding.spoils() {
         Spoils::Everything(word) => Some(word.to_owned()),

@@ -1,22 +1,23 @@
-//! The folder of a run: where everything lies, and how a killed run goes on.
+//! The run folder: its files, and how an interrupted run resumes.
 //!
 //! ```text
 //! run.toml                    settings and digests
 //! command.txt                 the command line, for people
-//! timing.json                 seconds, apart because they differ from run to run
+//! timing.json                 seconds, in a separate file because they differ from run to run
 //! samples/part-00000.parquet  rows of the samples 0 to 63, and so on
 //! unfinished.journal          rows of single samples, until those of their part are complete ([`super::journal`])
-//! shown.json                  what the model sees in the noise alone, of the pictures that the report shows
-//! gradients/…                 the gradient at the original of the picture whose stages the report tells
+//! shown.json                  the model's answers to perturbations alone, for the pictures that the report shows
+//! gradients/…                 the gradient at the original of the picture whose key stages the report shows
 //! pictures/…                  originals and adversarial pictures
 //! report.html                 the report
 //! ```
 //!
-//! Every file but the journal is written under a temporary name and renamed, so a file that is there is whole. A part is a function of
-//! the settings and its number alone. A sample's pictures are written before its rows, so a sample with rows is done.
+//! Every file except the journal is written under a temporary name and renamed, so existing files are complete. A part
+//! depends only on the settings and its number. A sample's pictures are written before its rows, so a sample with rows
+//! is done.
 //!
-//! A folder may come from a stranger: nothing in it may be a link, what is read is a file of bounded size, and what it says
-//! must be consistent ([`super::consistency`]).
+//! A folder may come from a stranger: nothing in it may be a link, only files of limited size are read, and their
+//! content must be consistent ([`super::consistency`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
@@ -47,13 +48,13 @@ const ADVERSARIAL: &str = "adversarial";
 const GRADIENTS: &str = "gradients";
 const JOURNAL: &str = "unfinished.journal";
 
-/// Stands for eps in paths where there is none.
+/// Replaces eps in paths if there is none.
 const SMALLEST: &str = "smallest";
 
-/// The largest `run.toml`, `timing.json`, `shown.json` and `command.txt`.
+/// Maximum size of `run.toml`, `timing.json`, `shown.json` and `command.txt`.
 const MAX_TEXT_BYTES: u64 = 16 << 20;
 
-/// The largest picture, and the largest journal.
+/// Maximum size of a picture, and of the journal.
 const MAX_FILE_BYTES: u64 = 1 << 28;
 
 /// An open run folder.
@@ -61,16 +62,16 @@ const MAX_FILE_BYTES: u64 = 1 << 28;
 pub struct RunFolder {
     path: PathBuf,
     run: Run,
-    /// Held for as long as anything may be written.
+    /// Held while anything may be written.
     _lock: Option<Arc<File>>,
 }
 
 impl RunFolder {
-    /// The folder at `path` for this run, created if it is not there.
+    /// Opens the folder at `path` for this run, and creates it if necessary.
     ///
-    /// A folder that holds the same run already is taken up again: the parts that it has need not be
-    /// computed. Refuses a folder with anything else in it, and one whose run has other settings, unless
-    /// that run never measured anything. Refuses a folder that another process has created and still holds.
+    /// A folder that already holds the same run is resumed: existing parts are not computed again. Refuses a folder
+    /// with anything else in it, a folder whose run has other settings unless that run never measured anything, and a
+    /// folder that another process is writing.
     pub fn create(path: impl AsRef<Path>, run: &Run) -> Result<Self> {
         let path = path.as_ref();
         let mut folder = Self {
@@ -79,7 +80,7 @@ impl RunFolder {
             _lock: None,
         };
         Consistency::of(run)
-            .map_err(|why| Error::invalid(format!("this run cannot be kept: {why}")))?;
+            .map_err(|why| Error::invalid(format!("this run cannot be saved: {why}")))?;
         fs::create_dir_all(path).map_err(Error::io(path))?;
         if folder.has(RUN)? {
             let there = Self::open(path)?.run;
@@ -113,14 +114,14 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Keeps what was found about a run that is there already, unless somebody has looked again.
+    /// Keeps the findings of an existing run, unless this run has new ones.
     fn note_findings(&mut self, there: Run) -> Result<()> {
         match &self.run.findings {
             None => self.run.findings = there.findings,
             found if *found == there.findings => {}
             Some(_) => {
                 self.write_run()?;
-                // The lock is on the file that was replaced.
+                // The lock belongs to the replaced file.
                 self._lock = lock(&self.path)?;
             }
         }
@@ -133,14 +134,14 @@ impl RunFolder {
         self.write(RUN, text.as_bytes())
     }
 
-    /// The run that lies in the folder at `path`.
+    /// Opens the run in the folder at `path`.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = files::inside(path, RUN)?;
         let text = match files::read_text(&file, MAX_TEXT_BYTES) {
             Err(error) if files::is_missing(&error) && path.is_dir() => {
                 return Err(Error::invalid(format!(
-                    "{} holds no {RUN}, so it is no run folder; an attack writes one",
+                    "{} has no {RUN}, so it is not a run folder; an attack creates one",
                     path.display()
                 )));
             }
@@ -150,7 +151,7 @@ impl RunFolder {
             .map_err(|e| Error::invalid(format!("{}: {}", file.display(), legible::of_toml(&e))))?;
         if run.schema != table::SCHEMA {
             return Err(Error::unsupported(format!(
-                "{} has schema version {}, this program reads version {}; use hoodwink {}",
+                "{} has schema version {}, but this program reads version {}; use hoodwink {}",
                 file.display(),
                 run.schema,
                 table::SCHEMA,
@@ -166,31 +167,31 @@ impl RunFolder {
         })
     }
 
-    /// Where it lies.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The contents of `run.toml`.
+    /// Returns the contents of `run.toml`.
     pub fn run(&self) -> &Run {
         &self.run
     }
 
-    /// The samples that this run is about, by index.
+    /// Returns the indices of this run's samples.
     pub fn samples(&self) -> Range<u64> {
         let all = self.run.data.samples;
         let range = self.run.partition.map_or(0..all, |part| part.range(all));
         range.start as u64..range.end as u64
     }
 
-    /// The samples of part `k` that this run is about.
+    /// Returns the samples of part `k` in this run.
     pub fn samples_of_part(&self, k: u64) -> Range<u64> {
         let samples = self.samples();
         let first = k * SAMPLES_PER_PART;
         first.max(samples.start)..(first + SAMPLES_PER_PART).min(samples.end)
     }
 
-    /// The parts that this run has samples of, in order.
+    /// Returns the parts in which this run has samples, in order.
     pub fn parts(&self) -> Range<u64> {
         let samples = self.samples();
         if samples.is_empty() {
@@ -199,7 +200,8 @@ impl RunFolder {
         samples.start / SAMPLES_PER_PART..samples.end.div_ceil(SAMPLES_PER_PART)
     }
 
-    /// The parts that are there. What is called otherwise is not looked at; a part that is none of this run's is refused.
+    /// Returns the existing parts. Files with other names are ignored; a part that does not belong to this run is
+    /// refused.
     fn present(&self) -> Result<BTreeSet<u64>> {
         let path = files::inside(&self.path, SAMPLES)?;
         let entries = match fs::read_dir(&path) {
@@ -224,7 +226,7 @@ impl RunFolder {
         Ok(found)
     }
 
-    /// What lies in the folder and is of other samples.
+    /// The error for a file in the folder that holds other samples.
     fn stranger(&self, what: &Path) -> Error {
         Error::invalid(format!(
             "{} does not belong to this run, whose samples are {:?}",
@@ -233,13 +235,13 @@ impl RunFolder {
         ))
     }
 
-    /// The parts that are still to be computed, in order.
+    /// Returns the parts that are still to be computed, in order.
     pub fn missing_parts(&self) -> Result<Vec<u64>> {
         let present = self.present()?;
         Ok(self.parts().filter(|k| !present.contains(k)).collect())
     }
 
-    /// Number of samples that have no rows yet.
+    /// Returns the number of samples without rows.
     pub fn missing_samples(&self) -> Result<u64> {
         let samples = self.samples();
         let of_part = |k: u64| self.samples_of_part(k).count() as u64;
@@ -248,7 +250,8 @@ impl RunFolder {
         Ok(samples.end - samples.start - complete - waiting)
     }
 
-    /// Writes part `k`: every row of its samples, under all attacks at all eps. The samples need not be kept any more.
+    /// Writes part `k`: every row of its samples, under all attacks at all eps. Their journal records are then not
+    /// needed.
     pub fn write_part(&self, k: u64, rows: &[Row]) -> Result<()> {
         if let Some(row) = rows.iter().find(|row| row.index / SAMPLES_PER_PART != k) {
             return Err(Error::invalid(format!(
@@ -266,7 +269,7 @@ impl RunFolder {
         }
     }
 
-    /// The rows of part `k`, which must be there and be complete.
+    /// Returns the rows of part `k`, which must exist and be complete.
     pub fn read_part(&self, k: u64) -> Result<Vec<Row>> {
         let path = files::inside(&self.path, &part_name(k))?;
         let samples = self.samples_of_part(k);
@@ -275,7 +278,7 @@ impl RunFolder {
         Ok(rows)
     }
 
-    /// Number of rows of each sample.
+    /// Returns the number of rows of each sample.
     fn trials(&self) -> usize {
         self.run.attacks.len() * self.run.radii().len()
     }
@@ -285,7 +288,7 @@ impl RunFolder {
             .map_err(|why| Error::invalid(format!("{}: {why}", path.display())))
     }
 
-    /// Refuses rows, of the file at `path`, that are not those of these samples, all of them and no others, as they can be.
+    /// Refuses rows of the file at `path` unless they are exactly the rows of these samples, and possible.
     fn check(
         &self,
         path: &Path,
@@ -315,21 +318,21 @@ impl RunFolder {
         if rows.len() < samples.clone().count() * trials {
             let lacks = |sample: &u64| by_sample.get(sample).map_or(0, Vec::len) < trials;
             return Err(invalid(&format_args!(
-                "it lacks rows, of sample {} to begin with; delete it and repeat the command of the run",
+                "rows are missing, first those of sample {}; delete the file and repeat the command of the run",
                 samples.clone().find(lacks).unwrap_or(samples.start)
             )));
         }
         Ok(())
     }
 
-    /// Keeps the rows of one sample until those of its part are complete. Its pictures are written before.
+    /// Keeps the rows of one sample until its part is complete. Its pictures must be written first.
     pub fn keep(&self, rows: &[Row]) -> Result<()> {
         let Some(first) = rows.first() else {
             return Ok(());
         };
         let record = journal::record(first.index, rows)?;
         let path = files::inside(&self.path, JOURNAL)?;
-        // What does not fit is not lost as long as this process lives: the run keeps it until the part is written.
+        // Rows that do not fit are not lost while this process runs: the run keeps them until the part is written.
         let fits = |there: &fs::Metadata| there.len() + record.len() as u64 <= MAX_FILE_BYTES;
         match fs::symlink_metadata(&path) {
             Ok(there) if !fits(&there) => Ok(()),
@@ -337,7 +340,7 @@ impl RunFolder {
         }
     }
 
-    /// The journal, if there is one.
+    /// Returns the journal, if it exists.
     fn journal(&self) -> Result<Option<Journal>> {
         let path = files::inside(&self.path, JOURNAL)?;
         let journal = match files::read(&path, MAX_FILE_BYTES) {
@@ -352,7 +355,7 @@ impl RunFolder {
         }
     }
 
-    /// Removes what a killed process has left half written, so that more may follow, and what has its part by now.
+    /// Removes an incomplete record that an interrupted process left, and records whose part has been written since.
     fn mend_journal(&self) -> Result<()> {
         let (Some(journal), present) = (self.journal()?, self.present()?) else {
             return Ok(());
@@ -364,7 +367,7 @@ impl RunFolder {
         }
     }
 
-    /// The kept rows of parts that are not there yet, by sample.
+    /// Returns the kept rows of parts that do not exist yet, by sample.
     pub fn kept(&self) -> Result<BTreeMap<u64, Vec<Row>>> {
         let Some(journal) = self.journal()? else {
             return Ok(BTreeMap::new());
@@ -382,7 +385,7 @@ impl RunFolder {
         Ok(kept)
     }
 
-    /// Removes what was kept, once all parts are there.
+    /// Removes the journal once all parts exist.
     pub fn clear_kept(&self) -> Result<()> {
         let path = files::inside(&self.path, JOURNAL)?;
         match fs::remove_file(&path) {
@@ -391,13 +394,13 @@ impl RunFolder {
         }
     }
 
-    /// The rows of all samples that are done, in the order of the attacks and eps of `run.toml`, then by index.
+    /// Returns the rows of all finished samples, in the order of the attacks and eps of `run.toml`, then by index.
     pub fn rows(&self) -> Result<Vec<Row>> {
         let mut rows: Vec<Row> = self.kept()?.into_values().flatten().collect();
         for k in self.present()? {
             rows.extend(self.read_part(k)?);
         }
-        // By attack and eps in `run.toml`, and index.
+        // Sort by attack and eps in the order of `run.toml`, then by index.
         let (places, radii) = (self.run.places(), self.run.radii());
         rows.sort_by_cached_key(|row| {
             let eps = radii.iter().position(|eps| *eps == row.eps_text());
@@ -411,7 +414,7 @@ impl RunFolder {
         self.write(relative, &picture.encode_png())
     }
 
-    /// The bytes of a file at a path relative to the folder.
+    /// Returns the bytes of a file at a path relative to the folder.
     pub fn read(&self, relative: &str) -> Result<Vec<u8>> {
         files::read(&files::inside(&self.path, relative)?, MAX_FILE_BYTES)
     }
@@ -421,25 +424,25 @@ impl RunFolder {
         self.picture_of(relative, &self.read(relative)?)
     }
 
-    /// The picture in the bytes of a file at a path relative to the folder, which must be a PNG of the run's size.
+    /// Decodes the bytes of a file at a path relative to the folder, which must be a PNG of the run's size.
     pub(super) fn picture_of(&self, relative: &str, bytes: &[u8]) -> Result<Picture> {
         let name = self.path.join(relative).display().to_string();
         Picture::decode_png(bytes, &name, self.run.model.input)
     }
 
-    /// Whether something lies at a path relative to the folder.
+    /// Returns whether a file exists at a path relative to the folder.
     fn has(&self, relative: &str) -> Result<bool> {
         Ok(fs::symlink_metadata(files::inside(&self.path, relative)?).is_ok())
     }
 
-    /// Where the original of a sample lies, relative to the folder.
+    /// Returns the path of the original of a sample, relative to the folder.
     pub fn original(index: u64) -> String {
         format!("{PICTURES}/{index}.png")
     }
 
-    /// Where the adversarial picture of a sample under an attack lies, relative to the folder, without characters that a
-    /// file system may refuse. `key` is what the attack is called in paths ([`Run::key_of`]); no `eps` is that of an attack
-    /// that looks for the smallest distance.
+    /// Returns the path of the adversarial picture of a sample under an attack, relative to the folder, without
+    /// characters that file systems may refuse. `key` is the attack's name in paths ([`Run::key_of`]). `eps` is `None`
+    /// for an attack that looks for the smallest distance.
     pub fn adversarial(key: &str, eps: Option<&str>, index: u64) -> String {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '.';
         let eps: String = eps
@@ -457,7 +460,7 @@ impl RunFolder {
         self.write(TIMING, text.as_bytes())
     }
 
-    /// The contents of `timing.json`, if the run has got that far.
+    /// Returns the contents of `timing.json`, if it exists.
     pub fn timing(&self) -> Result<Option<Timing>> {
         let Some(text) = self.text(TIMING)? else {
             return Ok(None);
@@ -477,7 +480,8 @@ impl RunFolder {
         self.write(SHOWN, text.as_bytes())
     }
 
-    /// What the model sees in the noise alone, of the pictures that the report shows; `None` if the run has not got that far.
+    /// Returns the model's answers to perturbations alone, for the pictures that the report shows; `None` if the run is
+    /// not complete.
     pub fn noise(&self) -> Result<Option<Vec<NoiseSeen>>> {
         let Some(text) = self.text(SHOWN)? else {
             return Ok(None);
@@ -491,7 +495,7 @@ impl RunFolder {
         Ok(Some(answers))
     }
 
-    /// Where the gradient at the original of a sample lies, relative to the folder.
+    /// Returns the path of the gradient at the original of a sample, relative to the folder.
     fn gradient_file(index: u64) -> String {
         format!("{GRADIENTS}/{index:06}.png")
     }
@@ -501,7 +505,7 @@ impl RunFolder {
         self.write_picture(&Self::gradient_file(index), picture)
     }
 
-    /// The gradient at the original of a sample, of the few that were recorded.
+    /// Reads the gradient at the original of a sample; only a few are recorded.
     pub fn gradient(&self, index: u64) -> Result<Option<Picture>> {
         match self.read_picture(&Self::gradient_file(index)) {
             Err(error) if files::is_missing(&error) => Ok(None),
@@ -509,17 +513,17 @@ impl RunFolder {
         }
     }
 
-    /// Writes the command line that gives this run; the report shows it.
+    /// Writes the command line that repeats this run; the report shows it.
     pub fn write_command(&self, command: &str) -> Result<()> {
         self.write(COMMAND, command.as_bytes())
     }
 
-    /// The command line that gives this run, if it was noted.
+    /// Returns the command line that repeats this run, if it was recorded.
     pub fn command(&self) -> Result<Option<String>> {
         self.text(COMMAND)
     }
 
-    /// The text of a file, if it is there.
+    /// Returns the text of a file, if it exists.
     fn text(&self, relative: &str) -> Result<Option<String>> {
         match files::read_text(&files::inside(&self.path, relative)?, MAX_TEXT_BYTES) {
             Err(error) if files::is_missing(&error) => Ok(None),
@@ -527,7 +531,7 @@ impl RunFolder {
         }
     }
 
-    /// Writes a file at a path relative to the folder, whole or not at all.
+    /// Writes a file at a path relative to the folder, completely or not at all.
     pub fn write(&self, relative: &str, bytes: &[u8]) -> Result<()> {
         let path = files::inside(&self.path, relative)?;
         let written =
@@ -535,7 +539,7 @@ impl RunFolder {
         written.map_err(|error| self.explained(error))
     }
 
-    /// An error of writing, with its cause if it is that the folder has gone.
+    /// Returns a write error; if the folder no longer exists, the error says so.
     fn explained(&self, error: Error) -> Error {
         match files::is_missing(&error) && !self.path.exists() {
             true => Error::invalid(format!(
@@ -548,28 +552,28 @@ impl RunFolder {
     }
 }
 
-/// Ending of the files with rows.
+/// Extension of the files with rows.
 const TABLE: &str = ".parquet";
 
 fn part_name(k: u64) -> String {
     format!("{SAMPLES}/part-{k:05}{TABLE}")
 }
 
-/// Keeps other processes from writing into the folder at `path` until the answer is dropped; `None` where the file
-/// system knows no locks.
+/// Prevents other processes from writing into the folder at `path` until the result is dropped; `None` if the file
+/// system does not support locks.
 fn lock(path: &Path) -> Result<Option<Arc<File>>> {
     let file = files::open(&files::inside(path, RUN)?)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(Arc::new(file))),
         Err(TryLockError::WouldBlock) => Err(Error::invalid(format!(
-            "{} is being written by another process; wait for it, or name another folder",
+            "{} is being written by another process; wait for it to finish, or name another folder",
             path.display()
         ))),
         Err(TryLockError::Error(_)) => Ok(None),
     }
 }
 
-/// Whether nothing lies in a folder, but for a file that a killed run left unfinished.
+/// Returns whether a folder is empty, apart from an incomplete file of an interrupted run.
 fn is_empty(path: &Path) -> Result<bool> {
     for entry in fs::read_dir(path).map_err(Error::io(path))? {
         let name = entry.map_err(Error::io(path))?.path();

@@ -1,4 +1,4 @@
-//! The journal of a run: rows of single samples, one after the other in one file, until those of their part are complete.
+//! The journal of a run: one file with the rows of single samples, until their parts are complete.
 //!
 //! ```text
 //! record    length of the payload (u32), checksum (8 bytes), payload
@@ -6,8 +6,8 @@
 //! payload   index of the sample (u64), its rows one after the other (postcard)
 //! ```
 //!
-//! Numbers are little-endian. A process that is killed leaves a record that is cut off, a disk perhaps one of zeros: reading
-//! ends at the first record that is not whole, and what would follow is computed again.
+//! Numbers are little-endian. An interrupted process may leave a truncated record, and a disk one of zeros. Reading
+//! stops at the first incomplete record, and the rest is computed again.
 
 use std::ops::Range;
 
@@ -25,10 +25,10 @@ const HEAD: usize = 4 + CHECKSUM;
 /// Bytes of a sample's index.
 const INDEX: usize = 8;
 
-/// The record of one sample.
+/// Encodes the record of one sample.
 pub(super) fn record(index: u64, rows: &[Row]) -> Result<Vec<u8>> {
     let refused = |why: &dyn std::fmt::Display| {
-        Error::invalid(format!("the rows of sample {index} cannot be kept: {why}"))
+        Error::invalid(format!("the rows of sample {index} cannot be saved: {why}"))
     };
     let mut payload = index.to_le_bytes().to_vec();
     for row in rows {
@@ -41,21 +41,21 @@ pub(super) fn record(index: u64, rows: &[Row]) -> Result<Vec<u8>> {
     Ok(record)
 }
 
-/// The bytes of a journal, with the places of its whole records.
+/// The bytes of a journal, with the positions of its complete records.
 pub(super) struct Journal {
     bytes: Vec<u8>,
     records: Vec<Record>,
 }
 
-/// One whole record.
+/// One complete record.
 struct Record {
     index: u64,
-    /// Where it lies, head included.
+    /// Its position, including the header.
     at: Range<usize>,
 }
 
 impl Journal {
-    /// Finds the whole records at the beginning.
+    /// Finds the complete records at the beginning.
     pub(super) fn of(bytes: Vec<u8>) -> Self {
         let (mut records, mut begin) = (Vec::new(), 0);
         while let Some((index, length)) = first(&bytes[begin..]) {
@@ -66,18 +66,18 @@ impl Journal {
         Self { bytes, records }
     }
 
-    /// The indices of the samples that have records, in the order of the file.
+    /// Returns the indices of the samples that have records, in file order.
     pub(super) fn samples(&self) -> impl Iterator<Item = u64> {
         self.records.iter().map(|record| record.index)
     }
 
-    /// Whether it ends with a whole record.
+    /// Returns whether it ends with a complete record.
     pub(super) fn is_whole(&self) -> bool {
         self.records.last().map_or(0, |last| last.at.end) == self.bytes.len()
     }
 
-    /// The samples that `wanted` names, in the order of the file, each with its rows, of which it has at most `most`; `Err`
-    /// says what is wrong with them.
+    /// Returns the samples that `wanted` selects, in file order, each with its rows, of which there are at most `most`.
+    /// `Err` says what is wrong with them.
     pub(super) fn rows(
         &self,
         wanted: impl Fn(u64) -> bool,
@@ -103,7 +103,7 @@ impl Journal {
         })
     }
 
-    /// The records of the samples that `wanted` names, as they are.
+    /// Returns the unchanged records of the samples that `wanted` selects.
     pub(super) fn only(&self, wanted: impl Fn(u64) -> bool) -> Vec<u8> {
         let wanted = self.records.iter().filter(|record| wanted(record.index));
         wanted
@@ -113,7 +113,7 @@ impl Journal {
     }
 }
 
-/// Index and length of the record that the bytes begin with, if it is whole.
+/// Returns the index and length of the record at the start of the bytes, if it is complete.
 fn first(bytes: &[u8]) -> Option<(u64, usize)> {
     let (length, rest) = bytes.split_first_chunk()?;
     let (told, rest) = rest.split_first_chunk::<CHECKSUM>()?;
@@ -140,7 +140,7 @@ mod tests {
     use crate::results::example::{already_wrong, fooled, fooled_at};
     use crate::results::table;
 
-    /// Rows with everything that is hard to write down.
+    /// Rows with every value that is difficult to encode.
     fn rows(index: u64) -> Vec<Row> {
         let mut odd = fooled(index, "pgd", "8/255");
         odd.clean.confidence = f32::from_bits(0x7fc0_1234);
@@ -162,7 +162,7 @@ mod tests {
         records.collect::<Vec<_>>().concat()
     }
 
-    /// Bytes, so that numbers that are no numbers can be compared.
+    /// Encodes as bytes, so that NaN can be compared.
     fn encoded(rows: &[Row]) -> Vec<u8> {
         table::encode(rows).unwrap()
     }
@@ -216,7 +216,7 @@ mod tests {
         }
     }
 
-    /// A record whose checksum is right, with any payload.
+    /// A record with any payload and a correct checksum.
     fn sealed(payload: &[u8]) -> Vec<u8> {
         let length = payload.len() as u32;
         let head = [&length.to_le_bytes()[..], &checksum(length, payload)].concat();

@@ -1,4 +1,4 @@
-//! The shards of a run, put together.
+//! Merges the shards of a run.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -7,11 +7,12 @@ use super::{Row, Run, RunFolder, Timing};
 use crate::counted;
 use crate::error::{Error, Result};
 
-/// Puts the shards of one run together in the folder at `path`: the same bytes as if it had been one run, but for
-/// `timing.json`, which sums them up, and `shown.json`, which holds what the shards know: there is no model to ask.
+/// Merges the shards of one run into the folder at `path`. The result has the same bytes as a single run, except for
+/// `timing.json`, which holds sums, and `shown.json`, which holds only the shards' answers because there is no model to
+/// ask.
 ///
-/// The shards must be complete, agree in all settings, and be all of them, each once. A merge that was interrupted is
-/// taken up again. `done` is called with how many pictures are in the folder, of how many.
+/// The shards must be complete, agree in all settings, and be all of them, each once. An interrupted merge is resumed.
+/// `done` is called with the number of pictures in the folder and their total.
 pub fn merge(
     shards: &[RunFolder],
     path: &Path,
@@ -31,7 +32,7 @@ pub fn merge(
             copy_pictures(shard, &merged, &of_shard)?;
             rows.extend(of_shard);
         }
-        // Stable: the rows of one sample stay in the order of the trials.
+        // A stable sort keeps the rows of one sample in the order of the trials.
         rows.sort_by_key(|row| row.index);
         merged.write_part(part, &rows)?;
         left -= merged.samples_of_part(part).count();
@@ -66,7 +67,7 @@ pub fn merge(
     Ok(merged)
 }
 
-/// The run that the shards are parts of.
+/// Returns the run that the shards are parts of.
 fn whole(shards: &[RunFolder]) -> Result<Run> {
     let whole = |shard: &RunFolder| Run {
         partition: None,
@@ -77,7 +78,7 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
         return Err(Error::invalid("there is nothing to merge"));
     };
     let mut run = whole(first);
-    // Of all parts the same data were looked at, if they were.
+    // All parts were checked on the same data, if at all.
     let mut found = shards.iter().map(|shard| &shard.run().findings);
     run.findings = found.find_map(Clone::clone);
     let mut numbers = BTreeSet::new();
@@ -85,7 +86,7 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
     for shard in shards {
         let Some(partition) = shard.run().partition else {
             return Err(Error::invalid(format!(
-                "{} is a whole run; only the partitions of one run are merged",
+                "{} is a whole run; only the partitions of one run can be merged",
                 name(shard)
             )));
         };
@@ -100,7 +101,7 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
         }
         if first.run().partition.map(|of| of.count()) != Some(partition.count()) {
             return Err(Error::invalid(format!(
-                "{} is one of another number of partitions than {}",
+                "{} has a different number of partitions from {}",
                 name(shard),
                 name(first)
             )));
@@ -123,7 +124,7 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
     }
     let missing = count - numbers.len();
     if missing > 0 {
-        // There may be more of them than anyone could list.
+        // There may be too many to list.
         let first = (1..=count).filter(|number| !numbers.contains(number));
         let first: Vec<String> = first.take(10).map(|it| format!("{it}/{count}")).collect();
         let more = match missing - first.len() {
@@ -138,7 +139,7 @@ fn whole(shards: &[RunFolder]) -> Result<Run> {
     Ok(run)
 }
 
-/// Copies what the rows name and is a picture of the run's size, and nothing else.
+/// Copies the files that the rows name, if they are pictures of the run's size.
 fn copy_pictures(from: &RunFolder, to: &RunFolder, rows: &[Row]) -> Result<()> {
     let originals: BTreeSet<u64> = rows.iter().map(|row| row.index).collect();
     let originals = originals.into_iter().map(RunFolder::original);
@@ -191,7 +192,7 @@ mod tests {
     fn shards_become_the_files_of_one_run() {
         let parent = tempfile::tempdir().unwrap();
         let whole = folder(&parent.path().join("whole"), None, 0);
-        // Of seven shards none ends where a part does; of two hundred, fifty have no samples.
+        // With seven shards, none ends where a part does; with two hundred, fifty have no samples.
         for count in [1, 2, 7, 200] {
             let shard = |number: usize| {
                 let path = parent.path().join(format!("{number} of {count}"));
@@ -246,7 +247,7 @@ mod tests {
             ),
             (
                 vec![first.clone(), at("f", Some("2/3"), 0)],
-                "another number of partitions",
+                "a different number of partitions",
             ),
         ] {
             let refusal = merge(&shards, &parent.path().join("out"), |_, _| {}).unwrap_err();

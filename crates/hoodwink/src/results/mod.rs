@@ -1,7 +1,7 @@
-//! What a run leaves behind: rows (Parquet), settings (`run.toml`), pictures, and the views made of them.
+//! The results of a run: rows (Parquet), settings (`run.toml`), pictures, and the views computed from them.
 //!
-//! Everything that a view shows is a pure function of the tables; nothing here depends on the time of day
-//! except [`Timing`], which has a file of its own so that the same seed gives the same bytes everywhere else.
+//! Everything that a view shows is a pure function of the tables. Nothing depends on the time of day except [`Timing`],
+//! which has its own file, so that the same seed gives the same bytes in all other files.
 
 mod columns;
 mod consistency;

@@ -1,14 +1,14 @@
-//! What the attacks of a run are called: in paths, and for people.
+//! The names of the attacks of a run, in paths and for people.
 //!
-//! One run may name an attack more than once, with other parameters. A recipe tells them apart, and is long.
+//! A run may use one attack more than once, with different parameters. Recipes distinguish them but are long.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AttackRecord, Run};
 
 impl Run {
-    /// What every attack is called in paths, in their order: its name, with `-2`, `-3` and so on for the second, third and
-    /// further ones of that name.
+    /// Returns the name of every attack in paths, in order: its own name, with `-2`, `-3` and so on for the second,
+    /// third and further attacks of that name.
     pub fn keys(&self) -> Vec<String> {
         let mut count: BTreeMap<&str, usize> = BTreeMap::new();
         let names = self.attacks.iter().map(|attack| &*attack.name);
@@ -24,7 +24,7 @@ impl Run {
             .collect()
     }
 
-    /// What every attack is called for people, in their order: its name, and where the run has several of that name, also
+    /// Returns the name of every attack for people, in order: its own name and, if the run has several of that name,
     /// the parameters in which they differ, such as `pgd(loss=dlr)`.
     pub fn shown(&self) -> Vec<String> {
         let mut by_name: BTreeMap<&str, Vec<Vec<&str>>> = BTreeMap::new();
@@ -49,7 +49,7 @@ impl Run {
         for one in &shown {
             *count.entry(one).or_default() += 1;
         }
-        // Recipes that are written otherwise but mean the same are told apart by their place.
+        // Recipes that are written differently but mean the same are distinguished by position.
         let keys = self.keys().into_iter();
         let told = keys.zip(&shown).map(|(key, one)| match count[&**one] {
             1 => one.clone(),
@@ -58,12 +58,14 @@ impl Run {
         told.collect()
     }
 
-    /// What the attack with this recipe is called in paths; `None` if the run has no such attack. See [`Run::keys`].
+    /// Returns the name in paths of the attack with this recipe; `None` if the run has no such attack. See
+    /// [`Run::keys`].
     pub fn key_of(&self, recipe: &str) -> Option<String> {
         Some(self.keys().swap_remove(self.position_of(recipe)?))
     }
 
-    /// What the attack with this recipe is called for people, the recipe itself if the run has no such attack. See
+    /// Returns the name for people of the attack with this recipe, or the recipe itself if the run has no such attack.
+    /// See
     /// [`Run::shown`].
     pub fn shown_of(&self, recipe: &str) -> String {
         match self.position_of(recipe) {
@@ -72,19 +74,19 @@ impl Run {
         }
     }
 
-    /// The place of the attack with this recipe.
+    /// Returns the position of the attack with this recipe.
     fn position_of(&self, recipe: &str) -> Option<usize> {
         self.attacks.iter().position(|one| one.recipe == recipe)
     }
 
-    /// The places of all attacks, by recipe.
+    /// Returns the positions of all attacks, by recipe.
     pub(super) fn places(&self) -> BTreeMap<&str, usize> {
         let places = self.attacks.iter().enumerate();
         places.map(|(at, one)| (&*one.recipe, at)).collect()
     }
 }
 
-/// What attacks of these names are called in paths; see [`Run::keys`].
+/// Returns the names in paths of attacks with these names; see [`Run::keys`].
 pub fn keys<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
     let key = |name| {
@@ -98,7 +100,7 @@ pub fn keys<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     names.map(key).collect()
 }
 
-/// The parameters that all have alike.
+/// Returns the parameters that all have in common.
 fn in_all<'a>(all: &[Vec<&'a str>]) -> BTreeSet<&'a str> {
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
     for of in all {
@@ -110,7 +112,7 @@ fn in_all<'a>(all: &[Vec<&'a str>]) -> BTreeSet<&'a str> {
     count.into_keys().collect()
 }
 
-/// The parameters of a recipe such as `pgd(steps=40, loss=ce)`; a value may have parentheses with commas of its own.
+/// Parses the parameters of a recipe such as `pgd(steps=40, loss=ce)`; values may contain parentheses with commas.
 fn parameters(recipe: &str) -> Vec<&str> {
     let inner = recipe.split_once('(').map_or("", |(_, inner)| inner);
     let inner = inner.strip_suffix(')').unwrap_or(inner);
@@ -168,7 +170,7 @@ mod tests {
                 &["pgd", "pgd-2", "pgd-3"],
                 &["pgd(start=near(x, 2))", "pgd(start=near(x, 3))", "pgd"],
             ),
-            // Nothing that a reader would see as different.
+            // These do not differ for a reader.
             (
                 &["pgd(a=1, b=2)", "pgd(b=2, a=1)", "pgd)", "pgd(("],
                 &["pgd", "pgd-2", "pgd)", "pgd-3"],

@@ -1,4 +1,4 @@
-//! A folder for a run that nobody named.
+//! Folders for runs without a given name.
 
 use std::{
     fs,
@@ -8,15 +8,15 @@ use std::{
 
 use crate::{Error, Result};
 
-/// The longest name of a run, in characters, without its number.
+/// Maximum length of a run's name, in characters, without its number.
 const LONGEST: usize = 60;
 
-/// Makes the next folder `NAME-001`, `NAME-002` and so on in `parent`, which is made if it is not there: one more than the
-/// largest number there. Of several processes at once each gets its own. What a file system or a shell takes badly in a name
-/// becomes `-`.
+/// Creates the next folder `NAME-001`, `NAME-002` and so on in `parent`, which is created if necessary. The number is
+/// one more than the largest existing one. If several processes call this at once, each gets its own folder. Characters
+/// that file systems or shells handle badly become `-`.
 ///
 /// # Errors
-/// If it cannot be made.
+/// If the folder cannot be created.
 pub fn next_folder(parent: &Path, name: &str) -> Result<PathBuf> {
     let name = plain(name);
     fs::create_dir_all(parent).map_err(Error::io(parent))?;
@@ -31,7 +31,7 @@ pub fn next_folder(parent: &Path, name: &str) -> Result<PathBuf> {
     }
 }
 
-/// The largest number of a folder of this name.
+/// Returns the largest number of a folder with this name.
 fn last(parent: &Path, name: &str) -> Result<u64> {
     let mut last = 0;
     for entry in fs::read_dir(parent).map_err(Error::io(parent))? {

@@ -1,18 +1,18 @@
-//! `shown.json`: what the model sees in a perturbation alone, of the pictures that the report shows.
+//! `shown.json`: the model's answers to perturbations alone, for the pictures that the report shows.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Row, Run, Seen};
 use crate::data::MAX_CLASSES;
 
-/// The most answers in a file; a run has a dozen, one that was put together those of its parts.
+/// Maximum number of answers in a file; a run has a dozen, a merged run those of its parts.
 pub(super) const MAX_ANSWERS: usize = 1 << 12;
 
-/// What the model says about one row's perturbation, shown as a picture.
+/// The model's answer to one row's perturbation, shown as a picture.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoiseSeen {
-    /// Position of the sample in its data set.
+    /// Index of the sample in its data set.
     pub index: u64,
     /// Recipe of the attack.
     pub recipe: String,
@@ -20,15 +20,16 @@ pub struct NoiseSeen {
     pub eps: Option<String>,
     /// The most likely class.
     pub label: u32,
-    /// Its softmax probability, in \[0, 1\]; `None` if that is no number.
+    /// Its softmax probability, in \[0, 1\]; `None` if it is NaN.
     pub confidence: Option<f32>,
-    /// Whether it was shown the perturbation at its full scale, as the report shows it. Earlier versions showed its signs.
+    /// Whether it saw the perturbation divided by its largest change, as the report shows it. Earlier versions used the
+    /// sign map.
     #[serde(default)]
     pub scaled: bool,
 }
 
 impl NoiseSeen {
-    /// The answer about the perturbation of this row, at its full scale.
+    /// The answer to the perturbation of this row, divided by its largest change.
     pub fn of(row: &Row, seen: Seen) -> Self {
         Self {
             index: row.index,
@@ -40,13 +41,13 @@ impl NoiseSeen {
         }
     }
 
-    /// Whether it is about this row.
+    /// Returns whether it belongs to this row.
     pub fn is_of(&self, row: &Row) -> bool {
         let own = (self.index, &*self.recipe, self.eps.as_deref());
         own == (row.index, &*row.recipe, row.eps_text())
     }
 
-    /// What the model sees.
+    /// Returns the model's answer.
     pub fn seen(&self) -> Seen {
         Seen {
             label: self.label,
@@ -55,11 +56,11 @@ impl NoiseSeen {
     }
 }
 
-/// Whether answers can be those of a run; `Err` says what cannot.
+/// Checks that answers can belong to a run; `Err` says what cannot.
 pub(super) fn check(run: &Run, answers: &[NoiseSeen]) -> Result<(), String> {
     if answers.len() > MAX_ANSWERS {
         return Err(format!(
-            "it has {} answers, more than {MAX_ANSWERS}",
+            "it has {} answers; the maximum is {MAX_ANSWERS}",
             answers.len()
         ));
     }
@@ -75,7 +76,7 @@ pub(super) fn check(run: &Run, answers: &[NoiseSeen]) -> Result<(), String> {
     match answers.iter().find(|answer| !can_be(answer)) {
         None => Ok(()),
         Some(answer) => Err(format!(
-            "the answer about sample {} under {:?} is none of this run",
+            "the answer about sample {} under {:?} does not belong to this run",
             answer.index, answer.recipe
         )),
     }
@@ -124,7 +125,7 @@ mod tests {
             let refusal = folder.noise().unwrap_err().to_string();
             assert!(refusal.contains("shown.json"), "{refusal}");
             assert!(
-                refusal.contains("none of this run"),
+                refusal.contains("does not belong to this run"),
                 "{changed:?}: {refusal}"
             );
         }

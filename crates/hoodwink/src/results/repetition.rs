@@ -1,21 +1,21 @@
-//! Whether one run came out as another.
+//! Compares a run with its repetition.
 
 use std::collections::BTreeMap;
 
 use super::{Row, RunFolder, table};
 use crate::error::Result;
 
-/// How two runs compare, row by row.
+/// The row-by-row comparison of two runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repetition {
-    /// Rows compared: those that either run has.
+    /// Number of compared rows: those that either run has.
     pub rows: usize,
-    /// What differs, a sentence for each row.
+    /// The differences, one sentence for each row.
     pub differences: Vec<String>,
 }
 
-/// Compares the rows of two runs, to the last bit, and the pictures they name, to the last byte. Rows that the run
-/// before does not have are not compared: it may be unfinished.
+/// Compares the rows of two runs bit by bit, and the pictures they name byte by byte. Rows that the earlier run lacks
+/// are not compared, because it may be unfinished.
 pub fn repeats(before: &RunFolder, after: &RunFolder) -> Result<Repetition> {
     let mut others: BTreeMap<_, Row> = after.rows()?.into_iter().map(keyed).collect();
     let mut repetition = Repetition {
@@ -52,10 +52,10 @@ fn difference(
     after: &RunFolder,
     other: &Row,
 ) -> Result<Option<String>> {
-    // Bytes rather than values: of numbers that are no numbers even the same are unequal.
+    // Compares bytes rather than values, because NaN does not equal itself.
     if table::encode(std::slice::from_ref(row))? != table::encode(std::slice::from_ref(other))? {
         return Ok(Some(match row.outcome == other.outcome {
-            true => "another row with the same outcome".to_owned(),
+            true => "a different row with the same outcome".to_owned(),
             false => format!(
                 "{} before, {} now",
                 row.outcome.word(),
@@ -66,7 +66,7 @@ fn difference(
     let original = RunFolder::original(row.index);
     for picture in row.picture.iter().chain([&original]) {
         if before.read(picture)? != after.read(picture)? {
-            return Ok(Some(format!("{picture} is another picture")));
+            return Ok(Some(format!("{picture} is a different picture")));
         }
     }
     Ok(None)
@@ -120,13 +120,13 @@ mod tests {
             [
                 "sample 0, pgd at 8/255: is missing",
                 "sample 1, pgd at 8/255: fooled before, robust now",
-                "sample 2, pgd at 8/255: another row with the same outcome",
+                "sample 2, pgd at 8/255: a different row with the same outcome",
             ]
         );
         let pictures = differences("pictures", &rows, 8);
         assert_eq!(pictures.len(), 3);
         assert!(
-            pictures[0].ends_with("0.png is another picture"),
+            pictures[0].ends_with("0.png is a different picture"),
             "{pictures:?}"
         );
     }

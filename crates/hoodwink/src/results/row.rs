@@ -1,10 +1,10 @@
-//! One row: a sample under one attack at one eps, or at none.
+//! One row: a sample under one attack, at one eps or without eps.
 
 use serde::{Deserialize, Serialize};
 
 use crate::threat::{Distances, Eps};
 
-/// What the model says about one picture.
+/// The model's answer to one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     /// The most likely class.
@@ -16,16 +16,16 @@ pub struct Seen {
 /// The judge's verdict on one candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// What the model says about it.
+    /// The model's answer to it.
     pub seen: Seen,
-    /// Whether it reaches the goal *and* keeps to the threat model.
+    /// Whether it reaches the goal *and* satisfies the threat model.
     pub success: bool,
     /// Its measured distances from the original.
     pub norms: Distances,
 }
 
 impl Distances {
-    /// The distance in the norm of a threat model by its word: `l0`, `l1`, `l2`, and `linf` for any other.
+    /// Returns the distance in the norm of a threat model: `l0`, `l1`, `l2`, and `linf` for any other word.
     pub(crate) fn named(&self, norm: &str) -> f64 {
         match norm {
             "l0" => self.l0,
@@ -47,7 +47,7 @@ pub enum Outcome {
     Fooled,
     /// The attack ended without reaching the goal.
     Robust,
-    /// The gradient was zero everywhere the attack looked: its failure proves nothing.
+    /// The gradient was zero wherever the attack evaluated it, so its failure proves nothing.
     ZeroGradient,
     /// The budget was used up before the goal was reached.
     BudgetSpent,
@@ -64,7 +64,7 @@ impl Outcome {
         Self::BudgetSpent,
     ];
 
-    /// The word written into tables.
+    /// Returns the word used in tables.
     pub fn word(self) -> &'static str {
         match self {
             Self::AlreadyWrong => "already-wrong",
@@ -76,16 +76,16 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a word, if it is one.
+    /// Parses the word used in tables.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.word() == word)
     }
 }
 
-/// A sample under one attack, which is told from others by its recipe, at one eps. A row without a judge's verdict is not a result.
+/// A sample under one attack, identified by its recipe, at one eps. A row without a judge's verdict is not a result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// Position of the sample in its data set.
+    /// Index of the sample in its data set.
     pub index: u64,
     /// Content hash of the sample's picture.
     pub sample: String,
@@ -97,26 +97,26 @@ pub struct Row {
     pub attack: String,
     /// Its full recipe, as in `run.toml`.
     pub recipe: String,
-    /// Radius of the ball in pixel space; `None` where the attack looked for the smallest distance and none was given.
+    /// Radius of the ball in pixel space; `None` if the attack looked for the smallest distance and none was given.
     #[serde(with = "as_typed")]
     pub eps: Option<Eps>,
-    /// The class aimed at, for targeted attacks.
+    /// The target class of targeted attacks.
     pub target: Option<u32>,
-    /// The model on the original.
+    /// The model's answer to the original.
     pub clean: Seen,
     /// How it ended.
     pub outcome: Outcome,
-    /// The judge on the candidate as the attack returned it; `None` if nothing was attempted.
+    /// The verdict on the candidate as the attack returned it; `None` if nothing was attempted.
     pub float: Option<Verdict>,
-    /// The judge on the 8-bit PNG, written and read back; `None` if nothing was attempted.
+    /// The verdict on the 8-bit PNG, written and read back; `None` if nothing was attempted.
     pub saved: Option<Verdict>,
-    /// The model on the sign map of the perturbation, shown as a picture; `None` if it was not asked.
+    /// The model's answer to the sign map of the perturbation, shown as a picture; `None` if it was not asked.
     pub noise: Option<Seen>,
     /// Forward passes the attack spent on this row.
     pub queries: u64,
     /// Gradients (each with its forward pass, not counted in `queries`) the attack spent on this row.
     pub gradients: u64,
-    /// The loss at every step of the restart that gave the candidate.
+    /// The loss at every step of the restart that produced the candidate.
     pub loss: Vec<f32>,
     /// The adversarial PNG, relative to the run folder; `None` if nothing was attempted. Rows of one attack at several
     /// eps may share one.
@@ -124,13 +124,13 @@ pub struct Row {
 }
 
 impl Row {
-    /// The radius as typed, such as `8/255`.
+    /// Returns the radius as typed, such as `8/255`.
     pub fn eps_text(&self) -> Option<&str> {
         self.eps.as_ref().map(Eps::text)
     }
 }
 
-/// A radius as the text that was typed.
+/// Stores a radius as typed.
 mod as_typed {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 

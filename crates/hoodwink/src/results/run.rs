@@ -1,4 +1,4 @@
-//! `run.toml`: everything that decides a run's numbers, and what it was run on.
+//! `run.toml`: everything that determines a run's results, and what it was run on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,30 +17,31 @@ pub struct Run {
     pub hoodwink: String,
     /// Name and version of the engine that ran the model.
     pub engine: String,
-    /// The part of the pictures that this run is about; `None` is all.
+    /// The part of the pictures that this run covers; `None` means all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
-    /// What looked wrong before the run began, which decides nothing and spoils much; `None` if nobody looked.
+    /// What looked wrong before the run. It does not change the results but may invalidate them. `None` if nothing was
+    /// checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<Vec<FindingRecord>>,
     /// The model.
     pub model: ModelRecord,
     /// The pictures.
     pub data: DataRecord,
-    /// What the attacker wants, may know and may do.
+    /// The attacker's goal, knowledge and limits.
     pub threat: ThreatRecord,
     /// The attacks, in order.
     pub attacks: Vec<AttackRecord>,
     /// The rest of the settings.
     pub settings: Settings,
-    /// The options of the command that gave the run, by name, with what other files said filled in: enough to repeat it. What
-    /// they decide is recorded above, so two runs that differ in nothing else are the same.
+    /// The options of the command that started the run, by name, including those from configuration files: enough to
+    /// repeat it. The fields above record their effect, so two runs that differ only here are the same.
     #[serde(default)]
     pub options: toml::Table,
 }
 
 impl Run {
-    /// The eps at which each attack has a row: those of the threat model, or none at all, once.
+    /// Returns the eps at which each attack has a row: those of the threat model, or a single `None`.
     pub fn radii(&self) -> Vec<Option<&str>> {
         match self.threat.eps.is_empty() {
             true => vec![None],
@@ -48,7 +49,7 @@ impl Run {
         }
     }
 
-    /// Every setting that differs from that of a run already there, as `key: old there, new now`; none for the same run.
+    /// Returns every setting that differs from an existing run's, as `key: old there, new now`; empty for the same run.
     pub fn differences_from(&self, there: &Self) -> Result<Vec<String>> {
         let (there, now) = (there.flat()?, self.flat()?);
         let value_of = |all: &BTreeMap<String, String>, key: &str| {
@@ -63,7 +64,7 @@ impl Run {
             .collect())
     }
 
-    /// The settings as `dotted.key` and value, without the options and the findings.
+    /// Returns the settings as `dotted.key` and value, without the options and findings.
     fn flat(&self) -> Result<BTreeMap<String, String>> {
         let mut table = toml::Table::try_from(self)
             .map_err(|e| Error::invalid(format!("the run cannot be written as TOML: {e}")))?;
@@ -94,15 +95,15 @@ fn flatten(prefix: &str, value: &toml::Value, into: &mut BTreeMap<String, String
     }
 }
 
-/// Which model was attacked.
+/// The attacked model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRecord {
-    /// File as the user named it.
+    /// File as given by the user.
     pub path: String,
     /// SHA-256 of its bytes, hexadecimal.
     pub sha256: String,
-    /// `[channels, height, width]` of the pictures it is shown.
+    /// `[channels, height, width]` of its input pictures.
     pub input: [usize; 3],
     /// Number of classes.
     pub classes: usize,
@@ -110,32 +111,32 @@ pub struct ModelRecord {
     pub preprocessing: String,
 }
 
-/// Which pictures it was attacked on.
+/// The pictures it was attacked on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataRecord {
-    /// File or folder as the user named it.
+    /// File or folder as given by the user.
     pub path: String,
     /// Digest over files and labels.
     pub digest: String,
     /// Number of samples.
     pub samples: usize,
-    /// Names of the classes by label, where known.
+    /// Names of the classes by label, if known.
     #[serde(default)]
     pub class_names: Vec<String>,
-    /// What counts as right.
+    /// What defines the right class.
     #[serde(default, skip_serializing_if = "Truth::is_labels")]
     pub truth: Truth,
 }
 
-/// What counts as the right class of a picture.
+/// What defines the right class of a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Truth {
     /// Its label.
     #[default]
     Labels,
-    /// What the model says about it before any attack: it has no label, so clean accuracy is 100% by definition.
+    /// The model's own prediction before any attack. The picture has no label, so clean accuracy is 100% by definition.
     Prediction,
 }
 
@@ -144,7 +145,7 @@ impl Truth {
         *self == Self::Labels
     }
 
-    /// What to say beside figures that rest on predictions: `prediction instead of truth: 12 pictures`.
+    /// Returns a notice for figures that are based on predictions: `prediction instead of truth: 12 pictures`.
     pub fn notice(self, samples: usize) -> Option<String> {
         (self == Self::Prediction).then(|| {
             format!(
@@ -161,9 +162,9 @@ impl Truth {
 pub struct ThreatRecord {
     /// `linf`, `l2`, `l1` or `l0`.
     pub norm: String,
-    /// Radii of the ball in pixel space, as typed; empty where attacks look for the smallest distance instead.
+    /// Radii of the ball in pixel space, as typed; empty if attacks look for the smallest distance instead.
     pub eps: Vec<String>,
-    /// The range that was asked for where the radii were chosen in it, such as `0..8/255`.
+    /// The requested range if the radii were chosen automatically, such as `0..8/255`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<String>,
     /// `untargeted`, or `targeted: …` with how the target is chosen.
@@ -176,23 +177,23 @@ pub struct ThreatRecord {
 }
 
 impl ThreatRecord {
-    /// Whether attacks aim at a class.
+    /// Returns whether attacks have a target class.
     pub fn is_targeted(&self) -> bool {
         self.goal.starts_with("targeted")
     }
 }
 
-/// One attack. A run may name one several times, each with another recipe.
+/// One attack. A run may use one several times, each with a different recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttackRecord {
     /// Name in the registry.
     pub name: String,
-    /// Its full recipe, every parameter included: what tells it from the other attacks of the run.
+    /// Its full recipe with every parameter, which distinguishes it from the other attacks of the run.
     pub recipe: String,
 }
 
-/// Settings that change numbers but are neither model, data, threat nor attack.
+/// Settings that change results and belong to neither model, data, threat model nor attack.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -200,21 +201,21 @@ pub struct Settings {
     pub seed: u64,
 }
 
-/// How long a run took and with how much at once (`timing.json`): what changes no result, and differs from run to run.
+/// The duration and parallelism of a run (`timing.json`), which do not affect results and differ from run to run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timing {
-    /// Wall-clock seconds of the whole evaluation; of a run that was interrupted or put together, those of its parts.
+    /// Wall-clock seconds of the whole evaluation; for an interrupted or merged run, the sum over its parts.
     pub seconds: f64,
     /// Worker threads.
     pub threads: usize,
-    /// Pictures that each worker had in hand at once.
+    /// Number of pictures that each worker attacked at once.
     pub batch: usize,
-    /// The shared library that ran the model; `None` for an engine that is built in.
+    /// The shared library that ran the model; `None` for a built-in engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub library: Option<String>,
-    /// Seconds of work, by recipe: an attack's own steps and its share of the model's executions, summed over workers.
-    /// Waiting for others is not counted.
+    /// Seconds of work by recipe: an attack's own steps and its share of the model's executions, summed over workers.
+    /// Waiting for other attacks is not included.
     #[serde(default)]
     pub by_attack: BTreeMap<String, f64>,
 }

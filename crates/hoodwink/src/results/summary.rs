@@ -13,16 +13,17 @@ use crate::counted;
 use crate::data::Partition;
 use crate::stats::{CONFIDENCE, Interval, clopper_pearson};
 
-/// The figures of a run. Its JSON is what `--format json` prints (see `docs/results.md`); `null` means "there is none", never zero.
+/// The figures of a run. `--format json` prints its JSON (see `docs/results.md`); `null` means "there is none", never
+/// zero.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
     /// The model.
     pub model: ModelRecord,
     /// The pictures.
     pub data: DataSummary,
-    /// How many of them the figures are of.
+    /// Which pictures the figures cover.
     pub measured: Measured,
-    /// What looked wrong before the run began; `None` if nobody looked.
+    /// What looked wrong before the run; `None` if nothing was checked.
     pub findings: Option<Vec<FindingRecord>>,
     /// Wall-clock seconds of the whole evaluation; `None` if not measured.
     pub seconds: Option<f64>,
@@ -30,33 +31,34 @@ pub struct Summary {
     pub threat: ThreatRecord,
     /// Every attack at every eps, in the order of `run.toml`.
     pub attacks: Vec<AttackSummary>,
-    /// All attacks together, at every eps: a sample counts as robust if it withstands every one of them.
+    /// All attacks together at every eps: a sample counts as robust if it withstands every attack.
     pub worst_case: Vec<WorstCase>,
 }
 
 /// Which pictures were attacked.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DataSummary {
-    /// File or folder as the user named it.
+    /// File or folder as given by the user.
     pub path: String,
     /// Digest over files and labels.
     pub digest: String,
     /// Number of samples.
     pub samples: usize,
-    /// What counts as right.
+    /// What defines the right class.
     pub truth: Truth,
 }
 
-/// How many pictures the figures are of.
+/// Which pictures the figures cover.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Measured {
-    /// Pictures with their rows.
+    /// Number of pictures with rows.
     pub pictures: usize,
-    /// Of these, pictures of the class that the attacks aim at: they count in no figure, since there is nothing to attack.
+    /// Number of these pictures that belong to the target class: they count in no figure, because there is nothing to
+    /// attack.
     pub left_out: usize,
-    /// Pictures of the run when it is finished.
+    /// Number of pictures of the run when it is finished.
     pub of: usize,
-    /// The part of the data that the run is about, such as `3/8`; `None` is all.
+    /// The part of the data that the run covers, such as `3/8`; `None` means all.
     pub partition: Option<Partition>,
 }
 
@@ -74,7 +76,7 @@ impl Measured {
         }
     }
 
-    /// Of what the figures are, if not of all pictures: `part 3/8`, `120 of 300 pictures so far`, or both.
+    /// Describes the coverage if not all pictures are covered: `part 3/8`, `120 of 300 pictures so far`, or both.
     pub fn so_far(&self) -> Option<String> {
         let part = self.partition.map(|partition| format!("part {partition}"));
         let unfinished = self.pictures < self.of;
@@ -90,92 +92,95 @@ impl Measured {
 pub struct AttackSummary {
     /// Name of the attack.
     pub name: String,
-    /// What tells it from the other attacks of the run in few words ([`Run::shown`]).
+    /// A short name that distinguishes it from the other attacks of the run ([`Run::shown`]).
     #[serde(skip)]
     pub shown: String,
     /// Its full recipe.
     pub recipe: String,
-    /// Radius in pixel space, as typed; `None` where the attack looked for the smallest distance without one.
+    /// Radius in pixel space, as typed; `None` if the attack looked for the smallest distance without one.
     pub eps: Option<String>,
-    /// Samples that count: all but those of the class that a targeted attack aims at.
+    /// Number of samples that count: all except those of the target class.
     pub counted: u64,
-    /// Of these, samples on which something was attempted: those the model gets right.
+    /// Number of these samples that were attacked: those that the model gets right.
     pub attacked: u64,
-    /// Of the samples that count, those the model gets right before any attack.
+    /// Of the samples that count, the share that the model gets right before any attack.
     pub clean_accuracy: Interval,
-    /// Of the samples that count, those it gets right before and after the attack; without eps, those that no distance broke.
-    /// Where a schedule skips what is broken, what is left after this attack and those before it.
+    /// Of the samples that count, the share that it gets right before and after the attack; without eps, the share that
+    /// is fooled at no distance. If a schedule skips broken pictures, what is left after this attack and the earlier
+    /// ones.
     pub robust_accuracy: Interval,
-    /// The same, judged on the 8-bit PNG read back.
+    /// The same, judged on the 8-bit PNG after it is read back.
     pub robust_accuracy_saved: Interval,
-    /// Of the attacked samples, those on which the attack reached its goal: [`AttackSummary::called_target`] with a target,
-    /// else [`AttackSummary::no_longer_right`].
+    /// Of the attacked samples, the share on which the attack reached its goal: [`AttackSummary::called_target`] with a
+    /// target, else
+    /// [`AttackSummary::no_longer_right`].
     pub success_rate: Interval,
-    /// Of the attacked samples, those that the model is no longer right about, whatever it says instead.
+    /// Of the attacked samples, the share that the model no longer gets right, whatever its new answer.
     pub no_longer_right: Interval,
-    /// Of the attacked samples, those that the model calls the class aimed at; `None` for an untargeted attack.
+    /// Of the attacked samples, the share that the model classifies as the target class; `None` for an untargeted
+    /// attack.
     pub called_target: Option<Interval>,
-    /// Why its figures are doubtful, in a few words for each reason; empty where nothing is known against them.
+    /// Why its figures are doubtful, in a few words for each reason; empty if there is no reason.
     pub doubts: Vec<String>,
-    /// Sizes of the perturbations that succeeded; `None` if none did.
+    /// Sizes of the successful perturbations; `None` if there are none.
     pub norms: Option<NormsSummary>,
-    /// How far the attacked samples had to be moved; `None` for an attack with eps.
+    /// Distances within which the attacked samples were fooled; `None` for an attack with eps.
     pub distance: Option<Distance>,
-    /// Gradients spent, each with its forward pass.
+    /// Number of gradients, each with its forward pass.
     pub gradients: Cost,
-    /// Forward passes spent, those of the gradients not counted.
+    /// Number of forward passes, not counting those of gradients.
     pub queries: Cost,
-    /// Seconds of work of this attack at all eps together, summed over workers, without waiting for others; `None` if not
-    /// measured.
+    /// Seconds of work of this attack at all eps together, summed over workers, without waiting for other attacks;
+    /// `None` if not measured.
     pub seconds: Option<f64>,
     /// Number of samples by [`Outcome::word`].
     pub outcomes: BTreeMap<&'static str, u64>,
 }
 
-/// How far pictures had to be moved until they fooled the model, judged on the attack's own floats. A failure counts as
-/// infinitely far.
+/// The distances within which pictures fooled the model, judged on the attack's unrounded output. A failure counts as
+/// infinite.
 ///
-/// A quantile is interpolated linearly between the two samples around it, as NumPy does by default, and infinite where it
-/// needs one that is; in JSON that is `null`.
+/// A quantile is interpolated linearly between the two nearest samples, as NumPy does by default. It is infinite if one
+/// of them is needed and infinite; JSON then has `null`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Distance {
     /// The norm of the threat model, in pixel space: `linf`, `l2`, `l1` or `l0`.
     pub norm: String,
     /// Half of the samples were fooled within this distance.
     pub median: f64,
-    /// A tenth of them was.
+    /// A tenth of the samples was fooled within this distance.
     pub q10: f64,
-    /// Nine tenths of them were.
+    /// Nine tenths of the samples were fooled within this distance.
     pub q90: f64,
-    /// The share that the attack could not break at all, in \[0, 1\].
+    /// The share that the attack fooled at no distance, in \[0, 1\].
     pub unbroken: f64,
-    /// Attacked samples: those that the model was right about.
+    /// Number of attacked samples: those that the model got right.
     pub n: u64,
 }
 
 /// Sizes of perturbations, measured in pixel space.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct NormsSummary {
-    /// Channel values that differ.
+    /// Number of channel values that differ.
     pub l0: Spread,
-    /// Sums of absolute differences.
+    /// Sum of absolute differences.
     pub l1: Spread,
-    /// Roots of the sums of squared differences.
+    /// Root of the sum of squared differences.
     pub l2: Spread,
-    /// Largest absolute differences.
+    /// Largest absolute difference.
     pub linf: Spread,
 }
 
-/// The middle and the end of a set of measurements.
+/// The median and maximum of a set of measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
-    /// The median; of an even number of values the mean of the middle two.
+    /// The median; for an even number of values, the mean of the middle two.
     pub median: f64,
-    /// The largest.
+    /// The maximum.
     pub max: f64,
 }
 
-/// What an attack spent.
+/// The cost of an attack.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Cost {
     /// Sum over the samples.
@@ -189,7 +194,7 @@ pub struct Cost {
 pub struct WorstCase {
     /// Radius in pixel space, as typed; `None` for attacks without one.
     pub eps: Option<String>,
-    /// Of all samples, those that withstand every attack.
+    /// Of all samples, the share that withstands every attack.
     pub robust_accuracy: Interval,
     /// The same, judged on the 8-bit PNGs read back.
     pub robust_accuracy_saved: Interval,
@@ -207,7 +212,7 @@ impl Summary {
         (!notes.is_empty()).then(|| notes.join("; "))
     }
 
-    /// The figures of these rows, which may be those of an unfinished run.
+    /// Computes the figures of these rows, which may come from an unfinished run.
     pub fn of(run: &Run, rows: &[Row], timing: Option<&Timing>) -> Self {
         let counting = Counting::of(run);
         let findings = run.findings.as_deref().unwrap_or_default();
@@ -253,8 +258,8 @@ impl Summary {
 }
 
 impl Summary {
-    /// Why all figures of the run are doubtful, or those under attack, in one clause; `None` where nothing serious is known
-    /// against them.
+    /// Returns why all figures of the run, or those under attack, are doubtful, as one clause; `None` without a serious
+    /// finding.
     pub fn verdict(&self) -> Option<String> {
         let spoilt = |wanted: fn(Spoils) -> Option<&'static str>| {
             let findings = self.findings.iter().flatten();
@@ -337,7 +342,7 @@ impl WorstCase {
         let at_eps = |row: &&&Row| row.eps_text() == eps;
         for row in counting.counted(rows).iter().filter(at_eps) {
             let (float, saved) = by_sample.entry(row.index).or_insert((true, true));
-            // What broke it has a row of its own.
+            // The attack that broke it has a row of its own.
             if row.outcome == Outcome::AlreadyBroken {
                 continue;
             }
@@ -371,14 +376,14 @@ impl Distance {
         }
     }
 
-    /// Number of samples that the attack could not break.
+    /// Returns the number of samples that the attack could not break.
     pub fn count_unbroken(&self) -> u64 {
         (self.unbroken * self.n as f64).round() as u64
     }
 }
 
-/// How far each attacked sample had to be moved in the norm of a threat model, in rising order; infinite where it was not
-/// broken.
+/// Returns the distance within which each attacked sample was fooled in the norm of a threat model, in ascending order;
+/// infinite if it was not.
 pub(crate) fn distances<'a>(norm: &str, rows: impl Iterator<Item = &'a Row>) -> Vec<f64> {
     let verdicts = rows.filter_map(|row| row.float);
     let distance = |verdict: Verdict| match verdict.success {
@@ -390,8 +395,8 @@ pub(crate) fn distances<'a>(norm: &str, rows: impl Iterator<Item = &'a Row>) -> 
     distances
 }
 
-/// A quantile of values in rising order, interpolated linearly between neighbours (NumPy's default). Infinite where one of
-/// them is that counts; no number without values.
+/// Returns a quantile of ascending values, interpolated linearly between neighbours (NumPy's default). Infinite if a
+/// neighbour with non-zero weight is infinite; NaN without values.
 fn quantile(values: &[f64], share: f64) -> f64 {
     let Some(last) = values.len().checked_sub(1) else {
         return f64::NAN;
@@ -400,7 +405,7 @@ fn quantile(values: &[f64], share: f64) -> f64 {
     let (below, part) = (place.floor() as usize, place.fract());
     match part == 0.0 {
         true => values[below],
-        // Of an infinite neighbour any part is infinite.
+        // Any positive fraction of an infinite neighbour is infinite.
         false if values[below + 1].is_infinite() => f64::INFINITY,
         false => values[below] + part * (values[below + 1] - values[below]),
     }
@@ -417,7 +422,7 @@ impl NormsSummary {
         })
     }
 
-    /// The sizes in the norm of a threat model: `linf`, `l2`, `l1` or `l0`.
+    /// Returns the sizes in the norm of a threat model: `linf`, `l2`, `l1` or `l0`.
     pub fn in_norm(&self, norm: &str) -> Spread {
         match norm {
             "l0" => self.l0,
@@ -441,7 +446,7 @@ impl Spread {
     }
 }
 
-/// What zero gradients say against the figures of an attack.
+/// Describes what zero gradients imply for the figures of an attack.
 fn zero_gradients(zero: u64, attacked: u64) -> Vec<String> {
     let doubt = format!("the gradient was zero on {zero} of {attacked} attacked pictures");
     Vec::from_iter((zero > 0).then_some(doubt))
@@ -514,7 +519,7 @@ mod tests {
         assert_eq!(pgd.outcomes["already-wrong"], 1);
         assert_eq!((pgd_at_8.attacked, pgd_at_8.norms), (0, None));
         assert_eq!(pgd_at_8.gradients.mean, None);
-        // Against PGD sample 7, 8, 9 stand; FGSM fools 7.
+        // Samples 7, 8 and 9 withstand PGD; FGSM fools 7.
         assert_eq!(proportion(summary.worst_case[0].robust_accuracy), (0.2, 10));
     }
 
@@ -561,7 +566,7 @@ mod tests {
             target: Some(1),
             ..fooled(index, "pgd", "4/255")
         };
-        // Right before, of the class aimed at: nothing to attack.
+        // Right before any attack, but of the target class: nothing to attack.
         let of_target = Row {
             label: 1,
             clean: Seen {
@@ -667,7 +672,7 @@ mod tests {
             fooled(2, "fgsm", "4/255"),
             robust(3, "fgsm", "4/255"),
         ]);
-        // What broke it is undone in its file.
+        // The attack that broke it is undone in its file.
         rows[1].saved = rows[2].saved;
         let summary = Summary::of(&run(4), &rows, None);
         let (pgd, fgsm, worst) = (

@@ -1,7 +1,7 @@
 //! Rows as Parquet tables.
 //!
-//! Nested values are flat columns with a prefix (`float_label`, `saved_linf`), which pandas, DuckDB and
-//! the like read without further ado. The same rows always give the same bytes.
+//! Nested values are flat columns with a prefix (`float_label`, `saved_linf`), which pandas, DuckDB and similar tools
+//! read directly. The same rows always give the same bytes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,14 +26,14 @@ use crate::parquet_file::Table;
 use crate::threat::Distances;
 use crate::threat::Eps;
 
-/// Version of the schema below, kept in the metadata of every table and in `run.toml`. It rises when
-/// a column changes its name, type or meaning.
+/// Version of the schema below, stored in the metadata of every table and in `run.toml`. It increases when a column
+/// changes its name, type or meaning.
 pub const SCHEMA: u32 = 2;
 
 /// Key of the schema version in a table's metadata.
 const SCHEMA_KEY: &str = "hoodwink.schema";
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// True or false.
@@ -57,11 +57,11 @@ pub enum Kind {
 pub struct Column {
     /// Its name.
     pub name: &'static str,
-    /// What it holds.
+    /// Its type.
     pub kind: Kind,
     /// Whether it may be null, which means "there is none" and never zero.
     pub optional: bool,
-    /// What it means.
+    /// Its meaning.
     pub meaning: &'static str,
 }
 
@@ -83,18 +83,18 @@ const fn maybe(name: &'static str, kind: Kind, meaning: &'static str) -> Column 
     }
 }
 
-/// Every column, in the order of the file. The columns of a verdict are null together.
+/// All columns in file order. The columns of a verdict are null together.
 #[rustfmt::skip]
 pub const COLUMNS: [Column; 32] = [
-    always("index", Kind::U64, "position of the sample in its data set"),
+    always("index", Kind::U64, "index of the sample in its data set"),
     always("sample", Kind::Text, "content hash of the sample's picture"),
     always("file", Kind::Text, "file or array row the sample came from"),
     always("label", Kind::U32, "true class"),
     always("attack", Kind::Text, "name of the attack"),
-    always("recipe", Kind::Text, "its full recipe, as in run.toml: with the sample and eps the key of a row"),
-    maybe("eps_text", Kind::Text, "radius of the ball in pixel space, as typed; null where an attack looked for the smallest distance without one"),
-    maybe("eps", Kind::F64, "radius of the ball in pixel space, where values lie in [0, 1]; null like eps_text"),
-    maybe("target", Kind::U32, "class aimed at; null for untargeted attacks"),
+    always("recipe", Kind::Text, "its full recipe, as in run.toml; sample, recipe and eps identify a row"),
+    maybe("eps_text", Kind::Text, "radius of the ball in pixel space, as typed; null if an attack looked for the smallest distance without one"),
+    maybe("eps", Kind::F64, "radius of the ball in pixel space, with values in [0, 1]; null like eps_text"),
+    maybe("target", Kind::U32, "target class; null for untargeted attacks"),
     always("clean_label", Kind::U32, "most likely class of the original"),
     always("clean_confidence", Kind::F32, "its softmax probability, in [0, 1]"),
     always("outcome", Kind::Text, "already-wrong, already-broken, fooled, robust, zero-gradient or budget-spent"),
@@ -112,15 +112,15 @@ pub const COLUMNS: [Column; 32] = [
     maybe("saved_l1", Kind::F64, "sum of the PNG's absolute differences in pixel space"),
     maybe("saved_l2", Kind::F64, "root of the sum of the PNG's squared differences in pixel space"),
     maybe("saved_linf", Kind::F64, "largest absolute difference of the PNG in pixel space"),
-    maybe("noise_label", Kind::U32, "most likely class of the perturbation's sign map, shown as a picture; null where the model was not asked, and that is everywhere in new runs (see shown.json)"),
+    maybe("noise_label", Kind::U32, "most likely class of the perturbation's sign map, shown as a picture; null if the model was not asked, as in all new runs (see shown.json)"),
     maybe("noise_confidence", Kind::F32, "its softmax probability, in [0, 1]"),
     always("queries", Kind::U64, "forward passes spent on this row"),
     always("gradients", Kind::U64, "gradients spent on this row, each with its forward pass"),
-    always("loss", Kind::F32List, "loss at every step of the restart that gave the candidate"),
+    always("loss", Kind::F32List, "loss at every step of the restart that produced the candidate"),
     maybe("picture", Kind::Text, "the adversarial PNG, relative to the run folder; rows of one attack may share one; null if nothing was attempted"),
 ];
 
-/// The bytes of a Parquet file (snappy) with these rows.
+/// Returns the bytes of a Parquet file (snappy) with these rows.
 pub fn encode(rows: &[Row]) -> Result<Vec<u8>> {
     written(arrays(rows))
 }
@@ -144,15 +144,15 @@ fn written(arrays: Vec<ArrayRef>) -> Result<Vec<u8>> {
     write().map_err(|e| Error::invalid(format!("the rows cannot be written as Parquet: {e}")))
 }
 
-/// The longest text in a table, in bytes. Rows may share one, so a small file can hold many.
+/// Maximum length of a text in a table, in bytes. Rows may share one, so a small file can hold many.
 const MAX_TEXT_BYTES: usize = 1 << 16;
 
-/// The most bytes of all texts of a table, for the same reason.
+/// Maximum total length of all texts of a table, in bytes, for the same reason.
 const MAX_TEXTS_BYTES: usize = 1 << 27;
 
-/// The rows of a Parquet file, at most `most` of them.
+/// Reads the rows of a Parquet file, at most `most` of them.
 ///
-/// A table of another schema version is [`Error::Unsupported`]; one that lacks columns, or whose values
+/// A table with another schema version is [`Error::Unsupported`]. A table that lacks columns, or whose values
 /// contradict each other, is [`Error::Invalid`].
 pub fn read(path: &Path, most: usize) -> Result<Vec<Row>> {
     let invalid = |e: &dyn std::fmt::Display| Error::invalid(format!("{}: {e}", path.display()));
@@ -242,14 +242,14 @@ fn check_columns(found: &Schema) -> Result<()> {
         }
         if field.is_nullable() && !wanted.is_nullable() {
             return Err(Error::invalid(format!(
-                "values of the column '{name}' may be missing, and it must have all"
+                "values of the column '{name}' may be missing, but all are required"
             )));
         }
     }
     Ok(())
 }
 
-/// The columns of `rows`, in the order of [`COLUMNS`].
+/// Returns the columns of `rows`, in the order of [`COLUMNS`].
 fn arrays(rows: &[Row]) -> Vec<ArrayRef> {
     let text = |of: fn(&Row) -> &str| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(rows.iter().map(of)))
@@ -316,7 +316,7 @@ fn arrays(rows: &[Row]) -> Vec<ArrayRef> {
     arrays
 }
 
-/// The row at `at` of a batch whose columns have been checked.
+/// Returns the row at `at` of a batch whose columns have been checked.
 fn row(batch: &RecordBatch, at: usize) -> Result<Row> {
     let cells = Cells { batch, at };
     let outcome = cells.text("outcome")?;
@@ -345,7 +345,7 @@ fn row(batch: &RecordBatch, at: usize) -> Result<Row> {
 const SEEN: [&str; 2] = ["label", "confidence"];
 const VERDICT: [&str; 7] = ["label", "confidence", "success", "l0", "l1", "l2", "linf"];
 
-/// One row's cells, by name of the column. The columns' types have been checked.
+/// The cells of one row, by column name. The columns' types have been checked.
 struct Cells<'a> {
     batch: &'a RecordBatch,
     at: usize,
@@ -413,7 +413,7 @@ impl Cells<'_> {
         match eps.as_ref().map_or(value.is_none(), same) {
             true => Ok(eps),
             false => Err(Error::invalid(format!(
-                "its eps is {}, and its eps_text {}",
+                "its eps is {}, but its eps_text is {}",
                 value.map_or("null".to_owned(), |value| value.to_string()),
                 text.map_or("null".to_owned(), |text| format!("{text:?}"))
             ))),
@@ -452,7 +452,7 @@ impl Cells<'_> {
         }
     }
 
-    /// A value spread over the columns `prefix_name`, which are all null or all set.
+    /// Reads a value stored in the columns `prefix_name`, which are all null or all set.
     fn optional_group<T>(
         &self,
         prefix: &str,
@@ -629,12 +629,12 @@ mod tests {
             (
                 Some("8/255"),
                 Some(0.5),
-                "its eps is 0.5, and its eps_text \"8/255\"",
+                "its eps is 0.5, but its eps_text is \"8/255\"",
             ),
             (Some("8/255"), Some(f64::NAN), "its eps is NaN"),
             (Some("8/255"), None, "its eps is null"),
-            (Some(" 8/255"), Some(whole), "its eps_text \" 8/255\""),
-            (None, Some(whole), "and its eps_text null"),
+            (Some(" 8/255"), Some(whole), "its eps_text is \" 8/255\""),
+            (None, Some(whole), "but its eps_text is null"),
             (Some("eight"), Some(whole), "\"eight\" is not a radius"),
         ] {
             let refusal = eps(text, value).unwrap_err();

@@ -67,7 +67,7 @@ pub fn plain(summary: &Summary) -> String {
     text
 }
 
-/// What zero gradients and findings say against figures, each with the attacks that it is about.
+/// Returns the doubts from zero gradients and findings, each with the attacks it concerns.
 fn doubts(summary: &Summary) -> Vec<String> {
     let mut said: Vec<(&str, Vec<String>)> = Vec::new();
     for attack in &summary.attacks {
@@ -92,8 +92,8 @@ fn doubts(summary: &Summary) -> Vec<String> {
         .collect()
 }
 
-/// What became of the pictures that targeted attacks attacked: `pgd at 8/255: of 164 attacked pictures 164 are no longer
-/// right, 150 are called the target`, and how many are left out.
+/// Returns the outcomes of targeted attacks, such as `pgd at 8/255: of 164 attacked pictures 164 no longer right, 150
+/// classified as the target`, and how many pictures are left out.
 fn targeted(summary: &Summary) -> Vec<String> {
     let of = |share: &Interval| (share.value * share.n as f64).round() as u64;
     let mut lines: Vec<String> = summary
@@ -102,7 +102,7 @@ fn targeted(summary: &Summary) -> Vec<String> {
         .filter(|attack| attack.attacked > 0)
         .filter_map(|attack| {
             Some(format!(
-                "{} at {}: of {} {} no longer right, {} called the target",
+                "{} at {}: of {} {} no longer right, {} classified as the target",
                 legible::name(&attack.shown),
                 legible::name(eps(attack.eps.as_deref())),
                 counted(
@@ -130,7 +130,7 @@ pub(crate) fn left_out(pictures: usize) -> String {
     )
 }
 
-/// How far pictures had to be moved, in one line: `median L2 0.112 (10%: 0.03, 90%: 0.4), unbroken 1 of 64`.
+/// Formats distances in one line: `median L2 0.112 (10%: 0.03, 90%: 0.4), unbroken 1 of 64`.
 pub fn distances(of: &Distance) -> String {
     let at = |value| distance(&of.norm, value);
     format!(
@@ -144,7 +144,7 @@ pub fn distances(of: &Distance) -> String {
     )
 }
 
-/// How people write a norm.
+/// Returns the usual symbol of a norm.
 pub fn symbol(norm: &str) -> &str {
     match norm {
         "linf" => "L∞",
@@ -155,7 +155,7 @@ pub fn symbol(norm: &str) -> &str {
     }
 }
 
-/// How people write an eps, or that there is none.
+/// Returns the text of an eps, or a word if there is none.
 pub fn eps(eps: Option<&str>) -> &str {
     eps.unwrap_or("smallest")
 }
@@ -175,7 +175,7 @@ pub fn markdown(summary: &Summary) -> String {
     text
 }
 
-/// A proportion as a percentage with one decimal; a dash if nothing was measured.
+/// Formats a proportion as a percentage with one decimal; a dash if nothing was measured.
 pub fn percent(proportion: f64) -> String {
     match proportion.is_nan() {
         true => "–".to_owned(),
@@ -184,12 +184,12 @@ pub fn percent(proportion: f64) -> String {
 }
 
 impl Interval {
-    /// The measured proportion as a percentage; a dash if nothing was measured.
+    /// Formats the measured proportion as a percentage; a dash if nothing was measured.
     pub fn percent(&self) -> String {
         percent(self.value)
     }
 
-    /// The ends of the interval as percentages; a dash if nothing was measured.
+    /// Formats the ends of the interval as percentages; a dash if nothing was measured.
     pub fn ends(&self) -> String {
         match self.n {
             0 => "–".to_owned(),
@@ -198,8 +198,8 @@ impl Interval {
     }
 }
 
-/// A distance of `norm` in pixel space: L∞ in levels of 1/255, L0 as a count, the others as they are; ∞ for none that is
-/// enough, a dash if nothing was measured.
+/// A distance of `norm` in pixel space: L∞ in levels of 1/255, L0 as a count, the others as they are; ∞ for none that
+/// is enough, a dash if nothing was measured.
 pub fn distance(norm: &str, value: f64) -> String {
     match norm {
         _ if value.is_nan() => "–".to_owned(),
@@ -354,7 +354,7 @@ worst of all 8/255      –    0.0%  0.0–84.2%          0.0%        –       
             None,
         ));
         for line in [
-            "pgd at 8/255: of 2 attacked pictures 2 no longer right, 1 called the target",
+            "pgd at 8/255: of 2 attacked pictures 2 no longer right, 1 classified as the target",
             "1 picture of the target class is left out: there is nothing to attack",
             "doubtful: all figures under attack: the preprocessing looks wrong",
             "(No result: the preprocessing looks wrong)",

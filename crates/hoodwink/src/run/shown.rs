@@ -1,5 +1,5 @@
-//! What the report shows beyond the rows, asked once a run is complete: what the model sees in the noise alone, of the pictures
-//! that are shown, and the gradient at the original of the one whose stages are told.
+//! What the report shows beyond the rows, computed once a run is complete: the model's answers to perturbations alone,
+//! for the pictures that are shown, and the gradient at the original of the picture whose key stages are shown.
 
 use crate::{
     Result,
@@ -14,10 +14,10 @@ use crate::{
     results::{NoiseSeen, Row, RunFolder},
 };
 
-/// The share of a gradient's values whose size is shown in full; the largest few would leave nothing else to be seen.
+/// Share of a gradient's values shown without clipping. Without clipping, a few largest values would hide all others.
 const SHOWN: f64 = 0.98;
 
-/// Writes the answers into the folder, unless they are there.
+/// Writes the answers into the folder, unless they exist.
 pub(super) fn ask(folder: &RunFolder, model: &dyn Model) -> Result<()> {
     if folder.noise()?.is_some() {
         return Ok(());
@@ -39,7 +39,7 @@ pub(super) fn ask(folder: &RunFolder, model: &dyn Model) -> Result<()> {
     folder.write_noise(&answers)
 }
 
-/// One at a time: no answer depends on the others, and memory may be short.
+/// Asks for one answer at a time: none depends on the others, and memory may be short.
 fn noise(folder: &RunFolder, row: &Row, worker: &mut dyn Worker) -> Result<Option<NoiseSeen>> {
     let Some(picture) = &row.picture else {
         return Ok(None);
@@ -52,7 +52,8 @@ fn noise(folder: &RunFolder, row: &Row, worker: &mut dyn Worker) -> Result<Optio
     Ok(first.map(|logits| NoiseSeen::of(row, seen(logits))))
 }
 
-/// The gradient of the row's attack at the original; `None` for an attack that asks for none, and where it is zero.
+/// Returns the gradient of the row's attack at the original; `None` if the attack uses no gradients or the gradient is
+/// zero.
 fn gradient(
     folder: &RunFolder,
     row: &Row,
@@ -77,7 +78,7 @@ fn gradient(
     Ok(found.and_then(|found| as_picture(&found.gradient)))
 }
 
-/// A gradient as a picture: mid-grey is zero, white up and black down. `None` if there is nothing to see.
+/// Shows a gradient as a picture: mid-grey is zero, white positive, black negative. `None` if it is zero everywhere.
 fn as_picture(gradient: &Image) -> Option<Picture> {
     let mut sizes: Vec<f32> = gradient.pixels().iter().map(|g| g.abs()).collect();
     sizes.retain(|size| size.is_finite());

@@ -3,7 +3,7 @@ use crate::testing::{Program, floats};
 
 const KINDS: [Lowering; 2] = [Lowering::Portable, Lowering::OnnxRuntime];
 
-/// A graph whose names clash, with outputs that share a value, are inputs, or are constants.
+/// A graph with clashing names, and outputs that share a value, are inputs, or are constants.
 fn tangled() -> Result<Graph> {
     let mut graph = Graph::new();
     let x = graph.input("x", DType::F32, vec![Dim::Batch(1), Dim::Fixed(3)]);

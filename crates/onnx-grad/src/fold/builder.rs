@@ -1,4 +1,4 @@
-//! A graph that folds while it grows.
+//! Builds a graph and folds it at the same time.
 
 use std::{
     collections::HashMap,
@@ -16,61 +16,62 @@ use crate::{
     tensor::{DType, Elements, Tensor},
 };
 
-/// Most elements of one value, for a batch of one. Keeps every later product of sides far from overflow.
+/// Maximum number of elements of a value, for a batch of one. Keeps every later product of sides far from overflow.
 const MAX_ELEMENTS: usize = 1 << 32;
 
-/// Results up to this many elements are computed however small their inputs are.
+/// Results of up to this many elements are computed, however small their inputs are.
 const SMALL_RESULT: usize = 1 << 18;
 
-/// Larger results may have this many times the elements of their inputs.
+/// Larger results may have up to this many times the elements of their inputs.
 const MAX_GROWTH: usize = 16;
 
-/// Most elements that folding computes, all results together: these, and four times the given constants'.
+/// Maximum number of elements of all folded results together: this, plus four times the elements of the given
+/// constants.
 const FREE_FOLDING: usize = 1 << 24;
 
-/// Most elements that folding walks over, all nodes together: sixteen times as many as it may compute. A sum walks
-/// over far more than it makes.
+/// Maximum number of elements that folding visits in total: sixteen times as many as it may compute. A sum visits far
+/// more elements than it returns.
 const WALKS: usize = 16;
 
-/// Most axes of a value: no engine has more, and every node's shape costs memory.
+/// Maximum number of axes of a value: no engine supports more, and every node's shape costs memory.
 const MAX_RANK: usize = 64;
 
-/// Most constants that one is compared with to find its equal.
+/// Maximum number of constants that one is compared with to find its equal.
 const MAX_ALIKE: usize = 16;
 
-/// Appends nodes to a graph, or finds that there is no need to: the result is a constant, one of the
-/// inputs, or a value that is there already.
+/// Appends nodes to a graph unless they are not needed because the result is a constant, one of the inputs, or a value
+/// that already exists.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     graph: Graph,
-    /// Nodes by operator and inputs. Only looked up, never walked.
+    /// Nodes by operator and inputs. Only used for lookups, never iterated.
     nodes: HashMap<String, ValueId>,
-    /// Unnamed constants by the hash of their elements. Only looked up, never walked.
+    /// Unnamed constants by the hash of their elements. Only used for lookups, never iterated.
     constants: HashMap<u64, Vec<ValueId>>,
-    /// Elements of the constants that were given.
+    /// Number of elements of the given constants.
     given: usize,
-    /// Elements of the constants that were computed.
+    /// Number of elements of the computed constants.
     folded: usize,
-    /// Elements that computing them walked over.
+    /// Number of elements visited to compute them.
     walked: usize,
-    /// Multiplications of the matrix products among them.
+    /// Number of multiplications in the folded matrix products.
     products: usize,
-    /// The constants of zeros or ones alone. Only looked up, never walked.
+    /// The constants that hold only zeros or only ones. Only used for lookups, never iterated.
     uniform: HashMap<ValueId, i64>,
 }
 
 impl Builder {
-    /// The graph so far.
+    /// Returns the graph so far.
     pub(crate) fn graph(&self) -> &Graph {
         &self.graph
     }
 
-    /// The graph, with nodes that turned out to be unneeded still in it.
+    /// Returns the graph, including nodes that turned out to be unneeded.
     pub(crate) fn into_graph(self) -> Graph {
         self.graph
     }
 
-    /// Elements of the constants that were given.
+    /// Returns the number of elements of the given constants.
     pub(crate) fn given(&self) -> usize {
         self.given
     }
@@ -80,7 +81,7 @@ impl Builder {
         self.graph.input(name, dtype, shape)
     }
 
-    /// A constant; equal unnamed ones are shared.
+    /// Adds a constant; equal unnamed constants are shared.
     pub(crate) fn constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
         self.given = self.given.saturating_add(tensor.len());
         self.shared(name, tensor)
@@ -109,17 +110,17 @@ impl Builder {
         })
     }
 
-    /// A float scalar.
+    /// Adds a float scalar.
     pub(crate) fn scalar(&mut self, value: f32) -> ValueId {
         self.constant("", Tensor::scalar(value))
     }
 
-    /// The value of an operator; `name` is quoted by errors.
+    /// Returns the value of an operator; errors quote `name`.
     pub(crate) fn add(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
         let node = self.graph.checked(name.to_owned(), op, inputs)?;
         if node.shape.len() > MAX_RANK {
             return Err(Error::unsupported(format!(
-                "node {name:?} ({}): has a result of {} axes, more than {MAX_RANK}",
+                "node {name:?} ({}): has a result of {} axes; the maximum is {MAX_RANK}",
                 node.op,
                 node.shape.len()
             )));
@@ -150,7 +151,7 @@ impl Builder {
         Ok(id)
     }
 
-    /// Appends all of a graph with these values in the place of its inputs; answers its outputs, in order.
+    /// Appends a whole graph, with these values in place of its inputs. Returns its outputs in order.
     pub(crate) fn inline(
         &mut self,
         name: &str,
@@ -174,7 +175,7 @@ impl Builder {
             .collect())
     }
 
-    /// The input that a node merely repeats.
+    /// Returns the input that a node merely repeats.
     fn identity(&self, node: &Node) -> Option<ValueId> {
         let &first = node.inputs.first()?;
         let unchanged = |id: ValueId| {
@@ -216,7 +217,7 @@ impl Builder {
         }
     }
 
-    /// A node and the one before it as a single node.
+    /// Merges a node with the one before it.
     fn composed(&self, node: &Node) -> Option<(Op, Vec<ValueId>)> {
         let before = self.graph.node(*node.inputs.first()?);
         match (&node.op, &before.op) {
@@ -232,7 +233,7 @@ impl Builder {
                 },
                 before.inputs.clone(),
             )),
-            // Exports of `x[:, :, ::2, ::2]` take one axis after the other.
+            // Exports of `x[:, :, ::2, ::2]` slice one axis after the other.
             (
                 Op::Slice {
                     axes,
@@ -259,7 +260,7 @@ impl Builder {
         }
     }
 
-    /// The result of a node on constants, with the name of the weight that it is made of.
+    /// Computes the result of a node on constants. Returns it with the name of the weight that it is made of.
     fn computed(&mut self, node: &Node, elements: usize) -> Option<(String, Tensor)> {
         if matches!(node.op, Op::Input | Op::Constant(_)) {
             return None;
@@ -298,7 +299,7 @@ impl Builder {
     }
 }
 
-/// Number of elements for a batch of one, counting empty axes as one so that no partial product overflows.
+/// Returns the number of elements for a batch of one. Empty axes count as one so that no partial product overflows.
 fn elements(shape: &[Dim]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |product, dim| {
         let (Dim::Fixed(side) | Dim::Batch(side)) = *dim;
@@ -314,7 +315,7 @@ fn uniform(tensor: &Tensor, wanted: i64) -> bool {
     }
 }
 
-/// A hash of the shape and of the first elements: enough to tell most constants apart.
+/// Hashes the shape and the first elements, which suffices to distinguish most constants.
 fn digest(tensor: &Tensor) -> u64 {
     const ENOUGH: usize = 1024;
     let mut hasher = DefaultHasher::new();
@@ -335,7 +336,7 @@ fn digest(tensor: &Tensor) -> u64 {
     hasher.finish()
 }
 
-/// Equality bit by bit: `0.0` and `-0.0` differ, NaN is itself.
+/// Compares bit by bit: `0.0` and `-0.0` differ, and NaN equals itself.
 fn identical(a: &Tensor, b: &Tensor) -> bool {
     match (a.as_f32(), b.as_f32()) {
         (Some(x), Some(y)) => a.shape() == b.shape() && bits(x).eq(bits(y)),

@@ -1,15 +1,15 @@
-//! Operators on constants: a plain evaluator for folding, not an engine.
+//! A plain evaluator of operators on constants, for folding. It is not an engine.
 
 use crate::{
     op::{Op, PadMode, Reduction},
     tensor::{DType, Elements, Tensor},
 };
 
-/// Most multiplications that folded matrix products may take together.
+/// Maximum number of multiplications in all folded matrix products together.
 pub(super) const MAX_PRODUCTS: usize = 1 << 28;
 
-/// The result of `op` on constants, where `shape` is the inferred shape; `None` for what stays for the
-/// engine: operators without a row here, and arithmetic without a result (integer division by zero).
+/// Returns the result of `op` on constants, where `shape` is the inferred shape. Returns `None` for what the engine
+/// must compute: operators without a row here, and arithmetic without a result (integer division by zero).
 pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], shape: &[usize]) -> Option<Tensor> {
     let first = *inputs.first()?;
     let elements = match op {
@@ -227,7 +227,7 @@ fn cast(x: &Tensor, to: DType) -> Elements {
     }
 }
 
-/// Elements that lie one axis step apart, for each axis.
+/// For each axis, the distance between elements that are one step apart along it.
 fn strides(shape: &[usize]) -> Vec<isize> {
     let mut strides = vec![1; shape.len()];
     for axis in (1..shape.len()).rev() {
@@ -236,7 +236,7 @@ fn strides(shape: &[usize]) -> Vec<isize> {
     strides
 }
 
-/// The offsets that a walk through `shape` meets, row-major.
+/// Returns the offsets of the elements of `shape` in row-major order.
 fn offsets(
     shape: &[usize],
     strides: &[isize],
@@ -261,7 +261,7 @@ fn offsets(
     })
 }
 
-/// Where each element of a tensor broadcast from `from` to `to` comes from.
+/// Returns the source of each element of a tensor that is broadcast from `from` to `to`.
 pub(crate) fn broadcast_offsets(
     from: &[usize],
     to: &[usize],
@@ -281,7 +281,7 @@ fn pick(x: &Tensor, from: impl Iterator<Item = usize>) -> Elements {
     }
 }
 
-/// All elements one after the other.
+/// Concatenates all elements.
 fn join(tensors: &[&Tensor]) -> Option<Tensor> {
     let elements = match tensors.first()?.dtype() {
         DType::F32 => {
@@ -316,7 +316,7 @@ fn concat(inputs: &[&Tensor], axis: usize, shape: &[usize]) -> Option<Elements> 
     Some(pick(&join(inputs)?, from.into_iter()))
 }
 
-/// A tensor whose index `i` along an axis comes from index `sources[axis][i]`, or is `fill`.
+/// Returns a tensor in which index `i` along an axis is copied from index `sources[axis][i]`, or filled with `fill`.
 fn remap(x: &Tensor, sources: &[Vec<Option<usize>>], fill: f32) -> Option<Elements> {
     let shape: Vec<usize> = sources.iter().map(Vec::len).collect();
     let own = strides(x.shape());
@@ -375,7 +375,7 @@ fn pad(x: &Tensor, mode: PadMode, before: &[usize], after: &[usize]) -> Option<E
     remap(x, &sources?, fill)
 }
 
-/// An index with ONNX's negative ones counted from the end.
+/// Resolves an index, which counts from the end if negative, as in ONNX.
 fn wrapped(index: i64, side: usize) -> Option<usize> {
     let side = i64::try_from(side).ok()?;
     let index = if index < 0 { index + side } else { index };
@@ -396,7 +396,8 @@ fn gather(data: &Tensor, indices: &Tensor, axis: usize, shape: &[usize]) -> Opti
     Some(pick(data, from.into_iter()))
 }
 
-/// For each index, the element of `data` that it names along an axis; its other coordinates are its own.
+/// For each index, takes the element of `data` at that position along an axis; the other coordinates are the index's
+/// own.
 fn named_elements(data: &Tensor, indices: &Tensor, axis: usize) -> Option<Vec<usize>> {
     let shape = indices.shape();
     let fits = (0..shape.len()).all(|other| other == axis || shape[other] <= data.shape()[other]);

@@ -1,4 +1,4 @@
-//! Rebuilding a graph with its constants computed, its identities removed and its duplicates shared.
+//! Rebuilds a graph with constants computed, identities removed and duplicates shared.
 
 mod builder;
 mod evaluate;
@@ -16,14 +16,14 @@ use crate::{
     tensor::Tensor,
 };
 
-/// The same computation, smaller: what depends on constants alone is computed, identities (a `Reshape` to
-/// the same shape, `x * 1`, …) are removed, equal nodes are shared, a `BatchNormalization` with constant
-/// parameters is folded into the convolution before it or becomes a multiplication and an addition, and
-/// what no output needs is dropped.
+/// Returns an equivalent, smaller graph. Values that depend only on constants are computed. Identities (a `Reshape` to
+/// the same shape, `x * 1`, …) are removed, and equal nodes are shared. A `BatchNormalization` with constant parameters
+/// is merged into the convolution before it, or becomes a multiplication and an addition. Nodes that no output needs
+/// are dropped.
 ///
-/// Inputs are kept even where nothing reads them. Named constants are weights: they are never shared, and a
-/// constant computed from a weight takes its name. A constant that would be far larger than what it is
-/// made of (a broadcast scalar, say) is not computed. Fails only on graphs that are themselves invalid.
+/// Inputs are kept even if nothing reads them. Named constants are weights: they are never shared, and a constant
+/// computed from a weight takes its name. A constant is not computed if it would be far larger than its inputs (a
+/// broadcast scalar, for example). Fails only on invalid graphs.
 pub fn fold(graph: &Graph) -> Result<Graph> {
     let uses = uses(graph);
     let mut builder = Builder::default();
@@ -45,7 +45,7 @@ pub fn fold(graph: &Graph) -> Result<Graph> {
             Op::Input => continue,
             Op::Constant(tensor) => builder.constant(&node.name, tensor.clone()),
             Op::BatchNormalization { epsilon } => {
-                // A weight that several convolutions share would be copied for each.
+                // Merging would copy a weight that several convolutions share.
                 let producer = graph.node(node.inputs[0]);
                 let weight = producer.inputs.get(1).unwrap_or(&node.inputs[0]);
                 let alone = [node.inputs[0], *weight]
@@ -65,7 +65,7 @@ pub fn fold(graph: &Graph) -> Result<Graph> {
     prune(&folded)
 }
 
-/// How many nodes and outputs read each value, counting only nodes that are read themselves.
+/// Returns the number of nodes and outputs that read each value; nodes that nothing reads don't count.
 pub(crate) fn uses(graph: &Graph) -> Vec<usize> {
     let mut uses = vec![0; graph.nodes().len()];
     for (_, id) in graph.outputs() {
@@ -81,7 +81,7 @@ pub(crate) fn uses(graph: &Graph) -> Vec<usize> {
     uses
 }
 
-/// A copy without unread nodes, with unique names for constants.
+/// Copies a graph without unread nodes, and gives constants unique names.
 fn prune(graph: &Graph) -> Result<Graph> {
     let uses = uses(graph);
     let mut pruned = Graph::new();
@@ -115,7 +115,7 @@ fn prune(graph: &Graph) -> Result<Graph> {
     Ok(pruned)
 }
 
-/// A name that is not taken yet; `taken` has the next number to try for each that is.
+/// Returns an unused name; `taken` has the next number to try for each name in use.
 fn unique(name: &str, taken: &mut BTreeMap<String, usize>) -> String {
     if name.is_empty() {
         return String::new();
@@ -133,8 +133,8 @@ fn unique(name: &str, taken: &mut BTreeMap<String, usize>) -> String {
     candidate
 }
 
-/// `gamma * (x - mean) / sqrt(variance + epsilon) + beta` as `x * scale + shift`, inside the convolution
-/// that computes `x` where there is one and nobody else reads it.
+/// Expresses `gamma * (x - mean) / sqrt(variance + epsilon) + beta` as `x * scale + shift`, inside the convolution that
+/// computes `x` if there is one and nothing else reads its result.
 fn batch_normalization(
     builder: &mut Builder,
     node: &Node,

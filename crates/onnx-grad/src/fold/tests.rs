@@ -1,4 +1,4 @@
-//! The evaluator against rten, and what the rebuilding keeps.
+//! Compares the evaluator with rten, and checks what rebuilding preserves.
 
 use super::{Builder, fold};
 use crate::{
@@ -17,7 +17,7 @@ fn integers(shape: &[usize], values: &[i64]) -> Tensor {
     Tensor::i64(shape, values).unwrap()
 }
 
-/// Every operator the evaluator has, with constants.
+/// Every operator of the evaluator, with constants.
 fn cases() -> Vec<(Op, Vec<Tensor>)> {
     let x = || ramp(&[2, 3, 4]);
     let positive = || Tensor::f32([3], [0.5, 1.0, 2.0]).unwrap();
@@ -73,7 +73,7 @@ fn cases() -> Vec<(Op, Vec<Tensor>)> {
     cases.push((Op::Where, vec![truth(), x(), ramp(&[3, 1])]));
     cases.push((Op::MatMul, vec![ramp(&[2, 1, 3, 4]), ramp(&[5, 4, 2])]));
     for to in [DType::F32, DType::I64, DType::Bool] {
-        // rten truncates a float before it asks whether it is zero; ONNX does not.
+        // rten truncates a float before it tests for zero; ONNX does not.
         if to != DType::Bool {
             cases.push((Op::Cast { to }, vec![x()]));
         }

@@ -1,4 +1,4 @@
-//! Whether the pictures of a batch stay apart.
+//! Checks that the pictures of a batch stay independent.
 
 use crate::{
     Error, Result,
@@ -9,8 +9,8 @@ use crate::{
     shape::display,
 };
 
-/// Fails where a node lets one picture of a batch see another, or where an output has no axis for the batch.
-/// A graph without a symbolic batch passes.
+/// Fails if a node lets one picture of a batch influence another, or if an output has no batch axis. A graph whose
+/// batch isn't symbolic passes.
 pub(super) fn check(graph: &Graph) -> Result<()> {
     let is_batched = |id: &ValueId| graph.shape(*id).iter().any(is_batch);
     if !graph.inputs().iter().any(is_batched) {
@@ -28,7 +28,7 @@ pub(super) fn check(graph: &Graph) -> Result<()> {
         let mut batches = graph.shape(*id).iter().filter(|dim| is_batch(dim));
         if (batches.next(), batches.next()) != (Some(&Dim::Batch(1)), None) {
             return Err(Error::unsupported(format!(
-                "output {name:?} has the shape {}, without an axis for the batch",
+                "output {name:?} has the shape {}, without a batch axis",
                 display(graph.shape(*id))
             )));
         }

@@ -1,7 +1,7 @@
-//! Inputs of 8-bit integers, as floats that hold them: integers have no gradient.
+//! Inputs of 8-bit integers, held as floats because integers have no gradient.
 //!
-//! A float computes the same as an integer only as long as nothing computes: integers wrap around, and divide otherwise. So
-//! between such an input and the first operator that makes floats of it, values may be moved but not changed.
+//! Float and integer arithmetic differ: integers wrap around and divide differently. So between such an input and the
+//! first operator that converts it to floats, values may be moved but not changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::{
     proto::{AttributeProto, DataType, GraphProto, NodeProto},
 };
 
-/// The 8-bit integers that a model eats, where its graph takes floats that hold them.
+/// The type of 8-bit integers that a model expects. Its graph takes floats that hold such integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bytes {
@@ -33,7 +33,7 @@ impl Bytes {
     }
 }
 
-/// Operators whose result holds elements of their first input.
+/// Operators whose result consists of elements of their first input.
 const MOVES: [&str; 13] = [
     "DepthToSpace",
     "Expand",
@@ -50,7 +50,7 @@ const MOVES: [&str; 13] = [
     "Unsqueeze",
 ];
 
-/// Operators that compute exactly with the integers of their first input, as formulas over floats.
+/// Operators that convert the integers of their first input exactly, expressed as formulas over floats.
 const DECODES: [&str; 7] = [
     "ConvInteger",
     "DequantizeLinear",
@@ -61,10 +61,10 @@ const DECODES: [&str; 7] = [
     "Size",
 ];
 
-/// Whether the only input of a graph is of bytes, which the graph may take as floats.
+/// Returns the type of a graph's only input if it is an 8-bit integer type that the graph may take as floats.
 ///
 /// # Errors
-/// If it is, and something computes with the bytes.
+/// If a node computes with these integers.
 pub(super) fn input(graph: &GraphProto) -> Result<Option<Bytes>> {
     let inputs: Vec<_> = image_inputs(graph).collect();
     let &[input] = inputs.as_slice() else {
@@ -112,7 +112,7 @@ pub(super) fn input(graph: &GraphProto) -> Result<Option<Bytes>> {
     Ok(Some(bytes))
 }
 
-/// Names that the graphs in an attribute read.
+/// Returns the names that the graphs in an attribute read.
 fn inner_names(attribute: &AttributeProto) -> Vec<&str> {
     let mut graphs: Vec<&GraphProto> = attribute.g.iter().collect();
     let mut names = Vec::new();

@@ -1,4 +1,4 @@
-//! One ONNX node as the operators' import functions see it.
+//! One ONNX node, as the import functions of operators see it.
 
 use super::{Value, tensors};
 use crate::{
@@ -8,10 +8,10 @@ use crate::{
     tensor::Tensor,
 };
 
-/// Largest pad, stride, kernel side and repeat: far above any use, far below overflow.
+/// Maximum pad, stride, kernel side and repeat count: far above any real use, far below overflow.
 const MAX_ATTRIBUTE: i64 = 1 << 24;
 
-/// A node with its inputs looked up. An omitted optional input is `None`.
+/// A node with its inputs resolved. An omitted optional input is `None`.
 pub(super) struct Call<'a> {
     pub(super) node: &'a NodeProto,
     pub(super) inputs: Vec<Option<Value>>,
@@ -19,7 +19,7 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The node's name, or its first output's where it has none.
+    /// The node's name, or the name of its first output if it has none.
     pub(super) fn name(&self) -> &str {
         label(self.node)
     }
@@ -40,7 +40,7 @@ impl Call<'_> {
         ))
     }
 
-    /// The error of a part of the node as the node's.
+    /// Attributes an error in a part of the node to the node.
     pub(super) fn of_part(&self, error: Error) -> Error {
         match error {
             Error::Invalid(message) => self.invalid(message),
@@ -49,29 +49,29 @@ impl Call<'_> {
         }
     }
 
-    /// An input, as given.
+    /// Returns an input as given.
     pub(super) fn value(&self, at: usize) -> Option<&Value> {
         self.inputs.get(at)?.as_ref()
     }
 
-    /// A required input.
+    /// Returns a required input.
     pub(super) fn input(&self, at: usize) -> Result<ValueId> {
         self.optional(at)?
-            .ok_or_else(|| self.invalid(format!("lacks input {at}")))
+            .ok_or_else(|| self.invalid(format!("input {at} is missing")))
     }
 
-    /// An input that may be omitted.
+    /// Returns an optional input.
     pub(super) fn optional(&self, at: usize) -> Result<Option<ValueId>> {
         match self.value(at) {
             None => Ok(None),
             Some(Value::Tensor(id)) => Ok(Some(*id)),
             Some(Value::Sizes(_) | Value::Positions(_)) => {
-                Err(self.unsupported("computes with the size of the batch"))
+                Err(self.unsupported("computes with the batch size"))
             }
         }
     }
 
-    /// All inputs of a variadic operator; at least one.
+    /// Returns all inputs of a variadic operator; there is at least one.
     pub(super) fn all_inputs(&self) -> Result<Vec<ValueId>> {
         (0..self.inputs.len().max(1))
             .map(|at| self.input(at))
@@ -85,7 +85,7 @@ impl Call<'_> {
             .find(|attribute| attribute.name == name)
     }
 
-    /// What `read` finds in an attribute; an attribute of another kind is an error.
+    /// Returns what `read` extracts from an attribute. An attribute of another type is an error.
     fn read<'a, T>(
         &'a self,
         name: &str,
@@ -94,7 +94,7 @@ impl Call<'_> {
         self.attribute(name)
             .map(|attribute| {
                 read(attribute)
-                    .ok_or_else(|| self.invalid(format!("attribute {name:?} is of another kind")))
+                    .ok_or_else(|| self.invalid(format!("attribute {name:?} has the wrong type")))
             })
             .transpose()
     }
@@ -104,7 +104,7 @@ impl Call<'_> {
     }
 
     pub(super) fn int(&self, name: &str, default: i64) -> Result<i64> {
-        // Proto3 writers leave zeros out, so a missing value of the right kind is 0.
+        // Proto3 writers omit zeros, so a missing value of the right type is 0.
         let value = self.read(name, |attribute| {
             attribute
                 .i
@@ -157,46 +157,52 @@ impl Call<'_> {
         self.read(name, |attribute| attribute.g.as_ref())
     }
 
-    /// The element type of a tensor attribute, as the file has it.
+    /// Returns the element type of a tensor attribute, as stated in the file.
     pub(super) fn tensor_type(&self, name: &str) -> Option<i32> {
         Some(self.attribute(name)?.t.as_ref()?.data_type)
     }
 
-    /// A list attribute of `count` non-negative sizes.
+    /// Returns a list attribute of `count` non-negative sizes.
     pub(super) fn sizes(&self, name: &str, count: usize, default: usize) -> Result<Vec<usize>> {
         let Some(values) = self.ints(name)?.filter(|values| !values.is_empty()) else {
             return Ok(vec![default; count]);
         };
         if values.len() != count {
             return Err(self.invalid(format!(
-                "attribute {name:?} has {} entries, needs {count}",
+                "attribute {name:?} has {} entries; expected {count}",
                 values.len()
             )));
         }
         values.iter().map(|&value| self.size(name, value)).collect()
     }
 
-    /// A non-negative size within limits.
+    /// Returns a non-negative size within the limits.
     pub(super) fn size(&self, name: &str, value: i64) -> Result<usize> {
         (0..=MAX_ATTRIBUTE)
             .contains(&value)
             .then_some(value as usize)
             .ok_or_else(|| {
-                self.unsupported(format!("{name:?} is {value}, not in 0..={MAX_ATTRIBUTE}"))
+                self.unsupported(format!(
+                    "{name:?} is {value}; the supported range is 0..={MAX_ATTRIBUTE}"
+                ))
             })
     }
 
-    /// An axis of a tensor of this rank; negative ones count from the end.
+    /// Returns an axis of a tensor of this rank; negative axes count from the end.
     pub(super) fn axis(&self, axis: i64, rank: usize) -> Result<usize> {
         let signed = i64::try_from(rank).unwrap_or(i64::MAX);
         let wrapped = if axis < 0 { axis + signed } else { axis };
         (0..signed)
             .contains(&wrapped)
             .then_some(wrapped as usize)
-            .ok_or_else(|| self.invalid(format!("has axis {axis} of a tensor of rank {rank}")))
+            .ok_or_else(|| {
+                self.invalid(format!(
+                    "axis {axis} is out of range for a tensor of rank {rank}"
+                ))
+            })
     }
 
-    /// Several axes, ascending and without repetition.
+    /// Returns several axes in ascending order; duplicates are an error.
     pub(super) fn axes(&self, axes: &[i64], rank: usize) -> Result<Vec<usize>> {
         let mut axes: Vec<usize> = axes
             .iter()
@@ -210,7 +216,7 @@ impl Call<'_> {
     }
 }
 
-/// A node's name for messages.
+/// Returns a node's name for messages.
 pub(crate) fn label(node: &NodeProto) -> &str {
     match node.output.first() {
         Some(output) if node.name.is_empty() => output,

@@ -1,16 +1,16 @@
-//! The nodes that a model stands for once every call is written out.
+//! Counts the nodes of a model as if every function call were written out.
 
 use std::collections::BTreeMap;
 
 use super::meaning::{Functions, functions};
 use crate::proto::{FunctionProto, ModelProto, NodeProto};
 
-/// What a model stands for.
+/// The nodes of a model with its function calls written out.
 pub(crate) struct Census<'a> {
-    /// All nodes but calls of functions: those of the graph in the order of the file, those of functions behind them, each
-    /// with its inner graphs.
+    /// All nodes except function calls: first the nodes of the graph in file order, then the nodes of the functions
+    /// that it calls, each followed by its inner graphs.
     pub(crate) nodes: Vec<Counted<'a>>,
-    /// How deep calls lie within calls; 0 without functions.
+    /// The maximum depth of nested calls; 0 without functions.
     pub(super) depth: usize,
     /// A function that calls itself, if there is one; its nodes are not counted.
     pub(super) endless: Option<&'a str>,
@@ -21,12 +21,12 @@ pub(crate) struct Census<'a> {
 pub(crate) struct Counted<'a> {
     /// The node.
     pub(crate) node: &'a NodeProto,
-    /// How often it stands in the model: the product of the calls around it. An inner graph counts once.
+    /// How often it occurs in the model: the product of the call counts around it. An inner graph counts once.
     pub(crate) times: usize,
 }
 
 impl Census<'_> {
-    /// How many nodes there are in all.
+    /// Returns the total number of nodes.
     pub(super) fn total(&self) -> usize {
         let times = self.nodes.iter().map(|counted| counted.times);
         times.fold(0, usize::saturating_add)
@@ -36,7 +36,7 @@ impl Census<'_> {
 /// A function's domain and name.
 type Name<'a> = (&'a str, &'a str);
 
-/// Counts what a model stands for. Takes no longer than reading it, however often functions call each other.
+/// Counts the nodes of a model. Takes no longer than reading the file, however often functions call each other.
 pub(crate) fn census(model: &ModelProto) -> Census<'_> {
     let functions = functions(model);
     let graph = model.graph.as_ref().map_or(&[][..], |graph| &graph.node);
@@ -48,7 +48,7 @@ pub(crate) fn census(model: &ModelProto) -> Census<'_> {
         depth: 0,
         endless: None,
     };
-    // By function: how often it stands in the model, and how deep, as far as its callers are counted.
+    // For each function: how often it occurs and how deep, according to the callers counted so far.
     let mut found: BTreeMap<Name<'_>, (usize, usize)> = BTreeMap::new();
     let mut ready = vec![(&main, 1_usize, 0)];
     while let Some((body, times, depth)) = ready.pop() {
@@ -76,7 +76,7 @@ pub(crate) fn census(model: &ModelProto) -> Census<'_> {
     census
 }
 
-/// The nodes of a graph or function, inner graphs included.
+/// Returns the nodes of a graph or function, including those of inner graphs.
 struct Body<'a> {
     nodes: Vec<&'a NodeProto>,
     calls: Vec<(Name<'a>, &'a FunctionProto)>,
@@ -103,7 +103,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The functions that a model calls, by way of others too, and how many calls of each there are in it and in them.
+/// Returns the functions that a model calls directly or indirectly, and the number of calls inside each.
 fn reachable<'a>(
     main: &Body<'a>,
     functions: &Functions<'a>,

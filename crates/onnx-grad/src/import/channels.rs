@@ -1,17 +1,19 @@
-//! How many channels pictures have where the file leaves that open, as exports with all axes symbolic do: the first weights
-//! that consume the input say it.
+//! The number of channels of pictures if the file leaves it open, as exports with all axes symbolic do. It follows from
+//! the first weights that consume the input.
 
 use std::collections::BTreeMap;
 
 use super::order;
 use crate::proto::{GraphProto, NodeProto};
 
-/// The axis of an input of this rank whose length the first weights behind it fix, and that length.
+/// Returns the axis of an input of this rank whose length is fixed by the first weights that consume it, and that
+/// length.
 ///
 /// The input is followed through operators that keep its axes, and through transpositions.
 pub(super) fn of_weights(graph: &GraphProto, input: &str, rank: usize) -> Option<(usize, usize)> {
     let mut weights = Weights::of(graph);
-    // For each value that is the input by another name or with other elements: which of the input's axes its axes are.
+    // For each value that is a copy of the input or has the same layout: which of the input's axes its axes correspond
+    // to.
     let mut followed: BTreeMap<&str, Vec<usize>> = BTreeMap::from([(input, (0..rank).collect())]);
     for node in order::sorted(&graph.node) {
         weights.follow(node);
@@ -40,7 +42,7 @@ pub(super) fn of_weights(graph: &GraphProto, input: &str, rank: usize) -> Option
                 let transposed = attribute(node, "transB").unwrap_or(0) != 0;
                 Some((1, *sides.get(usize::from(transposed))?))
             }),
-            // A mean or a deviation for each channel.
+            // A mean or standard deviation for each channel.
             "Add" | "Div" | "Mul" | "Sub" => node
                 .input
                 .iter()
@@ -83,13 +85,13 @@ pub(super) fn of_weights(graph: &GraphProto, input: &str, rank: usize) -> Option
     None
 }
 
-/// Axis and length of the channels that a convolution's kernel `[M, C / groups, ...]` takes.
+/// Returns the axis and the number of channels that a convolution with the kernel `[M, C / groups, ...]` expects.
 fn of_kernel(node: &NodeProto, kernel: Option<&[usize]>) -> Option<(usize, usize)> {
     let groups = usize::try_from(attribute(node, "group").unwrap_or(1)).ok()?;
     Some((1, kernel?.get(1)?.checked_mul(groups)?))
 }
 
-/// The only axis along which a tensor that is broadcast to this rank has a length other than 1.
+/// Returns the only axis along which a tensor, broadcast to this rank, has a length other than 1.
 fn along_one_axis(sides: &[usize], rank: usize) -> Option<(usize, usize)> {
     let first = rank.checked_sub(sides.len())?;
     let mut long = sides.iter().enumerate().filter(|(_, side)| **side != 1);
@@ -119,7 +121,7 @@ fn attribute(node: &NodeProto, name: &str) -> Option<i64> {
         .i
 }
 
-/// The sides of weights by name.
+/// The shapes of weights by name.
 struct Weights<'a>(BTreeMap<&'a str, Vec<usize>>);
 
 impl<'a> Weights<'a> {
@@ -136,7 +138,7 @@ impl<'a> Weights<'a> {
         self.0.get(name).map(Vec::as_slice)
     }
 
-    /// Enters what a node makes of weights without changing their shape, and constants.
+    /// Records constants, and values that a node computes from weights without changing their shape.
     fn follow(&mut self, node: &'a NodeProto) {
         let made = match node.op_type.as_str() {
             "Constant" => node

@@ -1,4 +1,4 @@
-//! Operators that are written in others.
+//! Operators that are expressed by other operators.
 
 use super::{Importer, call::Call};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Importer {
-    /// The value of a formula over values of the graph.
+    /// Returns the value of a formula over values of the graph.
     pub(super) fn formula(
         &mut self,
         call: &Call,
@@ -20,7 +20,7 @@ impl Importer {
         Ok(values[0])
     }
 
-    /// The values of formulas with parts in common.
+    /// Returns the values of formulas that share parts.
     pub(super) fn formulas(
         &mut self,
         call: &Call,

@@ -1,4 +1,4 @@
-//! Nodes that stand for other nodes: calls of the model's own functions, and `If` with a known condition.
+//! Nodes that are replaced by other nodes: calls of the model's own functions, and `If` with a known condition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,18 +11,18 @@ use crate::{
     proto::{FunctionProto, GraphProto, NodeProto},
 };
 
-/// How deep calls may lie within calls.
+/// Maximum depth of nested calls.
 pub(super) const MAX_DEPTH: usize = 32;
 
-/// Most nodes that calls may stand for, all together: a few functions that call each other twice would otherwise be
-/// millions of nodes.
+/// Maximum number of nodes that all calls together may expand to. Without it, a few functions that call each other
+/// twice would expand to millions of nodes.
 pub(super) const MAX_INLINED: usize = 1 << 20;
 
 /// Names of values that a node may read.
 pub(super) type Scope = BTreeMap<String, Option<Value>>;
 
 impl Source<'_> {
-    /// The values of a call of a function.
+    /// Returns the values of a function call.
     pub(super) fn function(
         &self,
         importer: &mut Importer,
@@ -33,7 +33,7 @@ impl Source<'_> {
         enter(importer, call, function.node.len(), depth)?;
         if call.inputs.len() > function.input.len() {
             return Err(call.invalid(format!(
-                "gives {} inputs to a function of {}",
+                "passes {} inputs to a function that takes {}",
                 call.inputs.len(),
                 function.input.len()
             )));
@@ -65,7 +65,7 @@ impl Source<'_> {
         results(call, &function.output, &scope)
     }
 
-    /// The values of the branch that a constant condition chooses.
+    /// Returns the values of the branch that a constant condition selects.
     pub(super) fn branch(
         &self,
         importer: &mut Importer,
@@ -80,13 +80,13 @@ impl Source<'_> {
             Some([Size::Known(_)]) => "then_branch",
             _ => {
                 return Err(call.unsupported(
-                    "branches on a value that depends on the picture or the batch; export with a fixed choice",
+                    "branches on a value that depends on the picture or the batch; export the model with a fixed branch",
                 ));
             }
         };
         let branch: &GraphProto = call
             .graph(name)?
-            .ok_or_else(|| call.invalid(format!("lacks its {name}")))?;
+            .ok_or_else(|| call.invalid(format!("{name} is missing")))?;
         enter(importer, call, branch.node.len(), depth)?;
         let mut scope = scope.clone();
         let outer = importer.integer_types.clone();
@@ -111,7 +111,7 @@ impl Source<'_> {
 }
 
 impl Importer {
-    /// Goes back to the types of integers `outer` of a call, whose outputs are the values `results` inside it.
+    /// Restores the integer types `outer` of the caller; the call's outputs are the values `results` inside it.
     fn leave(&mut self, call: &Call, results: &[String], outer: BTreeMap<String, i32>) {
         let inner = std::mem::replace(&mut self.integer_types, outer);
         for (output, result) in call.node.output.iter().zip(results) {
@@ -123,17 +123,17 @@ impl Importer {
 fn enter(importer: &mut Importer, call: &Call, nodes: usize, depth: usize) -> Result<()> {
     importer.inlined = importer.inlined.saturating_add(nodes);
     if depth >= MAX_DEPTH {
-        return Err(call.unsupported(format!("lies in more than {MAX_DEPTH} calls")));
+        return Err(call.unsupported(format!("is nested in more than {MAX_DEPTH} calls")));
     }
     if importer.inlined > MAX_INLINED {
         return Err(call.unsupported(format!(
-            "makes the calls of the model stand for more than {MAX_INLINED} nodes"
+            "expands the model's function calls to more than {MAX_INLINED} nodes"
         )));
     }
     Ok(())
 }
 
-/// A node of a function as this call means it: with the call's attributes, and without the inputs that it omits.
+/// Returns a node of a function with the attributes of this call, and without the inputs that the call omits.
 fn specialised(
     node: &NodeProto,
     call: &Call,
@@ -168,10 +168,10 @@ fn results(call: &Call, names: &[String], scope: &Scope) -> Result<Outputs> {
         .map(|name| match scope.get(name) {
             Some(Some(value)) => Ok(value.clone()),
             Some(None) => Err(call.unsupported(format!(
-                "answers {name:?}, a secondary output that this version does not compute"
+                "returns {name:?}, a secondary output that this version does not compute"
             ))),
             None => Err(Error::invalid(format!(
-                "node {:?} ({}): nothing computes its result {name:?}",
+                "node {:?} ({}): no node computes its result {name:?}",
                 call.name(),
                 call.node.op_type
             ))),

@@ -1,4 +1,4 @@
-//! What the input looks like: its axes, and which of them is for the pictures of a batch.
+//! The shape of the input, and which of its axes is the batch axis.
 
 use super::{LoadOptions, channels, tensor_type, tensors};
 use crate::{
@@ -9,23 +9,23 @@ use crate::{
     shape::display,
 };
 
-/// How the leading axis of the first input is taken.
+/// How the leading axis of the first input is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Batch {
-    /// As the file has it: dynamic, or fixed at a number other than 1.
+    /// As in the file: dynamic, or fixed at a number other than 1.
     AsDeclared,
-    /// Symbolic, though the file gives it a length.
+    /// Symbolic, although the file fixes its length.
     Freed,
     /// Fixed at 1.
     One,
-    /// There is none: one of length 1 is put in front of it.
+    /// The input has no batch axis; an axis of length 1 is inserted in front.
     Missing,
 }
 
-/// Most channels that are tried where nothing in the file says how many there are.
+/// The maximum number of channels that is tried if nothing in the file determines it.
 const GUESSES: [(usize, usize); 4] = [(1, 3), (1, 1), (3, 3), (3, 1)];
 
-/// The shape of an input. `channels` is an axis of the first input and its length, where the file leaves it open.
+/// The shape of an input. `channels` is an axis of the first input and its length, if the file leaves it open.
 pub(super) fn shape(
     name: &str,
     declared: &TensorTypeProto,
@@ -95,8 +95,9 @@ pub(super) fn shape(
     Ok(shape)
 }
 
-/// Whether the leading axis of the input, of this length, belongs to the picture: whether there is one row of scores for all
-/// of it. As many scores as the axis is long are a row of them for a picture of up to three axes, else one for each.
+/// Returns whether the leading axis of the input, of this length, belongs to the picture, so that there is one row of
+/// scores for the whole input. If the number of scores equals the length of the axis, a picture of up to three axes has
+/// one row. Otherwise, there is one score for each index of the axis.
 pub(super) fn lacks_batch(graph: &Graph, length: usize) -> bool {
     let axes = graph
         .inputs()
@@ -113,7 +114,7 @@ pub(super) fn lacks_batch(graph: &Graph, length: usize) -> bool {
     })
 }
 
-/// The length of the leading axis of an input, where the file gives it one.
+/// Returns the length of the leading axis of an input if the file fixes it.
 pub(super) fn leading(info: &ValueInfoProto) -> Result<Option<usize>> {
     let shape = tensor_type(info)?.shape.as_ref();
     Ok(shape.and_then(|shape| match shape.dim.first()?.value {
@@ -122,8 +123,9 @@ pub(super) fn leading(info: &ValueInfoProto) -> Result<Option<usize>> {
     }))
 }
 
-/// The axes that may hold the channels of an input whose channels the file leaves open, each with its length, the
-/// likeliest first: the one that the weights say, else guesses. A single `None` if no axis is open but those of a picture.
+/// Returns the axes that may be the channel axis of an input whose channels the file leaves open, each with its length,
+/// most likely first: the one that the weights determine, else guesses. Returns a single `None` if at most the height
+/// and width are open.
 pub(super) fn channels(
     graph: &GraphProto,
     info: &ValueInfoProto,

@@ -1,7 +1,7 @@
-//! Types of integers, which the graph does not have.
+//! Integer types, which the graph does not have.
 //!
-//! The graph holds integers as `I64`, or as floats where they are quantised values with a gradient. Which type they have in the
-//! file is kept beside it, for operators that ask, and for arithmetic that wraps around at the ends of a type.
+//! The graph holds integers as `I64`, or as floats if they are quantised values with a gradient. Their type in the file
+//! is kept separately, for operators that need it and for arithmetic that wraps around at the limits of a type.
 
 use super::{Importer, Value, call::Call, ops::Outputs, tensors};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     tensor::{DType, Tensor},
 };
 
-/// Operators that compute otherwise with integers than with floats.
+/// Operators that compute differently with integers than with floats.
 const ARITHMETIC: [&str; 10] = [
     "Abs",
     "Add",
@@ -26,7 +26,7 @@ const ARITHMETIC: [&str; 10] = [
     "Sum",
 ];
 
-/// Operators with several inputs of one type, which are the same however they are held.
+/// Operators with several inputs of one type whose result does not depend on how integers are held.
 const ALIKE: [&str; 10] = [
     "Concat",
     "Equal",
@@ -40,13 +40,13 @@ const ALIKE: [&str; 10] = [
     "Where",
 ];
 
-/// Operators of the graph's floats that are the same for integers of up to 16 bits.
+/// Operators on floats that are also exact for integers of up to 16 bits.
 const AS_FLOATS: [&str; 4] = ["MaxPool", "ReduceMax", "ReduceMin", "Relu"];
 
-/// Operators of the graph's floats that would round otherwise, or overflow.
+/// Operators on floats that would round or overflow differently with integers.
 const FLOATS_ALONE: [&str; 6] = ["CumSum", "Einsum", "Gemm", "MatMul", "Resize", "Upsample"];
 
-/// How many values a type of up to 16 bits has, and the least.
+/// Returns the number of values of a type of up to 16 bits, and the smallest of them.
 fn narrow(data_type: i32) -> Option<(i64, i64)> {
     Some(match DataType::try_from(data_type).ok()? {
         DataType::Uint8 => (1 << 8, 0),
@@ -57,7 +57,7 @@ fn narrow(data_type: i32) -> Option<(i64, i64)> {
     })
 }
 
-/// Integers as those of a type: what is beyond one end comes in at the other. Types of more than 16 bits have no ends here.
+/// Wraps integers around at the limits of a type. Types of more than 16 bits are treated as unlimited.
 pub(super) fn wrapped(x: Expr<'_>, data_type: i32) -> Expr<'_> {
     let Some((count, least)) = narrow(data_type) else {
         return x;
@@ -72,7 +72,7 @@ pub(super) fn wrapped(x: Expr<'_>, data_type: i32) -> Expr<'_> {
     }
 }
 
-/// Whether a type has all values of another.
+/// Returns whether a type contains all values of another.
 pub(super) fn includes(data_type: i32, other: i32) -> bool {
     let wide = [DataType::Int32 as i32, DataType::Int64 as i32];
     match (narrow(data_type), narrow(other)) {
@@ -85,12 +85,12 @@ pub(super) fn includes(data_type: i32, other: i32) -> bool {
 }
 
 impl Importer {
-    /// The type of an input of integers; `None` where it is of something else, or not known.
+    /// Returns the integer type of an input; `None` if it holds something else or is unknown.
     pub(super) fn integer_type(&self, call: &Call, at: usize) -> Option<i32> {
         self.integer_types.get(call.node.input.get(at)?).copied()
     }
 
-    /// Keeps the type of a value of the file, if it is of integers.
+    /// Records the type of a value of the file if it holds integers.
     pub(super) fn keep_type(&mut self, name: &str, data_type: Option<i32>) {
         let is_integer = |&kind: &i32| tensors::element_type(kind) == Some(DType::I64);
         match data_type.filter(is_integer) {
@@ -99,7 +99,7 @@ impl Importer {
         };
     }
 
-    /// The call with its integers held in the way that its operator takes.
+    /// Returns the call with its integers held in the way that its operator needs.
     pub(super) fn held<'a>(&mut self, call: &Call<'a>) -> Result<Call<'a>> {
         let mut held = Call {
             node: call.node,
@@ -150,7 +150,7 @@ impl Importer {
         Ok(held)
     }
 
-    /// The outputs of a node: wrapped where they may be beyond the ends of their type, which is kept.
+    /// Returns the outputs of a node and records their types; values that may exceed their type's limits are wrapped.
     pub(super) fn typed(&mut self, call: &Call, mut outputs: Outputs) -> Result<Outputs> {
         for (at, name) in call.node.output.iter().enumerate() {
             let data_type = self.output_type(call, at);
@@ -167,7 +167,7 @@ impl Importer {
         Ok(outputs)
     }
 
-    /// The type of an output, if it is of integers.
+    /// Returns the type of an output if it holds integers.
     fn output_type(&self, call: &Call, at: usize) -> Option<i32> {
         let of_input = |at: usize| self.integer_type(call, at);
         let stated = |name: &str| i32::try_from(call.int(name, 0).ok()?).ok();

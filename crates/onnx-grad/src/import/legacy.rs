@@ -1,4 +1,4 @@
-//! Operator sets 1 to 6: what they spell in another way than later ones.
+//! Operator sets 1 to 6: their differences from later ones.
 
 use super::{Importer, Value, call::Call, tensors};
 use crate::{
@@ -9,13 +9,13 @@ use crate::{
     tensor::Tensor,
 };
 
-/// The first operator set whose operators are read as they stand.
+/// The first operator set whose operators are imported without conversion.
 pub(super) const MODERN: i64 = 7;
 
-/// The last element type that those operator sets could name.
+/// The last element type in those operator sets.
 const LAST_TYPE: i32 = DataType::Complex128 as i32;
 
-/// A node and its inputs in the spelling of operator set 7.
+/// Converts a node and its inputs to operator set 7.
 pub(super) fn modern(
     importer: &mut Importer,
     mut call: Call<'_>,
@@ -33,7 +33,9 @@ pub(super) fn modern(
             if let Some(named) = named.filter(|named| !named.is_empty()) {
                 let to_type = (1..=LAST_TYPE)
                     .find(|&to| tensors::type_name(to).eq_ignore_ascii_case(&named))
-                    .ok_or_else(|| call.unsupported(format!("converts to the type {named:?}")))?;
+                    .ok_or_else(|| {
+                        call.unsupported(format!("cannot convert to the type {named:?}"))
+                    })?;
                 to.attribute.retain(|attribute| attribute.name != "to");
                 to.attribute.push(int("to", to_type.into()));
             }
@@ -79,7 +81,7 @@ pub(super) fn modern(
     Ok((to, call.inputs))
 }
 
-/// A second operand whose axes stand for those of the first from `axis` on.
+/// Returns a second operand whose axes align with those of the first from `axis` on.
 fn broadcast(importer: &mut Importer, call: &mut Call) -> Result<()> {
     match (call.flag("broadcast", false)?, call.has("axis")) {
         (true, true) => {
@@ -92,7 +94,7 @@ fn broadcast(importer: &mut Importer, call: &mut Call) -> Result<()> {
     }
 }
 
-/// Gives the second input axes of side 1 at its end, so that its first axis meets axis `axis` of the first input.
+/// Appends axes of side 1 to the second input, so that its first axis aligns with axis `axis` of the first input.
 fn align(importer: &mut Importer, call: &mut Call, axis: usize) -> Result<()> {
     let (x, second) = (call.input(0)?, call.input(1)?);
     let mut shape = importer.dims(second);
@@ -106,12 +108,12 @@ fn align(importer: &mut Importer, call: &mut Call, axis: usize) -> Result<()> {
     Ok(())
 }
 
-/// Repetition along one axis: the number and the axis are inputs.
+/// Repetition along one axis; the count and the axis are inputs.
 fn tile(importer: &mut Importer, call: &mut Call) -> Result<()> {
     let single = |importer: &Importer, at: usize| -> Result<i64> {
         match importer.integers(call, at)?.as_deref() {
             Some(&[value]) => Ok(value),
-            _ => Err(call.unsupported(format!("input {at} is not one integer"))),
+            _ => Err(call.unsupported(format!("input {at} is not a single integer"))),
         }
     };
     let (times, axis) = (single(importer, 1)?, single(importer, 2)?);

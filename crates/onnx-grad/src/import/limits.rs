@@ -1,6 +1,6 @@
-//! What decoding a file would take, before anything is allocated.
+//! Estimates the cost of decoding a file before anything is allocated.
 //!
-//! An empty message is two bytes of a file and hundreds of memory, so a small file can ask for a lot.
+//! An empty message takes two bytes in a file and hundreds in memory, so a small file can require a lot of memory.
 
 use std::mem::size_of;
 
@@ -13,17 +13,17 @@ use crate::{
     },
 };
 
-/// Most memory of all messages of a file, in bytes, without texts and the elements of tensors.
+/// Maximum memory of all messages of a file, in bytes, without strings and the elements of tensors.
 const MAX_MESSAGE_BYTES: usize = 1 << 30;
 
-/// Most nodes, those of functions and inner graphs included: ten times as many as large classifiers have, and some
-/// seconds of work.
+/// Maximum number of nodes, including those of functions and inner graphs: ten times the number in large classifiers,
+/// and a few seconds of work.
 const MAX_NODES: usize = 1 << 17;
 
-/// What a number or a text takes in memory beside its own bytes.
+/// Memory of a number or string in addition to its own bytes.
 const FIELD_BYTES: usize = 32;
 
-/// Kinds of messages that have messages inside.
+/// Types of messages that contain messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Model,
@@ -40,7 +40,7 @@ pub(super) enum Kind {
     Leaf,
 }
 
-/// The kind of the message in a field, and its size in memory; `None` for texts, numbers and unknown fields.
+/// Returns the type of the message in a field, and its size in memory; `None` for strings, numbers and unknown fields.
 pub(super) fn inner(kind: Kind, tag: u64) -> Option<(Kind, usize)> {
     use Kind::*;
     Some(match (kind, tag) {
@@ -61,8 +61,8 @@ pub(super) fn inner(kind: Kind, tag: u64) -> Option<(Kind, usize)> {
     })
 }
 
-/// Fails if the messages of a file would take too much memory. A file that breaks off or is none at all passes:
-/// decoding says so.
+/// Fails if the messages of a file would take too much memory. A file that is truncated or malformed passes, because
+/// decoding reports that.
 pub(super) fn check(bytes: &[u8]) -> Result<()> {
     within(bytes, MAX_NODES, MAX_MESSAGE_BYTES)
 }
@@ -70,7 +70,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<()> {
 fn within(bytes: &[u8], max_nodes: usize, max_message_bytes: usize) -> Result<()> {
     let mut taken = 0_usize;
     let mut nodes = 0;
-    // The messages around the current field, each with its end.
+    // The enclosing messages of the current field, each with its end.
     let mut around = vec![(Kind::Model, bytes.len())];
     let mut at = 0;
     while let Some(&(kind, end)) = around.last() {
@@ -87,7 +87,7 @@ fn within(bytes: &[u8], max_nodes: usize, max_message_bytes: usize) -> Result<()
             0 => varint(&bytes[..end], &mut at).map(|_| 0),
             1 => Some(8),
             2 => varint(&bytes[..end], &mut at).and_then(|length| usize::try_from(length).ok()),
-            // The marks around a group; what is in it counts as if it were outside.
+            // The delimiters of a group; its content counts as if it were outside.
             3 | 4 => Some(0),
             5 => Some(4),
             _ => None,
@@ -102,7 +102,7 @@ fn within(bytes: &[u8], max_nodes: usize, max_message_bytes: usize) -> Result<()
                 around.push((kind, at + length));
             }
             None => {
-                // One byte of packed integers may stand for eight.
+                // One byte of packed integers may decode to eight.
                 let is_packed = kind == Kind::Tensor && matches!(tag, 5 | 7 | 11);
                 taken = taken.saturating_add(if is_packed { 8 * length } else { 0 });
                 at += length;
@@ -115,7 +115,7 @@ fn within(bytes: &[u8], max_nodes: usize, max_message_bytes: usize) -> Result<()
         }
         if taken > max_message_bytes {
             return Err(Error::unsupported(format!(
-                "has nodes, attributes and values that would take more than {} MiB of memory, without any weights",
+                "its nodes, attributes and values would take more than {} MiB of memory, not counting weights",
                 max_message_bytes >> 20
             )));
         }
@@ -123,7 +123,7 @@ fn within(bytes: &[u8], max_nodes: usize, max_message_bytes: usize) -> Result<()
     Ok(())
 }
 
-/// The integer at a position, which moves behind it.
+/// Reads the integer at a position and moves the position past it.
 pub(super) fn varint(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {

@@ -1,4 +1,4 @@
-//! What a node stands for: an operator, a function of the model, or one of two branches.
+//! What a node represents: an operator, a function of the model, or a choice between two branches.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use super::{
 };
 use crate::proto::{FunctionProto, ModelProto, NodeProto};
 
-/// The operator set of classical machine learning: what scikit-learn, XGBoost and LightGBM are exported to.
+/// The operator set of classical machine learning, used by exporters of scikit-learn, XGBoost and LightGBM.
 pub(super) const CLASSIC: &str = "ai.onnx.ml";
 
-/// Why an operator of classical machine learning cannot be imported.
+/// Explains why an operator of classical machine learning cannot be imported.
 fn classic(op_type: &str) -> String {
     let what = match op_type {
         "TreeEnsemble" | "TreeEnsembleClassifier" | "TreeEnsembleRegressor" => {
-            return "a tree ensemble has no gradient; attacks with access to scores or labels need none".to_owned();
+            return "a tree ensemble has no gradient; attacks with access to scores or labels don't need one".to_owned();
         }
         "SVMClassifier" | "SVMRegressor" => "a support vector machine",
         "LinearClassifier" | "LinearRegressor" => "a linear model of scikit-learn",
         "ZipMap" => {
-            return "makes a map of names of a row of scores".to_owned();
+            return "converts a row of scores to a map of names".to_owned();
         }
         _ => "an operator of classical machine learning",
     };
     format!(
-        "{what}, whose gradient this version does not know; attacks with access to scores or labels need none"
+        "{what}, which has no gradient in this version; attacks with access to scores or labels don't need one"
     )
 }
 
@@ -43,17 +43,17 @@ pub(super) fn functions(model: &ModelProto) -> Functions<'_> {
         .collect()
 }
 
-/// What a node stands for.
+/// What a node represents.
 pub(super) enum Meaning<'a> {
     /// An operator.
     Operator(Handler),
     /// A function of the model.
     Function(&'a FunctionProto),
-    /// One of two branches.
+    /// A choice between two branches.
     Branch,
 }
 
-/// What a node stands for; if nothing that is known, the reason as a sentence without a subject.
+/// Returns what a node represents, or the reason why it is unknown as a sentence without a subject.
 pub(super) fn meaning<'a>(
     node: &NodeProto,
     functions: &Functions<'a>,
@@ -88,7 +88,8 @@ pub(super) fn meaning<'a>(
         .ok_or_else(|| "this operator is not supported".into())
 }
 
-/// Why each node that cannot be imported whatever its inputs cannot, in the order of the census.
+/// Returns the nodes that can never be imported, whatever their inputs, each with the reason, in the order of the
+/// census.
 pub(crate) fn unsupported<'a>(
     model: &'a ModelProto,
     census: &Census<'a>,

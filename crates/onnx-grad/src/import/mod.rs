@@ -1,4 +1,4 @@
-//! ONNX files to graphs: checks, normalisation, shape inference with a symbolic batch.
+//! Imports ONNX files as graphs: checks, normalisation, shape inference with a symbolic batch.
 
 mod batch;
 mod bytes;
@@ -52,67 +52,69 @@ use meaning::{Functions, Meaning, functions, meaning};
 use positions::Positions;
 use shapes::Sizes;
 
-/// Largest model file, in bytes: the format's own limit. Weights in other files do not count.
+/// Maximum size of a model file, in bytes: the limit of the format. External weights don't count.
 const MAX_FILE_BYTES: u64 = 1 << 31;
 
-/// Most names that an error lists.
+/// Maximum number of names in an error message.
 const LISTED: usize = 16;
 
-/// Most elements that nodes make without constants of the file behind them, as `Range` does, all nodes together.
+/// Maximum number of elements that all nodes together may create without constants of the file, as `Range` does.
 const MAX_MADE: usize = 1 << 26;
 
-/// Operator set versions that can be read.
+/// Supported operator set versions.
 const OPSETS: std::ops::RangeInclusive<i64> = 1..=23;
 
-/// A model, ready to be differentiated.
+/// A model that is ready to be differentiated.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// The computation. The leading axis of its first input is `Dim::Batch(1)` unless a notice says otherwise.
     pub graph: Graph,
     /// The ONNX operator set version of the file.
     pub opset: i64,
-    /// The program that wrote the file, as it calls itself; may be empty.
+    /// The name of the program that wrote the file; may be empty.
     pub producer: String,
-    /// What differs from the file, one sentence each: converted element types, a batch that stayed at 1.
+    /// Differences from the file, one sentence each: converted element types, a batch that stayed at 1.
     pub notices: Vec<String>,
-    /// The integers of the only input, if it is of bytes in the file. In the graph it is then of floats, which are to hold such
-    /// integers; gradients are with respect to them.
+    /// The integer type of the only input, if it holds bytes in the file. The graph then takes floats that hold such
+    /// integers, and gradients are with respect to these.
     pub bytes: Option<Bytes>,
 }
 
-/// What the file leaves open.
+/// Settings for what the file leaves open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadOptions {
-    /// Height and width of the first input, where the file leaves them open. The number of channels is found from the first
+    /// Height and width of the first input if the file leaves them open. The number of channels follows from the first
     /// weights that consume the input.
     pub input_side: Option<(usize, usize)>,
-    /// The only output wanted, by its name, which may be that of a value inside the model; all outputs if `None`.
+    /// The name of the only output wanted, which may be a value inside the model; all outputs if `None`.
     pub output: Option<String>,
-    /// Whether a final softmax is part of the scores. If not, [`crate::logits`] sees through it.
+    /// Whether a final softmax is part of the scores. If not, [`crate::logits`] looks through it.
     pub keep_softmax: bool,
-    /// Whether steps (`Sign`, `Round`, `Floor`, `Ceil`) have the gradient of what they step along instead of 0: for `Sign`
-    /// that of a clip to -1..1, for the others 1 (the straight-through estimator, arXiv 1308.3432).
+    /// Whether steps (`Sign`, `Round`, `Floor`, `Ceil`) have a surrogate gradient instead of 0: for `Sign` that of a
+    /// clip to
+    /// -1..1, for the others 1 (the straight-through estimator, arXiv 1308.3432).
     pub straight_through: bool,
 }
 
-/// Reads a model file (and the files of weights beside it).
+/// Reads a model file and its external weights.
 ///
 /// # Errors
-/// [`Error::Io`] names a file that cannot be read, [`Error::Invalid`] and [`Error::Unsupported`] name the
-/// node or value that is broken or beyond this version.
+/// [`Error::Io`] names a file that cannot be read. [`Error::Invalid`] and [`Error::Unsupported`] name the node or value
+/// that is broken or not supported.
 pub fn load(path: &Path) -> Result<Loaded> {
     load_with(path, &LoadOptions::default())
 }
 
-/// [`load`] with what the file leaves open.
+/// [`load`] with settings for what the file leaves open.
 pub fn load_with(path: &Path, options: &LoadOptions) -> Result<Loaded> {
     parse_with(&read(path)?, folder_of(path), options)
 }
 
-/// The bytes of a model file, for [`parse_with`] and [`seal_bytes`].
+/// Returns the bytes of a model file, for [`parse_with`] and [`seal_bytes`].
 ///
 /// # Errors
-/// As [`load`]; what is no regular file, or larger than the format allows, is refused before it is read.
+/// As for [`load`]. Anything but a regular file, and a file larger than the format allows, is refused before it is
+/// read.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let io = |message: String| Error::Io {
         path: path.display().to_string(),
@@ -124,7 +126,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
         return Err(too_large());
     }
     let mut bytes = Vec::with_capacity(length as usize);
-    // It may grow meanwhile.
+    // The file may grow in the meantime.
     file.take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| io(error.to_string()))?;
@@ -134,7 +136,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-/// A regular file and its length. What may have no end, as pipes and devices, is refused without waiting for it.
+/// Opens a regular file and returns its length. Files that may be endless, such as pipes, are refused without blocking.
 fn open(path: &Path) -> Result<(File, u64), String> {
     let regular = |metadata: io::Result<Metadata>| {
         let metadata = metadata.map_err(|error| error.to_string())?;
@@ -150,12 +152,12 @@ fn open(path: &Path) -> Result<(File, u64), String> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
     let file = options.open(path).map_err(|error| error.to_string())?;
-    // It may have been exchanged since.
+    // The file may have been replaced since.
     let length = regular(file.metadata())?;
     Ok((file, length))
 }
 
-/// The folder that a model's files of weights are in.
+/// Returns the folder of a model's external weights.
 pub fn folder_of(path: &Path) -> Option<&Path> {
     path.parent()
         .map(|folder| match folder.as_os_str().is_empty() {
@@ -164,25 +166,24 @@ pub fn folder_of(path: &Path) -> Option<&Path> {
         })
 }
 
-/// Reads a model from the bytes of its file. Weights in other files are looked for in `folder`.
+/// Reads a model from the bytes of its file. External weights are looked up in `folder`.
 pub fn parse(bytes: &[u8], folder: Option<&Path>) -> Result<Loaded> {
     parse_with(bytes, folder, &LoadOptions::default())
 }
 
-/// [`parse`] with what the file leaves open.
+/// [`parse`] with settings for what the file leaves open.
 pub fn parse_with(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) -> Result<Loaded> {
     import(&decode(bytes)?, folder, options)
 }
 
-/// The messages of a model file.
+/// Decodes a model file.
 pub(crate) fn decode(bytes: &[u8]) -> Result<ModelProto> {
     limits::check(bytes)?;
-    ModelProto::decode(bytes).map_err(|error| {
-        Error::invalid(format!("is not an ONNX file, or a truncated one ({error})"))
-    })
+    ModelProto::decode(bytes)
+        .map_err(|error| Error::invalid(format!("is not an ONNX file, or is truncated ({error})")))
 }
 
-/// The graph of a model file.
+/// Imports the graph of a decoded file.
 pub(crate) fn import(
     model: &ModelProto,
     folder: Option<&Path>,
@@ -217,7 +218,7 @@ pub(crate) fn import(
     })
 }
 
-/// The version of ONNX's own operator set.
+/// Returns the version of ONNX's own operator set.
 fn opset(model: &ModelProto) -> Result<i64> {
     let mut opsets = model.opset_import.iter();
     let Some(default) = opsets.find(|opset| is_onnx_domain(&opset.domain)) else {
@@ -227,13 +228,13 @@ fn opset(model: &ModelProto) -> Result<i64> {
             true => Err(Error::invalid(
                 "does not say which ONNX operator set it uses",
             )),
-            // It uses none of its operators.
+            // The file uses none of ONNX's own operators.
             false => Ok(*OPSETS.end()),
         };
     };
     if !OPSETS.contains(&default.version) {
         return Err(Error::unsupported(format!(
-            "uses ONNX operator set {}, this version reads {} to {}; onnx.version_converter may convert it",
+            "uses ONNX operator set {}; this version reads {} to {}. Try to convert the file with onnx.version_converter",
             default.version,
             OPSETS.start(),
             OPSETS.end()
@@ -263,20 +264,20 @@ impl From<ValueId> for Value {
     }
 }
 
-/// What is assumed of the first input where the file leaves it open.
+/// Assumptions about the first input for what the file leaves open.
 #[derive(Clone, Copy)]
 struct Assumed {
     batch: Batch,
-    /// The length that the file gives the leading axis.
+    /// The length of the leading axis in the file.
     leading: Option<usize>,
-    /// An open axis and its length.
+    /// An open axis and its assumed length.
     channels: Option<(usize, usize)>,
 }
 
-/// What is read.
+/// The decoded file to import.
 struct Source<'a> {
     proto: &'a GraphProto,
-    /// Of its only input.
+    /// Type of its only input.
     bytes: Option<Bytes>,
     folder: Option<&'a Path>,
     opset: i64,
@@ -284,24 +285,24 @@ struct Source<'a> {
     functions: Functions<'a>,
 }
 
-/// What the operators' import functions work on.
+/// The state that the operators' import functions work on.
 struct Importer {
     builder: Builder,
-    /// Elements of the constants and sizes that nodes made.
+    /// Number of elements of the constants and sizes that nodes created.
     made: usize,
     freed: bool,
     straight_through: bool,
     notices: BTreeSet<String>,
-    /// Element types, as the file has them, of the values of integers that can be read here.
+    /// Element types in the file of the integer values that can be read here.
     integer_types: BTreeMap<String, i32>,
-    /// How many nodes of functions and branches were read so far.
+    /// Number of nodes of functions and branches read so far.
     inlined: usize,
-    /// The inputs and the values of the file's own nodes, in its order.
+    /// The inputs and the values of the file's own nodes, in file order.
     names: Vec<(String, ValueId)>,
 }
 
 impl Source<'_> {
-    /// The graph and the notices. A batch that cannot be symbolic stays as the file has it.
+    /// Returns the graph and the notices. A batch that cannot be symbolic stays as in the file.
     fn import(&self) -> Result<(Graph, Vec<String>)> {
         let first = image_inputs(self.proto)
             .next()
@@ -319,7 +320,7 @@ impl Source<'_> {
         Err(refused.unwrap_or_else(|| Error::invalid("has no input")))
     }
 
-    /// Fails if there is a tree ensemble: whatever else a file lacks, this says what it is.
+    /// Fails on tree ensembles first, because that explains the model whatever else is wrong with the file.
     fn check_trees(&self) -> Result<()> {
         let mut nodes = self.proto.node.iter();
         let is_tree = |node: &&NodeProto| {
@@ -336,7 +337,7 @@ impl Source<'_> {
         }
     }
 
-    /// [`Source::import`] with an open axis of the input at a length.
+    /// [`Source::import`] with an assumed length of an open axis of the input.
     fn with_channels(
         &self,
         first: &ValueInfoProto,
@@ -364,12 +365,12 @@ impl Source<'_> {
                     frozen,
                     format!("batch frozen at 1: pictures run one by one ({error})"),
                 ),
-                // A file that does not allow a free batch is not at fault.
+                // A file that does not allow a symbolic batch is not at fault.
                 (Err(alone), Error::Invalid(_)) => return Err(alone),
                 (Err(_), _) => return Err(error),
             },
             Some(length) => {
-                // What the file's own shape says is nearer to the file's author.
+                // The error for the file's own shape is closer to what its author wrote.
                 let frozen = attempt(Batch::AsDeclared)?;
                 match input::lacks_batch(&frozen.0, length) {
                     false => (
@@ -382,7 +383,7 @@ impl Source<'_> {
                     true => (
                         attempt(Batch::Missing)?,
                         format!(
-                            "input {:?} has no axis for a batch: one is put in front of it, and pictures run one by one",
+                            "input {:?} has no batch axis: one is added in front, and pictures run one by one",
                             first.name
                         ),
                     ),
@@ -426,7 +427,7 @@ impl Source<'_> {
         for initializer in &self.proto.initializer {
             let tensor = tensors::initializer(initializer, self.folder)?;
             importer.notice(tensors::conversion_notice(initializer.data_type));
-            // Integers are shape arithmetic, not weights, so they need no name.
+            // Integers are used for shape arithmetic, not as weights, so they need no name.
             let name = match tensor.dtype() {
                 DType::F32 => initializer.name.as_str(),
                 DType::I64 | DType::Bool => "",
@@ -438,7 +439,7 @@ impl Source<'_> {
         let wanted = self.options.output.as_deref();
         for node in order::sorted(&self.proto.node) {
             self.node(&mut importer, &mut values, node, self.opset, 0)?;
-            // What comes later does not matter, and need not be supported.
+            // Later nodes do not matter and need not be supported.
             if wanted.is_some_and(|wanted| node.output.iter().any(|output| output == wanted)) {
                 break;
             }
@@ -469,7 +470,7 @@ impl Source<'_> {
         };
         importer.notice(match self.bytes {
             Some(_) => Some(format!(
-                "input {name:?} is of {type_name}, and taken as floats that hold these integers"
+                "input {name:?} has type {type_name}; it is treated as floats that hold these integers"
             )),
             None => tensors::conversion_notice(tensor_type.elem_type),
         });
@@ -587,7 +588,7 @@ impl Source<'_> {
                 let names: Vec<String> =
                     names.take(LISTED).map(|name| format!("{name:?}")).collect();
                 return Err(Error::invalid(format!(
-                    "has no output {wanted:?}; its outputs are {}, and no value inside it has that name either",
+                    "has no output {wanted:?}; its outputs are {}, and no inner value has that name either",
                     names.join(", ")
                 )));
             }
@@ -597,12 +598,12 @@ impl Source<'_> {
                 Some(Some(Value::Tensor(id))) => graph.output(name.clone(), *id),
                 Some(_) => {
                     return Err(Error::unsupported(format!(
-                        "output {name:?} is not a value that this version computes"
+                        "output {name:?} is a value that this version does not compute"
                     )));
                 }
                 None => {
                     return Err(Error::invalid(format!(
-                        "nothing computes the output {name:?}"
+                        "no node computes the output {name:?}"
                     )));
                 }
             }
@@ -612,7 +613,8 @@ impl Source<'_> {
 }
 
 impl Importer {
-    /// Counts what a node made of little; the elements of a `Constant` are in the file, so the file bounds them.
+    /// Limits the elements that nodes create from small inputs. The elements of a `Constant` are in the file, whose
+    /// size bounds them.
     fn count_made(&mut self, call: &Call, given: usize, outputs: &[Value]) -> Result<()> {
         if call.node.op_type == "Constant" {
             return Ok(());
@@ -624,13 +626,13 @@ impl Importer {
         self.made += self.builder.given() - given + sizes.sum::<usize>();
         if self.made > MAX_MADE {
             return Err(call.unsupported(format!(
-                "with it, nodes make more than {MAX_MADE} numbers from none"
+                "with it, nodes create more than {MAX_MADE} elements"
             )));
         }
         Ok(())
     }
 
-    /// An input `[1, ...]` without its leading axis.
+    /// Removes the leading axis of an input `[1, ...]`.
     fn without_batch(&mut self, name: &str, input: ValueId) -> Result<ValueId> {
         let shape = self.builder.graph().shape(input)[1..].to_vec();
         self.builder.add(name, Op::Reshape { shape }, &[input])
@@ -641,7 +643,7 @@ impl Importer {
     }
 }
 
-/// The inputs that are not initialisers; old files list those too.
+/// Returns the inputs that are not initialisers; old files list both.
 fn image_inputs(graph: &GraphProto) -> impl Iterator<Item = &ValueInfoProto> {
     let dense = graph.initializer.iter();
     let sparse = graph.sparse_initializer.iter();
@@ -660,7 +662,7 @@ fn tensor_type(info: &ValueInfoProto) -> Result<&TensorTypeProto> {
         .ok_or_else(|| Error::unsupported(format!("input {:?} is not a tensor", info.name)))
 }
 
-/// Enters a value under its name, `None` for an output that is not computed.
+/// Records a value under its name, `None` for an output that is not computed.
 fn define(values: &mut Scope, name: &str, value: Option<Value>) -> Result<()> {
     match values.insert(name.to_owned(), value) {
         None => Ok(()),

@@ -1,5 +1,5 @@
-//! Nodes in an order in which they can be computed: ONNX wants it of files, but not every writer keeps to it, and engines
-//! sort.
+//! Sorts nodes so that they can be computed in order. ONNX requires files to be sorted, but not every writer does it,
+//! and engines sort anyway.
 
 use std::{
     cmp::Reverse,
@@ -8,13 +8,13 @@ use std::{
 
 use crate::proto::{GraphProto, NodeProto};
 
-/// The nodes, each behind those whose values it reads, and else as the file has them. Nodes in a cycle come last, so that
-/// reading them fails.
+/// Returns the nodes sorted so that each follows the nodes whose values it reads, otherwise in file order. Nodes in a
+/// cycle come last, so that reading them fails.
 pub(super) fn sorted(nodes: &[NodeProto]) -> Vec<&NodeProto> {
     let mut makers: BTreeMap<&str, usize> = BTreeMap::new();
     for (at, node) in nodes.iter().enumerate() {
         for output in node.output.iter().filter(|output| !output.is_empty()) {
-            // Reading them says which value is defined twice.
+            // Importing the nodes reports which value is defined twice.
             if makers.insert(output, at).is_some() {
                 return nodes.iter().collect();
             }
@@ -67,7 +67,7 @@ pub(super) fn sorted(nodes: &[NodeProto]) -> Vec<&NodeProto> {
     order
 }
 
-/// The names that a node reads, those that its inner graphs read from outside included.
+/// Returns the names that a node reads, including those that its inner graphs read from outside.
 fn collect_reads<'a>(node: &'a NodeProto, read: &mut BTreeSet<&'a str>) {
     read.extend(node.input.iter().map(String::as_str));
     for graph in node
@@ -79,7 +79,7 @@ fn collect_reads<'a>(node: &'a NodeProto, read: &mut BTreeSet<&'a str>) {
     }
 }
 
-/// Names that an inner graph reads; that some are its own does no harm, as they are no node's outside.
+/// Returns the names that an inner graph reads. Its own names may be included; no outer node defines them.
 fn collect_outside<'a>(graph: &'a GraphProto, read: &mut BTreeSet<&'a str>) {
     for node in &graph.node {
         collect_reads(node, read);

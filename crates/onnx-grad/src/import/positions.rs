@@ -1,7 +1,7 @@
-//! Positions that count the pictures of a batch: `Range(0, N)` and what exporters compute with it.
+//! Positions that count the pictures of a batch: `Range(0, N)` and what exporters compute from it.
 //!
-//! PyTorch's `as_strided` becomes a gather from a flat tensor, at `picture * stride + offset`. That is a gather from each
-//! picture's own part, so pictures stay apart.
+//! PyTorch's `as_strided` becomes a gather from a flat tensor, at `picture * stride + offset`. Each picture gathers
+//! from its own part only, so pictures stay independent.
 
 use super::{
     Importer, Value,
@@ -19,7 +19,7 @@ pub(super) struct Positions {
     offsets: Tensor,
 }
 
-/// The outputs of a node that computes such positions, or reads at them; `None` for nodes that do neither.
+/// Returns the outputs of a node that computes such positions or reads at them; `None` for other nodes.
 pub(super) fn apply(importer: &mut Importer, call: &Call) -> Result<Option<Outputs>> {
     if call.node.op_type == "Range" {
         return Ok(count(importer, call));
@@ -51,7 +51,7 @@ fn count(importer: &Importer, call: &Call) -> Option<Outputs> {
     is_count.then(|| vec![Value::Positions(Positions { stride: 1, offsets })])
 }
 
-/// Positions times a number, or plus a tensor that is the same for every picture.
+/// Positions multiplied by a number, or plus a tensor that is the same for every picture.
 fn combined(
     importer: &mut Importer,
     call: &Call,
@@ -85,7 +85,7 @@ fn combined(
     Ok(offsets.map(|offsets| Positions { stride, offsets }))
 }
 
-/// With further axes of side 1 behind the leading one.
+/// Inserts axes of side 1 behind the leading axis.
 fn unsqueezed(importer: &Importer, call: &Call, positions: Positions) -> Result<Option<Positions>> {
     let axes = match call.ints("axes")? {
         Some(axes) => axes.to_vec(),
@@ -104,7 +104,7 @@ fn unsqueezed(importer: &Importer, call: &Call, positions: Positions) -> Result<
     }))
 }
 
-/// A gather along the leading axis, `[stride * N, ...]`, of which each picture reads its own part.
+/// A gather along the leading axis, `[stride * N, ...]`, in which each picture reads its own part.
 fn read(importer: &mut Importer, call: &Call, positions: &Positions) -> Result<Option<Outputs>> {
     let x = call.input(0)?;
     let dims = importer.dims(x);

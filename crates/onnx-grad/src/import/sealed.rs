@@ -1,4 +1,4 @@
-//! Model files that need no other file, for an engine to run as they are.
+//! Self-contained model files that an engine can run unchanged.
 
 mod portable;
 
@@ -29,14 +29,14 @@ use crate::{
     },
 };
 
-/// How deep messages may lie within messages, as prost has it.
+/// Maximum depth of nested messages; the same as prost's.
 const MAX_NESTING: usize = 100;
 
-/// The most nodes behind a softmax that is looked through.
+/// Maximum number of nodes behind a softmax that is skipped.
 const MAX_TAIL: usize = 16;
 
-/// The fields of a model that its answers depend on, and those that say who wrote it. Without the others no engine can take
-/// the file for one of another format.
+/// The fields of a model that affect its results, and those that name its writer. All others are dropped, so that no
+/// engine takes the file for one of another format.
 const MODEL_FIELDS: [u32; 10] = [1, 2, 3, 4, 5, 6, 7, 8, 14, 25];
 
 const GRAPH_OUTPUT: u32 = 12;
@@ -44,8 +44,8 @@ const RAW_DATA: u32 = 9;
 const EXTERNAL_DATA: u32 = 13;
 const DATA_LOCATION: u32 = 14;
 
-/// A classifier's file for an engine to run as it is: it holds its weights itself, has one input and is within the limits of
-/// what can be read, but its operators are not looked at.
+/// A classifier's file that an engine can run unchanged. It contains its weights, has one input and is within the
+/// limits of what can be read. Its operators aren't checked.
 #[derive(Clone, Debug)]
 pub struct Sealed {
     /// The file.
@@ -54,25 +54,25 @@ pub struct Sealed {
     pub input: String,
     /// Shape of the input; its leading axis is `Dim::Batch(1)` or `Dim::Fixed(1)`.
     pub shape: Vec<Dim>,
-    /// Whether the input is of bytes (`uint8`) instead of `float`.
+    /// Whether the input holds bytes (`uint8`) instead of `float`.
     pub eats_bytes: bool,
-    /// Name of the output with the scores, which is of `float`.
+    /// Name of the output with the scores, which has type `float`.
     pub output: String,
-    /// Name of the softmax that the scores are taken before; `None` if none is looked through.
+    /// Name of the softmax whose input is taken as the scores; `None` if no softmax is skipped.
     pub softmax: Option<String>,
 }
 
-/// Seals a model file: what lies in files beside it is put inside, by the rules of [`load`](crate::load).
+/// Seals a model file: embeds the weights from external files, which are found as in [`load`](crate::load).
 ///
 /// # Errors
-/// [`Error::Io`] names a file that cannot be read, [`Error::Invalid`] a broken one. [`Error::Unsupported`] says what keeps the
-/// model from being asked one picture for one row of scores, or which limit it goes beyond; together with the files beside
-/// it, it must be smaller than 2 GiB.
+/// [`Error::Io`] names a file that cannot be read, [`Error::Invalid`] a broken one. [`Error::Unsupported`] states why
+/// the model cannot map one picture to one row of scores, or which limit it exceeds. Including its external files, it
+/// must be smaller than 2 GiB.
 pub fn seal(path: &Path, options: &LoadOptions) -> Result<Sealed> {
     seal_bytes(&read(path)?, folder_of(path), options)
 }
 
-/// [`seal`], from the bytes of a file. Weights in other files are looked for in `folder`.
+/// [`seal`] for the bytes of a file. External weights are looked up in `folder`.
 pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) -> Result<Sealed> {
     let model = decode(bytes)?;
     check_calls(&model)?;
@@ -81,7 +81,7 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
     let inputs: Vec<_> = image_inputs(graph).collect();
     let &[only] = inputs.as_slice() else {
         return Err(Error::unsupported(format!(
-            "has {} inputs; one picture in and one row of scores out are needed",
+            "has {} inputs; a classifier takes one picture and returns one row of scores",
             inputs.len()
         )));
     };
@@ -92,7 +92,7 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
         Ok(DataType::Uint8) => true,
         _ => {
             return Err(Error::unsupported(format!(
-                "input {name:?} has elements of type {}; a file that is run as it is eats float or uint8",
+                "input {name:?} has elements of type {}; a file that is run as it is must take float or uint8",
                 tensors::type_name(declared.elem_type)
             )));
         }
@@ -102,7 +102,7 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
     let shape = input::shape(name, declared, Batch::AsDeclared, true, options, channels)?;
     if !matches!(shape.first(), Some(Dim::Batch(_) | Dim::Fixed(1))) {
         return Err(Error::unsupported(format!(
-            "input {name:?} does not begin with an axis for the pictures, of length 1 or open"
+            "input {name:?} needs a leading batch axis of length 1 or of open length"
         )));
     }
     let mut output = match mapped_scores(graph, options) {
@@ -133,7 +133,7 @@ pub fn seal_bytes(bytes: &[u8], folder: Option<&Path>, options: &LoadOptions) ->
     })
 }
 
-/// Fails if an engine that writes out the calls of functions would not come to an end, or late.
+/// Fails if an engine that expands function calls would never finish, or take too long.
 fn check_calls(model: &ModelProto) -> Result<()> {
     let census = census(model);
     if let Some(name) = census.endless {
@@ -141,19 +141,19 @@ fn check_calls(model: &ModelProto) -> Result<()> {
     }
     if census.depth > MAX_DEPTH {
         return Err(Error::unsupported(format!(
-            "has calls in more than {MAX_DEPTH} calls"
+            "has function calls nested more than {MAX_DEPTH} deep"
         )));
     }
     if census.total() > MAX_INLINED {
         return Err(Error::unsupported(format!(
-            "has functions that stand for more than {MAX_INLINED} nodes"
+            "expands its function calls to more than {MAX_INLINED} nodes"
         )));
     }
     Ok(())
 }
 
-/// The softmax at the end, by its name, and the value before it. What only rounds, clips or takes the logarithm of its result
-/// keeps the order of the classes.
+/// Returns the name of the final softmax and the value before it. Operators behind it that only round, clip or take the
+/// logarithm keep the order of the classes and are skipped.
 fn final_softmax(model: &ModelProto, graph: &GraphProto, output: &str) -> Option<(String, String)> {
     let mut value = output;
     for _ in 0..MAX_TAIL {
@@ -179,7 +179,7 @@ fn final_softmax(model: &ModelProto, graph: &GraphProto, output: &str) -> Option
     None
 }
 
-/// The description of a value of floats.
+/// Returns the description of a float value.
 fn float_value(name: &str) -> Vec<u8> {
     let tensor_type = TensorTypeProto {
         elem_type: DataType::Float as i32,
@@ -194,7 +194,7 @@ fn float_value(name: &str) -> Vec<u8> {
     value.encode_to_vec()
 }
 
-/// Returns the row of scores that a classifier from scikit-learn turns into a map of names, if the file has no other scores.
+/// Returns the row of scores that a scikit-learn classifier turns into a map of names, if the file has no other scores.
 fn mapped_scores(graph: &GraphProto, options: &LoadOptions) -> Option<String> {
     let wanted = |name: &str| (options.output.as_deref()).is_none_or(|wanted| wanted == name);
     let mut maps = graph.node.iter().filter(|node| {
@@ -214,7 +214,7 @@ fn mapped_scores(graph: &GraphProto, options: &LoadOptions) -> Option<String> {
     (maps.next().is_none() && !other).then(|| map.input.first().cloned())?
 }
 
-/// The name of the output with the scores, or of the value inside that is to be one.
+/// Returns the name of the output with the scores, or of the inner value that is to become one.
 fn scores(graph: &GraphProto, options: &LoadOptions) -> Result<String> {
     let names = || {
         let names = graph.output.iter().take(LISTED);
@@ -226,7 +226,7 @@ fn scores(graph: &GraphProto, options: &LoadOptions) -> Result<String> {
     let outputs: Vec<&ValueInfoProto> = outputs
         .filter(|output| listed.insert(&output.name))
         .collect();
-    // Classifiers of classical machine learning give the answer beside the scores.
+    // Classifiers of classical machine learning return the predicted class as well as the scores.
     let rows: Vec<&ValueInfoProto> = (outputs.iter().copied())
         .filter(|output| not_scores(output).is_none())
         .collect();
@@ -237,7 +237,7 @@ fn scores(graph: &GraphProto, options: &LoadOptions) -> Result<String> {
                 return match values.any(|value| value == wanted) {
                     true => Ok(wanted.clone()),
                     false => Err(Error::invalid(format!(
-                        "has no output {wanted:?}; its outputs are {}, and no value inside it has that name either",
+                        "has no output {wanted:?}; its outputs are {}, and no inner value has that name either",
                         names()
                     ))),
                 };
@@ -255,18 +255,19 @@ fn scores(graph: &GraphProto, options: &LoadOptions) -> Result<String> {
     };
     match not_scores(output) {
         Some(what) => Err(Error::unsupported(format!(
-            "output {:?} {what}; scores are a tensor [N, C] of float",
+            "output {:?} {what}; scores must be a float tensor [N, C]",
             output.name
         ))),
         None => Ok(output.name.clone()),
     }
 }
 
-/// Why an output holds no scores, as far as it is declared; what is not is found when it runs.
+/// Returns why an output cannot hold scores, as far as its declaration says. Undeclared problems show when the file
+/// runs.
 fn not_scores(output: &ValueInfoProto) -> Option<String> {
     let declared = (output.r#type.as_ref()).and_then(|r#type| r#type.tensor_type.as_ref());
     let Some(declared) = declared else {
-        return Some("is no tensor".to_owned());
+        return Some("is not a tensor".to_owned());
     };
     if declared.elem_type != DataType::Float as i32 {
         let name = tensors::type_name(declared.elem_type);
@@ -275,15 +276,15 @@ fn not_scores(output: &ValueInfoProto) -> Option<String> {
     let is_long = |axis: &&DimensionProto| !matches!(axis.value, Some(DimensionValue::Value(1)));
     let axes = declared.shape.as_ref().map(|shape| &shape.dim);
     let is_row = axes.is_none_or(|axes| axes.iter().filter(is_long).count() <= 2);
-    (!is_row).then(|| "has other axes".to_owned())
+    (!is_row).then(|| "has different axes".to_owned())
 }
 
-/// Writes the messages of a file again, with the elements of all tensors inside.
+/// Rewrites the messages of a file with the elements of all tensors embedded.
 struct Sealer<'a> {
     folder: Option<&'a Path>,
-    /// Bytes of the file and of what was put inside so far.
+    /// Bytes of the file and of everything embedded so far.
     size: usize,
-    /// The description of a value that becomes an output.
+    /// The description of an inner value that becomes an output.
     further_output: Option<Vec<u8>>,
 }
 
@@ -291,7 +292,7 @@ impl Sealer<'_> {
     fn message(&mut self, bytes: &[u8], kind: Kind, depth: usize) -> Result<Vec<u8>> {
         if depth > MAX_NESTING {
             return Err(Error::invalid(format!(
-                "has messages in more than {MAX_NESTING} messages"
+                "has messages nested more than {MAX_NESTING} deep"
             )));
         }
         let mut written = Vec::with_capacity(bytes.len());
@@ -299,7 +300,7 @@ impl Sealer<'_> {
         let mut at = 0;
         while at < bytes.len() {
             let field = Field::read(bytes, &mut at).ok_or_else(|| {
-                Error::invalid("has fields that are no Protocol Buffers of today")
+                Error::invalid("uses Protocol Buffers fields of an obsolete kind")
             })?;
             match (kind, field.tag) {
                 (Kind::Tensor, EXTERNAL_DATA | DATA_LOCATION) => says_where = true,
@@ -313,7 +314,7 @@ impl Sealer<'_> {
                 },
             }
         }
-        // The model's own graph; others lie deeper.
+        // The model's own graph; other graphs are nested deeper.
         if matches!((kind, depth), (Kind::Graph, 1))
             && let Some(output) = self.further_output.take()
         {
@@ -330,13 +331,13 @@ impl Sealer<'_> {
         Ok(written)
     }
 
-    /// The elements of a tensor that are in another file.
+    /// Returns the elements of a tensor that are in another file.
     fn elements(&mut self, tensor: &TensorProto) -> Result<Vec<u8>> {
         let bytes = tensors::bytes_in_file(tensor)?;
         self.size = self.size.saturating_add(bytes);
         if self.size as u64 >= MAX_FILE_BYTES {
             return Err(Error::unsupported(format!(
-                "is 2 GiB or more with the files beside it (initialiser {:?}), and engines run no larger file as it is",
+                "is 2 GiB or larger including its external files (initialiser {:?}); engines cannot run such a file as it is",
                 tensor.name
             )));
         }
@@ -365,8 +366,8 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The field at a position, which moves behind it. `None` if it breaks off or is of a kind that readers disagree on: a
-    /// group, or a key of more than 32 bits.
+    /// Reads the field at a position and moves the position past it. `None` if the field is truncated, or of a kind
+    /// that readers disagree on: a group, or a key of more than 32 bits.
     fn read(bytes: &'a [u8], at: &mut usize) -> Option<Self> {
         let key = u32::try_from(varint(bytes, at)?).ok()?;
         let take = |length: usize, at: &mut usize| {

@@ -1,7 +1,7 @@
-//! Integers that depend on the size of the batch, and the arithmetic that models do with them.
+//! Integers that depend on the batch size, and the arithmetic that models do with them.
 //!
-//! Exporters compute the targets of `Reshape`, `Expand` and `Slice` from the input's `Shape`. All of it
-//! vanishes at import: what does not depend on the batch folds to constants, the rest is kept here.
+//! Exporters compute the targets of `Reshape`, `Expand` and `Slice` from the input's `Shape`. Import removes all of it:
+//! what does not depend on the batch folds to constants, and the rest is kept here.
 
 use super::{
     Importer, Value,
@@ -16,7 +16,7 @@ use crate::{
     tensor::{DType, Elements, Tensor},
 };
 
-/// Most elements of a tensor of sizes.
+/// Maximum number of elements of a tensor of sizes.
 const MAX_SIZES: usize = 4096;
 
 /// An integer, or a multiple of the batch size.
@@ -46,7 +46,7 @@ impl From<Dim> for Size {
     }
 }
 
-/// A small tensor of [`Size`]s. `dtype` is what it would be in the graph.
+/// A small tensor of [`Size`]s. `dtype` is the type that it would have in the graph.
 #[derive(Clone, Debug)]
 pub(super) struct Sizes {
     pub(super) shape: Vec<usize>,
@@ -55,7 +55,7 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    /// The entries of a shape.
+    /// Returns the entries of a shape.
     pub(super) fn of(dims: &[Dim]) -> Self {
         Self {
             shape: vec![dims.len()],
@@ -64,7 +64,7 @@ impl Sizes {
         }
     }
 
-    /// The sizes in a constant, if it is small and integral.
+    /// Returns the sizes in a constant if it is small and integral.
     pub(super) fn of_constant(tensor: &Tensor) -> Option<Self> {
         if tensor.len() > MAX_SIZES {
             return None;
@@ -84,7 +84,7 @@ impl Sizes {
         })
     }
 
-    /// The constant these sizes are, if none depends on the batch.
+    /// Returns these sizes as a constant if none depends on the batch.
     fn to_constant(&self) -> Option<Tensor> {
         let known: Option<Vec<i64>> = self
             .entries
@@ -104,7 +104,7 @@ impl Sizes {
     }
 }
 
-/// The outputs of a node that computes with the batch size; `None` for nodes that do not, or that take
+/// Returns the outputs of a node that computes with the batch size; `None` for other nodes, including those that take
 /// it only as a parameter (the target of a `Reshape`).
 pub(super) fn apply(
     importer: &mut Importer,
@@ -140,14 +140,14 @@ pub(super) fn apply(
     moved(importer, call, handler, moved_inputs).map(Some)
 }
 
-/// Runs an operator that only moves elements on positions in place of sizes, and reads the sizes back.
+/// Applies an operator that only moves elements to positions in place of sizes, then maps the positions back to sizes.
 fn moved(
     importer: &mut Importer,
     call: &Call,
     handler: Handler,
     moved_inputs: &[usize],
 ) -> Result<Outputs> {
-    let refused = || call.unsupported("computes with the size of the batch");
+    let refused = || call.unsupported("computes with the batch size");
     let mut pool = Vec::new();
     let mut inputs = call.inputs.clone();
     let mut dtype = DType::I64;
@@ -239,7 +239,7 @@ fn compute(call: &Call, inputs: &[Sizes]) -> Option<Sizes> {
     })
 }
 
-/// A reduction of a vector to one size.
+/// Reduces a vector to one size.
 fn reduced(call: &Call, op: &str, sizes: &Sizes) -> Option<Sizes> {
     let (&start, rest) = sizes.entries.split_first()?;
     if sizes.shape.len() != 1 {
@@ -262,7 +262,7 @@ fn reduced(call: &Call, op: &str, sizes: &Sizes) -> Option<Sizes> {
     })
 }
 
-/// An operator on two sizes, for every batch size from 1 on; `None` where the answer varies with it.
+/// Applies an operator to two sizes; `None` if the result depends on the batch size, which is 1 or larger.
 fn combine(op: &str, a: Size, b: Size) -> Option<Size> {
     use Size::{Batch, Known};
     Some(match (op, a, b) {
@@ -310,13 +310,13 @@ fn combine(op: &str, a: Size, b: Size) -> Option<Size> {
     })
 }
 
-/// Whether `factor * N == value` holds for no `N >= 1`.
+/// Returns whether `factor * N == value` is false for every `N >= 1`.
 fn never_equal(factor: i64, value: i64) -> bool {
     value.checked_rem(factor) != Some(0) || value.signum() != factor.signum()
 }
 
 impl Importer {
-    /// The sizes in a value: known ones, or a small constant.
+    /// Returns the sizes in a value: known ones, or a small constant.
     pub(super) fn sizes_of(&self, value: &Value) -> Option<Sizes> {
         match value {
             Value::Sizes(sizes) => Some(sizes.clone()),
@@ -325,7 +325,7 @@ impl Importer {
         }
     }
 
-    /// A value of sizes; a constant if none depends on the batch.
+    /// Returns a value of sizes; a constant if none depends on the batch.
     pub(super) fn settle(&mut self, sizes: Sizes) -> Value {
         match sizes.to_constant() {
             Some(tensor) => Value::Tensor(self.builder.constant("", tensor)),
@@ -333,18 +333,18 @@ impl Importer {
         }
     }
 
-    /// The sizes that an input lists, such as the target of a `Reshape`.
+    /// Returns the sizes in an input, such as the target of a `Reshape`.
     pub(super) fn size_list(&self, call: &Call, at: usize) -> Result<Option<Vec<Size>>> {
         let Some(value) = call.value(at) else {
             return Ok(None);
         };
         let sizes = self.sizes_of(value).ok_or_else(|| {
-            call.unsupported(format!("input {at} is computed from the picture's values"))
+            call.unsupported(format!("input {at} depends on the picture's values"))
         })?;
         Ok(Some(sizes.entries))
     }
 
-    /// The integers that an input lists, none of which may depend on the batch.
+    /// Returns the integers in an input, none of which may depend on the batch.
     pub(super) fn integers(&self, call: &Call, at: usize) -> Result<Option<Vec<i64>>> {
         let Some(sizes) = self.size_list(call, at)? else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! `TensorProto` to [`Tensor`]: element types, data fields, weights in other files.
+//! Converts `TensorProto` to [`Tensor`]: element types, data fields, external weights.
 
 use std::{
     io::{ErrorKind, Read, Seek, SeekFrom},
@@ -14,17 +14,17 @@ use crate::{
     tensor::{DType, Elements, Tensor},
 };
 
-/// Most elements of one tensor.
+/// Maximum number of elements of a tensor.
 const MAX_ELEMENTS: usize = 1 << 32;
 
-/// Most axes of a tensor: no engine has more, and every node's shape costs memory.
+/// Maximum number of axes of a tensor: no engine supports more, and every node's shape costs memory.
 pub(super) const MAX_RANK: usize = 64;
 
-/// Most memory of the weights in other files together, in bytes. Several tensors may name the same part of a file,
-/// so the size of the files says nothing.
+/// Maximum total memory of external weights, in bytes. Several tensors may refer to the same part of a file, so the
+/// file sizes don't bound it.
 const MAX_EXTERNAL_BYTES: usize = 1 << 34;
 
-/// The element type that stands for one of the file's; `None` where there is none.
+/// Returns the element type that represents a type of the file; `None` if there is none.
 pub(super) fn element_type(data_type: i32) -> Option<DType> {
     Some(match DataType::try_from(data_type).ok()? {
         DataType::Float | DataType::Float16 | DataType::Bfloat16 | DataType::Double => DType::F32,
@@ -43,7 +43,7 @@ pub(super) fn element_type(data_type: i32) -> Option<DType> {
     })
 }
 
-/// How the file calls an element type.
+/// Returns the file's name for an element type.
 pub(crate) fn type_name(data_type: i32) -> String {
     DataType::try_from(data_type).map_or_else(
         |_| format!("number {data_type}"),
@@ -51,7 +51,7 @@ pub(crate) fn type_name(data_type: i32) -> String {
     )
 }
 
-/// What is lost by converting an element type, as a notice.
+/// Returns a notice about what an element type's conversion loses.
 pub(super) fn conversion_notice(data_type: i32) -> Option<String> {
     let to = match DataType::try_from(data_type).ok()? {
         DataType::Float16 | DataType::Bfloat16 | DataType::Double => "float",
@@ -62,7 +62,7 @@ pub(super) fn conversion_notice(data_type: i32) -> Option<String> {
     Some(format!("{} is computed as {to}", type_name(data_type)))
 }
 
-/// The tensor of an initialiser, whose elements may be in a file in `folder`.
+/// Returns the tensor of an initialiser, whose elements may be in a file in `folder`.
 pub(super) fn initializer(proto: &TensorProto, folder: Option<&Path>) -> Result<Tensor> {
     if element_type(proto.data_type).is_none() {
         return Err(Error::unsupported(format!(
@@ -81,7 +81,7 @@ pub(super) fn initializer(proto: &TensorProto, folder: Option<&Path>) -> Result<
     Tensor::new(shape, elements)
 }
 
-/// How many bytes of another file a tensor takes.
+/// Returns how many bytes of an external file a tensor takes.
 pub(super) fn bytes_in_file(proto: &TensorProto) -> Result<usize> {
     let fail = |message: String| Error::invalid(format!("initialiser {:?}: {message}", proto.name));
     let (shape, _) = shape_and_type(proto).map_err(fail)?;
@@ -91,14 +91,14 @@ pub(super) fn bytes_in_file(proto: &TensorProto) -> Result<usize> {
         .ok_or_else(|| fail("is too large".into()))
 }
 
-/// Fails if the tensors in other files together would take too much memory.
+/// Fails if the external weights would take too much memory in total.
 pub(super) fn check_external(initializers: &[TensorProto]) -> Result<()> {
     let mut taken = 0_usize;
     for proto in initializers {
         if proto.data_location != DataLocation::External as i32 {
             continue;
         }
-        // What is wrong with a shape is said where it is read.
+        // An invalid shape is reported when the tensor is read.
         let Ok((shape, dtype)) = shape_and_type(proto) else {
             continue;
         };
@@ -111,7 +111,7 @@ pub(super) fn check_external(initializers: &[TensorProto]) -> Result<()> {
         taken = taken.saturating_add(bytes);
         if taken > MAX_EXTERNAL_BYTES {
             return Err(Error::unsupported(format!(
-                "initialiser {:?}: with it, the weights in other files take more than 16 GiB",
+                "initialiser {:?}: with it, the external weights exceed 16 GiB",
                 proto.name
             )));
         }
@@ -119,10 +119,10 @@ pub(super) fn check_external(initializers: &[TensorProto]) -> Result<()> {
     Ok(())
 }
 
-/// The tensor of a proto that holds its elements itself. Errors are sentences without a subject.
+/// Returns the tensor of a proto that contains its elements. Errors are sentences without a subject.
 pub(super) fn embedded(proto: &TensorProto) -> Result<Tensor, String> {
     if proto.data_location == DataLocation::External as i32 {
-        return Err("has an attribute whose elements are in another file".into());
+        return Err("has an attribute with external data, which attributes may not have".into());
     }
     let (shape, dtype) = shape_and_type(proto)?;
     let elements = match &proto.raw_data {
@@ -147,7 +147,7 @@ fn shape_and_type(proto: &TensorProto) -> Result<(Vec<usize>, DType), String> {
     })?;
     if proto.dims.len() > MAX_RANK {
         return Err(format!(
-            "has {} axes, more than {MAX_RANK}",
+            "has {} axes; the maximum is {MAX_RANK}",
             proto.dims.len()
         ));
     }
@@ -165,7 +165,7 @@ fn shape_and_type(proto: &TensorProto) -> Result<(Vec<usize>, DType), String> {
     Ok((shape, dtype))
 }
 
-/// Bytes of one element in `raw_data`.
+/// Number of bytes of one element in `raw_data`.
 fn width(data_type: i32) -> usize {
     match DataType::try_from(data_type) {
         Ok(DataType::Uint8 | DataType::Int8 | DataType::Bool) => 1,
@@ -181,7 +181,10 @@ fn from_bytes(raw: &[u8], data_type: i32, dtype: DType) -> Result<Elements, Stri
             const WIDTH: usize = size_of::<$from>();
             let (elements, rest) = raw.as_chunks::<WIDTH>();
             if !rest.is_empty() {
-                return Err(format!("has {} bytes of {WIDTH}-byte elements", raw.len()));
+                return Err(format!(
+                    "has {} bytes, which is not a multiple of its element size {WIDTH}",
+                    raw.len()
+                ));
             }
             let elements = elements.iter().map(|&bytes| <$from>::from_le_bytes(bytes));
             Elements::$variant(elements.map($convert).collect())
@@ -245,8 +248,8 @@ fn from_fields(proto: &TensorProto) -> Result<Elements, String> {
     })
 }
 
-/// Reads `bytes` many bytes from the file that a tensor names. The file must lie in the model's folder, also
-/// after following links.
+/// Reads `bytes` bytes from the file that a tensor names. The file must be in the model's folder, also after links are
+/// resolved.
 pub(super) fn external(
     proto: &TensorProto,
     folder: Option<&Path>,
@@ -262,7 +265,7 @@ pub(super) fn external(
         let parse = |text: &str| {
             text.parse::<u64>().map_err(|_| {
                 Error::invalid(format!(
-                    "initialiser {name:?} has the {key} {text:?} of its data"
+                    "initialiser {name:?} has the invalid {key} {text:?} for its external data"
                 ))
             })
         };
@@ -270,7 +273,7 @@ pub(super) fn external(
     };
     let location = entry("location").ok_or_else(|| {
         Error::invalid(format!(
-            "initialiser {name:?} is in another file without a name"
+            "initialiser {name:?} has external data without a file name"
         ))
     })?;
     let folder = folder.ok_or_else(|| {
@@ -308,13 +311,13 @@ pub(super) fn external(
     let wanted = bytes as u64;
     if number("length")?.is_some_and(|length| length != wanted) {
         return Err(Error::invalid(format!(
-            "initialiser {name:?} needs {wanted} bytes, its length says otherwise"
+            "initialiser {name:?} needs {wanted} bytes, but the file states a different length"
         )));
     }
     let (mut file, length) = open(&path).map_err(io)?;
     if offset.checked_add(wanted).is_none_or(|end| end > length) {
         return Err(io(format!(
-            "has {length} bytes, needs {wanted} from byte {offset} on"
+            "has {length} bytes; {wanted} bytes from offset {offset} are needed"
         )));
     }
     let mut raw = vec![0; bytes];

@@ -1,21 +1,22 @@
-//! Multiplications and memory of one execution, counted on the graph.
+//! Counts the multiplications and memory of one execution from the graph.
 
 use serde::Serialize;
 
 use crate::{Dim, Graph, Op, ValueId, fold::uses, tensor::DType};
 
-/// What one execution takes; with a free batch, on one picture.
+/// The cost of one execution; for one picture if the batch is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Cost {
-    /// Multiplications followed by an addition, in convolutions and matrix products; what else there is does not count.
+    /// Multiply-add operations in convolutions and matrix products; other operators don't count.
     pub multiply_adds: u64,
-    /// Most bytes of values alive at once when nodes run in order, each value freed after its last use. Weights do
-    /// not count, and a `Reshape` shares its input's bytes. Engines need more: workspaces and copies in other layouts.
+    /// Maximum number of bytes of values alive at once if nodes run in order and each value is freed after its last
+    /// use. Weights don't count, and a `Reshape` shares its input's bytes. Engines need more, for workspaces and copies
+    /// in other layouts.
     pub activation_bytes: u64,
 }
 
 impl Cost {
-    /// The cost of a graph's outputs.
+    /// Computes the cost of a graph's outputs.
     pub fn of(graph: &Graph) -> Self {
         let uses = uses(graph);
         let live = || graph.ids().filter(|id| uses[id.index()] > 0);
@@ -27,7 +28,7 @@ impl Cost {
     }
 }
 
-/// Sides of a value for a batch of one.
+/// Returns the sides of a value for a batch of one.
 fn sides(shape: &[Dim]) -> impl Iterator<Item = u64> {
     let side = |dim: &Dim| match *dim {
         Dim::Fixed(side) | Dim::Batch(side) => side as u64,
@@ -58,10 +59,10 @@ fn multiply_adds(graph: &Graph, id: ValueId) -> u64 {
     times.saturating_mul(each)
 }
 
-/// Most bytes alive at once.
+/// Returns the maximum number of bytes alive at once.
 fn peak(graph: &Graph, live: impl Iterator<Item = ValueId>) -> u64 {
     let live: Vec<ValueId> = live.collect();
-    // Whose bytes a value shares.
+    // The value whose bytes each value shares.
     let mut owner: Vec<usize> = (0..graph.nodes().len()).collect();
     let mut last_use = vec![0; graph.nodes().len()];
     for &id in &live {

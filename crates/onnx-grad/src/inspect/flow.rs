@@ -1,4 +1,4 @@
-//! Where gradients stop on their way back.
+//! Finds where gradients stop on their way back.
 
 use serde::Serialize;
 
@@ -8,23 +8,23 @@ use crate::{
     tape::{Expr, Tape},
 };
 
-/// Steeper than this, a gate is nearly a step: its gradient is 0 almost everywhere and enormous in between.
+/// A gate steeper than this is almost a step: its gradient is 0 almost everywhere and huge in between.
 const STEEP: f32 = 100.0;
 
-/// A node that gradients do not pass as one might expect.
+/// A node that blocks or nearly blocks gradients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Obstacle {
     /// The node's name.
     pub node: String,
     /// Its operator.
     pub operator: &'static str,
-    /// What happens there: `stops` (an error), `zero` (nothing flows back) or `steep` (next to nothing does).
+    /// What happens there: `stops` (an error), `zero` (the gradient is 0) or `steep` (the gradient is almost always 0).
     pub effect: Effect,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// What becomes of a gradient.
+/// The effect on a gradient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
@@ -32,21 +32,21 @@ pub enum Effect {
     Stops,
     /// The gradient is zero by convention.
     Zero,
-    /// The gradient is zero but in a narrow band.
+    /// The gradient is zero except in a narrow band.
     Steep,
 }
 
-/// How far gradients get.
+/// How far gradients reach.
 #[derive(Clone, Debug)]
 pub struct Passage {
-    /// Whether the picture gets any.
+    /// Whether a gradient reaches the picture.
     pub reaches: bool,
-    /// What is in the way, in the order of the graph.
+    /// The nodes in the way, in graph order.
     pub obstacles: Vec<Obstacle>,
 }
 
 impl Passage {
-    /// Follows the gradient of `of` back to `wrt`, past what stops it.
+    /// Follows the gradient of `of` back to `wrt`, past nodes that stop it.
     pub fn of(graph: &Graph, of: ValueId, wrt: ValueId) -> Self {
         let mut on_path = vec![false; graph.nodes().len()];
         for id in graph.ids() {
@@ -68,7 +68,7 @@ impl Passage {
                     effect,
                     reason,
                 };
-                // Several inputs of a node may say the same.
+                // Several inputs of a node may report the same obstacle.
                 if obstacles.last() != Some(&obstacle) {
                     obstacles.push(obstacle);
                 }
@@ -79,9 +79,9 @@ impl Passage {
                 }
                 match flow(graph, id, position) {
                     Flow::On => reached[input.index()] = true,
-                    // A mask or a table's indices steer; that is no loss of gradient.
+                    // A mask or the indices of a table only select; that loses no gradient.
                     Flow::Zero if steers(&node.op, position) => {}
-                    Flow::Zero => met(Effect::Zero, "constant but for jumps".into()),
+                    Flow::Zero => met(Effect::Zero, "piecewise constant".into()),
                     Flow::Stops(reason) => met(Effect::Stops, reason),
                 }
             }
@@ -106,10 +106,10 @@ enum Flow {
     Stops(String),
 }
 
-/// What the table of derivatives says of one input of a node.
+/// Returns the effect of one input of a node according to the table of derivatives.
 fn flow(graph: &Graph, id: ValueId, position: usize) -> Flow {
     let node = graph.node(id);
-    // The rule appends its formula, so it gets the node alone.
+    // The rule appends its formula, so it gets a graph with only this node.
     let mut alone = Graph::new();
     let mut copied = Vec::with_capacity(node.inputs.len());
     for input in &node.inputs {
@@ -143,7 +143,7 @@ fn flow(graph: &Graph, id: ValueId, position: usize) -> Flow {
     found.unwrap_or_else(|error| Flow::Stops(error.to_string()))
 }
 
-/// Whether an input chooses among others rather than adding to the result.
+/// Returns whether an input selects among others rather than contributing to the result.
 fn steers(op: &Op, position: usize) -> bool {
     match op {
         Op::Where => position == 0,
@@ -152,7 +152,8 @@ fn steers(op: &Op, position: usize) -> bool {
     }
 }
 
-/// How often the band in which a gate rises fits into a change of its input by one; `None` for what is no gate.
+/// Returns the slope of a gate: how many times the band in which it rises fits into a change of its input by one.
+/// `None` for other operators.
 fn steepness(graph: &Graph, id: ValueId) -> Option<f32> {
     let node = graph.node(id);
     let slope = match node.op {

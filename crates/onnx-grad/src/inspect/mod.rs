@@ -1,4 +1,4 @@
-//! What a model file holds, what it costs to run, and how far gradients get.
+//! Describes a model file: its contents, its cost, and how far gradients reach.
 
 mod cost;
 mod flow;
@@ -28,20 +28,20 @@ use crate::{
     tensor::DType,
 };
 
-/// What is known about a model.
+/// A description of a model.
 #[derive(Clone, Debug, Serialize)]
 pub struct Inspection {
-    /// The file as it is written.
+    /// The file as written.
     pub file: File,
     /// The classifier in it; `None` if it cannot be imported.
     pub classifier: Option<Classifier>,
-    /// What differs from the file after the import, one sentence each.
+    /// Differences between the file and the imported graph, one sentence each.
     pub notices: Vec<String>,
-    /// What an attacker may be given.
+    /// The levels of access that an attacker can have.
     pub access: Access,
 }
 
-/// A model file as it is written.
+/// A model file as written.
 #[derive(Clone, Debug, Serialize)]
 pub struct File {
     /// The program that wrote it; may be empty.
@@ -52,12 +52,12 @@ pub struct File {
     pub inputs: Vec<Signature>,
     /// Outputs.
     pub outputs: Vec<Signature>,
-    /// Numbers in the weights: the floating-point initialisers, and constants of more than one element.
+    /// Number of parameters: the elements of floating-point initialisers, and of constants with more than one element.
     pub parameters: u64,
-    /// How many nodes each operator has: those of the model's functions as often as they are called, those of inner graphs
+    /// Number of nodes of each operator. Nodes of the model's functions count once for each call, nodes of inner graphs
     /// once. A call itself does not count.
     pub operators: BTreeMap<String, usize>,
-    /// The operators that cannot be imported; none if the import met none, as in a branch that is never taken.
+    /// The operators that cannot be imported; empty if the import met none, as in a branch that is never taken.
     pub unsupported: Vec<Unsupported>,
 }
 
@@ -78,9 +78,9 @@ pub struct Signature {
 pub enum Side {
     /// A number.
     Fixed(i64),
-    /// A name for what varies.
+    /// The name of a variable size.
     Named(String),
-    /// Nothing is stated.
+    /// Not stated.
     Unknown,
 }
 
@@ -89,7 +89,7 @@ pub enum Side {
 pub struct Unsupported {
     /// The operator, with its domain if that is not ONNX's own.
     pub operator: String,
-    /// How many nodes have it.
+    /// The number of its nodes.
     pub nodes: usize,
     /// The first of them.
     pub first: String,
@@ -102,23 +102,23 @@ pub struct Unsupported {
 pub struct Classifier {
     /// Name and shape of the picture's input; the batch is `N`.
     pub input: Value,
-    /// Name and shape of the output with the scores; `None` if there are several to choose from.
+    /// Name and shape of the output with the scores; `None` if there are several candidates.
     pub output: Option<Value>,
-    /// Number of classes, where the output is a row of scores for each picture.
+    /// Number of classes, if the output is a row of scores for each picture.
     pub classes: Option<usize>,
-    /// Pictures of one execution: `None` if there may be any number.
+    /// Number of pictures in one execution; `None` if any number is possible.
     pub batch: Option<usize>,
-    /// The final softmax or sigmoid that scores are taken before; `None` if there is none.
+    /// The final softmax or sigmoid that is looked through; `None` if there is none.
     pub softmax: Option<String>,
-    /// How many nodes each operator has after normalisation.
+    /// Number of nodes of each operator after normalisation.
     pub operators: BTreeMap<&'static str, usize>,
-    /// What is done to the picture before the first layer.
+    /// The preprocessing steps before the first layer.
     pub preprocessing: Vec<Step>,
-    /// From the input to the scores, for one picture where the batch is free.
+    /// Cost of computing the scores, for one picture if the batch is free.
     pub forward: Option<Cost>,
-    /// Cross-entropy and its gradient with respect to the input, the forward pass included.
+    /// Cost of the cross-entropy and its gradient with respect to the input, including the forward pass.
     pub gradient: Option<Cost>,
-    /// Where gradients stop, vanish or nearly do on their way from the scores to the picture.
+    /// Where gradients stop, vanish or nearly vanish between the scores and the picture.
     pub obstacles: Vec<Obstacle>,
 }
 
@@ -131,7 +131,7 @@ pub struct Value {
     pub shape: Vec<String>,
 }
 
-/// What an attacker may be given, and what stands in the way.
+/// The levels of access that an attacker can have, and the obstacles.
 #[derive(Clone, Debug, Serialize)]
 pub struct Access {
     /// The most likely class.
@@ -145,9 +145,9 @@ pub struct Access {
 /// Whether a level of access is possible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Level {
-    /// Whether it is.
+    /// Whether it is possible.
     pub possible: bool,
-    /// If not, why.
+    /// If not, the reason.
     pub obstacle: Option<String>,
 }
 
@@ -160,15 +160,15 @@ impl Level {
     }
 }
 
-/// Inspects a model file. A model that cannot be imported is told as far as its file goes.
+/// Inspects a model file. If the model cannot be imported, describes the file only.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Invalid`] if the file cannot be read or is none of ONNX.
+/// [`Error::Io`] or [`Error::Invalid`] if the file cannot be read or is not an ONNX file.
 pub fn inspect(path: &Path, options: &LoadOptions) -> Result<Inspection> {
     inspect_bytes(&read(path)?, folder_of(path), options)
 }
 
-/// [`inspect`] on the bytes of a file. Weights in other files are looked for in `folder`.
+/// [`inspect`] for the bytes of a file. External weights are looked up in `folder`.
 pub fn inspect_bytes(
     bytes: &[u8],
     folder: Option<&Path>,
@@ -261,7 +261,7 @@ fn file(model: &ModelProto, graph: &GraphProto) -> File {
     }
 }
 
-/// A node's operator, with its domain if that is not ONNX's own.
+/// Returns a node's operator, with its domain if that is not ONNX's own.
 fn qualified(node: &NodeProto) -> String {
     match node.domain.as_str() {
         "" | "ai.onnx" => node.op_type.clone(),
@@ -269,7 +269,7 @@ fn qualified(node: &NodeProto) -> String {
     }
 }
 
-/// Number of elements of a tensor of floats, 0 for others.
+/// Returns the number of elements of a float tensor, 0 for others.
 fn elements(tensor: &TensorProto) -> u64 {
     let is_float = matches!(
         tensor.data_type(),
@@ -299,7 +299,7 @@ fn signature(info: &ValueInfoProto) -> Signature {
     Signature {
         name: info.name.clone(),
         r#type: tensor.map_or_else(
-            || "no tensor".to_owned(),
+            || "not a tensor".to_owned(),
             |tensor| type_name(tensor.elem_type),
         ),
         shape: tensor
@@ -308,12 +308,12 @@ fn signature(info: &ValueInfoProto) -> Signature {
     }
 }
 
-/// The classifier in an imported graph; `None` if no input is left.
+/// Describes the classifier in an imported graph; `None` if no input is left.
 fn classifier(mut graph: Graph, notices: &mut Vec<String>) -> (Option<Classifier>, Access) {
     let input = match graph.inputs() {
         [input] => Ok(*input),
         several => Err(Error::unsupported(format!(
-            "has {} inputs; one picture in and one row of scores out are needed",
+            "has {} inputs; a classifier takes one picture and returns one row of scores",
             several.len()
         ))),
     };
@@ -329,7 +329,7 @@ fn classifier(mut graph: Graph, notices: &mut Vec<String>) -> (Option<Classifier
     let row = input.and_then(|input| {
         let output = output?;
         if graph.node(input).dtype != DType::F32 {
-            return Err(Error::unsupported("its input is not of floats"));
+            return Err(Error::unsupported("its input does not hold floats"));
         }
         Ok((input, Head::of(&mut graph, output)?))
     });

@@ -1,10 +1,10 @@
-//! What a graph does to the picture before the first layer.
+//! Finds what a graph does to the picture before the first layer.
 
 use serde::Serialize;
 
 use crate::{Graph, Op, Tensor, ValueId, fold::uses};
 
-/// Most numbers of a constant that are told: more than the channels of a picture.
+/// Maximum size of a constant that is written out: more than the channels of a picture.
 const TOLD: usize = 4;
 
 /// One step of preprocessing.
@@ -18,7 +18,7 @@ pub struct Step {
     pub does: String,
 }
 
-/// The steps from the input on: arithmetic with constants, and other orders of axes and channels.
+/// Returns the steps from the input on: arithmetic with constants, and permutations of axes and channels.
 pub(super) fn found(graph: &Graph, input: ValueId) -> Vec<Step> {
     let uses = uses(graph);
     let mut readers = vec![None; graph.nodes().len()];
@@ -29,7 +29,7 @@ pub(super) fn found(graph: &Graph, input: ValueId) -> Vec<Step> {
     }
     let mut steps = Vec::new();
     let mut x = input;
-    // A value that several nodes read is where the network begins.
+    // The network begins at a value that several nodes read.
     while uses[x.index()] == 1 {
         let reader = readers[x.index()];
         let Some((reader, does)) = reader.and_then(|id| Some((id, step(graph, id, x)?))) else {
@@ -43,14 +43,14 @@ pub(super) fn found(graph: &Graph, input: ValueId) -> Vec<Step> {
         });
         x = reader;
     }
-    // Axes without anything done to the numbers are a matter of the first layer, as a flattening is.
+    // Axis permutations without arithmetic belong to the first layer, as flattening does.
     let is_kept = |step: &Step| step.operator != "Reshape";
     let end = steps.iter().rposition(is_kept).map_or(0, |last| last + 1);
     steps.truncate(end);
     steps
 }
 
-/// What a node does to `x`; `None` if it is no preprocessing.
+/// Describes what a node does to `x`; `None` if it is not preprocessing.
 fn step(graph: &Graph, id: ValueId, x: ValueId) -> Option<String> {
     let node = graph.node(id);
     let is_left = node.inputs.first() == Some(&x);
@@ -62,7 +62,7 @@ fn step(graph: &Graph, id: ValueId, x: ValueId) -> Option<String> {
         Op::Add => format!("plus {}", other()?),
         Op::Mul => format!("times {}", other()?),
         Op::Sub if is_left => format!("minus {}", other()?),
-        Op::Sub => format!("taken from {}", other()?),
+        Op::Sub => format!("subtracted from {}", other()?),
         Op::Div if is_left => format!("divided by {}", other()?),
         Op::Transpose { perm } => format!("axes in the order {perm:?}"),
         Op::Reshape { shape } => format!("as {}", crate::shape::display(shape)),
@@ -86,7 +86,7 @@ fn step(graph: &Graph, id: ValueId, x: ValueId) -> Option<String> {
     })
 }
 
-/// The numbers of a small constant, the shape of a large one.
+/// Formats the numbers of a small constant, or the shape of a large one.
 fn numbers(tensor: &Tensor) -> String {
     match tensor.as_f32() {
         Some([value]) => value.to_string(),

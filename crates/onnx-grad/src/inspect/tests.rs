@@ -1,4 +1,4 @@
-//! Counts against numbers worked out by hand, and what is said of models that are no plain classifiers.
+//! Compares counts with numbers computed by hand, and checks reports about models that are not plain classifiers.
 
 use prost::Message;
 
@@ -16,7 +16,7 @@ fn weight(sides: &[usize]) -> Tensor {
     Tensor::f32(sides, vec![0.5; count]).expect("as many values as the shape has")
 }
 
-/// What is said of a graph with the input `x`, to which `rest` appends the scores.
+/// Inspects a graph with the input `x`, to which `rest` appends the scores.
 fn seen(
     input: &str,
     rest: impl FnOnce(&mut Graph, ValueId) -> Result<ValueId>,
@@ -62,7 +62,7 @@ fn multiply_adds_and_memory_are_those_counted_by_hand() -> Result<()> {
         activation_bytes: 4 * (25 + 18),
     };
     assert_eq!(model.forward, Some(forward));
-    // On the way back again 72, and a convolution of the padded cotangent: 5 x 5 sums of 2 x 3 x 3.
+    // On the way back another 72, and a convolution of the padded cotangent: 5 x 5 sums of 2 x 3 x 3.
     assert_eq!(
         model.gradient.map(|cost| cost.multiply_adds),
         Some(162 + 72 + 72 + 450)
@@ -92,7 +92,7 @@ fn every_product_has_its_own_count() -> Result<()> {
     };
     let wide = graph.add(op, &[x, kernel])?;
     graph.output("wide", wide);
-    // Each of 4 x 9 numbers goes into 3 channels of 2 x 2.
+    // Each of 4 x 9 numbers contributes to 3 channels of 2 x 2.
     assert_eq!(Cost::of(&graph).multiply_adds, 36 * 12);
 
     let mut graph = Graph::new();
@@ -108,7 +108,7 @@ fn every_product_has_its_own_count() -> Result<()> {
     graph.output("product", product);
     assert_eq!(Cost::of(&graph).multiply_adds, 5 * 6);
 
-    // What no output needs costs nothing, and a value is freed once its last reader is done.
+    // Nodes that no output needs cost nothing, and a value is freed after its last reader.
     let mut graph = Graph::new();
     let x = graph.input("x", DType::F32, shape("N 8"));
     let a = graph.add(Op::Exp, &[x])?;
@@ -124,7 +124,7 @@ fn every_product_has_its_own_count() -> Result<()> {
     Ok(())
 }
 
-/// Effects with the operators they happen at.
+/// Effects with the operators that cause them.
 fn obstacles(model: &Classifier) -> Vec<(Effect, &'static str)> {
     let obstacles = model.obstacles.iter();
     obstacles
@@ -154,7 +154,7 @@ fn what_stops_a_gradient_is_named() -> Result<()> {
     assert_eq!(obstacles(&model), [(Effect::Stops, "Greater")]);
     assert!(access.scores.possible && !access.gradients.possible);
 
-    // The same mask as a choice is differentiable.
+    // The same mask is differentiable if it only selects.
     let (model, access) = seen("N 2", |graph, x| {
         let zero = graph.scalar(0.0);
         let positive = graph.add(Op::Greater, &[x, zero])?;
@@ -163,7 +163,7 @@ fn what_stops_a_gradient_is_named() -> Result<()> {
     })?;
     assert!(model.obstacles.is_empty() && access.gradients.possible);
 
-    // A rounding beside the path, whose other branch goes on.
+    // A rounding in a side branch; the other branch passes the gradient.
     let (model, access) = seen("N 2", |graph, x| {
         let rounded = graph.add(Op::Round, &[x])?;
         let sum = graph.add(Op::Add, &[x, rounded])?;
@@ -257,7 +257,7 @@ fn preprocessing_in_the_graph_is_told() -> Result<()> {
     assert_eq!(told, expected);
     assert_eq!(model.preprocessing[2].node, "centre");
 
-    // A residual branch from the input on is no preprocessing, nor is a bare layer.
+    // A residual branch that starts at the input is not preprocessing, nor is a layer alone.
     let (model, _) = seen("N 2", |graph, x| {
         let one = graph.scalar(1.0);
         let shifted = graph.add(Op::Add, &[x, one])?;
@@ -381,7 +381,7 @@ fn a_file_that_cannot_be_imported_is_told_as_far_as_it_goes() -> Result<()> {
     let reason = inspection.access.labels.obstacle.unwrap_or_default();
     assert!(reason.contains("\"a\" (NonMaxSuppression)"), "{reason}");
 
-    // An operator set that is not known is no reason to say nothing either.
+    // An unknown operator set does not prevent a description either.
     model.opset_import = vec![OperatorSetIdProto {
         domain: String::new(),
         version: 99,

@@ -1,4 +1,4 @@
-//! Steps behind a softmax that keep the order of the classes.
+//! Operators behind a softmax that keep the order of the classes.
 
 use super::row::{self, is_row};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     tensor::DType,
 };
 
-/// What makes probabilities of scores.
+/// An operator that turns scores into probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Squash {
     /// A softmax over the classes, or its logarithm.
@@ -19,16 +19,17 @@ pub(super) enum Squash {
     Sigmoid,
 }
 
-/// A [`Squash`] behind which the order of the classes stays as it is.
+/// A [`Squash`] behind which the order of the classes does not change.
 pub(super) struct Found {
     pub(super) kind: Squash,
     /// The node.
     pub(super) node: ValueId,
-    /// What goes into it, with the classes of the value it was found behind, but perhaps other axes of side 1.
+    /// Its input, with the classes of the value it was found behind, but possibly different axes of side 1.
     pub(super) before: ValueId,
 }
 
-/// The last softmax or sigmoids that a value is made of, if the steps since then keep the order of the classes.
+/// Returns the last softmax or sigmoids that a value is computed from, if the operators since then keep the class
+/// order.
 pub(super) fn squash(graph: &mut Graph, value: ValueId) -> Result<Option<Found>> {
     let mut moves = Vec::new();
     let mut id = value;
@@ -63,7 +64,7 @@ pub(super) fn squash(graph: &mut Graph, value: ValueId) -> Result<Option<Found>>
     };
     let node = id;
     let mut before = before;
-    // Axes of side 1 alone do not matter.
+    // Axes of side 1 do not matter.
     let picks = |id: &ValueId| matches!(graph.node(*id).op, Op::Slice { .. } | Op::Gather { .. });
     if !moves.iter().any(picks) {
         moves.clear();
@@ -78,8 +79,8 @@ pub(super) fn squash(graph: &mut Graph, value: ValueId) -> Result<Option<Found>>
     Ok(Some(Found { kind, node, before }))
 }
 
-/// What a value is the logarithm of the softmax of, but for what a softmax takes no notice of: the same amount added to all
-/// classes.
+/// Returns the input of a log-softmax that a value equals, up to a constant added to all classes, which a softmax
+/// ignores.
 pub(super) fn log_softmax(graph: &Graph, value: ValueId) -> Option<ValueId> {
     let mut id = value;
     loop {
@@ -105,8 +106,8 @@ fn same_shape(graph: &Graph, id: ValueId, other: ValueId) -> Option<ValueId> {
     (graph.shape(id) == graph.shape(other)).then_some(id)
 }
 
-/// The softmaxes and sigmoids that scores of so many classes are made of, by steps that leave every class for itself or
-/// average, each with what goes into it; of many the first.
+/// Returns the softmaxes and sigmoids that the scores of this number of classes are computed from, through operators
+/// that keep classes separate or average them, each with its input. If there are many, returns the first ones.
 pub(super) fn saturating(
     graph: &Graph,
     scores: ValueId,
@@ -122,7 +123,7 @@ pub(super) fn saturating(
         }
         let node = graph.node(id);
         match node.op {
-            // A logarithm of a softmax grows without end.
+            // The logarithm of a softmax is unbounded.
             Op::LogSoftmax { .. } => {}
             Op::Softmax { .. } if has_classes(id) => found.push((id, node.inputs[0])),
             _ if has_classes(id) && squashed(graph, id).is_some() => {
@@ -150,7 +151,7 @@ pub(super) fn saturating(
             | Op::Slice { .. }
             | Op::Pad { .. }
             | Op::Gather { .. } => open.extend(&node.inputs),
-            // By a constant; where two values meet, one may weigh the other.
+            // Multiplication by a constant. If two values are multiplied, one may act as a weight of the other.
             Op::Mul | Op::Div | Op::Pow => {
                 let made = node.inputs.iter().copied();
                 let made: Vec<ValueId> =
@@ -163,7 +164,7 @@ pub(super) fn saturating(
     found
 }
 
-/// What goes into a node that makes probabilities of it, a softmax spelled out as powers over their sum included.
+/// Returns the input of a node that computes probabilities, including a softmax written as exponentials over their sum.
 fn squashed(graph: &Graph, id: ValueId) -> Option<(Squash, ValueId)> {
     let node = graph.node(id);
     match node.op {
@@ -196,8 +197,8 @@ fn squashed(graph: &Graph, id: ValueId) -> Option<(Squash, ValueId)> {
     }
 }
 
-/// The axis along which the sigmoid `p` of a single score and `1 - p` lie side by side, that score, and the place of `p`: the
-/// softmax of the score and 0.
+/// Returns the axis along which the sigmoid `p` of a single score and `1 - p` are concatenated, that score, and the
+/// position of `p`. The result equals the softmax of the score and 0.
 fn complements(graph: &Graph, id: ValueId) -> Option<(usize, ValueId, usize)> {
     let node = graph.node(id);
     let (&Op::Concat { axis }, [a, b]) = (&node.op, &node.inputs[..]) else {
@@ -219,7 +220,7 @@ fn complements(graph: &Graph, id: ValueId) -> Option<(usize, ValueId, usize)> {
     .then(|| (axis, sigmoid.inputs[0], at))
 }
 
-/// Whether a node of rows gives the values of its first input other places, or only some of them a place, all pictures alike.
+/// Returns whether a node permutes or selects elements of its first input's rows, in the same way for all pictures.
 fn moves_values(graph: &Graph, node: &Node) -> bool {
     let Some(&input) = node.inputs.first() else {
         return false;
@@ -235,8 +236,8 @@ fn moves_values(graph: &Graph, node: &Node) -> bool {
     }
 }
 
-/// The input that a node's result grows with, for each class by the same function; where it is flat, the order of the classes
-/// before it is finer than that behind it.
+/// Returns the input that a node's result increases with, by the same function for each class. If the function is
+/// constant in places, the class order before it is finer than behind it.
 fn increasing(graph: &Graph, node: &Node) -> Option<ValueId> {
     let grows = match node.op {
         Op::Atan
@@ -269,7 +270,7 @@ fn increasing(graph: &Graph, node: &Node) -> Option<ValueId> {
     (source.dtype == DType::F32 && source.shape == node.shape).then_some(input)
 }
 
-/// Whether a value is the same for all classes of a picture.
+/// Returns whether a value is the same for all classes of a picture.
 fn is_alike(graph: &Graph, id: ValueId, node: &Node) -> bool {
     if uniform(graph, id).is_some() {
         return true;
@@ -283,14 +284,14 @@ fn is_positive(graph: &Graph, id: ValueId) -> bool {
     uniform(graph, id).is_some_and(|value| value > 0.0)
 }
 
-/// The number that all elements of a constant are.
+/// Returns the number that all elements of a constant equal.
 fn uniform(graph: &Graph, id: ValueId) -> Option<f32> {
     let values = graph.as_constant(id)?.as_f32()?;
     let (&first, rest) = values.split_first()?;
     rest.iter().all(|&value| value == first).then_some(first)
 }
 
-/// Whether two shapes differ in axes of side 1 alone.
+/// Returns whether two shapes differ only in axes of side 1.
 fn same_sides(a: &[Dim], b: &[Dim]) -> bool {
     let long = |shape: &[Dim]| -> Vec<Dim> {
         shape

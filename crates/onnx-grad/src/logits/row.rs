@@ -1,8 +1,8 @@
-//! One row of scores for each picture, however an output spells it.
+//! Recognises one row of scores for each picture in any output shape.
 
 use crate::{Result, dim::Dim, graph::Graph, logits::no_rows, node::ValueId, op::Op};
 
-/// Reshapes scores to `[N, C]`, wherever the batch and further axes of side 1 are. `C` may be 1.
+/// Reshapes scores to `[N, C]`, wherever the batch and other axes of side 1 are. `C` may be 1.
 pub(super) fn matrix(graph: &mut Graph, scores: ValueId) -> Result<ValueId> {
     let batch = batch(graph);
     let shape = graph.shape(scores).to_vec();
@@ -46,7 +46,7 @@ pub(super) fn is_row(graph: &Graph, value: ValueId) -> bool {
     has_batch && others.count() <= 1
 }
 
-/// Whether an axis of a shape is that of the classes: whether all others have side 1, but for the batch.
+/// Returns whether an axis is the class axis: all others have side 1, except the batch.
 pub(super) fn is_over_classes(graph: &Graph, shape: &[Dim], axis: usize) -> bool {
     let pictures = picture_axis(shape, batch(graph));
     let others = (0..shape.len()).filter(|&other| other != axis && Some(other) != pictures);
@@ -56,7 +56,7 @@ pub(super) fn is_over_classes(graph: &Graph, shape: &[Dim], axis: usize) -> bool
             .all(|other| shape[other] == Dim::Fixed(1))
 }
 
-/// The batch of a graph: the leading axis of its first input.
+/// Returns the batch dimension of a graph: the leading axis of its first input.
 fn batch(graph: &Graph) -> Dim {
     let first = graph
         .inputs()
@@ -65,7 +65,7 @@ fn batch(graph: &Graph) -> Dim {
     first.copied().unwrap_or(Dim::Fixed(1))
 }
 
-/// The axis of a shape along which the pictures of a batch lie, unless there is one picture.
+/// Returns the batch axis of a shape, unless there is only one picture.
 fn picture_axis(shape: &[Dim], batch: Dim) -> Option<usize> {
     let is_batch = |&axis: &usize| shape[axis] == batch;
     (0..shape.len())
@@ -73,7 +73,7 @@ fn picture_axis(shape: &[Dim], batch: Dim) -> Option<usize> {
         .filter(|_| batch != Dim::Fixed(1))
 }
 
-/// The axes of other sides than 1.
+/// Returns the axes whose side is not 1.
 fn long_axes(shape: &[Dim]) -> Vec<usize> {
     (0..shape.len())
         .filter(|&axis| shape[axis] != Dim::Fixed(1))

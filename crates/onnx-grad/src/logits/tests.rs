@@ -53,13 +53,13 @@ fn scores_are_two_floats_or_more() -> Result<()> {
     };
     for sides in ["N 0", "N N", "N 2 3"] {
         assert!(
-            refusal(DType::F32, sides).contains("two classes or more"),
+            refusal(DType::F32, sides).contains("at least two classes"),
             "{sides}"
         );
     }
-    assert!(refusal(DType::I64, "N 3").contains("not of floats"));
+    assert!(refusal(DType::I64, "N 3").contains("not hold floats"));
 
-    // Found by fuzzing: the answer itself instead of scores.
+    // Found by fuzzing: the predicted class instead of scores.
     let mut graph = Graph::new();
     let x = graph.input("x", DType::F32, shape("2 4"));
     let op = Op::ArgMax {
@@ -79,7 +79,7 @@ fn one_of_several_outputs_is_asked_for() -> Result<()> {
     let x = graph.input("x", DType::F32, shape("N 3"));
     graph.output("features", x);
     assert_eq!(scores(&graph)?, x);
-    // The same value again is no other.
+    // The same value listed twice is not another output.
     graph.output("again", x);
     assert_eq!(scores(&graph)?, x);
     graph.clear_outputs();
@@ -122,7 +122,7 @@ fn a_softmax_that_is_kept_stays_what_it_was() -> Result<()> {
     Ok(())
 }
 
-/// A graph of one float input `x` of these sides, with what `build` makes of it.
+/// Builds a graph of one float input `x` of these sides with `build`.
 fn made(
     sides: &str,
     build: impl FnOnce(&mut Graph, ValueId) -> Result<ValueId>,
@@ -152,8 +152,8 @@ fn quantised(graph: &mut Graph, x: ValueId) -> Result<ValueId> {
 
 const SOFTMAX: Op = Op::Softmax { axis: 1 };
 
-/// What keeps the order of the classes behind a softmax or sigmoids is looked through, and the scores are in the order of the
-/// output.
+/// Operators that keep the order of the classes behind a softmax or sigmoids are looked through, and the scores have
+/// the class order of the output.
 #[test]
 fn what_keeps_the_order_of_classes_is_looked_through() -> Result<()> {
     let tails: [(&str, Step); 13] = [
@@ -271,7 +271,7 @@ fn what_may_change_the_order_of_classes_is_not_looked_through() -> Result<()> {
     Ok(())
 }
 
-/// Of several softmaxes one is looked through, so that the softmax of the logits is the model's own answer.
+/// Of several softmaxes, one is looked through, so that the softmax of the logits is the model's own result.
 #[test]
 fn the_softmax_of_the_logits_is_the_output() -> Result<()> {
     let heads: [(&str, Step, bool); 5] = [
@@ -352,7 +352,7 @@ fn a_mean_of_softmaxes_is_told() -> Result<()> {
     Ok(())
 }
 
-/// One score for two classes: 0 for the first, and for the second what goes into the sigmoid.
+/// One score for two classes: the logits are 0 and the sigmoid's input.
 #[test]
 fn a_single_score_stands_for_two_classes() -> Result<()> {
     let beside: fn(&mut Graph, ValueId) -> Result<ValueId> = |g, z| {

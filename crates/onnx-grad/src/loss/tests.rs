@@ -21,7 +21,7 @@ fn classes(values: &[i64]) -> Tensor {
     Tensor::vector(values)
 }
 
-/// The definitions, with 64-bit floats and a sort.
+/// The definitions, in 64-bit floats and with a sort.
 fn definition(loss: Loss, z: &[f32], y: usize, t: usize) -> f64 {
     let z: Vec<f64> = z.iter().map(|&value| f64::from(value)).collect();
     let normaliser = z.iter().map(|value| value.exp()).sum::<f64>().ln();

@@ -1,10 +1,11 @@
-//! Quotients that are rounded to integers: a unit in the last place more picks another one.
+//! Quotients that are rounded to integers. A difference in the last place can select another integer.
 //!
-//! rten 0.27 multiplies by the reciprocal where a divisor is a single number.
+//! rten 0.27 multiplies by the reciprocal if the divisor is a single number.
 
 use crate::{dim::Dim, graph::Graph, op::Op, tape::Expr, tensor::DType};
 
-/// Whether each node is a quotient of floats that a step follows, with nothing between them but what keeps steps apart.
+/// Returns for each node whether it is a quotient of floats that reaches a step through operators that keep steps
+/// separate.
 pub(super) fn felt(graph: &Graph) -> Vec<bool> {
     let mut felt = vec![false; graph.nodes().len()];
     for id in graph.ids().rev() {
@@ -36,7 +37,7 @@ pub(super) fn felt(graph: &Graph) -> Vec<bool> {
     felt
 }
 
-/// `a / b`, where a divisor that is a single number becomes a row of the same number.
+/// Computes `a / b`; a divisor that is a single number becomes a row of that number.
 pub(super) fn exact<'t>(a: Expr<'t>, b: Expr<'t>) -> Expr<'t> {
     let is_single = b.shape().iter().all(|&side| side == Dim::Fixed(1));
     if !is_single || b.rank() > a.rank() {

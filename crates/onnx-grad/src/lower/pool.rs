@@ -1,4 +1,4 @@
-//! Pooling and its gradient in plain ONNX.
+//! Expresses pooling and its gradient in plain ONNX.
 
 use crate::{
     Error, Result,
@@ -10,10 +10,10 @@ use crate::{
     tensor::Tensor,
 };
 
-/// Most elements of a window that are looked at one by one; each is a few nodes of the graph.
+/// Maximum number of elements of a window that are handled one by one; each takes a few nodes.
 const LARGEST_WINDOW: usize = 1 << 10;
 
-/// The cotangent of each window, added to the first element that has the window's maximum `y`.
+/// Adds the cotangent of each window to its first element that equals the window's maximum `y`.
 pub(super) fn max_pool_grad<'t>(
     pool: &Pool,
     x: Expr<'t>,
@@ -35,7 +35,7 @@ pub(super) fn max_pool_grad<'t>(
     Ok(own)
 }
 
-/// The same with the indices that ONNX Runtime's pooling gives beside the maxima.
+/// The same, with the indices that ONNX Runtime's pooling returns together with the maxima.
 pub(super) fn max_pool_grad_by_indices<'t>(
     pool: &Pool,
     x: Expr<'t>,
@@ -53,9 +53,9 @@ pub(super) fn max_pool_grad_by_indices<'t>(
     Ok(sums.reshape(shape))
 }
 
-/// For each window, where in its channel the element that won lies, counted from the window's first element. Window
-/// elements are compared from the last to the first, each for all windows at once: engines are fast at slices,
-/// comparisons and choices of whole tensors, and slow at maxima along an axis of a few elements.
+/// For each window, returns the offset in its channel of the element that won, relative to the window's first element.
+/// Window elements are compared from last to first, each for all windows at once. Engines are fast at slices,
+/// comparisons and selections on whole tensors, and slow at maxima along an axis of a few elements.
 fn winners<'t>(pool: &Pool, padded: Expr<'t>, y: Expr<'t>) -> Result<Expr<'t>> {
     let tape = y.tape();
     let offsets = places(
@@ -78,7 +78,7 @@ fn winners<'t>(pool: &Pool, padded: Expr<'t>, y: Expr<'t>) -> Result<Expr<'t>> {
     })
 }
 
-/// Adds each window's cotangent to the element of its channel that lies the winner's offset behind the window's first.
+/// Adds each window's cotangent to the element of its channel at the winner's offset from the window's first element.
 fn scatter<'t>(pool: &Pool, padded: &[Dim], offsets: Expr<'t>, g: Expr<'t>) -> Result<Expr<'t>> {
     let (sides, outputs) = (fixed_from(padded, 2)?, fixed_from(&g.shape(), 2)?);
     let tape = g.tape();
@@ -95,7 +95,8 @@ fn scatter<'t>(pool: &Pool, padded: &[Dim], offsets: Expr<'t>, g: Expr<'t>) -> R
         .reshape(padded))
 }
 
-/// Where in a channel with these sides the elements of a grid lie that has so many of them along each axis, so far apart.
+/// Returns the positions, in a channel with these sides, of a grid with these numbers of elements and spacings along
+/// each axis.
 fn places(counts: &[usize], steps: &[usize], sides: &[usize]) -> Vec<i64> {
     let axes = counts.iter().zip(steps).zip(sides);
     axes.fold(vec![0], |places, ((&count, &step), &side)| {
@@ -104,7 +105,7 @@ fn places(counts: &[usize], steps: &[usize], sides: &[usize]) -> Vec<i64> {
     })
 }
 
-/// For each element of a window, in order, the values that all windows have there.
+/// For each element of a window, in order, returns its values in all windows.
 fn elements<'t>(pool: &Pool, padded: Expr<'t>, outputs: &[Dim]) -> Result<Vec<Expr<'t>>> {
     let counts = fixed_from(outputs, 2)?;
     window_area(pool, LARGEST_WINDOW)?;
@@ -132,7 +133,7 @@ fn elements<'t>(pool: &Pool, padded: Expr<'t>, outputs: &[Dim]) -> Result<Vec<Ex
     Ok(slices.collect())
 }
 
-/// With an edge that never wins.
+/// Pads with a border that never wins.
 fn padded<'t>(pool: &Pool, x: Expr<'t>) -> Expr<'t> {
     if pool
         .pads_before
@@ -172,12 +173,12 @@ pub(super) fn max_pool<'t>(pool: &Pool, x: Expr<'t>, outputs: &[Dim]) -> Result<
     largest.ok_or_else(|| Error::invalid("a window without elements has no maximum"))
 }
 
-/// ONNX 18 averages without dilations, and would count what `ceil_mode` added.
+/// Averages. In ONNX 18, averaging has no dilations and would count what `ceil_mode` adds.
 pub(super) fn needs_counting(pool: &Pool, count_include_pad: bool) -> bool {
     dilated(pool) || count_include_pad && pool.ceil_extra.iter().any(|&extra| extra > 0)
 }
 
-/// The sum of each window, over its count.
+/// The sum of each window divided by its count.
 pub(super) fn average_pool<'t>(
     pool: &Pool,
     count_include_pad: bool,

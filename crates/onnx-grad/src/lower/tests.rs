@@ -21,7 +21,7 @@ fn row(values: &[f32]) -> Tensor {
     Tensor::f32([1, 1, values.len()], values).expect("a row")
 }
 
-/// What the operator makes of a row `[1, 1, L]`.
+/// Applies the operator to a row `[1, 1, L]`.
 fn of_row(op: Op, values: &[f32]) -> Tensor {
     let mut graph = Graph::new();
     let shape = [1, 1, values.len()].map(Dim::Fixed);
@@ -227,7 +227,7 @@ fn windows_too_large_to_write_out_are_refused() -> Result<()> {
 
 #[test]
 fn quotients_are_exact_where_they_are_rounded() {
-    // By multiplication with the reciprocal of 0.009803922, 102, the first is 127.5, which rounds to 128.
+    // Multiplied by the reciprocal of 0.009803922, which is 102, the first element would be 127.5, which rounds to 128.
     let scale = 2.5_f32 / 255.0;
     let values: Vec<f32> = (0..400).map(|at| 1.25 + at as f32 * scale * 0.5).collect();
     for shape in [vec![1, 400], vec![400, 1]] {

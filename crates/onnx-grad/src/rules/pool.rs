@@ -8,10 +8,11 @@ use crate::{
     tape::{Expr, Tape},
 };
 
-/// Most elements of a window that is averaged by a convolution.
+/// Maximum number of elements of a window that is averaged by a convolution.
 pub(crate) const LARGEST_AVERAGE: usize = 1 << 16;
 
-/// Cotangent of an average pooling's input: each window's cotangent, over its count, to each of its elements.
+/// Returns the cotangent of an average pooling's input: each window's cotangent divided by its count goes to each
+/// element.
 pub(super) fn average<'t>(
     pool: &Pool,
     count_include_pad: bool,
@@ -24,7 +25,7 @@ pub(super) fn average<'t>(
         return Ok(spread(pool, &x.shape(), share));
     }
 
-    // One channel at a time: channels move into the batch.
+    // Channels move into the batch, so that there is one channel at a time.
     let single = |value: Expr<'t>| -> Result<Expr<'t>> {
         let shape = value.shape();
         let mut apart = merge_channels(&shape)?;
@@ -55,7 +56,7 @@ pub(super) fn average<'t>(
     Ok(single(share)?.with(transposed, weight).reshape(x.shape()))
 }
 
-/// `[N, C]` as one axis `N * C` and a channel axis of 1.
+/// Merges `[N, C]` into one axis `N * C` and adds a channel axis of 1.
 pub(crate) fn merge_channels(shape: &[Dim]) -> Result<Vec<Dim>> {
     let channels = fixed_from(&shape[1..2], 0)?[0];
     let merged = match shape[0] {
@@ -65,7 +66,7 @@ pub(crate) fn merge_channels(shape: &[Dim]) -> Result<Vec<Dim>> {
     Ok(vec![merged, Dim::Fixed(1)])
 }
 
-/// Whether the windows cover the input without gap, overlap or padding.
+/// Returns whether the windows cover the input without gap, overlap or padding.
 pub(crate) fn tiles(pool: &Pool, sides: &[usize]) -> bool {
     (0..sides.len()).all(|axis| {
         let (side, kernel) = (sides[axis], pool.kernel[axis]);
@@ -77,7 +78,8 @@ pub(crate) fn tiles(pool: &Pool, sides: &[usize]) -> bool {
     })
 }
 
-/// Number of elements of a window. Fails above `limit`, since a kernel with an element for each is written out.
+/// Returns the number of elements of a window. Fails above `limit`, because a kernel of that size is written to the
+/// file.
 pub(crate) fn window_area(pool: &Pool, limit: usize) -> Result<usize> {
     let area = (pool.kernel.iter()).try_fold(1_usize, |area, &side| area.checked_mul(side));
     area.filter(|&area| area <= limit).ok_or_else(|| {
@@ -88,7 +90,7 @@ pub(crate) fn window_area(pool: &Pool, limit: usize) -> Result<usize> {
     })
 }
 
-/// Every window's value to each of its elements, for windows that tile the input.
+/// Copies every window's value to each of its elements, for windows that tile the input.
 fn spread<'t>(pool: &Pool, shape: &[Dim], share: Expr<'t>) -> Expr<'t> {
     let mut apart = shape[..2].to_vec();
     let mut whole = shape[..2].to_vec();
@@ -100,7 +102,7 @@ fn spread<'t>(pool: &Pool, shape: &[Dim], share: Expr<'t>) -> Expr<'t> {
     share.reshape(apart).expand(whole).reshape(shape)
 }
 
-/// How many elements each window averages: the product of one number, or one vector, for each axis.
+/// Returns the number of elements that each window averages: the product of one number or one vector for each axis.
 pub(crate) fn counts<'t>(
     pool: &Pool,
     count_include_pad: bool,

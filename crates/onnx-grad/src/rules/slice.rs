@@ -8,7 +8,7 @@ use crate::{
     tape::Expr,
 };
 
-/// Zeros where the slice took nothing.
+/// Returns the cotangent of a slice's input: zeros where the slice took nothing.
 pub(super) fn slice<'t>(
     axes: &[usize],
     starts: &[i64],
@@ -50,8 +50,8 @@ pub(super) fn slice<'t>(
     }))
 }
 
-/// `strides[axis] - 1` zeros between neighbours along each axis, and `behind[axis]` of them, at most as many, behind the
-/// last.
+/// Inserts `strides[axis] - 1` zeros between neighbours along each axis, and `behind[axis]` zeros after the last
+/// element, at most the same number.
 fn spread<'t>(mut g: Expr<'t>, strides: &[usize], behind: &[usize]) -> Result<Expr<'t>> {
     let rank = strides.len();
     let mut axes: Vec<usize> = (0..rank).filter(|&axis| strides[axis] > 1).collect();
@@ -68,14 +68,14 @@ fn spread<'t>(mut g: Expr<'t>, strides: &[usize], behind: &[usize]) -> Result<Ex
     Ok(g)
 }
 
-/// Whether an axis and what follows it have a fixed number of elements, and there are any.
+/// Returns whether an axis and all axes after it have a fixed, non-zero number of elements.
 fn is_plane(shape: &[Dim], axis: usize) -> Result<bool> {
     let (before, behind) = (size(&shape[..axis])?, size(&shape[axis..])?);
     Ok(before.0 > 0 && before.1 < 2 && behind.0 > 0 && behind.1 == 0)
 }
 
-/// [`spread`] along `axis` by the first stride and along all that follows it, as one axis, by the second: a transposed
-/// convolution with a kernel of one element, because engines pad single elements slowly.
+/// Applies [`spread`] along `axis` by the first stride, and along all axes after it, merged into one, by the second. It
+/// is a transposed convolution with a kernel of one element, because engines pad single elements slowly.
 fn spread_plane<'t>(
     g: Expr<'t>,
     axis: usize,
@@ -106,7 +106,7 @@ fn spread_plane<'t>(
     Ok(g.reshape(plane).with(transposed, one).reshape(shape))
 }
 
-/// [`spread`] along one axis, whatever the others are.
+/// Applies [`spread`] along one axis, whatever the other axes are.
 fn pad_between(g: Expr<'_>, axis: usize, stride: usize, behind: usize) -> Expr<'_> {
     let (mut apart, mut joined) = (g.shape(), g.shape());
     let Dim::Fixed(count) = apart[axis] else {

@@ -1,4 +1,4 @@
-//! The share of pictures that a model still gets right, against how far the attacker may move them: an exact step curve.
+//! Accuracy against the distance that the attacker may move pictures by: an exact step curve.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ use crate::results::{Row, clean, summary::distances};
 /// One curve.
 pub(in crate::report) struct DistanceLine {
     name: String,
-    /// Of all pictures, those that the model gets right before any attack.
+    /// The share of all pictures that the model gets right before any attack.
     right: f64,
-    /// Of all pictures, the part that one is.
+    /// The share that one picture represents.
     each: f64,
-    /// How far each picture that was broken had to be moved, in rising order.
+    /// The distance within which each broken picture was fooled, in ascending order.
     distances: Vec<f64>,
 }
 
 impl DistanceLine {
-    /// The curve of one attack, or of the nearest of several on each picture; `None` without rows.
+    /// Returns the curve of one attack, or of the smallest distance of several on each picture; `None` without rows.
     pub(in crate::report) fn of(name: String, norm: &str, rows: &[&Row]) -> Option<Self> {
         let mut nearest: BTreeMap<u64, (&Row, f64)> = BTreeMap::new();
         for row in rows {
-            // Of a picture that was not attacked there is no distance.
+            // A picture that was not attacked has no distance.
             let distance = distances(norm, std::iter::once(*row)).pop();
             let distance = distance.unwrap_or(f64::INFINITY);
             let (_, least) = nearest.entry(row.index).or_insert((row, distance));
@@ -52,12 +52,12 @@ pub(in crate::report) struct Curves {
     pub(in crate::report) chart: Chart,
     /// Name and style of every line.
     pub(in crate::report) legend: Vec<(String, usize)>,
-    /// Whether anything is joined by a line.
+    /// Whether any points are joined by a line.
     pub(in crate::report) has_lines: bool,
 }
 
 impl Curves {
-    /// Accuracy against eps: points, and lines where something is known between them.
+    /// Charts accuracy against eps: points, and lines where the radii between them were searched.
     pub(in crate::report) fn of_accuracy(
         lines: impl Iterator<Item = AccuracyLine>,
         norm: &str,
@@ -67,7 +67,7 @@ impl Curves {
         Self::of(chart, lines.into_iter().map(|line| line.name))
     }
 
-    /// Share still right against distance.
+    /// Charts accuracy against distance.
     pub(in crate::report) fn of_distance(
         lines: impl Iterator<Item = DistanceLine>,
         norm: &str,
@@ -87,7 +87,7 @@ impl Curves {
     }
 }
 
-/// Share still right against distance, in `norm` as people write it.
+/// Charts accuracy against distance in `norm`, given as people write it.
 fn distance(lines: &[DistanceLine], norm: &str) -> Chart {
     let farthest = lines.iter().filter_map(|line| line.distances.last());
     let farthest = farthest.copied().fold(0.0, f64::max);
@@ -100,9 +100,9 @@ fn distance(lines: &[DistanceLine], norm: &str) -> Chart {
     };
     Chart {
         id: "distance".into(),
-        title: "Share still right against distance".into(),
+        title: "Accuracy against distance".into(),
         x_label: format!("distance ({norm}, pixel values from 0 to 1)"),
-        y_label: "still right".into(),
+        y_label: "accuracy".into(),
         x_ticks: levels
             .iter()
             .map(|&level| Tick {
@@ -115,7 +115,7 @@ fn distance(lines: &[DistanceLine], norm: &str) -> Chart {
     }
 }
 
-/// A step down at every distance; those that the eye could not tell apart are one.
+/// A step down at every distance; steps too close to distinguish are merged.
 pub(super) fn steps(line: &DistanceLine, range: (f64, f64)) -> String {
     let mut path = format!("M{LEFT} {}", down(line.right, (0.0, 1.0)));
     let mut broken = line.distances.iter().enumerate().peekable();
@@ -160,7 +160,7 @@ mod tests {
         let svg = distance(&[line], "L2").to_string();
         assert!(svg.contains(&path), "{path} in {svg}");
 
-        // Of two attacks the nearer counts.
+        // Of two attacks, the smaller distance counts.
         let nearer = fooled_at(1, 0.5);
         let both: Vec<&Row> = rows.into_iter().chain([&nearer]).collect();
         let line = DistanceLine::of("all".into(), "l2", &both).unwrap();

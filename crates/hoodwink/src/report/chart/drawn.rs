@@ -1,4 +1,4 @@
-//! A chart as a figure of its own.
+//! A chart as a separate figure.
 
 use super::super::figure::{Anchor, Figure, INK, LINE, SERIES, SOFT};
 use super::{BOTTOM, Chart, HEIGHT, LEFT, Line, RIGHT, TOP, WIDTH};
@@ -7,12 +7,12 @@ use super::{BOTTOM, Chart, HEIGHT, LEFT, Line, RIGHT, TOP, WIDTH};
 const ROW: f64 = 18.0;
 
 impl Chart {
-    /// What its file is called.
+    /// The name of its file.
     pub(in crate::report) fn name(&self) -> &str {
         &self.id
     }
 
-    /// The same chart as in the page, in the colours of paper, and a legend of names and styles beneath it.
+    /// The same chart as in the page, in print colours, with a legend of names and styles below it.
     pub(in crate::report) fn figure_with(&self, legend: &[(String, usize)]) -> Figure {
         let mut figure = Figure::new(WIDTH, HEIGHT + ROW * legend.len() as f64 + 8.0);
         let (right, base) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
@@ -78,7 +78,7 @@ impl Line {
     }
 }
 
-/// The points of a path of our own making: `M`, `L`, `H` and `V` with absolute numbers.
+/// Returns the points of a path that this module wrote: `M`, `L`, `H` and `V` with absolute numbers.
 fn points(path: &str) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = Vec::new();
     let mut rest = path;

@@ -1,4 +1,4 @@
-//! Shapes drawn as pixels.
+//! Draws shapes as pixels.
 
 use tiny_skia::{
     Color, FillRule, FilterQuality, Paint, Path, PathBuilder, Pattern, Pixmap,
@@ -10,10 +10,10 @@ use super::{Anchor, Colour, Figure, PAPER, Shape, typeface};
 use crate::error::{Error, Result};
 use crate::image::Picture;
 
-/// The longest side of a drawn figure, in pixels.
+/// Maximum side of a drawn figure, in pixels.
 const MOST_PIXELS: f32 = 8192.0;
 
-/// The picture of a figure, `scale` pixels for one.
+/// Returns the image of a figure, scaled by `scale`.
 pub(super) fn draw(figure: &Figure, scale: f32) -> Result<Picture> {
     let side = |length: f64| (length as f32 * scale).round().clamp(1.0, MOST_PIXELS) as u32;
     let (width, height) = (side(figure.width), side(figure.height));
@@ -24,7 +24,7 @@ pub(super) fn draw(figure: &Figure, scale: f32) -> Result<Picture> {
     for shape in &figure.shapes {
         shape.draw(&mut paper, scaled);
     }
-    // The paper is opaque, so nothing is to be divided by its alpha.
+    // The paper is opaque, so dividing by alpha is unnecessary.
     let bytes = paper.pixels().iter();
     let bytes = bytes.flat_map(|pixel| [pixel.red(), pixel.green(), pixel.blue()]);
     Picture::new(3, height as usize, width as usize, bytes.collect())
@@ -92,7 +92,7 @@ fn fill(paper: &mut Pixmap, path: Option<Path>, colour: Colour, scaled: Transfor
     }
 }
 
-/// Draws a picture into a rectangle: its pixels stay square where it is enlarged.
+/// Draws a picture into a rectangle; when enlarged, its pixels stay square.
 fn place(
     paper: &mut Pixmap,
     picture: &Picture,
@@ -148,7 +148,7 @@ fn ink<'a>(of: Colour) -> Paint<'a> {
     paint
 }
 
-/// Glyphs become a path.
+/// Converts glyphs to a path.
 struct Pen(PathBuilder);
 
 impl OutlineBuilder for Pen {

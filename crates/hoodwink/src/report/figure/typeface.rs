@@ -1,4 +1,4 @@
-//! The font of drawn figures: a part of DejaVu Sans, which holds Latin, Greek, Cyrillic and some signs.
+//! The font of drawn figures: a subset of DejaVu Sans with Latin, Greek, Cyrillic and some symbols.
 
 use std::sync::OnceLock;
 
@@ -7,23 +7,23 @@ use ttf_parser::{Face, OutlineBuilder};
 /// See `assets/DejaVuSans-LICENSE.txt`.
 const FILE: &[u8] = include_bytes!("../../../assets/DejaVuSans-subset.ttf");
 
-/// Stands for characters that the font lacks.
+/// Replaces characters that the font lacks.
 const MISSING: char = '\u{25a1}';
 
-/// The font; `None` if its file is damaged, which tests exclude.
+/// Returns the font; `None` if its file is damaged, which tests rule out.
 fn face() -> Option<&'static Face<'static>> {
     static FACE: OnceLock<Option<Face<'static>>> = OnceLock::new();
     FACE.get_or_init(|| Face::parse(FILE, 0).ok()).as_ref()
 }
 
-/// Width of a text at a size, in pixels.
+/// Returns the width of a text at a size, in pixels.
 pub(super) fn width(text: &str, size: f64) -> f64 {
     let Some(face) = face() else { return 0.0 };
     let units: f64 = text.chars().map(|c| advance(face, c)).sum();
     units * size / f64::from(face.units_per_em())
 }
 
-/// The text, or its beginning with an ellipsis if it is wider than `room`.
+/// Returns the text, truncated with an ellipsis if it is wider than `room`.
 pub(super) fn fit(text: &str, size: f64, room: f64) -> String {
     if width(text, size) <= room {
         return text.to_owned();
@@ -37,7 +37,7 @@ pub(super) fn fit(text: &str, size: f64, room: f64) -> String {
     }
 }
 
-/// Draws a text that begins at `(x, y)` on its base line.
+/// Draws a text that begins at `(x, y)` on its baseline.
 pub(super) fn outline(text: &str, size: f64, (x, y): (f64, f64), pen: &mut dyn OutlineBuilder) {
     let Some(face) = face() else { return };
     let scale = size / f64::from(face.units_per_em());
@@ -57,7 +57,7 @@ fn advance(face: &Face<'_>, c: char) -> f64 {
         .map_or(0.0, f64::from)
 }
 
-/// Moves glyphs to their place: the font's axis points up, that of a figure down.
+/// Positions glyphs: the font's vertical axis points up, a figure's points down.
 struct Placed<'a> {
     x: f64,
     y: f64,

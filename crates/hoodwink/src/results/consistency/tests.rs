@@ -95,7 +95,7 @@ fn rows_that_cannot_be_are_refused() {
     let of_fooled: [(Change, &str); 28] = [
         (
             |row| saved(row).success = false,
-            "it reaches its goal within eps and is said not to",
+            "it reaches its goal within eps but claims not to",
         ),
         (|row| row.index = 5, "the run has 5 samples"),
         (
@@ -142,7 +142,7 @@ fn rows_that_cannot_be_are_refused() {
         (|row| row.gradients = 1 << 63, "gradients"),
         (
             |row| row.target = Some(1),
-            "its target is Some(1), and the goal is untargeted",
+            "its target is Some(1), but the goal is untargeted",
         ),
         (
             |row| row.outcome = Outcome::Robust,
@@ -157,7 +157,7 @@ fn rows_that_cannot_be_are_refused() {
         (|row| row.clean.label = 1, "but the model was wrong before"),
         (
             |row| float(row).seen.label = 0,
-            "is said to reach its goal within eps and does not",
+            "claims to reach its goal within eps but does not",
         ),
         (
             |row| float(row).norms.linf = 0.5,
@@ -179,7 +179,7 @@ fn rows_that_cannot_be_are_refused() {
     // What lies beyond eps has not succeeded.
     let beyond: [(Change, &str); 1] = [(
         |row| saved(row).norms = fooled(0, "pgd", "16/255").saved.unwrap().norms,
-        "said to reach its goal within eps and does not",
+        "claims to reach its goal within eps but does not",
     )];
     let of_robust: [(Change, &str); 4] = [
         (
@@ -195,11 +195,11 @@ fn rows_that_cannot_be_are_refused() {
                 float(row).seen.label = 1;
                 float(row).norms = Distances::default();
             },
-            "it reaches its goal within eps and is said not to",
+            "it reaches its goal within eps but claims not to",
         ),
         (
             |row| saved(row).success = true,
-            "said to reach its goal within eps and does not",
+            "claims to reach its goal within eps but does not",
         ),
     ];
     let of_broken: [(Change, &str); 4] = [
@@ -248,12 +248,12 @@ fn without_eps_there_is_one_row_and_any_distance() {
     assert!(said(&run, &with_eps).contains("at eps Some(\"0.5\"), which"));
     let mut denied = fooled_at(0, 0.5);
     denied.saved.as_mut().unwrap().success = false;
-    assert!(said(&run, &denied).contains("it reaches its goal within eps and is said not to"));
+    assert!(said(&run, &denied).contains("it reaches its goal within eps but claims not to"));
     let elsewhere = Row {
         picture: Some(RunFolder::adversarial("ddn", Some("0.5"), 0)),
         ..fooled_at(0, 0.5)
     };
-    assert!(said(&run, &elsewhere).contains("does not lie there"));
+    assert!(said(&run, &elsewhere).contains("which cannot be the path for"));
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn the_rows_of_a_sample_agree_with_each_other() {
         (broken.clone(), ""),
         (
             already_broken(0, "fgsm", "8/255"),
-            "is already-broken before fgsm(loss = cross-entropy), and no earlier attack broke it",
+            "is already-broken before fgsm(loss = cross-entropy), but no earlier attack broke it",
         ),
     ] {
         let found = said(&[first.clone(), other.clone()]);
@@ -331,7 +331,7 @@ fn attacks_that_would_share_a_folder_are_refused() {
     run.threat.eps = vec!["1e+2".into(), "1e-2".into()];
     let refusal = Consistency::of(&run).err().unwrap();
     assert!(
-        refusal.contains("pictures of pgd at eps 1e-2 would lie where others do"),
+        refusal.contains("pictures of pgd at eps 1e-2 would have the same path as others"),
         "{refusal}"
     );
     run.attacks[1].name = "pgd".into();

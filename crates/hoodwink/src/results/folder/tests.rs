@@ -102,9 +102,9 @@ fn a_journal_of_rows_that_cannot_be_is_refused() {
         (
             3,
             all_fooled(3..4)[..3].to_vec(),
-            "it lacks rows, of sample 3",
+            "rows are missing, first those of sample 3",
         ),
-        (3, Vec::new(), "it lacks rows, of sample 3"),
+        (3, Vec::new(), "rows are missing, first those of sample 3"),
         (3, strange, "row 2, sample 4: it does not belong there"),
         (3, beyond, "row 2, sample 3: label 3 of 3 classes"),
         (100, all_fooled(100..101), "whose samples are 0..100"),
@@ -223,7 +223,10 @@ fn rows_that_contradict_the_run_are_refused() {
     }
     for (rows, says) in [
         (twice, "sample 0 has two rows of one attack"),
-        (all_fooled(1..64), "it lacks rows, of sample 0"),
+        (
+            all_fooled(1..64),
+            "rows are missing, first those of sample 0",
+        ),
         (Vec::new(), "it lacks rows"),
         (all_fooled(0..100), "at most 256 belong there"),
         (strange, "row 5, sample 64: it does not belong there"),
@@ -270,7 +273,7 @@ fn a_run_that_cannot_be_is_refused() {
         (
             "samples = 12",
             "samples = 60000000",
-            "it lacks rows, of sample 12",
+            "rows are missing, first those of sample 12",
         ),
         ("classes = 3", "classes = 2", "names of 3 classes"),
         (
@@ -286,11 +289,15 @@ fn a_run_that_cannot_be_is_refused() {
         ("[3, 8, 8]", "[4, 8, 8]", "model.input is [4, 8, 8]"),
         ("\"8/255\"", "\"eight\"", "\"eight\" is not a radius"),
         ("\"linf\"", "\"l7\"", "l7"),
-        ("\"untargeted\"", "\"targeted\"", "\"targeted\" is no goal"),
+        (
+            "\"untargeted\"",
+            "\"targeted\"",
+            "\"targeted\" is not a goal",
+        ),
         (
             "name = \"pgd\"",
             "name = \"../pgd\"",
-            "\"../pgd\" is no name of an attack",
+            "\"../pgd\" is not the name of an attack",
         ),
         (
             "recipe = \"pgd(loss",

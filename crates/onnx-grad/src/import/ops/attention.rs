@@ -10,22 +10,22 @@ use crate::{
     tensor::{DType, Tensor},
 };
 
-/// What is added where attention is forbidden: its exponential is 0, and a row of nothing else is no NaN.
+/// Added where attention is forbidden: its exponential is 0, but a row of nothing else doesn't become NaN.
 const FORBIDDEN: f32 = -1e30;
 
-/// Answers the result and, where caches are kept, all keys and values.
+/// Returns the result and, if caches are used, all keys and values.
 pub(super) fn attention(importer: &mut Importer, call: &Call) -> Result<Outputs> {
     let qkv = [call.input(0)?, call.input(1)?, call.input(2)?];
     let past = match (call.optional(4)?, call.optional(5)?) {
         (Some(keys), Some(values)) => vec![keys, values],
         (None, None) => Vec::new(),
-        _ => return Err(call.invalid("has past keys without values, or values without keys")),
+        _ => return Err(call.invalid("has past keys without past values, or the reverse")),
     };
     if call.value(6).is_some() {
-        return Err(call.unsupported("pads its keys by a computed length"));
+        return Err(call.unsupported("pads its keys to a computed length"));
     }
     if call.node.output.get(3).is_some_and(|name| !name.is_empty()) {
-        return Err(call.unsupported("answers its scores"));
+        return Err(call.unsupported("returns its scores"));
     }
     let heads = [
         call.int("q_num_heads", 0)?,
@@ -53,7 +53,9 @@ pub(super) fn attention(importer: &mut Importer, call: &Call) -> Result<Outputs>
     let [query_heads, key_heads] = [values[0], values[1]].map(|id| importer.side(call, id, 1));
     let (query_heads, key_heads) = (query_heads?, key_heads?);
     if query_heads.checked_rem(key_heads) != Some(0) {
-        return Err(call.invalid(format!("has {query_heads} heads for {key_heads} of keys")));
+        return Err(call.invalid(format!(
+            "has {query_heads} query heads, which is not a multiple of its {key_heads} key heads"
+        )));
     }
     let [rows, columns] = [values[0], values[1]].map(|id| importer.side(call, id, 2));
     let (rows, columns) = (rows?, columns?);
@@ -91,7 +93,7 @@ pub(super) fn attention(importer: &mut Importer, call: &Call) -> Result<Outputs>
         }
         let mut shares = scores.apply(Op::Softmax { axis: 3 });
         if let (Some(&mask), true) = (mask.first(), truth) {
-            // A row that may attend to nothing answers 0.
+            // The result is 0 for a row that may attend to nothing.
             shares = mask.select(shares, 0.0);
         }
         let result = shares.matmul(w);
@@ -111,11 +113,11 @@ pub(super) fn attention(importer: &mut Importer, call: &Call) -> Result<Outputs>
     Ok(results.into_iter().map(Into::into).collect())
 }
 
-/// `[N, L, heads * width]` to `[N, heads, L, width]`.
+/// Reshapes `[N, L, heads * width]` to `[N, heads, L, width]`.
 fn by_head(importer: &mut Importer, call: &Call, x: ValueId, heads: usize) -> Result<ValueId> {
     let joined = importer.side(call, x, 2)?;
     if joined.checked_rem(heads) != Some(0) {
-        return Err(call.invalid(format!("splits {joined} features into {heads} heads")));
+        return Err(call.invalid(format!("cannot split {joined} features into {heads} heads")));
     }
     let dims = importer.dims(x);
     importer.formula(call, &[x], |v| {
@@ -129,7 +131,7 @@ fn by_head(importer: &mut Importer, call: &Call, x: ValueId, heads: usize) -> Re
     })
 }
 
-/// Each head `repeat` times in a row, for queries that share it.
+/// Repeats each head `repeat` times in a row, for queries that share it.
 fn repeated_heads(x: Expr<'_>, heads: usize, repeat: usize) -> Expr<'_> {
     if repeat == 1 {
         return x;

@@ -11,14 +11,14 @@ use crate::{
     tensor::Tensor,
 };
 
-/// An axis' label: a letter of the equation, or a place in an ellipsis, counted from its end.
+/// The label of an axis: a letter of the equation, or a position in an ellipsis, counted from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Label {
     Ellipsis(usize),
     Letter(char),
 }
 
-/// A value whose axes have labels, none twice.
+/// A value whose axes have distinct labels.
 #[derive(Clone)]
 struct Labelled<'t> {
     value: Expr<'t>,
@@ -59,7 +59,7 @@ pub(super) fn einsum(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     };
     let known = |label: &Label| used.contains(label);
     if !kept.iter().all(known) || kept.iter().collect::<BTreeSet<_>>().len() != kept.len() {
-        return Err(call.invalid(format!("has the result {result:?} in {equation:?}")));
+        return Err(call.invalid(format!("has the invalid result {result:?} in {equation:?}")));
     }
     importer.formula(call, &inputs, |values| {
         let mut terms =
@@ -79,7 +79,7 @@ pub(super) fn einsum(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     })
 }
 
-/// The labels of a term's axes.
+/// Returns the labels of a term's axes.
 fn labels(call: &Call, term: &str, rank: usize) -> Result<Vec<Label>> {
     let refused = || call.invalid(format!("has the term {term:?} for an input of rank {rank}"));
     let (before, after) = term.split_once("...").unwrap_or((term, ""));
@@ -98,7 +98,7 @@ fn labels(call: &Call, term: &str, rank: usize) -> Result<Vec<Label>> {
         .collect())
 }
 
-/// The result of an equation without an arrow: the ellipsis, then the letters that occur once.
+/// Returns the result of an equation without an arrow: the ellipsis, then the letters that occur once.
 fn implicit(used: &[Label], ellipsis: usize) -> Vec<Label> {
     let once = |label: &&Label| {
         matches!(label, Label::Letter(_)) && used.iter().filter(|other| other == label).count() == 1
@@ -111,7 +111,7 @@ fn implicit(used: &[Label], ellipsis: usize) -> Vec<Label> {
         .collect()
 }
 
-/// A value whose repeated labels have become one axis each: their diagonal.
+/// Merges the axes of a repeated label into one axis, their diagonal.
 fn diagonal<'t>(value: Expr<'t>, labels: &[Label]) -> Result<Labelled<'t>> {
     let mut term = Labelled {
         value,
@@ -133,7 +133,7 @@ fn diagonal<'t>(value: Expr<'t>, labels: &[Label]) -> Result<Labelled<'t>> {
     Ok(term)
 }
 
-/// The positions of the first label that occurs twice.
+/// Returns the positions of the first label that occurs twice.
 fn repeated(labels: &[Label]) -> Option<(usize, usize)> {
     (0..labels.len()).find_map(|second| {
         let first = labels[..second]
@@ -144,7 +144,7 @@ fn repeated(labels: &[Label]) -> Option<(usize, usize)> {
 }
 
 impl<'t> Labelled<'t> {
-    /// Without the axes whose labels are not kept: they are summed.
+    /// Sums over the axes whose labels are not kept.
     fn summed(self, kept: impl Fn(Label) -> bool) -> Self {
         let axes: Vec<usize> = (0..self.labels.len())
             .filter(|&at| !kept(self.labels[at]))
@@ -161,7 +161,7 @@ impl<'t> Labelled<'t> {
         }
     }
 
-    /// With axes in this order; a label it lacks gets an axis of side 1.
+    /// Arranges axes in this order; a missing label gets an axis of side 1.
     fn ordered(self, order: &[Label]) -> Self {
         let perm: Vec<usize> = (order.iter())
             .filter_map(|label| self.labels.iter().position(|own| own == label))
@@ -186,8 +186,8 @@ impl<'t> Labelled<'t> {
     }
 }
 
-/// The product of two terms, summed over the labels that nothing else needs: a product of matrices, with what both keep
-/// as batch axes.
+/// Multiplies two terms and sums over the labels that nothing else needs: a matrix product whose batch axes are those
+/// that both terms keep.
 fn contract<'t>(
     a: Labelled<'t>,
     b: Labelled<'t>,
@@ -238,7 +238,7 @@ fn contract<'t>(
     })
 }
 
-/// One axis in place of several.
+/// Merges several axes into one.
 fn joined(sides: &[Dim]) -> Dim {
     sides
         .iter()

@@ -13,7 +13,7 @@ pub(super) fn unary(importer: &mut Importer, call: &Call, op: Op) -> Result<Valu
     importer.add(call, op, &[call.input(0)?])
 }
 
-/// An operator that is constant but for jumps; on request with the gradient of what it steps along.
+/// A piecewise constant operator; on request, with a surrogate gradient.
 pub(super) fn step(importer: &mut Importer, call: &Call, op: Op) -> Result<ValueId> {
     if !importer.straight_through {
         return unary(importer, call, op);
@@ -75,7 +75,7 @@ pub(super) fn modulo(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let fmod = call.flag("fmod", false)?;
     match importer.dtype(a) {
         DType::I64 if fmod => {}
-        DType::F32 if !fmod => return Err(call.invalid("takes floats, which needs fmod = 1")),
+        DType::F32 if !fmod => return Err(call.invalid("takes floats, which requires fmod = 1")),
         _ => return importer.add(call, Op::Mod, &[a, b]),
     }
     // Integer division truncates, so this remainder has the dividend's sign, as in C.
@@ -88,7 +88,7 @@ pub(super) fn cast(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     cast_to(importer, call, "to", call.input(0)?)
 }
 
-/// A value as the element type that an attribute names.
+/// Converts a value to the element type that an attribute names.
 pub(super) fn cast_to(
     importer: &mut Importer,
     call: &Call,
@@ -97,7 +97,10 @@ pub(super) fn cast_to(
 ) -> Result<ValueId> {
     let to = i32::try_from(call.int(attribute, 0)?).unwrap_or(0);
     let dtype = tensors::element_type(to).ok_or_else(|| {
-        call.unsupported(format!("converts to the type {}", tensors::type_name(to)))
+        call.unsupported(format!(
+            "cannot convert to the type {}",
+            tensors::type_name(to)
+        ))
     })?;
     importer.notice(tensors::conversion_notice(to));
     let from = (attribute == "to").then(|| importer.integer_type(call, 0));
@@ -105,7 +108,7 @@ pub(super) fn cast_to(
         .flatten()
         .is_some_and(|from| integers::includes(to, from))
     {
-        // Quantised values stay floats, with their gradient.
+        // Quantised values stay floats, so that they keep their gradient.
         return Ok(x);
     }
     let cast = importer.add(call, Op::Cast { to: dtype }, &[x])?;
@@ -121,12 +124,12 @@ pub(super) fn cast_like(importer: &mut Importer, call: &Call) -> Result<ValueId>
     }
 }
 
-/// Limits are attributes up to operator set 10, inputs since.
+/// Limits are attributes up to operator set 10 and inputs from 11 on.
 pub(super) fn clip(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let mut limits = [f32::NEG_INFINITY, f32::INFINITY];
     if call.opset < 11 {
-        // The old defaults are the largest floats: the same as no limit for every finite value.
+        // The old defaults are the largest floats, which equals no limit for every finite value.
         limits = [call.float("min", f32::MIN)?, call.float("max", f32::MAX)?];
         let [min, max] = limits;
         return importer.add(call, Op::Clip { min, max }, &[x]);
@@ -159,7 +162,7 @@ pub(super) fn elu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
 pub(super) fn celu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let alpha = call.float("alpha", 1.0)?;
     if alpha <= 0.0 {
-        return Err(call.unsupported(format!("has alpha {alpha}, needs one above 0")));
+        return Err(call.unsupported(format!("has alpha {alpha}, which must be positive")));
     }
     importer.formula(call, &[call.input(0)?], |v| {
         Ok((v[0] / alpha).apply(Op::Elu { alpha: 1.0 }) * alpha)
@@ -195,7 +198,7 @@ pub(super) fn thresholded_relu(importer: &mut Importer, call: &Call) -> Result<V
     })
 }
 
-/// `x` brought nearer to 0 by `bias` where it is farther than `lambd` from it, else 0.
+/// Moves `x` towards 0 by `bias` if it is farther than `lambd` from 0, else returns 0.
 pub(super) fn shrink(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let bias = call.float("bias", 0.0)?;
     let edge = call.float("lambd", 0.5)?;
@@ -220,7 +223,7 @@ pub(super) fn gelu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     unary(importer, call, Op::Gelu { tanh })
 }
 
-/// An operator of one input that is a formula over others.
+/// An operator of one input that is a formula of others.
 pub(super) fn function(
     importer: &mut Importer,
     call: &Call,
@@ -275,7 +278,7 @@ pub(super) fn atanh(x: Expr<'_>) -> Expr<'_> {
     ((x + 1.0) / (1.0 - x)).log() * 0.5
 }
 
-/// Only what is no number differs from itself.
+/// Only NaN differs from itself.
 pub(super) fn is_nan(x: Expr<'_>) -> Expr<'_> {
     x.equal(x).apply(Op::Not)
 }
@@ -301,13 +304,13 @@ pub(super) fn swish(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     })
 }
 
-/// At inference, its input.
+/// Returns its input, as at inference.
 pub(super) fn dropout(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let training = call.optional(2)?;
     let known = training.and_then(|id| importer.builder.graph().as_constant(id));
     match (training, known.and_then(Tensor::as_bool)) {
         (None, _) | (_, Some(&[false])) => call.input(0),
-        _ => Err(call.unsupported("is in training mode; export in evaluation mode")),
+        _ => Err(call.unsupported("is in training mode; export the model in evaluation mode")),
     }
 }
 
@@ -325,7 +328,7 @@ pub(super) fn constant(importer: &mut Importer, call: &Call) -> Result<ValueId> 
     } else {
         return Err(call.unsupported("holds no dense numbers"));
     };
-    // Some exporters write weights as nodes: only a name makes them weights.
+    // Some exporters write weights as `Constant` nodes. They count as weights only if they have a name.
     let is_weight = tensor.dtype() == DType::F32 && tensor.len() > 1;
     let name = if is_weight { call.name() } else { "" };
     Ok(importer.builder.constant(name, tensor))

@@ -1,4 +1,4 @@
-//! `GridSample`: pictures read at computed positions.
+//! `GridSample`: reads pictures at computed positions.
 
 use crate::{
     Result,
@@ -18,7 +18,7 @@ enum Mode {
     Cubic,
 }
 
-/// What lies outside the picture.
+/// How positions outside the picture are treated.
 #[derive(Clone, Copy, PartialEq)]
 enum Outside {
     Zeros,
@@ -32,7 +32,7 @@ pub(super) fn grid_sample(importer: &mut Importer, call: &Call) -> Result<ValueI
         "nearest" => Mode::Nearest,
         "linear" | "bilinear" => Mode::Linear,
         "cubic" | "bicubic" => Mode::Cubic,
-        other => return Err(call.invalid(format!("has the mode {other:?}"))),
+        other => return Err(call.invalid(format!("has the unknown mode {other:?}"))),
     };
     let align_corners = call.flag("align_corners", false)?;
     let outside = match call.string("padding_mode", "zeros")? {
@@ -42,7 +42,7 @@ pub(super) fn grid_sample(importer: &mut Importer, call: &Call) -> Result<ValueI
         other => return Err(call.invalid(format!("has the padding_mode {other:?}"))),
     };
     if importer.rank(x) != 4 || importer.rank(grid) != 4 {
-        return Err(call.unsupported("samples something else than pictures"));
+        return Err(call.unsupported("samples something other than pictures"));
     }
     let sides = [importer.side(call, x, 2)?, importer.side(call, x, 3)?];
     if sides.contains(&0) {
@@ -55,7 +55,7 @@ pub(super) fn grid_sample(importer: &mut Importer, call: &Call) -> Result<ValueI
             Dim::Fixed(1),
             Dim::Fixed(count.iter().product()),
         ];
-        // The grid has the column first; -1 and 1 are the outer edges, or the outer pixels' centres.
+        // The grid lists the column first; -1 and 1 are the outer edges, or the centres of the outer pixels.
         let [row, column] = [0, 1].map(|axis| {
             let side = sides[axis] as f32;
             let position = v[1].slice(3, 1 - axis, 2 - axis).reshape(points);
@@ -85,14 +85,14 @@ pub(super) fn grid_sample(importer: &mut Importer, call: &Call) -> Result<ValueI
     })
 }
 
-/// A pixel of an axis, inside, with what it counts.
+/// A pixel inside an axis, with its weight.
 struct Tap<'t> {
     index: Expr<'t>,
     weight: Expr<'t>,
 }
 
 fn taps<'t>(mode: Mode, outside: Outside, side: usize, position: Expr<'t>) -> Vec<Tap<'t>> {
-    // A cubic's neighbours are brought inside one by one, the others' position is as a whole.
+    // For the cubic, each neighbour is moved inside separately; otherwise, the position as a whole is.
     let position = match mode {
         Mode::Cubic => position,
         _ => brought_inside(outside, side, position),
@@ -138,7 +138,7 @@ fn taps<'t>(mode: Mode, outside: Outside, side: usize, position: Expr<'t>) -> Ve
         .collect()
 }
 
-/// The cubic of Keys (1981) with a = -0.75, for the neighbour `tap` of a point `beyond` its floor.
+/// Keys's cubic (1981) with a = -0.75, for the neighbour `tap` of a point at distance `beyond` from its floor.
 fn cubic(beyond: Expr<'_>, tap: f32) -> Expr<'_> {
     const A: f32 = -0.75;
     let distance = match tap <= 0.0 {
@@ -168,7 +168,7 @@ fn brought_inside(outside: Outside, side: usize, position: Expr<'_>) -> Expr<'_>
             if span == 0.0 {
                 return position * 0.0;
             }
-            // Every second span is run through backwards.
+            // Every second span is reversed.
             let distance = (position - low).apply(Op::Abs);
             let spans = (distance / span).apply(Op::Floor);
             let rest = distance - spans * span;

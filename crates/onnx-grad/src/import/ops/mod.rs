@@ -1,4 +1,4 @@
-//! ONNX operators to those of the representation: one row here and one function in the family's file.
+//! Maps ONNX operators to operators of the graph: one row here, one function in the file of the operator's family.
 
 mod attention;
 mod einsum;
@@ -39,7 +39,7 @@ use crate::{
     tensor::DType,
 };
 
-/// What a node computes, in the order of its outputs; trailing optional outputs may be missing.
+/// The results of a node, in the order of its outputs; trailing optional outputs may be missing.
 pub(super) type Outputs = Vec<Value>;
 
 /// Imports a node.
@@ -52,7 +52,7 @@ pub(super) enum Handler {
 }
 
 impl Handler {
-    /// The outputs of a node.
+    /// Returns the outputs of a node.
     pub(super) fn run(self, importer: &mut Importer, call: &Call) -> Result<Outputs> {
         match self {
             Self::One(import) => Ok(vec![import(importer, call)?.into()]),
@@ -61,22 +61,22 @@ impl Handler {
     }
 }
 
-/// The handler of an operator; `None` if it is not supported.
+/// Returns the handler of an operator; `None` if it is not supported.
 pub(super) fn handler(op_type: &str) -> Option<Handler> {
     let row = OPERATORS.binary_search_by_key(&op_type, |&(name, _)| name);
     row.ok().map(|row| OPERATORS[row].1)
 }
 
-/// The operator set of ONNX Runtime's own operators.
+/// The domain of ONNX Runtime's own operators.
 pub(super) const MICROSOFT: &str = "com.microsoft";
 
-/// The handler of an operator of [`MICROSOFT`]; `None` if it is not supported.
+/// Returns the handler of an operator of [`MICROSOFT`]; `None` if it is not supported.
 pub(super) fn contributed(op_type: &str) -> Option<Handler> {
     let row = CONTRIBUTED.binary_search_by_key(&op_type, |&(name, _)| name);
     row.ok().map(|row| CONTRIBUTED[row].1)
 }
 
-/// All importable operators of [`MICROSOFT`], sorted by name: those that its quantisation writes.
+/// The importable operators of [`MICROSOFT`], sorted by name: those that its quantisation tools write.
 pub(super) const CONTRIBUTED: &[(&str, Handler)] = {
     use Handler::One;
     &[
@@ -101,7 +101,7 @@ pub(super) const CONTRIBUTED: &[(&str, Handler)] = {
     ]
 };
 
-/// All importable operators of ONNX, sorted by name.
+/// The importable operators of ONNX, sorted by name.
 pub(super) const OPERATORS: &[(&str, Handler)] = {
     use Handler::{Many, One};
     &[
@@ -285,7 +285,7 @@ impl Importer {
         self.builder.graph().node(id).dtype
     }
 
-    /// The side of an axis, which must not be the batch.
+    /// Returns the side of an axis, which must not be the batch axis.
     fn side(&self, call: &Call, id: ValueId, axis: usize) -> Result<usize> {
         match self.dims(id).get(axis) {
             Some(Dim::Fixed(side)) => Ok(*side),

@@ -1,4 +1,4 @@
-//! Operators that give elements another shape, and those that make shapes.
+//! Operators that reshape or move elements, and operators that create shapes.
 
 use crate::{
     Result,
@@ -15,10 +15,10 @@ use crate::{
     tensor::{DType, Tensor},
 };
 
-/// Longest constant sequence that a `Range` may make.
+/// Maximum length of a constant sequence that `Range` may create.
 const MAX_RANGE: i64 = 1 << 20;
 
-/// Factors of the fixed and of the batch sides, and how many of the latter there are.
+/// Products of the fixed sides and of the batch sides, and the number of the latter.
 fn size_of(dims: &[Dim]) -> (usize, u32) {
     dims.iter()
         .fold((1, 0), |(product, power), dim| match *dim {
@@ -31,7 +31,7 @@ pub(super) fn reshape(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let target = importer
         .size_list(call, 1)?
-        .ok_or_else(|| call.invalid("lacks input 1"))?;
+        .ok_or_else(|| call.invalid("input 1 is missing"))?;
     let dims = importer.dims(x);
     let copy_zeros = !call.flag("allowzero", false)?;
     let mut hole = None;
@@ -43,7 +43,7 @@ pub(super) fn reshape(importer: &mut Importer, call: &Call) -> Result<ValueId> {
                 Dim::Fixed(1)
             }
             Size::Known(0) if copy_zeros => *dims.get(axis).ok_or_else(|| {
-                call.invalid(format!("copies axis {axis}, which its input lacks"))
+                call.invalid(format!("copies axis {axis}, which its input does not have"))
             })?,
             size => dim(call, size)?,
         });
@@ -69,8 +69,8 @@ pub(super) fn reshape(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     importer.reshaped(call, x, shape)
 }
 
-/// Puts the batch of `dims` into a target written for a batch of 1: into the axis that has as many elements
-/// before it as the batch axis has, so that the order of the elements stays.
+/// Puts the batch of `dims` into a target written for a batch of 1: into the axis that has as many elements before it
+/// as the batch axis, so that the order of the elements is kept.
 fn lead_by_batch(dims: &[Dim], target: &mut [Dim]) {
     let Some(batch) = dims.iter().position(|dim| matches!(dim, Dim::Batch(_))) else {
         return;
@@ -87,7 +87,7 @@ fn lead_by_batch(dims: &[Dim], target: &mut [Dim]) {
 }
 
 fn dim(call: &Call, size: Size) -> Result<Dim> {
-    let refused = || call.invalid(format!("has the target side {size:?}"));
+    let refused = || call.invalid(format!("has the invalid target side {size:?}"));
     let (Size::Known(value) | Size::Batch(value)) = size;
     let side = usize::try_from(value).map_err(|_| refused())?;
     Ok(match size {
@@ -110,7 +110,7 @@ pub(super) fn flatten(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     importer.reshaped(call, x, shape.to_vec())
 }
 
-/// Axes of `Squeeze` and `Unsqueeze`: an attribute up to operator set 12, an input since.
+/// Axes of `Squeeze` and `Unsqueeze`: an attribute up to operator set 12, an input from 13 on.
 fn stated_axes(importer: &Importer, call: &Call) -> Result<Option<Vec<i64>>> {
     match call.ints("axes")? {
         Some(axes) => Ok(Some(axes.to_vec())),
@@ -128,7 +128,7 @@ pub(super) fn squeeze(importer: &mut Importer, call: &Call) -> Result<ValueId> {
             .collect(),
     };
     if let Some(&axis) = axes.iter().find(|&&axis| dims[axis] != Dim::Fixed(1)) {
-        return Err(call.invalid(format!("squeezes axis {axis} of {}", display(&dims))));
+        return Err(call.invalid(format!("cannot squeeze axis {axis} of {}", display(&dims))));
     }
     let shape = (0..dims.len())
         .filter(|axis| !axes.contains(axis))
@@ -140,7 +140,7 @@ pub(super) fn squeeze(importer: &mut Importer, call: &Call) -> Result<ValueId> {
 pub(super) fn unsqueeze(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let mut shape = importer.dims(x);
-    let axes = stated_axes(importer, call)?.ok_or_else(|| call.invalid("lacks axes"))?;
+    let axes = stated_axes(importer, call)?.ok_or_else(|| call.invalid("axes are missing"))?;
     for axis in call.axes(&axes, shape.len() + axes.len())? {
         shape.insert(axis, Dim::Fixed(1));
     }
@@ -151,7 +151,7 @@ pub(super) fn expand(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let target = importer
         .size_list(call, 1)?
-        .ok_or_else(|| call.invalid("lacks input 1"))?;
+        .ok_or_else(|| call.invalid("input 1 is missing"))?;
     let target: Vec<Dim> = target
         .into_iter()
         .map(|size| dim(call, size))
@@ -170,7 +170,7 @@ pub(super) fn expand(importer: &mut Importer, call: &Call) -> Result<ValueId> {
 pub(super) fn tile(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let repeats = importer
         .integers(call, 1)?
-        .ok_or_else(|| call.invalid("lacks input 1"))?;
+        .ok_or_else(|| call.invalid("input 1 is missing"))?;
     let repeats = repeats.iter().map(|&repeat| call.size("repeats", repeat));
     let repeats = repeats.collect::<Result<_>>()?;
     importer.add(call, Op::Tile { repeats }, &[call.input(0)?])
@@ -199,7 +199,7 @@ pub(super) fn concat(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     importer.add(call, Op::Concat { axis }, &inputs)
 }
 
-/// Expands what a file with a batch of 1 joins to batched values: one class token for each picture.
+/// Expands the parts that a file with a batch of 1 joins to batched values: one class token for each picture.
 fn share_batch(
     importer: &mut Importer,
     call: &Call,
@@ -225,18 +225,20 @@ fn share_batch(
     Ok(())
 }
 
-/// Channels into blocks of pixels.
+/// Moves channels into blocks of pixels.
 pub(super) fn depth_to_space(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let (x, block, [channels, height, width]) = blocks(importer, call)?;
     let area = block * block;
     if channels % area != 0 {
-        return Err(call.invalid(format!("makes blocks of {area} from {channels} channels")));
+        return Err(call.invalid(format!(
+            "cannot make blocks of {area} pixels from {channels} channels"
+        )));
     }
     let batch = importer.dims(x)[0];
     let (order, perm) = match call.string("mode", "DCR")? {
         "DCR" => ([block, block, channels / area], vec![0, 3, 4, 1, 5, 2]),
         "CRD" => ([channels / area, block, block], vec![0, 1, 4, 2, 5, 3]),
-        other => return Err(call.invalid(format!("has the mode {other:?}"))),
+        other => return Err(call.invalid(format!("has the unknown mode {other:?}"))),
     };
     let [a, b, c] = order;
     let apart = with_batch(batch, &[a, b, c, height, width]);
@@ -246,14 +248,16 @@ pub(super) fn depth_to_space(importer: &mut Importer, call: &Call) -> Result<Val
     importer.reshaped(call, moved, shape)
 }
 
-/// Blocks of pixels into channels.
+/// Moves blocks of pixels into channels.
 pub(super) fn space_to_depth(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     if call.string("mode", "DCR")? != "DCR" {
-        return Err(call.unsupported("orders channels otherwise than DCR"));
+        return Err(call.unsupported("orders channels differently from DCR"));
     }
     let (x, block, [channels, height, width]) = blocks(importer, call)?;
     if height % block != 0 || width % block != 0 {
-        return Err(call.invalid(format!("cuts {height} x {width} into blocks of {block}")));
+        return Err(call.invalid(format!(
+            "cannot cut {height} x {width} pixels into blocks of side {block}"
+        )));
     }
     let batch = importer.dims(x)[0];
     let (rows, columns) = (height / block, width / block);
@@ -281,7 +285,7 @@ fn with_batch(batch: Dim, sides: &[usize]) -> Vec<Dim> {
     shape
 }
 
-/// The sides of a value; `start` and `end` choose some of them.
+/// Returns the sides of a value; `start` and `end` select some of them.
 pub(super) fn shape(importer: &mut Importer, call: &Call) -> Result<Outputs> {
     let dims = shape_of(importer, call)?;
     let rank = dims.len() as i64;
@@ -311,7 +315,7 @@ pub(super) fn size(importer: &mut Importer, call: &Call) -> Result<Outputs> {
     let entry = match size_of(&dims) {
         (product, 0) => Size::Known(product as i64),
         (product, 1) if product > 0 => Size::Batch(product as i64),
-        _ => return Err(call.unsupported("counts the elements of two batch axes")),
+        _ => return Err(call.unsupported("counts the elements of a shape with two batch axes")),
     };
     let sizes = Sizes {
         shape: Vec::new(),
@@ -324,7 +328,7 @@ pub(super) fn size(importer: &mut Importer, call: &Call) -> Result<Outputs> {
 pub(super) fn constant_of_shape(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let sizes = importer
         .size_list(call, 0)?
-        .ok_or_else(|| call.invalid("lacks input 0"))?;
+        .ok_or_else(|| call.invalid("input 0 is missing"))?;
     let shape = sizes
         .into_iter()
         .map(|size| dim(call, size))
@@ -332,7 +336,7 @@ pub(super) fn constant_of_shape(importer: &mut Importer, call: &Call) -> Result<
     let value = match call.tensor("value")? {
         None => Tensor::scalar(0.0),
         Some(value) if value.len() == 1 => value.reshaped([])?,
-        Some(_) => return Err(call.invalid("has a value that is not one element")),
+        Some(_) => return Err(call.invalid("needs a value of one element")),
     };
     let value = importer.builder.constant("", value);
     importer.add(call, Op::Expand { shape }, &[value])
@@ -353,7 +357,7 @@ pub(super) fn range(importer: &mut Importer, call: &Call) -> Result<ValueId> {
         .iter()
         .map(|limit| Some(*limit.as_i64()?.first()?))
         .collect();
-    let too_long = || call.unsupported(format!("makes more than {MAX_RANGE} elements"));
+    let too_long = || call.unsupported(format!("creates more than {MAX_RANGE} elements"));
     let tensor = match (floats.as_deref(), integers.as_deref()) {
         (_, Some(&[start, end, step])) if step != 0 => {
             let span = i128::from(end) - i128::from(start);
@@ -379,7 +383,7 @@ pub(super) fn range(importer: &mut Importer, call: &Call) -> Result<ValueId> {
                 .collect();
             Tensor::f32([values.len()], values)?
         }
-        _ => return Err(call.unsupported("counts with computed limits or a step of 0")),
+        _ => return Err(call.unsupported("has computed limits or a step of 0")),
     };
     Ok(importer.builder.constant("", tensor))
 }

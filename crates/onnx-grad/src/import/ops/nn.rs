@@ -1,4 +1,4 @@
-//! Convolutions, poolings, matrix products.
+//! Convolutions, pooling and matrix products.
 
 use crate::{
     Result,
@@ -9,7 +9,7 @@ use crate::{
     rules::pool::merge_channels,
 };
 
-/// What convolutions and poolings have in common, `auto_pad` still open.
+/// The common attributes of convolutions and pooling, with `auto_pad` still unresolved.
 struct Window {
     kernel: Vec<usize>,
     strides: Vec<usize>,
@@ -33,7 +33,7 @@ impl Window {
             "NOTSET" | "" | "VALID" => AutoPad::No,
             "SAME_UPPER" => AutoPad::Upper,
             "SAME_LOWER" => AutoPad::Lower,
-            other => return Err(call.invalid(format!("has the auto_pad {other:?}"))),
+            other => return Err(call.invalid(format!("has the unknown auto_pad {other:?}"))),
         };
         let pads = match call.string("auto_pad", "NOTSET")? {
             "NOTSET" | "" => call.sizes("pads", 2 * spatial, 0)?,
@@ -55,12 +55,12 @@ impl Window {
         })
     }
 
-    /// How many elements the window spans along an axis.
+    /// Returns the number of elements that the window spans along an axis.
     fn reach(&self, axis: usize) -> usize {
         (self.kernel[axis] - 1) * self.dilations[axis] + 1
     }
 
-    /// Sets the pads of an axis to `total`, the odd one where `auto_pad` wants it.
+    /// Sets the pads of an axis to `total`; `auto_pad` decides which side gets the odd one.
     fn pad(&mut self, axis: usize, total: usize) {
         let (less, more) = (total / 2, total - total / 2);
         (self.pads_before[axis], self.pads_after[axis]) = match self.auto_pad {
@@ -69,7 +69,7 @@ impl Window {
         };
     }
 
-    /// Resolves `auto_pad`: as many windows as strides fit, `ceil(side / stride)`.
+    /// Resolves `auto_pad` such that there are `ceil(side / stride)` windows.
     fn pad_to_same(&mut self, sides: &[usize]) {
         if self.auto_pad == AutoPad::No {
             return;
@@ -93,14 +93,14 @@ impl Window {
     }
 }
 
-/// The sides of the spatial axes of `[N, C, ...]`.
+/// Returns the sides of the spatial axes of `[N, C, ...]`.
 fn spatial_sides(importer: &Importer, call: &Call, x: ValueId) -> Result<Vec<usize>> {
     (2..importer.rank(x))
         .map(|axis| importer.side(call, x, axis))
         .collect()
 }
 
-/// The window of a convolution, whose kernel is the weight's if not stated.
+/// Returns the window of a convolution; the kernel is taken from the weight.
 fn convolution_window(importer: &Importer, call: &Call, weight: ValueId) -> Result<Window> {
     let kernel = spatial_sides(importer, call, weight)?;
     if kernel.is_empty() {
@@ -108,7 +108,7 @@ fn convolution_window(importer: &Importer, call: &Call, weight: ValueId) -> Resu
     }
     if call.has("kernel_shape") && call.sizes("kernel_shape", kernel.len(), 0)? != kernel {
         return Err(call.invalid(format!(
-            "has a kernel_shape that is not its weight's {kernel:?}"
+            "has a kernel_shape that differs from its weight's, {kernel:?}"
         )));
     }
     Window::new(call, kernel)
@@ -124,7 +124,7 @@ pub(super) fn conv(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     convolution(importer, call, &inputs)
 }
 
-/// The convolution of a node's attributes, of these values: the input, the weight and, optionally, the bias.
+/// Convolves these values, which are the input, the weight and optionally the bias, with a node's attributes.
 pub(super) fn convolution(
     importer: &mut Importer,
     call: &Call,
@@ -133,7 +133,7 @@ pub(super) fn convolution(
     let mut window = convolution_window(importer, call, inputs[1])?;
     let sides = spatial_sides(importer, call, inputs[0])?;
     if sides.len() != window.kernel.len() {
-        return Err(call.invalid("has an input and a weight of unlike ranks"));
+        return Err(call.invalid("has an input and a weight of different ranks"));
     }
     window.pad_to_same(&sides);
     let op = Op::Conv(window.into_convolution(groups(call)?));
@@ -147,7 +147,7 @@ pub(super) fn conv_transpose(importer: &mut Importer, call: &Call) -> Result<Val
     let sides = spatial_sides(importer, call, inputs[0])?;
     let spatial = window.kernel.len();
     if sides.len() != spatial {
-        return Err(call.invalid("has an input and a weight of unlike ranks"));
+        return Err(call.invalid("has an input and a weight of different ranks"));
     }
     let mut output_padding = call.sizes("output_padding", spatial, 0)?;
     let targets = match (call.has("output_shape"), window.auto_pad) {
@@ -173,12 +173,12 @@ pub(super) fn conv_transpose(importer: &mut Importer, call: &Call) -> Result<Val
     importer.add(call, op, &inputs)
 }
 
-/// The pooling of a node. `ceil_mode` adds a window that starts inside the input or the padding before
-/// it, never in the padding behind (PyTorch's rule, ONNX's since operator set 22).
+/// Pools the input of a node. `ceil_mode` adds a window that starts inside the input or the padding before it, never in
+/// the padding behind it (PyTorch's rule, and ONNX's since operator set 22).
 pub(super) fn pool(importer: &Importer, call: &Call, x: ValueId) -> Result<Pool> {
     let sides = spatial_sides(importer, call, x)?;
     if !call.has("kernel_shape") || sides.is_empty() {
-        return Err(call.invalid("lacks a kernel_shape or spatial axes"));
+        return Err(call.invalid("has no kernel_shape or no spatial axes"));
     }
     let mut window = Window::new(call, call.sizes("kernel_shape", sides.len(), 0)?)?;
     window.pad_to_same(&sides);
@@ -193,7 +193,7 @@ pub(super) fn pool(importer: &Importer, call: &Call, x: ValueId) -> Result<Pool>
             let mut last = room.div_ceil(stride) * stride;
             if last >= before + side {
                 last -= stride;
-                // Padding behind the last window would make room for the one just refused.
+                // Padding behind the last window would make room for the refused one.
                 let behind = room.saturating_sub(last);
                 window.pads_after[axis] = window.pads_after[axis].saturating_sub(behind);
             }
@@ -227,7 +227,7 @@ pub(super) fn average_pool(importer: &mut Importer, call: &Call) -> Result<Value
     importer.add(call, op, &[x])
 }
 
-/// The p-norm of each window; padding is 0, and counts for nothing.
+/// The p-norm of each window; padding is 0 and does not contribute.
 pub(super) fn lp_pool(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let padded = pool(importer, call, x)?;
@@ -256,13 +256,14 @@ pub(super) fn lp_pool(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     })
 }
 
-/// Columns of windows laid back where they overlap and added up: a transposed convolution with kernels of one element.
+/// Puts columns of windows back in place and adds them where they overlap: a transposed convolution with kernels of one
+/// element.
 pub(super) fn col2im(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     const LARGEST: usize = 1 << 10;
     let x = call.input(0)?;
     let sizes = |at: usize, name: &str| -> Result<Vec<usize>> {
         let list = importer.integers(call, at)?;
-        let list = list.ok_or_else(|| call.invalid(format!("lacks its {name}")))?;
+        let list = list.ok_or_else(|| call.invalid(format!("{name} is missing")))?;
         list.iter().map(|&side| call.size(name, side)).collect()
     };
     let (image, kernel) = (sizes(1, "image_shape")?, sizes(2, "block_shape")?);
@@ -317,7 +318,7 @@ pub(super) fn matmul(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     product(importer, call, call.input(0)?, call.input(1)?)
 }
 
-/// A matrix product; vectors become matrices of one row or one column.
+/// Multiplies matrices; vectors become matrices of one row or one column.
 pub(super) fn product(
     importer: &mut Importer,
     call: &Call,

@@ -11,7 +11,7 @@ use crate::{
 
 pub(super) fn batch_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     if !call.flag("spatial", true)? {
-        return Err(call.unsupported("normalises every element by itself (spatial = 0)"));
+        return Err(call.unsupported("normalises every element separately (spatial = 0)"));
     }
     let epsilon = call.float("epsilon", 1e-5)?;
     if call.flag("training_mode", false)? {
@@ -21,13 +21,13 @@ pub(super) fn batch_normalization(importer: &mut Importer, call: &Call) -> Resul
     importer.add(call, Op::BatchNormalization { epsilon }, &inputs)
 }
 
-/// Normalisation by the input's own statistics: an exporter's spelling of standardised weights. Of pictures it would mix
-/// those of a batch.
+/// Normalises by the input's own statistics, as exporters write weight standardisation. With pictures as input, it
+/// would mix the pictures of a batch.
 fn batch_statistics(importer: &mut Importer, call: &Call, epsilon: f32) -> Result<ValueId> {
     let inputs = [call.input(0)?, call.input(1)?, call.input(2)?];
     let dims = importer.dims(inputs[0]);
     if dims.len() < 2 || importer.builder.graph().as_constant(inputs[0]).is_none() {
-        return Err(call.unsupported("is in training mode; export in evaluation mode"));
+        return Err(call.unsupported("is in training mode; export the model in evaluation mode"));
     }
     importer.formula(call, &inputs, |v| {
         let axes: Vec<usize> = (0..dims.len()).filter(|&axis| axis != 1).collect();
@@ -45,7 +45,7 @@ pub(super) fn layer_normalization(importer: &mut Importer, call: &Call) -> Resul
     importer.add(call, op, &inputs)
 }
 
-/// `x * scale / sqrt(mean(x^2) + epsilon)` over the axes from `axis` on.
+/// Computes `x * scale / sqrt(mean(x^2) + epsilon)` over the axes from `axis` on.
 pub(super) fn rms_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let (x, scale) = (call.input(0)?, call.input(1)?);
     let rank = importer.rank(x);
@@ -80,13 +80,15 @@ pub(super) fn instance_normalization(importer: &mut Importer, call: &Call) -> Re
     })
 }
 
-/// Scale and bias are one per channel since operator set 21, one per group before.
+/// Scale and bias have one value per channel since operator set 21, one per group before.
 pub(super) fn group_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let inputs = [call.input(0)?, call.input(1)?, call.input(2)?];
     let groups = call.size("num_groups", call.int("num_groups", 1)?)?;
     let channels = importer.side(call, inputs[0], 1)?;
     if channels.checked_rem(groups) != Some(0) {
-        return Err(call.invalid(format!("splits {channels} channels into {groups} groups")));
+        return Err(call.invalid(format!(
+            "cannot split {channels} channels into {groups} groups"
+        )));
     }
     let by_group = call.opset < 21;
     let epsilon = call.float("epsilon", 1e-5)?;
@@ -109,7 +111,7 @@ pub(super) fn group_normalization(importer: &mut Importer, call: &Call) -> Resul
     })
 }
 
-/// `(x - mean) / deviation` over axes; the deviation is guarded as in ONNX's definition of the operator.
+/// `(x - mean) / deviation` over axes; the deviation is kept from 0 as in ONNX's definition of the operator.
 pub(super) fn mean_variance_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     const GUARD: f32 = 1e-9;
     let x = call.input(0)?;
@@ -126,7 +128,7 @@ pub(super) fn lrn(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let size = call.size("size", call.int("size", 0)?)?;
     if size == 0 {
-        return Err(call.invalid("needs a size above 0"));
+        return Err(call.invalid("needs a positive size"));
     }
     let [alpha, beta, bias] = [("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)]
         .map(|(name, default)| call.float(name, default));
@@ -143,7 +145,7 @@ pub(super) fn lrn(importer: &mut Importer, call: &Call) -> Result<ValueId> {
             Dim::Fixed(channels),
             Dim::Fixed(area),
         ];
-        // Zeros beside the first and the last channel count, as they do in the definition.
+        // Zeros next to the first and last channel count, as in the definition.
         let near = Op::AveragePool {
             pool: Pool {
                 kernel: vec![size, 1],
@@ -160,7 +162,7 @@ pub(super) fn lrn(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     })
 }
 
-/// `x / norm(x)` along an axis; the norm is L1 or L2. Where it is 0, so is the result.
+/// `x / norm(x)` along an axis, with the L1 or L2 norm. If the norm is 0, so is the result.
 pub(super) fn lp_normalization(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let axis = call.axis(call.int("axis", -1)?, importer.rank(x))?;
@@ -169,13 +171,13 @@ pub(super) fn lp_normalization(importer: &mut Importer, call: &Call) -> Result<V
         let norm = match p {
             1 => v[0].apply(Op::Abs).sum([axis]),
             2 => (v[0] * v[0]).sum([axis]).sqrt(),
-            other => return Err(call.invalid(format!("has the norm {other}, knows 1 and 2"))),
+            other => return Err(call.invalid(format!("has the norm {other}; expected 1 or 2"))),
         };
         Ok(v[0] / norm.equal(0.0).select(1.0, norm))
     })
 }
 
-/// `Softmax` and `LogSoftmax`: along one axis since operator set 13, over all axes from one on before.
+/// `Softmax` and `LogSoftmax`: along one axis since operator set 13, over all axes from a given one on before.
 pub(super) fn softmax(
     importer: &mut Importer,
     call: &Call,
@@ -201,7 +203,7 @@ pub(super) fn softmax(
     importer.reshaped(call, normal, dims)
 }
 
-/// 1 for the largest element along an axis, else 0. It has no gradient: its result jumps.
+/// 1 for the largest element along an axis, else 0. It has no gradient, because its result jumps.
 pub(super) fn hardmax(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let dims = importer.dims(x);
@@ -230,7 +232,7 @@ pub(super) fn global_lp_pool(importer: &mut Importer, call: &Call) -> Result<Val
     let x = call.input(0)?;
     let rank = importer.rank(x);
     if rank < 3 {
-        return Err(call.invalid(format!("needs spatial axes, its input has rank {rank}")));
+        return Err(call.invalid(format!("needs spatial axes, but its input has rank {rank}")));
     }
     let p = call.int("p", 2)?;
     importer.formula(call, &[x], |v| {
@@ -241,7 +243,7 @@ pub(super) fn global_lp_pool(importer: &mut Importer, call: &Call) -> Result<Val
     })
 }
 
-/// The p-norm, of which `sum` adds up the powers.
+/// Computes the p-norm, in which `sum` adds up the powers.
 pub(super) fn p_norm<'t>(
     call: &Call,
     x: Expr<'t>,
@@ -252,6 +254,6 @@ pub(super) fn p_norm<'t>(
         1 => sum(x.apply(Op::Abs)),
         2 => Ok(sum(x * x)?.sqrt()),
         3.. => Ok(sum(x.apply(Op::Abs).pow(p as f32))?.pow(1.0 / p as f32)),
-        _ => Err(call.invalid(format!("has the norm {p}, needs 1 or more"))),
+        _ => Err(call.invalid(format!("has the norm {p}; expected 1 or larger"))),
     }
 }

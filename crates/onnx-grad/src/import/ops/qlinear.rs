@@ -1,7 +1,7 @@
-//! Operators that compute with quantised values, as float ones of floats that hold integers.
+//! Operators on quantised values, computed on floats that hold integers.
 //!
-//! Products of bytes are added up exactly, as engines do with integers of 32 bits, up to sums of 2^24; beyond, they are rounded
-//! to single precision.
+//! Sums of products of bytes are exact up to 2^24, as with the 32-bit integers of engines; larger sums are rounded to
+//! single precision.
 
 use super::{
     nn::{convolution, pool, product},
@@ -15,7 +15,7 @@ use crate::{
     tape::Expr,
 };
 
-/// When a zero point is added: ONNX Runtime's kernels differ in it, which tells where a value is halfway between two integers.
+/// When a zero point is added. ONNX Runtime's kernels differ in it, which affects values halfway between two integers.
 #[derive(Clone, Copy, PartialEq)]
 enum Shift {
     BeforeRounding,
@@ -23,7 +23,7 @@ enum Shift {
 }
 
 impl Importer {
-    /// A zero point; 0 where the node has none.
+    /// Returns a zero point; 0 if the node has none.
     fn zero(&mut self, call: &Call, at: usize, axis: usize, rank: usize) -> Result<ValueId> {
         match call.optional(at)? {
             Some(id) => self.along(call, id, axis, rank),
@@ -31,7 +31,7 @@ impl Importer {
         }
     }
 
-    /// The input `at` less its zero point `zero_at`, which may have an entry for each index of an axis.
+    /// Returns the input `at` minus its zero point `zero_at`, which may have an entry for each index of an axis.
     fn centred(
         &mut self,
         call: &Call,
@@ -45,21 +45,21 @@ impl Importer {
         self.formula(call, &[x, zero], |v| Ok(v[0] - v[1]))
     }
 
-    /// What the input `at` stands for, with its scale and its zero point behind it.
+    /// Dequantises the input `at`, whose scale and zero point are the next two inputs.
     fn dequantised(&mut self, call: &Call, at: usize) -> Result<ValueId> {
         let x = self.centred(call, at, at + 2, |_| 0)?;
         let scale = self.along(call, call.input(at + 1)?, 0, 1)?;
         self.formula(call, &[x, scale], |v| Ok(v[0] * v[1]))
     }
 
-    /// The range of the type of a zero point, or else of the first input.
+    /// Returns the range of the type of a zero point, or else of the first input.
     fn limits(&self, call: &Call, zero_at: usize) -> Result<Range> {
         let data_type = self.integer_type(call, zero_at);
         let data_type = data_type.or_else(|| self.integer_type(call, 0));
         limits(call, data_type.unwrap_or_default())
     }
 
-    /// A value times factors as quantised by the scale in input `at` and the zero point behind it.
+    /// Quantises a value times factors; the scale is the input `at`, the zero point the next one.
     fn quantised(
         &mut self,
         call: &Call,
@@ -169,7 +169,7 @@ pub(super) fn dynamic_quantize_matmul(importer: &mut Importer, call: &Call) -> R
     importer.formula(call, &inputs, |v| Ok(scaled_and_shifted(v)))
 }
 
-/// A sum times two scales, plus a bias if there is one.
+/// A sum times two scales, plus an optional bias.
 fn scaled_and_shifted<'t>(v: &[Expr<'t>]) -> Expr<'t> {
     let scaled = v[0] * (v[1] * v[2]);
     match v.get(3) {
@@ -178,7 +178,7 @@ fn scaled_and_shifted<'t>(v: &[Expr<'t>]) -> Expr<'t> {
     }
 }
 
-/// A product of matrices, plus a bias on their scale; floats where the node has no scale for its output.
+/// A matrix product, plus a bias on the product's scale; the result is float if the node has no output scale.
 pub(super) fn q_gemm(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let a = importer.centred(call, 0, 2, first)?;
     let b = importer.centred(call, 3, 5, |_| {
@@ -208,7 +208,7 @@ pub(super) fn q_gemm(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     importer.formula(call, &inputs, |v| Ok(v[0] * (v[1] * v[2] * v[3])))
 }
 
-/// A sum on the scale of the output, zero points and all, in the order of ONNX Runtime.
+/// A sum on the output's scale, zero points included, computed in the order of ONNX Runtime.
 pub(super) fn q_linear_add(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let limits = importer.limits(call, 7)?;
     let mut inputs = Vec::new();
@@ -222,7 +222,7 @@ pub(super) fn q_linear_add(importer: &mut Importer, call: &Call) -> Result<Value
     inputs.push(importer.zero(call, 7, 0, 1)?);
     importer.formula(call, &inputs, |v| {
         let &[a, a_scale, a_zero, b, b_scale, b_zero, scale, zero] = v else {
-            return Err(call.invalid("lacks inputs"));
+            return Err(call.invalid("has too few inputs"));
         };
         let (a_ratio, b_ratio) = (a_scale / scale, b_scale / scale);
         let shift = zero - (a_ratio * a_zero + b_ratio * b_zero);
@@ -256,7 +256,7 @@ pub(super) fn q_linear_leaky_relu(importer: &mut Importer, call: &Call) -> Resul
 
 fn channels_first(call: &Call) -> Result<()> {
     match call.flag("channels_last", false)? {
-        true => Err(call.unsupported("has its channels last")),
+        true => Err(call.unsupported("has its channels in the last axis")),
         false => Ok(()),
     }
 }
@@ -267,7 +267,7 @@ pub(super) fn q_linear_average_pool(importer: &mut Importer, call: &Call) -> Res
     let mut pool = pool(importer, call, value)?;
     let count_include_pad = call.flag("count_include_pad", false)?;
     if count_include_pad {
-        // Other than of floats, what `ceil_mode` adds counts too.
+        // Unlike in float pooling, the padding that `ceil_mode` adds counts.
         pool.ceil_extra.fill(0);
     }
     let mean = Op::AveragePool {
@@ -293,7 +293,7 @@ pub(super) fn q_linear_global_average_pool(
     importer.quantised(call, result, &[], 3, Shift::AfterRounding)
 }
 
-/// Scale and zero point of the output come first.
+/// Scale and zero point of the output are the first inputs.
 pub(super) fn q_linear_concat(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let values: Vec<ValueId> = (2..call.inputs.len())
         .step_by(3)
@@ -301,7 +301,7 @@ pub(super) fn q_linear_concat(importer: &mut Importer, call: &Call) -> Result<Va
         .collect::<Result<_>>()?;
     let first = *values
         .first()
-        .ok_or_else(|| call.invalid("lacks input 2"))?;
+        .ok_or_else(|| call.invalid("input 2 is missing"))?;
     let axis = call.axis(call.int("axis", 0)?, importer.rank(first))?;
     let joined = importer.add(call, Op::Concat { axis }, &values)?;
     importer.quantised(call, joined, &[], 0, Shift::AfterRounding)

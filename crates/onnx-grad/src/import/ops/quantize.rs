@@ -1,7 +1,7 @@
-//! Quantised values, as floats that hold integers.
+//! Quantised values, held as floats with integer values.
 //!
-//! Rounding has no gradient of its own. The straight-through rule gives it that of what is rounded, and none where the
-//! integers' range cuts off; PyTorch's `fake_quantize` does the same.
+//! Rounding has no useful gradient of its own. The straight-through rule passes the gradient through the rounding, and
+//! stops it where values are clipped to the integers' range; PyTorch's `fake_quantize` does the same.
 
 use crate::{
     Result,
@@ -17,7 +17,7 @@ use crate::{
 /// Smallest and largest integer of a quantised type.
 pub(super) type Range = (f32, f32);
 
-/// The range of the type number `data_type`.
+/// Returns the range of the type number `data_type`.
 pub(super) fn limits(call: &Call, data_type: i32) -> Result<Range> {
     Ok(match DataType::try_from(data_type) {
         Ok(DataType::Uint8) => (0.0, 255.0),
@@ -26,7 +26,7 @@ pub(super) fn limits(call: &Call, data_type: i32) -> Result<Range> {
         Ok(DataType::Int16) => (-32768.0, 32767.0),
         _ => {
             return Err(call.unsupported(format!(
-                "quantises to the type {}",
+                "cannot quantise to the type {}",
                 tensors::type_name(data_type)
             )));
         }
@@ -34,7 +34,7 @@ pub(super) fn limits(call: &Call, data_type: i32) -> Result<Range> {
 }
 
 impl Importer {
-    /// The type number that `QuantizeLinear` quantises to.
+    /// Returns the type number that `QuantizeLinear` quantises to.
     pub(crate) fn quantised_type(&self, call: &Call) -> i32 {
         match call.int("output_dtype", 0) {
             Ok(0) => (self.integer_type(call, 2)).unwrap_or(DataType::Uint8 as i32),
@@ -42,7 +42,7 @@ impl Importer {
         }
     }
 
-    /// A value of integers as floats.
+    /// Returns a value of integers as floats.
     pub(super) fn whole(&mut self, call: &Call, id: ValueId) -> Result<ValueId> {
         match self.dtype(id) {
             DType::F32 => Ok(id),
@@ -50,7 +50,7 @@ impl Importer {
         }
     }
 
-    /// One number for all of a value of a rank, or one for each index of an axis of it.
+    /// Accepts one number for a whole value of a rank, or one for each index of an axis.
     pub(super) fn along(
         &mut self,
         call: &Call,
@@ -71,7 +71,7 @@ impl Importer {
     }
 }
 
-/// Scale and zero point laid along the axis of `x` that has one for each index.
+/// Reshapes scale and zero point to align with the axis of `x` that has one for each index.
 fn by_axis(importer: &mut Importer, call: &Call, x: ValueId) -> Result<Vec<ValueId>> {
     if call.int("block_size", 0)? != 0 {
         return Err(call.unsupported("has a scale for each block"));
@@ -91,7 +91,7 @@ fn by_axis(importer: &mut Importer, call: &Call, x: ValueId) -> Result<Vec<Value
 
 /// `clip(round(scaled) + zero point)`.
 pub(super) fn rounded<'t>(scaled: Expr<'t>, zero: Option<Expr<'t>>, (min, max): Range) -> Expr<'t> {
-    // What rounds to an integer of the range is inside it.
+    // A value inside the range also rounds to an integer inside it.
     let edges = [(scaled.apply(Op::Round), 0.0), (scaled, 0.5)];
     let [rounded, through] = edges.map(|(value, beyond)| {
         let shifted = match zero {
@@ -133,7 +133,7 @@ pub(super) fn dequantize_linear(importer: &mut Importer, call: &Call) -> Result<
     })
 }
 
-/// Bytes that stand for all of `x`, of every picture in it; their scale and their zero point.
+/// Quantises all of `x` to bytes with one scale and zero point, across pictures; returns also these two.
 pub(super) fn dynamic(x: Expr<'_>) -> [Expr<'_>; 3] {
     let all: Vec<usize> = (0..x.rank()).collect();
     let extreme = |kind| x.reduce(kind, all.clone()).reshape([]);

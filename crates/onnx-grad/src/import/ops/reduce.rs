@@ -8,8 +8,8 @@ use crate::{
     tensor::{DType, Tensor},
 };
 
-/// The reduction over the axes that a node names: an attribute at first, an input since operator set 13
-/// (`ReduceSum`) or 18; none named are all.
+/// Reduces over the axes that a node names: an attribute at first, an input since operator set 13 (`ReduceSum`) or 18.
+/// No axes means all axes.
 fn operator(importer: &Importer, call: &Call, kind: Reduction) -> Result<Option<Op>> {
     let rank = importer.rank(call.input(0)?);
     let axes = match call.ints("axes")? {
@@ -31,7 +31,7 @@ fn operator(importer: &Importer, call: &Call, kind: Reduction) -> Result<Option<
 
 fn reduced(importer: &mut Importer, call: &Call, kind: Reduction, x: ValueId) -> Result<ValueId> {
     if importer.dtype(x) == DType::Bool {
-        return Err(call.unsupported("reduces truth values"));
+        return Err(call.unsupported("reduces Boolean values"));
     }
     match operator(importer, call, kind)? {
         Some(op) => importer.add(call, op, &[x]),
@@ -64,7 +64,7 @@ pub(super) fn reduce_log_sum(importer: &mut Importer, call: &Call) -> Result<Val
     importer.add(call, Op::Log, &[sum])
 }
 
-/// `m + ln(sum(exp(x - m)))` with the largest value `m`, so that nothing overflows.
+/// `m + ln(sum(exp(x - m)))` with the maximum `m`, so that nothing overflows.
 pub(super) fn reduce_log_sum_exp(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let Some(Op::Reduce {
@@ -85,7 +85,7 @@ pub(super) fn reduce_log_sum_exp(importer: &mut Importer, call: &Call) -> Result
     })
 }
 
-/// Running sums along an axis: a product with a triangle of ones.
+/// Computes running sums along an axis as a product with a triangle of ones.
 pub(super) fn cum_sum(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     const LONGEST: usize = 1 << 12;
     let x = call.input(0)?;
@@ -109,7 +109,7 @@ pub(super) fn cum_sum(importer: &mut Importer, call: &Call) -> Result<ValueId> {
         let triangle = v[0].tape().floats(vec![side, side], triangle.collect());
         let mut to_last: Vec<usize> = (0..rank).collect();
         to_last.swap(axis, rank - 1);
-        // A matrix product takes matrices.
+        // A matrix product needs matrices.
         let moved = v[0].transpose(to_last.clone());
         let mut rows = moved.shape();
         rows.insert(rank - 1, crate::dim::Dim::Fixed(1));
@@ -141,7 +141,7 @@ fn arg(importer: &mut Importer, call: &Call, x: ValueId) -> Result<ValueId> {
     })
 }
 
-/// `GlobalAveragePool` and `GlobalMaxPool`: a reduction over all spatial axes.
+/// `GlobalAveragePool` and `GlobalMaxPool`: reduces over all spatial axes.
 pub(super) fn global_pool(
     importer: &mut Importer,
     call: &Call,
@@ -150,7 +150,7 @@ pub(super) fn global_pool(
     let x = call.input(0)?;
     let rank = importer.rank(x);
     if rank < 3 {
-        return Err(call.invalid(format!("needs spatial axes, its input has rank {rank}")));
+        return Err(call.invalid(format!("needs spatial axes, but its input has rank {rank}")));
     }
     let op = Op::Reduce {
         kind,

@@ -1,10 +1,10 @@
-//! `Resize` and `Upsample`: along each axis a product with a matrix of weights.
+//! `Resize` and `Upsample`: along each axis, a product with a matrix of weights.
 //!
-//! Every mode of interpolation makes each new element a weighted sum of old ones, with weights that depend on the two
-//! lengths and the scale alone. So the modes differ in how the matrix is filled, and none needs a rule of its own. Lengths
-//! and positions are computed in single precision and in the order of ONNX Runtime: a scale such as 0.7 is not what it says,
-//! and one rounding more picks another element. Where ONNX Runtime and ONNX's reference implementation differ, the former is
-//! followed.
+//! In every interpolation mode, each new element is a weighted sum of old ones, whose weights depend only on the two
+//! lengths and the scale. So modes differ in how the matrix is filled, and none needs a gradient rule of its own.
+//! Lengths and positions are computed in single precision and in the order of ONNX Runtime: one rounding more or less
+//! can select another element for a scale such as 0.7. If ONNX Runtime and ONNX's reference implementation differ, this
+//! follows ONNX Runtime.
 
 mod axis;
 
@@ -22,31 +22,31 @@ use axis::{Axis, Coordinates, Mode, Rounding};
 struct Resampling {
     mode: Mode,
     coordinates: Coordinates,
-    /// Whether neighbours outside the axis count for nothing, rather than repeat its ends.
+    /// Whether neighbours outside the axis are ignored, rather than repeating its ends.
     exclude_outside: bool,
     antialias: bool,
-    /// Of the part that is cropped: where it begins on each axis, then where it ends, in units of the axis.
+    /// The cropped region: where it starts on each axis, then where it ends, as a fraction of the axis.
     region: Vec<f32>,
-    /// The value of what lies outside the old elements, for [`Coordinates::Crop`].
+    /// The value outside the old elements, for [`Coordinates::Crop`].
     outside: f32,
 }
 
-/// What the file says of the new lengths, axis by axis.
+/// The new lengths of the axes as the file states them.
 enum Target {
     Scales(Vec<f32>),
     Sizes(Vec<Size>),
 }
 
-/// The version of operator set 10, and `Upsample` before it.
+/// Operator set 10, and `Upsample` before it.
 pub(super) fn upsample(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let scales = match call.floats("scales")? {
         Some(scales) => scales.to_vec(),
-        None => floats(importer, call, 1)?.ok_or_else(|| call.invalid("lacks scales"))?,
+        None => floats(importer, call, 1)?.ok_or_else(|| call.invalid("scales are missing"))?,
     };
     let mode = match call.string("mode", "nearest")? {
         "nearest" => Mode::Nearest(Rounding::Outwards),
         "linear" | "bilinear" => Mode::Linear,
-        other => return Err(call.invalid(format!("has the mode {other:?}"))),
+        other => return Err(call.invalid(format!("has the unknown mode {other:?}"))),
     };
     let axes: Vec<usize> = (0..importer.rank(call.input(0)?)).collect();
     let resampling = Resampling {
@@ -77,11 +77,14 @@ pub(super) fn resize(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let coordinates = coordinates(call)?;
     let crops = coordinates == Coordinates::Crop;
     let region = match crops {
-        true => floats(importer, call, 1)?.ok_or_else(|| call.invalid("lacks a region"))?,
+        true => floats(importer, call, 1)?.ok_or_else(|| call.invalid("has no region"))?,
         false => Vec::new(),
     };
     if crops && region.len() != 2 * axes.len() {
-        return Err(call.invalid(format!("has a region of {} numbers", region.len())));
+        return Err(call.invalid(format!(
+            "has {} numbers for its region, which must be two for each axis",
+            region.len()
+        )));
     }
     let resampling = Resampling {
         mode: mode(call)?,
@@ -104,20 +107,20 @@ pub(super) fn resize(importer: &mut Importer, call: &Call) -> Result<ValueId> {
 fn mode(call: &Call) -> Result<Mode> {
     Ok(match call.string("mode", "nearest")? {
         "nearest" if call.flag("antialias", false)? => {
-            return Err(call.invalid("is antialiased, which the mode \"nearest\" cannot be"));
+            return Err(call.invalid("has antialias, which the mode \"nearest\" does not support"));
         }
         "nearest" => Mode::Nearest(match call.string("nearest_mode", "round_prefer_floor")? {
             "round_prefer_floor" => Rounding::HalfDown,
             "round_prefer_ceil" => Rounding::HalfUp,
             "floor" => Rounding::Floor,
             "ceil" => Rounding::Ceil,
-            other => return Err(call.invalid(format!("has the nearest_mode {other:?}"))),
+            other => return Err(call.invalid(format!("has the unknown nearest_mode {other:?}"))),
         }),
         "linear" => Mode::Linear,
         "cubic" => Mode::Cubic {
             a: call.float("cubic_coeff_a", -0.75)?,
         },
-        other => return Err(call.invalid(format!("has the mode {other:?}"))),
+        other => return Err(call.invalid(format!("has the unknown mode {other:?}"))),
     })
 }
 
@@ -131,23 +134,27 @@ fn coordinates(call: &Call) -> Result<Coordinates> {
         "asymmetric" => Coordinates::Asymmetric,
         "tf_half_pixel_for_nn" => Coordinates::TfHalfPixelForNearest,
         "tf_crop_and_resize" => Coordinates::Crop,
-        _ => return Err(call.invalid(format!("has the coordinate_transformation_mode {name:?}"))),
+        _ => {
+            return Err(call.invalid(format!(
+                "has the unknown coordinate_transformation_mode {name:?}"
+            )));
+        }
     })
 }
 
-/// A list of floats that an input states; `None` where it is absent or empty.
+/// Returns the floats of a constant input; `None` if it is absent or empty.
 fn floats(importer: &Importer, call: &Call, at: usize) -> Result<Option<Vec<f32>>> {
     let Some(id) = call.optional(at)? else {
         return Ok(None);
     };
     let constant = importer.builder.graph().as_constant(id);
-    let values = constant.and_then(Tensor::as_f32).ok_or_else(|| {
-        call.unsupported(format!("input {at} is computed from the picture's values"))
-    })?;
+    let values = constant
+        .and_then(Tensor::as_f32)
+        .ok_or_else(|| call.unsupported(format!("input {at} depends on the picture's values")))?;
     Ok((!values.is_empty()).then(|| values.to_vec()))
 }
 
-/// One axis that is resized, and where it is among those that the node names.
+/// An axis to resize, and its position among the axes that the node names.
 struct Resized {
     axis: usize,
     at: usize,
@@ -156,7 +163,7 @@ struct Resized {
     scale: f32,
 }
 
-/// The axes with their new lengths, but for a batch that stays as it is.
+/// Returns the axes with their new lengths, without a batch axis that keeps its length.
 fn lengths(
     importer: &Importer,
     call: &Call,
@@ -199,7 +206,7 @@ fn lengths(
                     let new = call.size("sizes", size)?;
                     (new, new as f32 / old.max(1) as f32)
                 }
-                Size::Batch(_) => return Err(call.unsupported("resizes to the batch size")),
+                Size::Batch(_) => return Err(call.unsupported("resizes an axis to the batch size")),
             },
         };
         found.push(Resized {
@@ -216,22 +223,26 @@ fn lengths(
     }
 }
 
-/// The same scale for all axes, where the node wants it.
+/// Returns the common scale of all axes if the node asks for one.
 fn keep_aspect_ratio(call: &Call, mut axes: Vec<Resized>, named: usize) -> Result<Vec<Resized>> {
     let pick = match call.string("keep_aspect_ratio_policy", "stretch")? {
         "stretch" => return Ok(axes),
         "not_larger" => f32::min,
         "not_smaller" => f32::max,
-        other => return Err(call.invalid(format!("has the keep_aspect_ratio_policy {other:?}"))),
+        other => {
+            return Err(call.invalid(format!(
+                "has the unknown keep_aspect_ratio_policy {other:?}"
+            )));
+        }
     };
-    // A batch among the axes stays as it is, which is a scale too.
+    // A batch axis keeps its length, which is the scale 1.
     let batch = (axes.len() < named).then_some(1.0);
     let scales = axes.iter().map(|axis| axis.scale).chain(batch);
     let scale = scales
         .reduce(pick)
-        .ok_or_else(|| call.invalid("lacks scales and sizes"))?;
+        .ok_or_else(|| call.invalid("has neither scales nor sizes"))?;
     if batch.is_some() && scale != 1.0 {
-        return Err(call.unsupported("keeps an aspect ratio with the batch's"));
+        return Err(call.unsupported("keeps an aspect ratio that includes the batch axis"));
     }
     for axis in &mut axes {
         axis.scale = scale;
@@ -240,11 +251,11 @@ fn keep_aspect_ratio(call: &Call, mut axes: Vec<Resized>, named: usize) -> Resul
     Ok(axes)
 }
 
-/// A computed length, if it is one.
+/// Returns a computed length if it is valid.
 fn within(call: &Call, length: f32, scale: f32) -> Result<usize> {
     match (0.0..=16_777_216.0).contains(&length) {
         true => Ok(length as usize),
-        false => Err(call.invalid(format!("has the scale {scale}"))),
+        false => Err(call.invalid(format!("has the invalid scale {scale}"))),
     }
 }
 
@@ -257,7 +268,7 @@ fn resampled(
 ) -> Result<ValueId> {
     let mut value = call.input(0)?;
     let resized = lengths(importer, call, axes, &target)?;
-    // Even where a scale says otherwise, or a region is cropped.
+    // This holds even if the scale says otherwise, or a region is cropped.
     if resized.iter().all(|axis| axis.new == axis.old) {
         return Ok(value);
     }
@@ -271,7 +282,7 @@ fn resampled(
     } in &resized
     {
         if old == 0 || new == 0 || new.saturating_mul(old) > 1 << 26 {
-            return Err(call.unsupported(format!("resizes a side of {old} to {new}")));
+            return Err(call.unsupported(format!("cannot resize a side of {old} to {new}")));
         }
         let crop = (how.region.get(at)).zip(how.region.get(at + axes.len()));
         let rows = Axis {
@@ -297,7 +308,7 @@ fn resampled(
     }
 }
 
-/// A value with a number where it is outside along one axis or more.
+/// Replaces a value by a number where it is outside along at least one axis.
 fn filled<'t>(x: Expr<'t>, inside: &[(usize, Vec<f32>)], outside: f32) -> Expr<'t> {
     let rank = x.rank();
     let along = |(axis, inside): &(usize, Vec<f32>)| {

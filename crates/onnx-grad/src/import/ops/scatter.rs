@@ -1,6 +1,6 @@
-//! Operators that read and write elements at positions that tensors of indices name.
+//! Operators that read and write elements at positions given by index tensors.
 //!
-//! All of them are brought to one form: elements of a flat axis, picked by `GatherElements` or added by `ScatterAdd`.
+//! All of them are reduced to one form: elements of a flat axis, read by `GatherElements` or added by `ScatterAdd`.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::{
     tensor::{DType, Tensor},
 };
 
-/// What a scatter does to the elements that it finds.
+/// How a scatter combines updates with existing elements.
 #[derive(Clone, Copy, PartialEq)]
 enum Combination {
     Replace,
@@ -32,12 +32,12 @@ fn combination(call: &Call) -> Result<Combination> {
         "mul" => Combination::Multiply,
         "max" => Combination::Largest,
         "min" => Combination::Smallest,
-        other => return Err(call.invalid(format!("has the reduction {other:?}"))),
+        other => return Err(call.invalid(format!("has the unknown reduction {other:?}"))),
     })
 }
 
-/// Writes `updates` to positions along an axis. Only sums may name a position twice: ONNX leaves open which update a
-/// replaced element gets, and the other reductions have no form that every engine computes alike.
+/// Writes `updates` to positions along an axis. Only sums may use a position twice: ONNX does not define which of
+/// several updates a replaced element gets, and engines compute the other reductions differently.
 fn combined<'t>(
     combination: Combination,
     axis: usize,
@@ -68,8 +68,8 @@ fn combined<'t>(
     written.select(result, data)
 }
 
-/// Fails where a position may be named twice and that would be computed wrongly; `positions`, flat, are known where the
-/// indices are constant. A computed replacement is taken at its word.
+/// Fails if a position may be used twice and the result would then be wrong. `positions`, flat, are known if the
+/// indices are constant. Computed indices of a replacement are assumed to be distinct.
 fn expect_distinct(
     call: &Call,
     combination: Combination,
@@ -86,12 +86,12 @@ fn expect_distinct(
     match distinct {
         true => Ok(()),
         false => Err(call.unsupported(
-            "may write twice to one position, which only the reduction \"add\" is supported for",
+            "may write twice to one position, which is supported only for the reduction \"add\"",
         )),
     }
 }
 
-/// Integers as floats, which `ScatterAdd` takes, and back.
+/// Converts integers to floats, which `ScatterAdd` takes, and back.
 fn through_floats<'t>(data: Expr<'t>, dtype: DType) -> Expr<'t> {
     data.apply(Op::Cast { to: dtype })
 }
@@ -124,7 +124,7 @@ pub(super) fn scatter_elements(importer: &mut Importer, call: &Call) -> Result<V
     })
 }
 
-/// The position, among the `sides` of leading axes laid flat, of each row of `indices` (`[..., axes]`).
+/// Returns the position, among the flattened leading axes `sides`, of each row of `indices` (`[..., axes]`).
 fn flat_index<'t>(indices: Expr<'t>, sides: &[usize]) -> Result<Expr<'t>> {
     let rank = indices.rank();
     let tape = indices.tape();
@@ -141,19 +141,21 @@ fn flat_index<'t>(indices: Expr<'t>, sides: &[usize]) -> Result<Expr<'t>> {
     Ok((positive * strides).sum([rank - 1]).reshape(shape))
 }
 
-/// Fails for constant rows of indices that name what is not there.
+/// Fails if constant rows of indices are out of range.
 fn expect_inside(call: &Call, indices: Option<&Tensor>, sides: &[usize]) -> Result<()> {
     let indices = indices.and_then(Tensor::as_i64).unwrap_or_default();
     for (&index, &side) in indices.iter().zip(sides.iter().cycle()) {
         let side = side as i64;
         if !(-side..side).contains(&index) {
-            return Err(call.invalid(format!("names index {index} of a side of {side}")));
+            return Err(call.invalid(format!(
+                "index {index} is out of range for a side of {side}"
+            )));
         }
     }
     Ok(())
 }
 
-/// How many of the data's axes, after the first `batched` ones, a row of indices names.
+/// Returns how many of the data's axes, after the first `batched` ones, a row of indices addresses.
 fn indexed_axes(
     importer: &Importer,
     call: &Call,
@@ -164,11 +166,11 @@ fn indexed_axes(
     let rank = importer.rank(indices);
     let count = match rank.checked_sub(1) {
         Some(last) => importer.side(call, indices, last)?,
-        None => return Err(call.invalid("has a scalar for indices")),
+        None => return Err(call.invalid("needs indices that are not a scalar")),
     };
     if count == 0 || batched + count > importer.rank(data) || batched >= rank {
         return Err(call.invalid(format!(
-            "names {count} axes of {} after {batched} shared ones",
+            "indexes {count} axes of {} after {batched} shared ones",
             importer.rank(data)
         )));
     }
@@ -217,7 +219,8 @@ pub(super) fn scatter_nd(importer: &mut Importer, call: &Call) -> Result<ValueId
     })
 }
 
-/// Slices of `data` at positions in its first axes, or in those after `batch_dims` axes that data and indices share.
+/// Reads slices of `data` at positions in its first axes, or in the axes after `batch_dims` axes shared with the
+/// indices.
 pub(super) fn gather_nd(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let inputs = [call.input(0)?, call.input(1)?];
     let shared = call.size("batch_dims", call.int("batch_dims", 0)?)?;

@@ -1,4 +1,4 @@
-//! Operators that pick, cut off or add elements.
+//! Operators that select, remove or add elements.
 
 use crate::{
     Result,
@@ -9,17 +9,17 @@ use crate::{
     tensor::{DType, Tensor},
 };
 
-/// Ends of slices from here on mean "to the end"; exporters write the largest integer of some width.
+/// Slice ends of at least this value mean "to the end"; exporters write the largest integer of some width.
 const FAR: i64 = i32::MAX as i64;
 
-/// Starts, ends, axes and steps are attributes up to operator set 9, inputs since.
+/// Starts, ends, axes and steps are attributes up to operator set 9 and inputs from 10 on.
 pub(super) fn slice(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let known = |values: &[i64]| values.iter().map(|&value| Size::Known(value)).collect();
     let (starts, ends, axes, steps): (Vec<Size>, Vec<Size>, _, _) = if call.opset < 10 {
         let required = |name: &str| {
             call.ints(name)?
-                .ok_or_else(|| call.invalid(format!("lacks {name:?}")))
+                .ok_or_else(|| call.invalid(format!("{name:?} is missing")))
         };
         let axes = call.ints("axes")?.map(<[i64]>::to_vec);
         (
@@ -32,7 +32,7 @@ pub(super) fn slice(importer: &mut Importer, call: &Call) -> Result<ValueId> {
         let required = |at| {
             importer
                 .size_list(call, at)?
-                .ok_or_else(|| call.invalid(format!("lacks input {at}")))
+                .ok_or_else(|| call.invalid(format!("input {at} is missing")))
         };
         let axes = importer.integers(call, 3)?;
         (
@@ -46,7 +46,7 @@ pub(super) fn slice(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let axes = axes.unwrap_or_else(|| (0..count as i64).collect());
     let steps = steps.unwrap_or_else(|| vec![1; count]);
     if [ends.len(), axes.len(), steps.len()] != [count; 3] {
-        return Err(call.invalid("has starts, ends, axes and steps of unlike lengths"));
+        return Err(call.invalid("has starts, ends, axes and steps of different lengths"));
     }
     let dims = importer.dims(x);
     let mut parts = Vec::with_capacity(count);
@@ -73,7 +73,7 @@ pub(super) fn slice(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     sliced(importer, call, x, parts)
 }
 
-/// First index, last index (exclusive) and step, in the representation's normal form.
+/// Returns the first index, the exclusive last index and the step in the graph's normal form.
 type Part = (i64, i64, i64);
 
 fn clamped(call: &Call, side: usize, start: i64, end: i64, step: i64) -> Result<Part> {
@@ -114,7 +114,7 @@ fn sliced(
     importer.add(call, op, &[x])
 }
 
-/// Slices. Their lengths are an attribute, an input, or equal; the last may be shorter.
+/// Splits a value. The lengths are an attribute, an input, or equal; the last one may be shorter.
 pub(super) fn split(importer: &mut Importer, call: &Call) -> Result<Outputs> {
     let x = call.input(0)?;
     let axis = call.axis(call.int("axis", 0)?, importer.rank(x))?;
@@ -135,7 +135,7 @@ pub(super) fn split(importer: &mut Importer, call: &Call) -> Result<Outputs> {
     });
     if total != Some(side) || lengths.len() != outputs {
         return Err(call.invalid(format!(
-            "splits a side of {side} into {lengths:?} for {outputs} outputs"
+            "cannot split a side of {side} into {lengths:?} for {outputs} outputs"
         )));
     }
     let mut start = 0;
@@ -147,7 +147,7 @@ pub(super) fn split(importer: &mut Importer, call: &Call) -> Result<Outputs> {
     parts.collect()
 }
 
-/// Pads are attributes up to operator set 10, inputs since; negative ones cut off.
+/// Pads are attributes up to operator set 10 and inputs from 11 on; negative pads remove elements.
 pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let rank = importer.rank(x);
@@ -169,7 +169,7 @@ pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<ValueId> {
         };
         (importer.integers(call, 1)?, value)
     };
-    let pads = pads.ok_or_else(|| call.invalid("lacks pads"))?;
+    let pads = pads.ok_or_else(|| call.invalid("pads are missing"))?;
     let axes = match importer.integers(call, 3)? {
         Some(axes) => axes
             .iter()
@@ -185,7 +185,7 @@ pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<ValueId> {
         "reflect" => PadMode::Reflect,
         "edge" => PadMode::Edge,
         "wrap" => return wrapped_around(importer, call, x, &axes, &pads),
-        other => return Err(call.unsupported(format!("has the mode {other:?}"))),
+        other => return Err(call.unsupported(format!("has the unknown mode {other:?}"))),
     };
     let (mut before, mut after) = (vec![0; rank], vec![0; rank]);
     let mut cuts = Vec::new();
@@ -198,13 +198,13 @@ pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<ValueId> {
             let end = (side as i64).saturating_add(last.min(0));
             let start = first.min(0).saturating_neg();
             if end < start {
-                return Err(call.invalid("cuts off more than there is"));
+                return Err(call.invalid("removes more elements than there are"));
             }
             cuts.push((axis, (start, end, 1)));
         }
         let side = importer.side(call, x, axis).unwrap_or(usize::MAX);
         if mode == PadMode::Reflect && before[axis].max(after[axis]) >= side {
-            return Err(call.invalid("mirrors more than there is"));
+            return Err(call.invalid("mirrors more elements than there are"));
         }
     }
     let cut = sliced(importer, call, x, cuts)?;
@@ -216,7 +216,7 @@ pub(super) fn pad(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     importer.add(call, op, &[cut])
 }
 
-/// Padding by the elements from the other end.
+/// Pads with elements from the other end.
 fn wrapped_around(
     importer: &mut Importer,
     call: &Call,
@@ -248,14 +248,14 @@ fn wrapped_around(
     Ok(wrapped)
 }
 
-/// The largest or smallest elements along an axis, and their indices.
+/// Returns the largest or smallest elements along an axis, and their indices.
 pub(super) fn top_k(importer: &mut Importer, call: &Call) -> Result<Outputs> {
     let x = call.input(0)?;
     let k = match call.opset {
         ..10 => call.int("k", 0)?,
         _ => match importer.integers(call, 1)?.as_deref() {
             Some(&[k]) => k,
-            _ => return Err(call.invalid("needs one number of elements")),
+            _ => return Err(call.invalid("needs a single number of elements")),
         },
     };
     let op = Op::TopK {
@@ -271,7 +271,7 @@ pub(super) fn top_k(importer: &mut Importer, call: &Call) -> Result<Outputs> {
     Ok(vec![elements.into(), indices.into()])
 }
 
-/// A matrix without what lies beyond one of its diagonals.
+/// Sets the elements of a matrix beyond one of its diagonals to 0.
 pub(super) fn trilu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let Some(first) = importer.rank(x).checked_sub(2) else {
@@ -284,7 +284,7 @@ pub(super) fn trilu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let diagonal = match importer.integers(call, 1)?.as_deref() {
         None => 0,
         Some(&[diagonal]) => diagonal,
-        Some(_) => return Err(call.invalid("needs one diagonal")),
+        Some(_) => return Err(call.invalid("needs a single diagonal")),
     };
     let upper = call.flag("upper", true)?;
     let kept = (0..rows as i64).flat_map(|row| {
@@ -308,12 +308,12 @@ pub(super) fn trilu(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     })
 }
 
-/// `on` where the index along a new axis is the one named, else `off`.
+/// `on` at the given index along a new axis, else `off`.
 pub(super) fn one_hot(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let inputs = [call.input(0)?, call.input(2)?];
     let depth = match importer.integers(call, 1)?.as_deref() {
         Some(&[depth]) => call.size("depth", depth)?,
-        _ => return Err(call.invalid("needs one depth")),
+        _ => return Err(call.invalid("needs a single depth")),
     };
     let rank = importer.rank(inputs[0]);
     let axis = call.axis(call.int("axis", -1)?, rank + 1)?;
@@ -334,11 +334,11 @@ pub(super) fn one_hot(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     })
 }
 
-/// Ones on a diagonal.
+/// Ones on a diagonal, else zeros.
 pub(super) fn eye_like(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let sizes = importer.dims(call.input(0)?);
     let &[Dim::Fixed(rows), Dim::Fixed(columns)] = &sizes[..] else {
-        return Err(call.unsupported("needs a matrix of known sides"));
+        return Err(call.unsupported("needs a matrix with known sides"));
     };
     let diagonal = call.int("k", 0)?;
     let ones = (0..rows as i64)
@@ -354,13 +354,13 @@ pub(super) fn eye_like(importer: &mut Importer, call: &Call) -> Result<ValueId> 
     }
 }
 
-/// The middle of an axis, or zeros around it.
+/// Crops an axis to its middle, or pads it with zeros on both sides.
 pub(super) fn center_crop_pad(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     let x = call.input(0)?;
     let rank = importer.rank(x);
     let target = importer
         .integers(call, 1)?
-        .ok_or_else(|| call.invalid("lacks input 1"))?;
+        .ok_or_else(|| call.invalid("input 1 is missing"))?;
     let axes = match call.ints("axes")? {
         Some(axes) => axes
             .iter()
@@ -399,7 +399,7 @@ pub(super) fn gather(importer: &mut Importer, call: &Call) -> Result<ValueId> {
     }
 }
 
-/// Constant indices in steps of one size become a slice, whose gradient every engine knows.
+/// Evenly spaced constant indices become a slice, whose gradient every engine supports.
 pub(in crate::import) fn picked(
     importer: &mut Importer,
     call: &Call,
@@ -428,7 +428,7 @@ pub(in crate::import) fn picked(
     importer.add(call, Op::Gather { axis }, &[x, indices])
 }
 
-/// Constant indices with negative ones counted from the end.
+/// Normalises constant indices; negative ones count from the end.
 pub(super) fn wrapped(call: &Call, indices: &Tensor, side: usize) -> Result<Tensor> {
     let side = side as i64;
     let values = indices.as_i64().unwrap_or_default();
@@ -441,10 +441,14 @@ pub(super) fn wrapped(call: &Call, indices: &Tensor, side: usize) -> Result<Tens
         (0..side)
             .contains(&positive)
             .then_some(positive)
-            .ok_or_else(|| call.invalid(format!("picks index {index} of a side of {side}")))
+            .ok_or_else(|| {
+                call.invalid(format!(
+                    "index {index} is out of range for a side of {side}"
+                ))
+            })
     });
     Tensor::i64(indices.shape(), wrapped.collect::<Result<Vec<i64>>>()?)
-        .map_err(|_| call.invalid("has indices that are no integers"))
+        .map_err(|_| call.invalid("has indices that are not integers"))
 }
 
 pub(super) fn gather_elements(importer: &mut Importer, call: &Call) -> Result<ValueId> {

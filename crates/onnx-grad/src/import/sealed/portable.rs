@@ -1,8 +1,9 @@
-//! A sealed file for an engine that knows fewer defaults than ONNX Runtime, and computes some operators otherwise.
+//! Rewrites a sealed file for an engine that has fewer defaults than ONNX Runtime and computes some operators
+//! differently.
 //!
-//! Nothing is known of values but the constants' shapes, so little can be spelled out: defaults are stated, a few operators
-//! are written in others, and the rest of what rten 0.27 is known to compute otherwise is refused. `goldens/predictions.py`
-//! found it.
+//! Only the shapes of constants are known, so the rewriting is limited: it states defaults, expresses a few operators
+//! by others, and refuses whatever else rten 0.27 is known to compute differently, as found with
+//! `goldens/predictions.py`.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -23,10 +24,10 @@ use crate::{
 };
 
 impl Sealed {
-    /// The file for an engine.
+    /// Returns the file for an engine.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] names an operator that the engine would compute otherwise than ONNX Runtime.
+    /// [`Error::Unsupported`] names an operator that the engine would compute differently from ONNX Runtime.
     pub fn lowered(&self, lowering: Lowering) -> Result<Cow<'_, [u8]>> {
         if lowering == Lowering::OnnxRuntime {
             return Ok(Cow::Borrowed(&self.bytes));
@@ -48,7 +49,7 @@ pub(super) fn opset(imports: &[OperatorSetIdProto]) -> Option<i64> {
     own.map(|own| own.version)
 }
 
-/// What is known of a constant.
+/// The known properties of a constant.
 struct Known {
     rank: usize,
     elements: i64,
@@ -88,13 +89,13 @@ struct Writer {
     opset: i64,
     /// Initialisers and constants by name, of all graphs so far.
     constants: BTreeMap<String, Known>,
-    /// How many names were made up.
+    /// Number of invented names.
     made: usize,
 }
 
 impl Writer {
     fn message(&mut self, bytes: &[u8], kind: Kind, depth: usize) -> Result<Vec<u8>> {
-        let broken = || Error::invalid("has fields that are no Protocol Buffers of today");
+        let broken = || Error::invalid("uses Protocol Buffers fields of an obsolete kind");
         if depth > MAX_NESTING {
             return Err(broken());
         }
@@ -135,7 +136,7 @@ impl Writer {
         Ok(written)
     }
 
-    /// Keeps what is known of a graph's or a function's constants.
+    /// Records the properties of a graph's or a function's constants.
     fn learn(&mut self, bytes: &[u8], kind: Kind) -> Result<()> {
         let broken = |error| Error::invalid(format!("has a broken message ({error})"));
         let mut at = 0;
@@ -168,7 +169,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The nodes that stand for a node.
+    /// Returns the nodes that replace a node.
     fn node(&mut self, bytes: Vec<u8>) -> Result<Vec<Vec<u8>>> {
         let node = NodeProto::decode(&bytes[..])
             .map_err(|error| Error::invalid(format!("has a broken node ({error})")))?;
@@ -177,7 +178,7 @@ impl Writer {
         }
         if let Some(reason) = self.otherwise(&node) {
             return Err(Error::unsupported(format!(
-                "node {:?} ({}): {reason}; ONNX Runtime runs it",
+                "node {:?} ({}): {reason}; use ONNX Runtime instead",
                 label(&node),
                 node.op_type
             )));
@@ -198,40 +199,40 @@ impl Writer {
         Ok(vec![written])
     }
 
-    /// What the engine computes otherwise; `None` if nothing is known.
+    /// Returns what the engine computes differently; `None` if nothing is known.
     fn otherwise(&self, node: &NodeProto) -> Option<&'static str> {
         let pads = integers(node, "pads").is_some_and(|pads| pads.iter().any(|&pad| pad != 0));
         let auto_pad = text(node, "auto_pad").unwrap_or(b"NOTSET");
         Some(match node.op_type.as_str() {
             "ArgMax" => "the engine rten takes the last of equal maxima, not the first",
-            "CastLike" => "the engine rten converts numbers beyond a type's range in another way",
+            "CastLike" => "the engine rten converts numbers beyond a type's range differently",
             "ConvInteger" if pads || auto_pad.starts_with(b"SAME") => {
                 "the engine rten pads with 0, not with the zero point"
             }
             "AveragePool" | "Conv" | "ConvInteger" | "ConvTranspose" | "MaxPool"
                 if auto_pad == b"SAME_LOWER" =>
             {
-                "the engine rten pads for SAME_LOWER as for SAME_UPPER"
+                "the engine rten pads for SAME_LOWER as it does for SAME_UPPER"
             }
             "QuantizeLinear" if self.quantised_type(node).is_none() => {
-                "the engine rten multiplies by the reciprocals of scales by channel, or that are computed"
+                "the engine rten multiplies by the reciprocal of a scale that is per channel or computed"
             }
             "Resize" if text(node, "mode") == Some(b"cubic") => {
-                "the engine rten resizes linearly in its place"
+                "the engine rten resizes linearly instead"
             }
             "Resize" if !self.has_exact_scales(node, 2) => {
-                "the engine rten picks other elements for scales other than powers of two"
+                "the engine rten selects different elements unless scales are powers of two"
             }
             "Upsample" if !self.has_exact_scales(node, 1) => {
-                "the engine rten picks other elements for scales other than powers of two"
+                "the engine rten selects different elements unless scales are powers of two"
             }
-            "Sign" => "the engine rten takes 1 for the sign of 0",
-            "Softplus" => "the engine rten answers infinity for large numbers",
+            "Sign" => "the engine rten returns 1 as the sign of 0",
+            "Softplus" => "the engine rten returns infinity for large numbers",
             _ => return None,
         })
     }
 
-    /// Whether a node states scales that are powers of two, whose reciprocals are exact.
+    /// Returns whether a node states scales that are powers of two, whose reciprocals are exact.
     fn has_exact_scales(&self, node: &NodeProto, at: usize) -> bool {
         match (given(node, "scales"), node.input.get(at)) {
             (Some(scales), _) => are_powers_of_two(&scales.floats),
@@ -241,7 +242,7 @@ impl Writer {
         }
     }
 
-    /// The type that a node quantises to, if its one scale and its zero point are constants.
+    /// Returns the type that a node quantises to, if it has a single constant scale and a constant zero point.
     fn quantised_type(&self, node: &NodeProto) -> Option<DataType> {
         let name = |at: usize| node.input.get(at).filter(|name| !name.is_empty());
         let scale = self.constants.get(name(1)?)?;
@@ -256,7 +257,7 @@ impl Writer {
         (fits && matches!(known, DataType::Uint8 | DataType::Int8)).then_some(known)
     }
 
-    /// Attributes that the engine needs and the node leaves out.
+    /// Returns attributes that the engine needs and the node omits.
     fn defaults(&self, node: &NodeProto) -> Vec<AttributeProto> {
         let mut stated = Vec::new();
         let mut state = |name: &str, values: &[i64]| {
@@ -298,8 +299,8 @@ impl Writer {
         stated
     }
 
-    /// A conversion to truth values or to bytes: the engine keeps integers that it takes for truth values as they are, and
-    /// takes for floats beyond a byte's range its ends.
+    /// Converts to Boolean or to bytes. The engine does not change integers that it treats as Boolean, and it clips
+    /// floats beyond a byte's range.
     fn cast(&mut self, node: &NodeProto) -> Option<Vec<NodeProto>> {
         let to = given(node, "to")?;
         let (x, y) = (node.input.first()?, node.output.first()?);
@@ -322,7 +323,7 @@ impl Writer {
         }
     }
 
-    /// A quotient by as many equal scales as there are elements, since the engine multiplies by the reciprocal of a single one.
+    /// Divides by a row of equal scales, because the engine multiplies by the reciprocal of a single scale.
     fn quantised(&mut self, node: &NodeProto) -> Option<Vec<NodeProto>> {
         let data_type = self.quantised_type(node)?;
         let (least, most) = match data_type {

@@ -1,4 +1,4 @@
-//! Small files that ask for a lot of memory or time.
+//! Small files that require a lot of memory or time.
 
 use super::{bytes, model};
 use crate::{
@@ -31,7 +31,7 @@ fn numbers_from_none_are_limited_together() {
     let error = refused(&(nodes + "y = Relu(x)"), "N 5");
     assert!(error.contains("\"a64\" (Range)"), "{error}");
 
-    // Sizes that depend on the batch are kept apart from constants, and count too.
+    // Sizes that depend on the batch are stored separately from constants, and count too.
     let mut nodes = "s = Shape(x); b = Gather(s, [0]); t = Tile(b, [200000]); ".to_owned();
     for at in 0..400 {
         nodes += &format!("u{at} = Reshape(t, [{} -1]); ", [1, 2, 4, 5, 8][at % 5]);
@@ -42,7 +42,7 @@ fn numbers_from_none_are_limited_together() {
         .first()
         .map(String::as_str)
         .unwrap_or_default();
-    assert!(notice.contains("numbers from none"), "{notice}");
+    assert!(notice.contains("nodes create more than"), "{notice}");
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn products_of_constants_are_limited_together() {
 
 #[test]
 fn sums_of_constants_are_limited_together() {
-    // Each walks over 2^18 numbers and makes one; the constant's own 2^18 are made from one.
+    // Each visits 2^18 numbers and creates one; the constant's own 2^18 numbers are created from one.
     let mut nodes = "m = Expand(1.0, [1 262144]); s0 = ReduceSum(m) axes=0,1".to_owned();
     for at in 1..1500 {
         nodes += &format!("; a{at} = Add(m, {{1: {at}}}); s{at} = ReduceSum(a{at}) axes=0,1");
@@ -171,7 +171,7 @@ fn graphs_within_graphs_end_somewhere() {
         let graph = file.graph.as_mut().expect("the model has a graph");
         graph.node.append(&mut inner.node);
         let error = parse(&file.encode_to_vec(), None).unwrap_err().to_string();
-        // Decoding stops at a hundred messages one within the other.
+        // Decoding stops at a hundred nested messages.
         let says = if depth < 40 {
             "\"z\" (If)"
         } else {

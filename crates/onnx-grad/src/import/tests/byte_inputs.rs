@@ -34,7 +34,7 @@ fn bytes_that_are_only_moved_are_taken_as_floats() {
             assert_eq!(input.dtype, DType::F32, "{nodes}");
             let notice = loaded.notices.join("; ");
             assert!(
-                notice.contains("taken as floats that hold these integers"),
+                notice.contains("treated as floats that hold these integers"),
                 "{notice}"
             );
         }

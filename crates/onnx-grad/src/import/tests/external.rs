@@ -1,4 +1,4 @@
-//! Weights in files beside the model.
+//! External weights.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use crate::{
     testing::{Program, shape},
 };
 
-/// A folder that vanishes with the test.
+/// A folder that is removed after the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -34,7 +34,7 @@ impl Drop for Folder {
     }
 }
 
-/// An initialiser whose elements are elsewhere, as `data` says.
+/// An initialiser with external data, described by `data`.
 fn elsewhere(name: &str, dims: &[i64], data: &[(&str, &str)]) -> TensorProto {
     let entry = |&(key, value): &(&str, &str)| StringStringEntryProto {
         key: key.into(),
@@ -50,7 +50,7 @@ fn elsewhere(name: &str, dims: &[i64], data: &[(&str, &str)]) -> TensorProto {
     }
 }
 
-/// `x + w`, with further initialisers.
+/// `x + w`, with additional initialisers.
 fn read(home: Option<&Path>, weights: Vec<TensorProto>) -> Result<Loaded> {
     let mut file = model(13, "N 2", "y = Add(x, w)");
     let graph = file.graph.as_mut().expect("the model has a graph");
@@ -80,14 +80,18 @@ fn weights_beside_the_model_stay_in_its_folder() {
     assert_eq!(y.as_f32().unwrap(), [0.5, -0.5, 0.5, -0.5]);
 
     for (location, offset, says) in [
-        ("weights.bin", "8", "has 12 bytes, needs 8 from byte 8 on"),
+        (
+            "weights.bin",
+            "8",
+            "has 12 bytes; 8 bytes from offset 8 are needed",
+        ),
         ("weights.bin", "18446744073709551615", "weights.bin"),
         ("gone.bin", "0", "gone.bin"),
         ("../secret.bin", "0", "outside"),
         ("/etc/passwd", "0", "outside"),
         ("", "0", "is a folder, not a file"),
-        ("weights.bin", "x", "has the offset \"x\""),
-        ("weights.bin", "-4", "has the offset \"-4\""),
+        ("weights.bin", "x", "has the invalid offset \"x\""),
+        ("weights.bin", "-4", "has the invalid offset \"-4\""),
     ] {
         let error = refused(read(Some(&home), at(location, offset)));
         assert!(
@@ -104,7 +108,7 @@ fn weights_beside_the_model_stay_in_its_folder() {
     assert!(matches!(nowhere, Err(Error::Invalid(_))));
 }
 
-/// Neither is read: a pipe would be waited for, and the length of the large one is known beforehand.
+/// Neither file is read: a pipe would block, and the length of the large file is known in advance.
 #[cfg(unix)]
 #[test]
 fn what_cannot_be_a_model_is_refused_before_it_is_read() {
@@ -151,7 +155,7 @@ fn links_folders_and_pipes_are_no_files_of_weights() {
     for (location, says) in [
         ("link", "outside"),
         ("folder", "is a folder, not a file"),
-        // Opening it would wait for ever.
+        // Opening it would block forever.
         ("pipe", "is a pipe"),
     ] {
         let weight = elsewhere("w", &[2], &[("location", location)]);
@@ -168,7 +172,7 @@ fn one_part_of_a_file_cannot_be_read_until_the_memory_is_full() {
     let folder = Folder::new("again");
     let home = folder.home();
     let data = [("location", "weights.bin")];
-    // Eight gigabytes, of which none is on the disk.
+    // Eight gigabytes, none of which is on the disk.
     let file = std::fs::File::create(home.join("weights.bin")).unwrap();
     file.set_len(1 << 33).unwrap();
     let weights = (0..3).map(|at| elsewhere(&format!("w{at}"), &[1 << 31], &data));
@@ -179,7 +183,7 @@ fn one_part_of_a_file_cannot_be_read_until_the_memory_is_full() {
     );
 }
 
-/// The bytes of a model with a recurrent node, some weights of it elsewhere.
+/// The bytes of a model with a recurrent node, some of whose weights are external.
 fn recurrent(weights: Vec<TensorProto>) -> Vec<u8> {
     let mut file = model(13, "N 2", "y = LSTM(x, w)");
     let graph = file.graph.as_mut().expect("the model has a graph");
@@ -215,13 +219,13 @@ fn a_sealed_file_holds_its_weights_and_names_no_other() {
         let error = seal(vec![outside(location)], Some(&home)).unwrap_err();
         assert!(error.to_string().contains("\"w\""), "{location}: {error}");
     }
-    // What lies elsewhere is found wherever a tensor may stand, also where the import would not look.
+    // External data is found wherever a tensor may occur, even if the import would not look there.
     let field = |number: u8, content: Vec<u8>| {
         let mut bytes = vec![number << 3 | 2, content.len() as u8];
         bytes.extend(content);
         bytes
     };
-    // A tensor among several of an attribute, of a node, of the graph.
+    // A tensor in a list attribute, of a node, of the graph.
     let tensor = outside("weights.bin").encode_to_vec();
     let hidden = field(7, field(1, field(5, field(10, tensor))));
     let with_node = [recurrent(Vec::new()), hidden].concat();

@@ -1,4 +1,4 @@
-//! Gradients of operators that are written in others when they are read, against differences.
+//! Compares gradients of operators that the import expresses by others with finite differences.
 
 use super::bytes;
 use crate::{

@@ -1,4 +1,4 @@
-//! Broken and malicious files: an error that names the culprit, never a panic, never a large allocation.
+//! Broken and malicious files: an error that names the cause, never a panic, never a large allocation.
 
 use prost::Message;
 use rand::RngExt;
@@ -54,23 +54,26 @@ fn every_fault_is_named() {
         ("attribute \"pads\"", |m| {
             graph(m).node[0].attribute[0].ints.push(1)
         }),
-        ("\"pads\" is of another kind", |m| {
+        ("\"pads\" has the wrong type", |m| {
             graph(m).node[0].attribute[0].ints.clear();
             graph(m).node[0].attribute[0].set_kind(AttributeType::String);
         }),
-        ("\"y\" (Softmax): has axis 7", |m| {
+        ("\"y\" (Softmax): axis 7 is out of range", |m| {
             graph(m).node[9].attribute[0].i = Some(7)
         }),
         ("\"y\" (If)", |m| graph(m).node[9].op_type = "If".into()),
         ("\"y\" (Softmax): belongs to the operator set", |m| {
             graph(m).node[9].domain = "com.example".into()
         }),
-        ("\"y\" (Softmax): gives 1 inputs to a function of 0", |m| {
-            m.functions.push(FunctionProto {
-                name: "Softmax".into(),
-                ..FunctionProto::default()
-            })
-        }),
+        (
+            "\"y\" (Softmax): passes 1 inputs to a function that takes 0",
+            |m| {
+                m.functions.push(FunctionProto {
+                    name: "Softmax".into(),
+                    ..FunctionProto::default()
+                })
+            },
+        ),
         ("\"x\" has elements of type string", |m| {
             tensor_type(m).set_elem_type(DataType::String)
         }),
@@ -175,7 +178,7 @@ fn enormous_numbers_are_refused_or_left_symbolic() {
     ];
     for nodes in cases {
         for opset in [8, 13, 21] {
-            // Whether it is an error does not matter here; that it ends at once without a panic does.
+            // It does not matter here whether this is an error, only that it returns without a panic.
             let _ = parse(&bytes(opset, "N 1 5", &nodes), None);
         }
     }
@@ -199,7 +202,7 @@ fn folding_cannot_be_made_to_fill_the_memory() {
 fn truncated_files_are_errors() {
     let file = bytes(13, "N 1 5", NETWORK);
     for length in 0..file.len() {
-        // Some prefixes are whole messages; they lack what a model needs.
+        // Some prefixes are complete messages, which lack parts of a model.
         assert!(parse(&file[..length], None).is_err(), "{length} bytes");
     }
 }
@@ -266,7 +269,7 @@ fn nothing_at_all_is_no_classifier_and_no_panic() {
     let error = gradient_graph(&classless.graph, Loss::CrossEntropy).unwrap_err();
     assert!(error.to_string().contains("[N, 0]"), "{error}");
 
-    // Whether an empty tensor is an error does not matter here; that there is an answer does.
+    // It does not matter here whether an empty tensor is an error, only that there is a result.
     let empty = "x, {1 0 3: }";
     for nodes in [
         format!("y = Conv({empty})"),

@@ -1,4 +1,4 @@
-//! Inputs and outputs that files spell in their own way: open axes, frozen batches or none, one score, nodes out of order.
+//! Unusual inputs and outputs: open axes, frozen or missing batches, a single score, unsorted nodes.
 
 use prost::Message;
 
@@ -47,7 +47,7 @@ fn open_channels_are_found_from_the_first_weights() {
             "y = MatMul(x, {3 2: 1 2 3 4 5 6})".to_owned(),
             "[N, 3]",
         ),
-        // Nothing says it.
+        // Nothing determines it.
         ("N C H W", "y = GlobalMaxPool(x)".to_owned(), "[N, 3, 4, 6]"),
     ] {
         let file = bytes(13, input, &nodes);
@@ -75,12 +75,12 @@ fn a_batch_above_1_is_freed_where_nothing_depends_on_it() {
         (
             "r = Reshape(x, [4 6]); y = ReduceMax(r) axes=0, keepdims=0",
             "[1, 4, 2, 3]",
-            Some("input \"x\" has no axis for a batch"),
+            Some("input \"x\" has no batch axis"),
         ),
         (
             "u = Unsqueeze(x) axes=0,; f = Flatten(u); y = Relu(f)",
             "[1, 4, 2, 3]",
-            Some("has no axis"),
+            Some("has no batch axis"),
         ),
     ] {
         let loaded = parse(&bytes(12, "4 2 3", nodes), None)
@@ -122,7 +122,7 @@ fn an_output_that_is_listed_twice_is_one() {
     let loaded = parse(&twice.encode_to_vec(), None).unwrap();
     assert_eq!(loaded.graph.outputs().len(), 1);
 
-    // Under another name, too.
+    // Also under another name.
     let mut named = model(13, "N 3", "y = Neg(x); z = Identity(y)");
     named
         .graph
@@ -158,11 +158,11 @@ fn one_score_is_two_classes_and_says_so() {
         ("y = MatMul(x, {3 1: 1 2 3})", "the logit of class 1"),
         (
             "m = MatMul(x, {3 1: 1 2 3}); y = Sigmoid(m)",
-            "what goes into \"y\" (Sigmoid)",
+            "the input of \"y\" (Sigmoid)",
         ),
         (
             "m = MatMul(x, {3 1: 1 2 3}); s = Sigmoid(m); y = Squeeze(s) axes=1,",
-            "what goes into \"s\" (Sigmoid)",
+            "the input of \"s\" (Sigmoid)",
         ),
     ] {
         let file = bytes(12, "N 3", nodes);

@@ -1,4 +1,4 @@
-//! Models as one line of text, and what the tests of the import do with them.
+//! Models as one line of text, and shared code for the tests of the import.
 
 mod assets;
 mod bounds;
@@ -26,9 +26,9 @@ use crate::{
 /// A model with the float input `x` and the output `y`.
 ///
 /// The shape is written `"N 3 8 8"`. Nodes are written `y = Op(x, [1 2], {2 1: 0.5 1}) axis=1; …`: integers
-/// in brackets and floats in braces (with a shape) are initialisers, `u8[…]`, `i8[…]` and `i32[…]` those of other types;
-/// attributes are integers, floats (with a point), lists (with a comma) or words. An operator may be of a domain:
-/// `y = com.microsoft.QGemm(…)`.
+/// in brackets and floats in braces (with a shape) are initialisers, `u8[…]`, `i8[…]` and `i32[…]` those of other
+/// types; attributes are integers, floats (with a point), lists (with a comma) or words. An operator may be of a
+/// domain: `y = com.microsoft.QGemm(…)`.
 fn model(opset: i64, input: &str, nodes: &str) -> ModelProto {
     let mut graph = GraphProto {
         input: vec![value("x", input)],

@@ -1,4 +1,4 @@
-//! The file's names of values after the import.
+//! The names of values in the file, after the import.
 
 use super::bytes;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     shape::display,
 };
 
-/// A convolution with a normalisation behind it, a choice, and a step that is no node after the import.
+/// A convolution followed by a normalisation, a choice, and a step that is not a node after the import.
 const NODES: &str = "c = Conv(x, {2 1 1 1: 1 -2}); n = BatchNormalization(c, {1 2}, {0 1}, {0 1}, {1 4}); r = Relu(n); \
                      same = Identity(r); t = Transpose(same) perm=0,2,3,1; u = Transpose(t) perm=0,3,1,2; \
                      flat = Flatten(u); best = ArgMax(flat) axis=1; s = Shape(x); \
@@ -28,7 +28,7 @@ fn values_keep_their_names() -> Result<()> {
         "y [N, 3]",
     ];
     assert_eq!(found, expected);
-    // Gradients are asked for in graphs made of the model, which know the names too.
+    // Gradients are taken in graphs built from the model, which keep the names.
     let gradient = gradient_graph(&graph, Loss::Margin)?;
     assert_eq!(inner_values(&gradient), inner);
     Ok(())
@@ -61,7 +61,7 @@ fn names_that_are_lost_are_told_from_those_that_never_were() -> Result<()> {
     Ok(())
 }
 
-/// What comes after the value that was chosen need not be supported.
+/// Operators after the chosen value need not be supported.
 #[test]
 fn an_inner_value_is_chosen_as_the_output() -> Result<()> {
     let nodes = "h = Relu(x); z = Gemm(h, {2 3: 1 0 2 -1 3 0}); y = LSTM(z)";

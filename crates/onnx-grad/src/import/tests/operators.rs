@@ -1,4 +1,4 @@
-//! Operators against numbers that ONNX Runtime computed for the same one-line models.
+//! Compares operators with numbers that ONNX Runtime computed for the same one-line models.
 
 use super::{as_floats, bytes, model, numbers, ramp};
 use crate::{
@@ -17,7 +17,7 @@ fn operators_compute_what_onnx_runtime_computes() {
 
 #[test]
 fn operators_on_integers_compute_what_onnx_runtime_computes() {
-    // What types they are computed in is noticed.
+    // A notice states the types in which they are computed.
     compare(include_str!("integers.txt"), false);
 }
 
@@ -83,7 +83,7 @@ fn indices_that_name_nothing_are_invalid() {
             .unwrap_err()
             .to_string();
         assert!(
-            error.starts_with("invalid") && error.contains("of a side of"),
+            error.starts_with("invalid") && error.contains("for a side of"),
             "{nodes}: {error}"
         );
     }
@@ -114,7 +114,7 @@ fn quantising_needs_a_scale() {
         "q = QuantizeLinear(x, 0.5); y = DequantizeLinear(q, , 3)",
     ] {
         let error = parse(&bytes(13, "N 1 4", nodes), None).unwrap_err();
-        assert!(error.to_string().contains("lacks input 1"), "{error}");
+        assert!(error.to_string().contains("input 1 is missing"), "{error}");
     }
 }
 

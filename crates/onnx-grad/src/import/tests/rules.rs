@@ -1,4 +1,4 @@
-//! The batch, the sizes, the constants: what the import decides before any number is computed.
+//! The batch, sizes and constants: decisions that the import makes before any number is computed.
 
 use super::{bytes, model, ramp};
 use crate::{
@@ -55,7 +55,7 @@ fn a_batch_of_one_becomes_symbolic() {
 
 #[test]
 fn a_gather_at_positions_that_count_pictures_keeps_them_apart() {
-    // What PyTorch's `as_strided` of [N, 4] becomes, in another order.
+    // PyTorch's `as_strided` of [N, 4] in another order.
     let strided = "s = Shape(x); n = Gather(s, 0); f = Reshape(x, [-1]); r = Range(0, n, 1); m = Mul(r, 4); \
                    u = Unsqueeze(m, [1 2]); p = Add(u, [1 2 2: 3 0 1 2]); y = Gather(f, p)";
     let loaded = parse(&bytes(13, "N 4", strided), None).unwrap();
@@ -68,7 +68,7 @@ fn a_gather_at_positions_that_count_pictures_keeps_them_apart() {
         found.as_f32().unwrap(),
         [1.25, -1.25, 0.5, -0.5, 0.0, 0.25, -0.75, 1.0]
     );
-    // A picture that reads from the next one's part is not kept apart.
+    // A picture that reads from the next one's part is not independent.
     let beyond = strided.replace("3 0 1 2", "3 0 1 4");
     let error = parse(&bytes(13, "N 4", &beyond), None);
     assert!(error.is_err() || error.unwrap().notices[0].contains("frozen at 1"));
@@ -320,7 +320,7 @@ fn a_known_condition_chooses_its_branch() {
         ("else_branch", "y = Nonsense(x)"),
     ] {
         let mut graph = branch(nodes);
-        // Names of a branch are its own.
+        // The names of a branch are local to it.
         graph.node[0].output[0] = "z".into();
         graph.output[0].name = "z".into();
         node.attribute.push(crate::proto::AttributeProto {

@@ -1,4 +1,4 @@
-//! Files that are run as they are: what is refused, and what is left of a file.
+//! Files that are run as they are: what is refused, and what the sealed file contains.
 
 use prost::Message;
 
@@ -45,11 +45,7 @@ fn one_picture_goes_in_and_one_row_of_scores_comes_out() {
             y(),
             "\"x\" has elements of type float16",
         ),
-        (
-            value("x", "2 4"),
-            y(),
-            "\"x\" does not begin with an axis for the pictures",
-        ),
+        (value("x", "2 4"), y(), "\"x\" needs a leading batch axis"),
         (
             value("x", "N side"),
             y(),
@@ -60,7 +56,7 @@ fn one_picture_goes_in_and_one_row_of_scores_comes_out() {
             of(DataType::Int64, "y", "N 9"),
             "\"y\" has elements of type int64",
         ),
-        (x(), value("y", "N 9 7"), "\"y\" has other axes"),
+        (x(), value("y", "N 9 7"), "\"y\" has different axes"),
     ] {
         let error = seal(&recurrent(input, output)).unwrap_err();
         assert!(matches!(error, Error::Unsupported(_)), "{error}");
@@ -76,7 +72,7 @@ fn one_picture_goes_in_and_one_row_of_scores_comes_out() {
     assert!(error.contains("has 2 inputs"), "{error}");
 }
 
-/// The value before a softmax becomes an output, and so does any other that is asked for.
+/// The value before a softmax becomes an output, and so does any other requested value.
 #[test]
 fn an_inner_value_can_be_the_output() {
     let nodes = "h = LSTM(x); z = Gemm(h, {2 3: 1 0 2 -1 3 0}); p = Softmax(z) axis=-1; c = Clip(p); y = Identity(c)";
@@ -108,7 +104,7 @@ fn an_inner_value_can_be_the_output() {
     assert_eq!((outputs, &*output), (names(&["y", "h"]), "h"));
     let error = chosen("q").unwrap_err().to_string();
     assert!(
-        error.contains("its outputs are \"y\", and no value"),
+        error.contains("its outputs are \"y\", and no inner value"),
         "{error}"
     );
 }
@@ -148,8 +144,8 @@ fn functions_that_an_engine_would_write_out_for_ever_are_refused() {
     assert_eq!(until(31, 1), Ok(()));
     assert_eq!(until(16, 2), Ok(()));
     for (refused, says) in [
-        (until(32, 1), "calls in more than 32 calls"),
-        (until(20, 2), "stand for more than 1048576 nodes"),
+        (until(32, 1), "calls nested more than 32 deep"),
+        (until(20, 2), "to more than 1048576 nodes"),
         (with(&|_| vec![call("F0")]), "function \"F0\" calls itself"),
     ] {
         let error = refused.unwrap_err();
@@ -162,7 +158,8 @@ fn what_readers_might_take_in_another_way_is_left_out_or_refused() {
     let plain = recurrent(value("x", "N 4"), value("y", "N 9")).encode_to_vec();
     let seal = |bytes: &[u8]| seal_bytes(bytes, None, &LoadOptions::default());
     let sealed = seal(&plain).unwrap();
-    // The magic word of another format, here an unknown field of 84 bytes; and a field in more bytes than it takes.
+    // The magic word of another format, here an unknown field of 84 bytes, and a field encoded in more bytes than
+    // necessary.
     for (begun, length) in [(&b"RTEN"[..], 2 + 84), (&[0x88, 0x80, 0x00, 0x08], 4)] {
         let mut bytes = begun.to_vec();
         bytes.resize(length, 0);
@@ -171,12 +168,12 @@ fn what_readers_might_take_in_another_way_is_left_out_or_refused() {
         assert_eq!(sealed_again.bytes[0], 8, "{begun:?}");
         assert!(sealed_again.bytes.ends_with(&sealed.bytes), "{begun:?}");
     }
-    // A group, which is no message.
+    // A group instead of a message.
     let error = seal(&[&plain[..], &[0x9b, 1, 0x9c, 1]].concat()).unwrap_err();
     assert!(matches!(error, Error::Invalid(_)), "{error}");
 }
 
-/// A file of these nodes as an engine with few defaults gets it.
+/// Returns a file of these nodes in the form for an engine with few defaults.
 fn portable(opset: i64, nodes: &str) -> Result<ModelProto> {
     let mut file = model(opset, "N 3 8 8", nodes);
     file.graph.as_mut().expect("the model has a graph").output = vec![value("y", "N 9")];
@@ -241,9 +238,13 @@ fn what_an_engine_computes_otherwise_is_refused() {
         (
             13,
             "y = QuantizeLinear(x, {3: 1 2 3})".into(),
-            "reciprocals",
+            "the reciprocal of a scale",
         ),
-        (13, "y = QuantizeLinear(x, z)".into(), "reciprocals"),
+        (
+            13,
+            "y = QuantizeLinear(x, z)".into(),
+            "the reciprocal of a scale",
+        ),
     ] {
         let error = portable(opset, &nodes).unwrap_err();
         assert!(matches!(error, Error::Unsupported(_)), "{nodes}: {error}");
@@ -299,7 +300,7 @@ fn what_an_engine_lacks_is_spelled_out() {
             _ => {}
         }
     }
-    // The other engine gets the file as it is.
+    // The other engine gets the unchanged file.
     let file = recurrent(value("x", "N 4"), value("y", "N 9"));
     let sealed = seal(&file).unwrap();
     let same = sealed.lowered(Lowering::OnnxRuntime).unwrap();

@@ -1,17 +1,17 @@
-//! One axis of `Resize`: the old elements that each new one is made of.
+//! `Resize` along one axis: the old elements that make up each new one.
 
 use crate::{Result, dim::Dim, op::Op, tape::Expr, tensor::Tensor};
 
-/// How near to the middle between two elements a position counts as halfway: 1e-6 in ONNX Runtime 1.32, whose issue 28291 says
-/// why; nothing in older versions.
+/// Maximum distance from the midpoint of two elements at which a position counts as halfway: 1e-6 in ONNX Runtime 1.32,
+/// whose issue 28291 gives the reason; 0 in older versions.
 const HALFWAY: f32 = 1e-6;
 
-/// How new elements are made of old ones.
+/// The interpolation mode.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Mode {
     Nearest(Rounding),
     Linear,
-    /// The cubic of Keys (1981) with the coefficient `a`.
+    /// Keys's cubic (1981) with the coefficient `a`.
     Cubic {
         a: f32,
     },
@@ -23,11 +23,11 @@ pub(super) enum Rounding {
     HalfUp,
     Floor,
     Ceil,
-    /// Up where the axis shrinks, down where it grows: that of operator set 10.
+    /// Up if the axis shrinks, down if it grows, as in operator set 10.
     Outwards,
 }
 
-/// Where new elements lie between the old ones.
+/// How positions of new elements map to positions between old ones.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Coordinates {
     HalfPixel,
@@ -36,7 +36,7 @@ pub(super) enum Coordinates {
     AlignCorners,
     Asymmetric,
     TfHalfPixelForNearest,
-    /// In a part of the axis; what lies outside the axis is made of no element.
+    /// Within a region of the axis; new elements outside the axis have no old elements.
     Crop,
 }
 
@@ -44,21 +44,21 @@ pub(super) enum Coordinates {
 pub(super) struct Axis {
     pub(super) mode: Mode,
     pub(super) coordinates: Coordinates,
-    /// Start and end of the part that is cropped, in units of the axis.
+    /// Start and end of the cropped region, as fractions of the axis.
     pub(super) crop: [f32; 2],
     pub(super) exclude_outside: bool,
     pub(super) antialias: bool,
     pub(super) old: usize,
     pub(super) new: usize,
-    /// New length by old length, as the file states it.
+    /// New length divided by old length, as the file states it.
     pub(super) scale: f32,
 }
 
-/// Old elements, each once, with their weights.
+/// Distinct old elements with their weights.
 pub(super) type Row = Vec<(usize, f32)>;
 
 impl Axis {
-    /// What each new element is made of; nothing where it lies outside the axis.
+    /// The old elements of each new one; empty if it lies outside the axis.
     pub(super) fn rows(&self) -> Vec<Row> {
         (0..self.new).map(|at| self.row(at)).collect()
     }
@@ -107,7 +107,7 @@ impl Axis {
         }
     }
 
-    /// A filter that makes smaller is as much wider: what lies between its taps is averaged.
+    /// When the axis shrinks, the filter widens by the same factor, so that everything between its taps is averaged.
     fn filtered(&self, position: f32) -> Row {
         let shrink = (1.0 / self.scale).max(1.0);
         let reach = match self.mode {
@@ -120,7 +120,7 @@ impl Axis {
         self.row_of((first..end).map(|tap| (tap, weight(tap))))
     }
 
-    /// Taps as elements of the axis: those outside repeat its ends or count for nothing.
+    /// Maps taps to elements of the axis: taps outside it repeat its ends or are ignored.
     fn row_of(&self, taps: impl IntoIterator<Item = (i64, f32)>) -> Row {
         let last = self.old as i64 - 1;
         let mut row = Row::new();
@@ -139,7 +139,7 @@ impl Axis {
         if (self.exclude_outside || self.antialias) && total != 0.0 {
             row.iter_mut().for_each(|(_, weight)| *weight /= total);
         }
-        // A row of nothing would be one outside the axis.
+        // An empty row would mean an element outside the axis.
         match row.iter().all(|&(_, weight)| weight == 0.0) {
             true => row,
             false => row
@@ -149,7 +149,7 @@ impl Axis {
         }
     }
 
-    /// The filter at a distance: a triangle or the cubic.
+    /// Evaluates the filter at a distance: a triangle or the cubic.
     fn weight(&self, distance: f32) -> f32 {
         let x = distance.abs();
         match self.mode {
@@ -160,13 +160,13 @@ impl Axis {
         }
     }
 
-    /// Where a new element lies among the old ones.
+    /// Returns the position of a new element among the old ones.
     fn position(&self, at: usize) -> f32 {
         let at = at as f32;
         let (old, new, scale) = (self.old as f32, self.new as f32, self.scale);
         let half_pixel = (at + 0.5) / scale - 0.5;
         match self.coordinates {
-            // Whatever the coordinates: also where only a part would be cropped.
+            // This takes precedence over the coordinate rule, even if a region is cropped.
             _ if scale == 1.0 => at,
             Coordinates::HalfPixel => half_pixel,
             Coordinates::HalfPixelSymmetric => {
@@ -192,7 +192,7 @@ impl Axis {
     }
 }
 
-/// A value with one axis of length `old` resampled.
+/// Resamples an axis of length `old` of a value.
 pub(super) fn product<'t>(rows: &[Row], old: usize, axis: usize, x: Expr<'t>) -> Result<Expr<'t>> {
     if let Some(picked) = repeated(rows, old, axis, x) {
         return picked;
@@ -209,7 +209,7 @@ pub(super) fn product<'t>(rows: &[Row], old: usize, axis: usize, x: Expr<'t>) ->
     if rank.checked_sub(2) == Some(axis) {
         return Ok(matrix.matmul(x));
     }
-    // Other axes take the last one's place; a matrix product takes matrices.
+    // A matrix product takes matrices, so other axes move in place of the last one.
     let mut to_last: Vec<usize> = (0..rank).collect();
     to_last.swap(axis, rank - 1);
     let moved = x.transpose(to_last.clone());
@@ -221,7 +221,7 @@ pub(super) fn product<'t>(rows: &[Row], old: usize, axis: usize, x: Expr<'t>) ->
     Ok(row.matmul(transposed).reshape([Dim::Fixed(new)]))
 }
 
-/// What only picks elements: each several times in a row, or none twice.
+/// Handles weights that only select elements: each repeated several times in a row, or none used twice.
 fn repeated<'t>(rows: &[Row], old: usize, axis: usize, x: Expr<'t>) -> Option<Result<Expr<'t>>> {
     let single = |row: &Row| match row[..] {
         [(element, 1.0)] => Some(element),
