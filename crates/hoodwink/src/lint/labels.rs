@@ -7,8 +7,7 @@ use super::{
     knowledge::{is_better, percent, prediction, rights},
 };
 
-const MATTERS: &str =
-    "pictures that the model classifies correctly count as mistakes, and attacks start from the wrong class";
+const MATTERS: &str = "pictures that the model classifies correctly count as mistakes, and attacks start from the wrong class";
 
 const REORDER: &str = "put the labels into the order of the model's classes: give the names of its classes and name the \
                        folders after them, or write a labels.csv";

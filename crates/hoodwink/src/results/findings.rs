@@ -54,9 +54,9 @@ impl FindingRecord {
             Mistake::Probabilities => {
                 Spoils::Robustness("the answers are probabilities, so gradients are too small")
             }
-            Mistake::Saturated => {
-                Spoils::Robustness("the confidence is saturated, so gradients vanish")
-            }
+            Mistake::Saturated => Spoils::Robustness(
+                "the confidence is saturated, so cross-entropy values are too small to compare",
+            ),
             // These concern a few pictures of many.
             Mistake::Contradiction => Spoils::Nothing,
         }

@@ -232,7 +232,12 @@ impl Summary {
                     shown: shown.clone(),
                     recipe: record.recipe.clone(),
                     seconds: timing.and_then(|t| t.by_attack.get(&record.recipe).copied()),
-                    doubts: [doubts(findings, true), figures.doubts].concat(),
+                    // An attack that fools every picture cannot be too weak.
+                    doubts: [
+                        doubts(findings, stands(figures.robust_accuracy)),
+                        figures.doubts,
+                    ]
+                    .concat(),
                     ..figures
                 });
             }
@@ -276,12 +281,21 @@ impl Summary {
             Spoils::Robustness(word) => Some(word),
             _ => None,
         });
-        match (everything, robustness) {
+        let stand = self
+            .worst_case
+            .iter()
+            .any(|worst| stands(worst.robust_accuracy));
+        match (everything, robustness.filter(|_| stand)) {
             (Some(word), _) => Some(format!("No result: {word}")),
             (None, Some(word)) => Some(format!("An upper bound at best: {word}")),
             (None, None) => None,
         }
     }
+}
+
+/// Returns whether an attack left any picture classified correctly.
+fn stands(robust: Interval) -> bool {
+    robust.value > 0.0
 }
 
 impl AttackSummary {
@@ -609,7 +623,9 @@ mod tests {
             ),
             (
                 Mistake::Saturated,
-                Some("An upper bound at best: the confidence is saturated, so gradients vanish"),
+                Some(
+                    "An upper bound at best: the confidence is saturated, so cross-entropy values are too small to compare",
+                ),
             ),
             (Mistake::Contradiction, None),
         ] {
