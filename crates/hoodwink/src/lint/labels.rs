@@ -188,7 +188,7 @@ mod tests {
         assert!(
             seen(|class| 9 - class)
                 .unwrap()
-                .contains("label 0 for class 9")
+                .contains("label 0 as class 9")
         );
         // Two classes exchanged are too few to be told from a model that confuses them.
         assert_eq!(seen(|class| [1, 0, 2, 3, 4, 5, 6, 7, 8, 9][class]), None);

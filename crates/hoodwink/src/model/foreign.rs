@@ -641,7 +641,7 @@ mod tests {
             (
                 "k.onnx",
                 onnx(b"\x3a\xff\x01rest"),
-                "cut off: it has 18 bytes of at least 269",
+                "truncated: it has 18 of at least 269",
             ),
             ("k2.onnx", onnx(b"\x3a\xff"), "cut off"),
         ] {
