@@ -221,7 +221,9 @@ fn contradiction(seen: &[(String, String)], labels: &[usize]) -> Option<Finding>
             }
         ),
         matters: "one of the two labels is wrong and counts as a mistake of the model",
-        remedy: "remove these pictures or correct their labels; the survey of the data lists them all".into(),
+        remedy:
+            "remove these pictures or correct their labels; the survey of the data lists them all"
+                .into(),
         preprocessing: None,
     })
 }

@@ -151,7 +151,8 @@ fn inspect_says_what_an_engine_makes_of_a_file() {
         .find(|line| line.starts_with("scores"))
         .unwrap();
     assert!(
-        scores.contains("no: ") && scores.contains("the engine cannot run the file as it is either"),
+        scores.contains("no: ")
+            && scores.contains("the engine cannot run the file as it is either"),
         "{table}"
     );
     succeed(&["inspect", &contributed, "--engine", "ort"]);

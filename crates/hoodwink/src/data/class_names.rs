@@ -302,7 +302,10 @@ mod tests {
                 Err("did you mean crane (bird) (1), crane (machine) (2)?"),
             ),
             ("shark", Err("did you mean great white shark (3)?")),
-            ("tench fish", Err("not the name of one of the model's classes")),
+            (
+                "tench fish",
+                Err("not the name of one of the model's classes"),
+            ),
             ("tenchh", Err("did you mean tench")),
             (
                 "toy",

@@ -258,7 +258,7 @@ mod tests {
         for (folders, names, classes, says) in [
             (&["cat", "dog"][..], &[][..], 10, "unclear which class"),
             (&["n99999999"], &[], 1000, "not the WordNet id"),
-            (&["crane", "dodo"], &PETS, 4, "dodo is the name of none"),
+            (&["crane", "dodo"], &PETS, 4, "dodo is not the name of one"),
             (&["tabby", "tabby_cat"], &PETS, 4, "both mean"),
             (&["12"], &[], 10, "unclear which class"),
             // Named, so never by position.

@@ -96,7 +96,9 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
         }
     }
     if files.is_empty() {
-        return Err(Error::invalid(format!("no file matches the pattern {called}")));
+        return Err(Error::invalid(format!(
+            "no file matches the pattern {called}"
+        )));
     }
     Ok(Some(Listed {
         folder: PathBuf::new(),
@@ -222,7 +224,9 @@ fn list(source: impl Read, folder: PathBuf, name: &str) -> Result<Listed> {
         }
         files.push(file);
         if labels.len() != 0 && labels.len() != files.len() {
-            return Err(invalid("some lines have a label and others have none".into()));
+            return Err(invalid(
+                "some lines have a label and others have none".into(),
+            ));
         }
     }
     let (labels, names) = labels.done();
@@ -346,13 +350,19 @@ mod tests {
             ("{a,{b,c}}".into(), "nested braces"),
             ("{9..1}".into(), "counts down"),
             ("{1..99999999}".into(), "it expands to more than"),
-            ("{0..18446744073709551615}".into(), "it expands to more than"),
+            (
+                "{0..18446744073709551615}".into(),
+                "it expands to more than",
+            ),
             ("{0..9999}{0..9999}".into(), "it expands to more than"),
             (format!("{{{zeros}0..{zeros}999}}"), "longer than"),
             (format!("{{{zeros}..999}}"), "it expands to more than"),
             ("{a,b}".repeat(10_000), "it expands to more than"),
             (",".repeat(1 << 20), "longer than"),
-            (format!("{{{}}}", ",".repeat(60_000)), "it expands to more than"),
+            (
+                format!("{{{}}}", ",".repeat(60_000)),
+                "it expands to more than",
+            ),
         ] {
             let refusal = match expanded(&pattern) {
                 Err(refusal) => refusal,

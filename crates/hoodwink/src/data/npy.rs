@@ -54,7 +54,9 @@ impl Header {
         };
         let preamble = take(8)?;
         if !preamble.starts_with(b"\x93NUMPY") {
-            return Err(broken("it does not begin with the magic bytes of a .npy file"));
+            return Err(broken(
+                "it does not begin with the magic bytes of a .npy file",
+            ));
         }
         let (prefix, length) = match preamble[6] {
             1 => (10, usize::from(u16::from_le_bytes(array(&take(2)?)))),
@@ -68,7 +70,8 @@ impl Header {
         if length > MAX_HEADER_BYTES {
             return Err(broken("its header is longer than any array needs"));
         }
-        let text = String::from_utf8(take(length)?).map_err(|_| broken("its header is not text"))?;
+        let text =
+            String::from_utf8(take(length)?).map_err(|_| broken("its header is not text"))?;
         let field = |name: &str| {
             let (_, rest) = text.split_once(&format!("'{name}':"))?;
             Some(rest.trim_start())
@@ -116,7 +119,12 @@ impl Header {
                 bytes.checked_mul(size as u64)
             })
             .filter(|&bytes| bytes <= i64::MAX as u64)
-            .ok_or_else(|| Error::invalid(format!("{file} claims the shape {:?}, which is too large", self.shape)))
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "{file} claims the shape {:?}, which is too large",
+                    self.shape
+                ))
+            })
     }
 
     /// Checks the file's length against the header before memory is allocated.

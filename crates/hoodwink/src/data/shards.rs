@@ -134,8 +134,7 @@ impl Content {
             let (offset, length) = (entry.raw_file_position(), entry.size());
             if kind.is_gnu_sparse() && is_picture(&name) {
                 return Err(refused(
-                    "is a sparse file: create the archive without sparse files"
-                        .to_owned(),
+                    "is a sparse file: create the archive without sparse files".to_owned(),
                 ));
             }
             if kind.is_file() && offset.checked_add(length).is_none_or(|to| to > end) {
@@ -168,8 +167,8 @@ impl Content {
                     false => None,
                 };
                 let label = label.filter(|&label| label < MAX_CLASSES);
-                let label =
-                    label.ok_or_else(|| refused(format!("holds {text:?}, which is not a class")))?;
+                let label = label
+                    .ok_or_else(|| refused(format!("holds {text:?}, which is not a class")))?;
                 content.names += key.len();
                 if content.labels.insert(key.to_owned(), label).is_some() {
                     return Err(refused(

@@ -248,7 +248,9 @@ fn open_pickles(
                 .ok()
                 .filter(|&label| label < MAX_CLASSES);
             labels.push(known.ok_or_else(|| {
-                Error::invalid(format!("{file} holds the label {label}, which is not a class"))
+                Error::invalid(format!(
+                    "{file} holds the label {label}, which is not a class"
+                ))
             })?);
         }
         pixels.extend_from_slice(&data);

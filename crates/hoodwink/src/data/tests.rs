@@ -397,7 +397,10 @@ fn wrong_arrays_are_refused_by_name_before_memory_is_taken() {
         (npy("|O", "(1, 1, 1)", &[1]), "values of type |O"),
         (npy("<i8", "(1, 1, 1)", &[0; 8]), "save pictures as uint8"),
         (npy("|u1", "(1, 4)", &[0; 4]), "expected pictures [N,H,W]"),
-        (npy("|u1", "(1, 2, 2, 2)", &[0; 8]), "expected pictures [N,H,W]"),
+        (
+            npy("|u1", "(1, 2, 2, 2)", &[0; 8]),
+            "expected pictures [N,H,W]",
+        ),
         (
             npy("|u1", "(1, 3, 1, 3)", &[0; 9]),
             "may be [N,C,H,W] or [N,H,W,C]",

@@ -247,12 +247,7 @@ fn arrays_of_archives_have_many_names() {
             Some(10),
             Some("arr_0 is used for the pictures and arr_1"),
         ),
-        (
-            &["arr_0"],
-            0,
-            None,
-            Some("arr_0 is used for the pictures."),
-        ),
+        (&["arr_0"], 0, None, Some("arr_0 is used for the pictures.")),
         // Test pictures without labels, and pictures with.
         (
             &["x_test", "y_train", "x_train"],

@@ -110,11 +110,7 @@ impl Executable for Program {
 /// Returns rten's answer, or an error if it panics. It does on some valid graphs, and a model must not crash the
 /// program.
 fn unpanicked<T>(ask: impl FnOnce() -> T) -> Result<T> {
-    caught(ask).map_err(|said| {
-        failure(NAME)(format!(
-            "panicked ({said}); try another engine"
-        ))
-    })
+    caught(ask).map_err(|said| failure(NAME)(format!("panicked ({said}); try another engine")))
 }
 
 /// Converts a tensor. rten computes with 32-bit integers, and labels and indices are far below their limit.

@@ -83,7 +83,9 @@ pub(super) fn probabilities(saw: String, about: &About<'_>) -> Finding {
         saw,
         matters: "they hardly change when the model is confident, so gradients vanish and attacks look weaker than they are",
         remedy: match about.way_before {
-            WayBefore::Unkept => "use the scores before the softmax: turn off the setting that keeps it".to_owned(),
+            WayBefore::Unkept => {
+                "use the scores before the softmax: turn off the setting that keeps it".to_owned()
+            }
             WayBefore::Value(name) => {
                 format!("choose the value before the softmax as the scores: {name:?}")
             }

@@ -605,7 +605,7 @@ mod tests {
             (
                 "d.onnx",
                 b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 123\n".to_vec(),
-                "stands for a file of 123 bytes; fetch the file itself: git lfs pull --include",
+                "a Git LFS pointer to a file of 123 bytes; fetch the file itself: git lfs pull --include",
             ),
             (
                 "e.onnx",

@@ -57,7 +57,8 @@ impl Opaque {
         }
         if self.answers_probabilities {
             notices.push(
-                "the file returns probabilities; their logarithms are used as the scores".to_owned(),
+                "the file returns probabilities; their logarithms are used as the scores"
+                    .to_owned(),
             );
         }
         notices

@@ -259,7 +259,9 @@ impl Worker for ClassifierWorker<'_> {
         objectives: &[&Objective],
     ) -> Result<Vec<Differential>> {
         if images.len() != objectives.len() {
-            return Err(Error::invalid("the numbers of images and objectives differ"));
+            return Err(Error::invalid(
+                "the numbers of images and objectives differ",
+            ));
         }
         let (input, classes) = (self.classifier.input, self.classifier.classes);
         let program = self.program(Asked::Gradients)?;

@@ -104,10 +104,7 @@ impl RemoteSettings {
                 self.rate.is_none_or(|rate| (1e-3..=1e9).contains(&rate)),
                 "the rate must be from 0.001 to 1e9 pictures per second",
             ),
-            (
-                self.batch > 0,
-                "a request must hold at least 1 picture",
-            ),
+            (self.batch > 0, "a request must hold at least 1 picture"),
         ] {
             if !sound {
                 return Err(Error::invalid(wanted));
@@ -441,7 +438,9 @@ impl Tries {
                 Ok(answered) => return Ok(answered),
                 Err(RecvTimeoutError::Timeout) => self.go_on()?,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::invalid("the thread that queries the model has ended"));
+                    return Err(Error::invalid(
+                        "the thread that queries the model has ended",
+                    ));
                 }
             }
         }

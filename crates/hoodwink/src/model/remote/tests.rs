@@ -426,7 +426,10 @@ fn addresses_and_settings_that_make_no_sense_are_refused() {
         ("http:// /", "is not a model's address"),
         ("ftp://host/", "no scheme or no host"),
         ("model", "no scheme or no host"),
-        ("http://me:secret@host/", "it contains a user name or password"),
+        (
+            "http://me:secret@host/",
+            "it contains a user name or password",
+        ),
         ("cmd:", "is not a valid command"),
         ("cmd:python 'serve.py", "is a quotation mark missing?"),
         ("cmd:/no/such/program", "cannot be started"),
