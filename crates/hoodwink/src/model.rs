@@ -361,7 +361,7 @@ impl Classifier {
         &self.way_before
     }
 
-    /// Whether the engine runs the file unchanged, without gradients.
+    /// Whether the engine runs the file as it is, without gradients.
     pub fn runs_as_it_is(&self) -> bool {
         matches!(self.forward, Forward::File(_))
     }
@@ -380,14 +380,14 @@ impl Classifier {
         }
     }
 
-    /// Returns the number of multiply-adds of one answer, or `None` if the file is run unchanged.
+    /// Returns the number of multiply-adds of one answer, or `None` if the file is run as it is.
     pub fn multiply_adds(&self) -> Option<u64> {
         let graph = self.forward_graph()?;
         let rows = self.frozen.unwrap_or(1) as u64;
         Some(Cost::of(graph).multiply_adds / rows)
     }
 
-    /// Returns the graph from `pixels` to `logits`, preprocessing included, or `None` if the file is run unchanged.
+    /// Returns the graph from `pixels` to `logits`, preprocessing included, or `None` if the file is run as it is.
     pub(crate) fn forward_graph(&self) -> Option<&Graph> {
         match &self.forward {
             Forward::Graph(graph) => Some(graph),
@@ -410,10 +410,10 @@ impl Model for Classifier {
     }
 }
 
-/// Combines the reasons why a file can neither be imported nor run unchanged.
+/// Combines the reasons why a file can neither be imported nor run as it is.
 fn neither(reason: &Error, error: &Error) -> Error {
     Error::unsupported(format!(
-        "{reason}; the engine cannot run the file unchanged either: {error}"
+        "{reason}; the engine cannot run the file as it is either: {error}"
     ))
 }
 

@@ -1,7 +1,7 @@
-//! What a model's training code does to a picture before the first layer, as part of the graph.
+//! What happens to a picture before the model's first layer, as part of the graph.
 //!
-//! With preprocessing inside the graph, gradients are with respect to pixels and eps is in pixel units, whatever
-//! the model eats.
+//! With the preprocessing in the graph, gradients are with respect to pixels and eps is in pixel units, whatever input
+//! the model takes.
 
 mod beside;
 mod described;
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, image::Image};
 
-/// Range of the values a model eats, before mean and standard deviation are taken off.
+/// The range of values that a model takes, before mean and standard deviation are applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InputRange {
     /// 0 to 1.
@@ -40,7 +40,7 @@ pub enum InputRange {
 }
 
 impl InputRange {
-    /// By what values of \[0, 1\] are multiplied, and what is added then.
+    /// Returns the factor and then the offset that map \[0, 1\] to the range.
     fn line(self) -> (f32, f32) {
         match self {
             Self::ZeroToOne => (1.0, 0.0),
@@ -50,7 +50,7 @@ impl InputRange {
     }
 }
 
-/// Order of the colour channels a model eats.
+/// The order of the colour channels that a model takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Channels {
@@ -61,7 +61,7 @@ pub enum Channels {
     Bgr,
 }
 
-/// Order of the axes a model eats.
+/// The order of the axes that a model takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
@@ -72,30 +72,31 @@ pub enum Layout {
     Nhwc,
 }
 
-/// How pixels in \[0, 1\], RGB, become a model's input: channels are put in order, mean and standard deviation taken
-/// off, the result stretched to the range, the axes put in order.
+/// How RGB pixels in \[0, 1\] become a model's input: the channels are ordered, mean and standard deviation are
+/// applied, the result is scaled to the range, and the axes are ordered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Preprocessing {
-    /// Subtracted, one value or one per channel in the order the model eats them, in units of \[0, 1\]; none if empty.
+    /// The mean to subtract: one value, or one per channel in the model's order, in units of \[0, 1\]. None if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mean: Vec<f32>,
-    /// Divided by, one value or one per channel in the order the model eats them, in units of \[0, 1\]; none if empty.
+    /// The standard deviation to divide by: one value, or one per channel in the model's order, in units of \[0, 1\].
+    /// None if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub std: Vec<f32>,
-    /// Range of values.
+    /// The range of values.
     #[serde(default)]
     pub input_range: InputRange,
-    /// Order of channels.
+    /// The order of channels.
     #[serde(default)]
     pub channels: Channels,
-    /// Order of axes.
+    /// The order of axes.
     #[serde(default)]
     pub layout: Layout,
 }
 
 impl Preprocessing {
-    /// Appends to `graph` what turns pixels `[N, channels, height, width]` into an input of shape `wanted`.
+    /// Appends to `graph` the steps from pixels `[N, channels, height, width]` to an input of shape `wanted`.
     pub(crate) fn append(
         &self,
         graph: &mut Graph,
@@ -107,7 +108,7 @@ impl Preprocessing {
         if self.channels == Channels::Bgr {
             if channels != 3 {
                 return Err(Error::invalid(format!(
-                    "channels bgr needs 3 channels, the model eats {channels}"
+                    "channels bgr needs 3 channels, but the model takes {channels}"
                 )));
             }
             let order = graph.constant(Tensor::vector(&[2, 1, 0]));
@@ -119,7 +120,7 @@ impl Preprocessing {
         }
         if !self.std.is_empty() {
             if self.std.contains(&0.0) {
-                return Err(Error::invalid("std has a zero"));
+                return Err(Error::invalid("std contains 0"));
             }
             let std = self.per_channel(graph, "std", &self.std, channels)?;
             x = graph.add(Op::Div, &[x, std])?;
@@ -152,18 +153,19 @@ impl Preprocessing {
         Ok(x)
     }
 
-    /// The preprocessing for a model that eats bytes (`None`: floats). Pixels become bytes of 0 to 255 without a word; of
-    /// `int8` they are shifted by 128 then, which is not in it.
+    /// Returns the preprocessing of a model whose input is of the integer type `bytes`, or float if that is `None`. By
+    /// default pixels become bytes from 0 to 255. For `int8` they are shifted by 128 later, which is not part of the
+    /// preprocessing.
     ///
     /// # Errors
-    /// If it makes other values than bytes.
+    /// If it produces other values than bytes.
     pub(crate) fn as_eaten(&self, bytes: Option<Bytes>) -> Result<Self> {
         if bytes.is_none() {
             return Ok(self.clone());
         }
         if !self.mean.is_empty() || !self.std.is_empty() {
             return Err(Error::invalid(
-                "the model eats bytes, 0 to 255, and normalises them itself: leave out mean and standard deviation",
+                "the model takes bytes, 0 to 255, and normalises them itself; remove mean and standard deviation",
             ));
         }
         match self.input_range {
@@ -172,13 +174,13 @@ impl Preprocessing {
                 ..self.clone()
             }),
             InputRange::MinusOneToOne => Err(Error::invalid(
-                "the model eats bytes, 0 to 255: leave out the range -1..1",
+                "the model takes bytes, 0 to 255; remove the input range -1..1",
             )),
         }
     }
 
-    /// Appends to `graph` what turns pixels into a model's input, as [`append`](Self::append) does, and where the model eats
-    /// bytes rounds to them. The gradient goes straight through the rounding.
+    /// Appends the steps from pixels to a model's input, like [`append`](Self::append), and rounds to bytes if the
+    /// model takes them. The gradient goes straight through the rounding.
     pub(crate) fn append_for(
         &self,
         bytes: Option<Bytes>,
@@ -201,8 +203,8 @@ impl Preprocessing {
         Ok(x)
     }
 
-    /// The image that this preprocessing makes into what `other` makes of `image`: with it, a model behind this one is asked
-    /// as if it stood behind `other`. The order of axes is not looked at.
+    /// Returns the image that this preprocessing maps to what `other` makes of `image`. With it, a model behind this
+    /// preprocessing can be asked as if it were behind `other`. Ignores the order of axes.
     pub(crate) fn imitating(&self, other: &Self, image: &Image) -> Image {
         if self == other {
             return image.clone();
@@ -222,7 +224,7 @@ impl Preprocessing {
         shown
     }
 
-    /// The channel of a picture that becomes this channel of the input.
+    /// Returns the picture's channel that becomes this channel of the input.
     fn source(&self, channel: usize, channels: usize) -> usize {
         match self.channels {
             Channels::Rgb => channel,
@@ -230,7 +232,7 @@ impl Preprocessing {
         }
     }
 
-    /// What is done to the values of a channel of the input.
+    /// Returns the linear map of a channel of the input.
     fn line(&self, channel: usize) -> Line {
         let of = |values: &[f32], none: f64| match values {
             [] => none,
@@ -248,27 +250,27 @@ impl Preprocessing {
     fn per_channel(
         &self,
         graph: &mut Graph,
-        flag: &str,
+        setting: &str,
         values: &[f32],
         channels: usize,
     ) -> Result<ValueId> {
         if values.len() != 1 && values.len() != channels {
             return Err(Error::invalid(format!(
-                "{flag} has {}, but the model eats {}",
+                "{setting} has {}, but the model takes {}",
                 crate::counted(values.len(), "value", "values"),
                 crate::counted(channels, "channel", "channels")
             )));
         }
         if values.iter().any(|value| !value.is_finite()) {
             return Err(Error::invalid(format!(
-                "{flag} has a value that is not a number"
+                "{setting} has a value that is not a finite number"
             )));
         }
         Ok(graph.constant(Tensor::f32([1, values.len(), 1, 1], values)?))
     }
 
-    /// `[channels, height, width]` of the pictures behind an input of this shape. A vector or a single row counts as a
-    /// grey square if its length is a square number.
+    /// Returns the shape `[channels, height, width]` of the pictures for an input of this shape. A vector or a single
+    /// row counts as a grey square if its length is a square number.
     pub(crate) fn picture_shape(&self, input: &[Dim]) -> Result<[usize; 3]> {
         let sides: Vec<usize> = input
             .iter()
@@ -276,7 +278,7 @@ impl Preprocessing {
             .map(|dim| match dim {
                 Dim::Fixed(side) => Ok(*side),
                 Dim::Batch(_) => Err(Error::unsupported(
-                    "the model has the batch in an inner axis",
+                    "the model's batch axis is not the first",
                 )),
             })
             .collect::<Result<_>>()?;
@@ -284,7 +286,7 @@ impl Preprocessing {
             (Layout::Nchw, &[channels @ (1 | 3), height, width])
             | (Layout::Nhwc, &[height, width, channels @ (1 | 3)]) => Ok([channels, height, width]),
             (Layout::Nchw, &[_, _, 1 | 3]) => Err(Error::invalid(format!(
-                "the model eats [N, {}, {}, {}], channels last: its layout is nhwc",
+                "the model takes [N, {}, {}, {}], with channels last; set the layout nhwc",
                 sides[0], sides[1], sides[2]
             ))),
             (_, &[height, width]) if height > 1 && width > 1 => Ok([1, height, width]),
@@ -298,7 +300,7 @@ impl Preprocessing {
                     return Ok([1, side, side]);
                 }
                 Err(Error::unsupported(format!(
-                    "the model eats [N, {}], which is no picture of 1 or 3 channels",
+                    "the model takes [N, {}], which is not a picture of 1 or 3 channels",
                     flat.iter()
                         .map(usize::to_string)
                         .collect::<Vec<_>>()
@@ -337,7 +339,7 @@ impl fmt::Display for Preprocessing {
     }
 }
 
-/// The word serde writes for a unit variant.
+/// Returns serde's word for a unit variant.
 pub(crate) fn word(value: impl Serialize) -> String {
     match toml::Value::try_from(value) {
         Ok(toml::Value::String(word)) => word,
@@ -345,7 +347,7 @@ pub(crate) fn word(value: impl Serialize) -> String {
     }
 }
 
-/// Reads one of the words that serde writes.
+/// Parses one of serde's words.
 macro_rules! from_word {
     ($type:ty, $what:literal, $words:expr) => {
         impl FromStr for $type {
@@ -364,7 +366,7 @@ from_word!(InputRange, "range", ["0..1", "0..255", "-1..1"]);
 from_word!(Channels, "order", ["rgb", "bgr"]);
 from_word!(Layout, "order", ["nchw", "nhwc"]);
 
-/// The input of a graph that takes `batch` pictures of this shape, in pixel space.
+/// Adds the graph's input for `batch` pictures of this shape, in pixel space.
 pub(crate) fn pixels(
     graph: &mut Graph,
     batch: Dim,
@@ -406,7 +408,7 @@ mod tests {
         assert_eq!(shape(&[784], Layout::Nchw).unwrap(), [1, 28, 28]);
         assert_eq!(shape(&[28, 28], Layout::Nchw).unwrap(), [1, 28, 28]);
         let message = shape(&[32, 32, 3], Layout::Nchw).unwrap_err().to_string();
-        assert!(message.contains("layout is nhwc"), "{message}");
+        assert!(message.contains("set the layout nhwc"), "{message}");
         assert!(shape(&[17], Layout::Nchw).is_err());
         assert!(shape(&[4, 8, 8], Layout::Nchw).is_err());
     }

@@ -133,7 +133,7 @@ fn what_makes_no_bytes_is_refused() {
     for (text, says) in [
         ("mean = [0.5]\nstd = [0.25]", "normalises them itself"),
         ("std = [0.25]", "normalises them itself"),
-        ("input-range = '-1..1'", "leave out the range"),
+        ("input-range = '-1..1'", "remove the input range"),
     ] {
         let preprocessing: Preprocessing = toml::from_str(text).unwrap();
         let error = open("cast", &preprocessing, Choice::Rten).err().unwrap();

@@ -169,7 +169,7 @@ fn an_engine_that_cannot_run_a_file_either_is_quoted() {
     let error = error.to_string();
     for part in [
         "\"fused\" (FusedMatMul)",
-        "nor can the file be run as it is: engine rten",
+        "the engine cannot run the file as it is either: engine rten",
     ] {
         assert!(error.contains(part), "{part}: {error}");
     }

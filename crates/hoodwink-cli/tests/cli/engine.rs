@@ -97,14 +97,14 @@ fn a_broken_library_is_an_error_where_it_is_named_and_a_note_where_it_is_found()
             folder_name,
             &[][..],
             0,
-            "no shared library for this system; so the engine is rten",
+            "not a shared library for this system; the engine is rten instead",
         ),
         (
             "VIRTUAL_ENV",
             folder_name,
             &["--engine", "ort"],
             2,
-            "no shared library for this system",
+            "not a shared library for this system",
         ),
         ("VIRTUAL_ENV", folder_name, &["--engine", "rten"], 0, ""),
         (
@@ -112,7 +112,7 @@ fn a_broken_library_is_an_error_where_it_is_named_and_a_note_where_it_is_found()
             library,
             &[],
             2,
-            "it is named by ORT_DYLIB_PATH",
+            "it comes from ORT_DYLIB_PATH",
         ),
         ("ORT_DYLIB_PATH", gone, &[], 2, "gone.so"),
         (

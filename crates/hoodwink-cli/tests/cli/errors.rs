@@ -87,7 +87,7 @@ fn attack_refuses_what_makes_no_sense() {
         (&["--eps", "0.1", "--loss", "hinge"], "hinge"),
         (
             &["--eps", "0.1", "--target", "nearest"],
-            "\"nearest\" is the name of none of the model's classes",
+            "\"nearest\" is not the name of one of the model's classes",
         ),
         (
             &["--eps", "0.1", "--target", "10"],
@@ -109,7 +109,7 @@ fn attack_refuses_what_makes_no_sense() {
         ),
         (
             &["--eps", "0.1", "--class-names", &names],
-            "there are 2 names, and the model has 10 classes",
+            "there are 2 names, but the model has 10 classes",
         ),
         (
             &["--eps", "0.1", "--class-names", "nowhere.txt"],
@@ -167,7 +167,7 @@ fn files_that_are_not_there_or_broken_are_named() {
             &model,
             &pictures,
             Some(&beyond),
-            "has label 10, and the model has 10 classes, 0 to 9",
+            "has label 10, but the model has 10 classes, 0 to 9",
         ),
         (&model, &pictures, Some(&short), "has 3 labels"),
         (&model, &photographs, None, "299x299"),

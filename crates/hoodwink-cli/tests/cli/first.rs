@@ -176,7 +176,7 @@ fn classes_have_names_in_labels_targets_and_answers() {
     .unwrap();
     let errors = failure(&predict, 2);
     assert!(
-        errors.contains("swich is the name of none of the model's classes"),
+        errors.contains("swich is not the name of one of the model's classes"),
         "{errors}"
     );
     assert!(errors.contains("did you mean switch?"), "{errors}");

@@ -97,7 +97,7 @@ fn a_value_inside_the_model_is_chosen_as_the_scores() {
     // What is set is not advised.
     let (_, said) = attacked(&files, &folder.path().join("c"), &["--keep-softmax"]);
     assert!(
-        said.contains("do not keep it") && !said.contains("\"z\""),
+        said.contains("turn off the setting that keeps it") && !said.contains("\"z\""),
         "{said}"
     );
 }

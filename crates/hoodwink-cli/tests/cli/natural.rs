@@ -263,5 +263,5 @@ fn folders_are_matched_by_name_and_a_page_is_written() {
 
     // Without names, ten folders for ten classes are not taken in their order, in which "eight" would be class 0.
     let refused = refusal(&[&given[..], &["--skip-broken"]].concat());
-    assert!(refused.contains("their order is not taken"), "{refused}");
+    assert!(refused.contains("their order is not assumed"), "{refused}");
 }

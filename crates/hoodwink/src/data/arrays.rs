@@ -13,14 +13,14 @@ use crate::error::{Error, Result};
 use crate::files::{self, read_part};
 use crate::image::{MAX_PIXELS, Picture};
 
-/// How far from an 8-bit level a float may lie, in levels, before it is worth a notice. Division by
-/// 255 in single precision stays a hundred times closer.
+/// Maximum distance of a float from an 8-bit level, in levels, without a notice. Division by 255 in single precision is
+/// a hundred times closer.
 const LATTICE_TOLERANCE: f64 = 1e-3;
 
-/// How far beyond \[0, 1\] a float may lie: what arithmetic in single precision leaves.
+/// How far outside \[0, 1\] a float may be: the error of arithmetic in single precision.
 const BEYOND: f64 = 1e-6;
 
-/// How the values of an array form pictures.
+/// The layout of the pictures in an array.
 #[derive(Debug)]
 pub(super) struct Layout {
     element: Element,
@@ -28,7 +28,7 @@ pub(super) struct Layout {
     pub(super) count: usize,
     /// Channels, height, width.
     pub(super) shape: [usize; 3],
-    /// Whether the channels lie apart (`[N,C,H,W]`) or interleaved (`[N,H,W,C]`).
+    /// Whether the channels are separate planes (`[N,C,H,W]`) or interleaved (`[N,H,W,C]`).
     planar: bool,
 }
 
@@ -39,8 +39,8 @@ impl Layout {
             [count, height, width] => (count, [1, height, width], false),
             [_, first, _, last] if is_channels(first) && is_channels(last) => {
                 return Err(Error::invalid(format!(
-                    "{file} has the shape {:?}, which could be [N,C,H,W] or [N,H,W,C]: a \
-                     side of 1 or 3 pixels cannot be told from channels (grey pictures may be saved \
+                    "{file} has the shape {:?}, which may be [N,C,H,W] or [N,H,W,C]: a \
+                     side of 1 or 3 pixels looks like channels (grey pictures can be saved \
                      as [N,H,W])",
                     header.shape
                 )));
@@ -53,7 +53,7 @@ impl Layout {
             }
             _ => {
                 return Err(Error::invalid(format!(
-                    "{file} has the shape {:?}; pictures are [N,H,W], [N,H,W,C] or [N,C,H,W] with 1 \
+                    "{file} has the shape {:?}; expected pictures [N,H,W], [N,H,W,C] or [N,C,H,W] with 1 \
                      or 3 channels",
                     header.shape
                 )));
@@ -62,8 +62,8 @@ impl Layout {
         let pixels = shape[1].saturating_mul(shape[2]);
         if count == 0 || !(1..=MAX_PIXELS).contains(&pixels) {
             return Err(Error::invalid(format!(
-                "{file} has the shape {:?}: it holds no pictures, or pictures without or with too \
-                 many pixels",
+                "{file} has the shape {:?}: it holds no pictures, or pictures with no pixels or too \
+                 many",
                 header.shape
             )));
         }
@@ -74,7 +74,7 @@ impl Layout {
         };
         if !known {
             return Err(Error::unsupported(format!(
-                "{file} holds wide or signed integers: save pictures as uint8 (0 to 255), or as \
+                "{file} holds wide or signed integers: save pictures as uint8 (0 to 255) or as \
                  floats in [0, 1]"
             )));
         }
@@ -86,13 +86,13 @@ impl Layout {
         })
     }
 
-    /// Bytes of one picture in the array.
+    /// Returns the size of one picture in the array, in bytes.
     pub(super) fn row_bytes(&self) -> usize {
         self.shape.iter().product::<usize>() * self.element.width
     }
 
-    /// The picture in one row of the array, and how far its worst value lay from an 8-bit level, in
-    /// levels. `row` names it in errors.
+    /// Returns the picture in one row of the array, and the maximum distance of a value from an 8-bit level, in levels.
+    /// `row` names it in errors.
     pub(super) fn picture(&self, values: &[u8], row: &str) -> Result<(Picture, f64)> {
         let mut worst = 0.0_f64;
         let levels: Vec<u8> = match self.element.kind {
@@ -102,7 +102,7 @@ impl Layout {
                     let value = self.element.float(value);
                     if !(-BEYOND..=1.0 + BEYOND).contains(&value) {
                         return Err(Error::invalid(format!(
-                            "{row} holds the value {value}, and floats must lie in [0, 1]. Are they \
+                            "{row} holds the value {value}, but floats must be in [0, 1]. Are they \
                              0 to 255? Then save them as uint8; are they normalised? Then undo that"
                         )));
                     }
@@ -127,7 +127,7 @@ impl Layout {
     }
 }
 
-/// Collects how far values lay from the 8-bit lattice.
+/// Collects how far values are from the 8-bit levels.
 #[derive(Default)]
 pub(super) struct Rounding {
     worst: f64,
@@ -165,7 +165,7 @@ pub(super) struct PictureArray {
 }
 
 impl PictureArray {
-    /// Reads the header and checks the file's length against it; `file` names it in errors.
+    /// Reads the header and checks the file's length against it. `file` names it in errors.
     pub(super) fn open(path: &Path, file: &str) -> Result<Self> {
         let (header, _) = open(path, file)?;
         Ok(Self {
@@ -176,7 +176,7 @@ impl PictureArray {
         })
     }
 
-    /// Number of pictures.
+    /// Returns the number of pictures.
     pub(super) fn count(&self) -> usize {
         self.layout.count
     }
@@ -186,8 +186,7 @@ impl PictureArray {
         self.layout.picture(stored, &name)
     }
 
-    /// Reads all of `rows` once: a value out of range is an error, and one between the 8-bit levels
-    /// a notice.
+    /// Reads all of `rows` once. A value out of range is an error; one between the 8-bit levels gives a notice.
     pub(super) fn check(&self, rows: Range<usize>) -> Result<Option<String>> {
         let mut rounding = Rounding::default();
         if self.layout.element.kind == Kind::Float {
@@ -223,7 +222,7 @@ impl Rows for PictureArray {
     }
 }
 
-/// The header of a `.npy` file, and the file at its first value.
+/// Opens a `.npy` file, and returns its header and a reader of the values.
 fn open(path: &Path, file: &str) -> Result<(Header, BufReader<File>)> {
     let source = files::open(path)?;
     let length = source.metadata().map_err(Error::io(path))?.len();
@@ -233,13 +232,13 @@ fn open(path: &Path, file: &str) -> Result<(Header, BufReader<File>)> {
     Ok((header, source))
 }
 
-/// All labels of a `.npy` file, for the data called `of.0` with `of.1` pictures.
+/// Reads all labels of a `.npy` file for the data called `of.0` with `of.1` pictures.
 pub(super) fn read_labels(path: &Path, file: &str, of: (&str, usize)) -> Result<Vec<usize>> {
     let (header, mut source) = open(path, file)?;
     labels(&header, &mut source, file, of)
 }
 
-/// The labels that follow a header: integers of any type, `[N]` or `[N,1]`. They are counted before they are read.
+/// Reads the labels after a header: integers of any type, `[N]` or `[N,1]`. Checks their number before reading them.
 pub(super) fn labels(
     header: &Header,
     source: &mut impl Read,
@@ -250,14 +249,14 @@ pub(super) fn labels(
         [count] | [count, 1] => count,
         _ => {
             return Err(Error::invalid(format!(
-                "{file} has the shape {:?}; labels are one integer per picture, [N]",
+                "{file} has the shape {:?}; expected one label per picture, [N]",
                 header.shape
             )));
         }
     };
     if header.element.kind == Kind::Float {
         return Err(Error::invalid(format!(
-            "{file} holds floats; labels are integers, the number of the class"
+            "{file} holds floats; labels must be integers, the class numbers"
         )));
     }
     same_number(count, file, name, pictures)?;
@@ -270,7 +269,7 @@ pub(super) fn labels(
             Ok(label) if label < MAX_CLASSES => labels.push(label),
             _ => {
                 return Err(Error::invalid(format!(
-                    "{file}[{row}] is {label}, which is no class: labels count from 0"
+                    "{file}[{row}] is {label}, which is not a class: labels count from 0"
                 )));
             }
         }

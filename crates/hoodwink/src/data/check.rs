@@ -1,4 +1,4 @@
-//! Whether every picture of a data set can be shown to a model, before anything long begins.
+//! Checks that every picture of a data set fits a model, before anything long begins.
 
 use super::Dataset;
 use crate::{
@@ -7,14 +7,15 @@ use crate::{
     parallel::in_order,
 };
 
-/// Broken pictures that an error names; of the others it tells the number.
+/// Maximum number of broken pictures that an error names. The others are only counted.
 const NAMED: usize = 10;
 
 impl Dataset {
-    /// Reads and prepares every picture once, in several threads, and refuses the data if any fails or has another shape
-    /// than `[channels, height, width]`; the error names them. Does nothing where pictures cannot fail, as in arrays.
+    /// Reads and prepares every picture once, in several threads. Refuses the data if any picture fails or has another
+    /// shape than `[channels, height, width]`; the error names these pictures. Does nothing if pictures cannot fail, as
+    /// in arrays.
     ///
-    /// `tell` is given the number of pictures read so far.
+    /// `tell` is called with the number of pictures read so far.
     pub fn check(
         &self,
         shape: [usize; 3],
@@ -44,7 +45,7 @@ impl Dataset {
             lines.push(format!("and {more} more"));
         }
         let said = format!(
-            "{} of {} pictures cannot be used; mend them or take them out",
+            "{} of {} pictures cannot be used; repair or remove them",
             broken.len(),
             self.len()
         );
@@ -65,7 +66,7 @@ impl Dataset {
             )
         };
         Err(Error::invalid(format!(
-            "{} has {}, and the model takes {}; resize or crop the pictures",
+            "{} has {}, but the model takes {}; resize or crop the pictures",
             sample.file,
             told(found),
             told(shape)
@@ -112,7 +113,7 @@ mod tests {
         assert_eq!(refusal(1), refusal(4));
         for says in [
             "15 of 30 pictures cannot be used",
-            "  10.png has 3 channels and 5x5 pixels, and the model takes 3 channels and 4x4",
+            "  10.png has 3 channels and 5x5 pixels, but the model takes 3 channels and 4x4",
             "and 5 more",
         ] {
             assert!(refusal(2).contains(says), "{}", refusal(2));

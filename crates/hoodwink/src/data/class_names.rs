@@ -1,4 +1,4 @@
-//! Names of classes, from a file.
+//! Class names from a file.
 
 use std::path::Path;
 
@@ -7,20 +7,20 @@ use crate::{files, legible, nearest::did_you_mean};
 
 use super::label_map::normal;
 
-/// The largest file of names that is read: a thousand bytes for each of 4,000 classes.
+/// Maximum size of a file of names, in bytes: a thousand for each of 4,000 classes.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The longest name of a class.
+/// Maximum length of a class name, in characters.
 pub(super) const MAX_NAME_CHARS: usize = 1000;
 
-/// The most names that are suggested for one that is not known.
+/// Maximum number of suggestions for an unknown name.
 const SUGGESTED: usize = 5;
 
 /// Reads the names of a model's `classes` classes, by class number.
 ///
-/// The file is a CSV table (its name ends in `.csv`) with a column `name` and, if it likes, `index`, the class number
-/// from 0; a class that the table leaves out is called by its number. Any other file is text with one name per line,
-/// for every class in order. A file that names another number of classes belongs to another model and is refused.
+/// The file is a CSV table (its name ends in `.csv`) with a column `name` and optionally `index`, the class number from
+/// 0. A class that is not in the table gets its number as its name. Any other file is text with one name per line, for
+/// every class in order. A file with another number of classes belongs to another model and is refused.
 pub fn read_class_names(path: &Path, classes: usize) -> Result<Vec<String>> {
     let invalid = |what: String| Error::invalid(format!("{}: {what}", path.display()));
     let text = files::read_text(path, MAX_BYTES)?;
@@ -44,7 +44,7 @@ pub(super) fn is_too_long(name: &str) -> bool {
 
 pub(super) fn too_long(name: &str) -> String {
     format!(
-        "the name {:?} of a class has more than {MAX_NAME_CHARS} characters",
+        "the class name {:?} has more than {MAX_NAME_CHARS} characters",
         legible::name(name)
     )
 }
@@ -58,13 +58,13 @@ fn from_lines(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
         .collect();
     if let Some(row) = names.iter().position(String::is_empty) {
         return Err(format!(
-            "line {} is empty; it is one name per line",
+            "line {} is empty; expected one name per line",
             row + 1
         ));
     }
     if names.len() != classes {
         return Err(format!(
-            "there are {} names, and the model has {classes} classes",
+            "there are {} names, but the model has {classes} classes",
             names.len()
         ));
     }
@@ -79,7 +79,7 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
     let column = |name: &str| header.iter().position(|have| have == name);
     let name_column = column("name").ok_or_else(|| {
         format!(
-            "a column name is needed, and index if the classes are not in order; the table has {}",
+            "expected the column name, and index if the classes are not in order; found {}",
             legible::names(&header)
         )
     })?;
@@ -92,7 +92,7 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
             None => row,
             Some(column) => record[column].parse().map_err(|_| {
                 format!(
-                    "line {line}: {:?} is no index; classes are counted from 0",
+                    "line {line}: {:?} is not an index; classes count from 0",
                     legible::name(&record[column])
                 )
             })?,
@@ -100,13 +100,13 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
         match names.get_mut(class) {
             None => {
                 return Err(format!(
-                    "line {line} names class {class}, and the model has only the classes 0 to {}",
+                    "line {line} names class {class}, but the model has only the classes 0 to {}",
                     classes - 1
                 ));
             }
             Some(Some(name)) => {
                 return Err(format!(
-                    "line {line}: class {class} is already called {:?}",
+                    "line {line}: class {class} already has the name {:?}",
                     legible::name(name)
                 ));
             }
@@ -116,7 +116,7 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
     let named = names.iter().flatten().count();
     if index_column.is_none() && named != classes {
         return Err(format!(
-            "there are {named} names, and the model has {classes} classes"
+            "there are {named} names, but the model has {classes} classes"
         ));
     }
     let or_number =
@@ -124,10 +124,10 @@ fn from_table(text: &str, classes: usize) -> std::result::Result<Vec<String>, St
     Ok(names.into_iter().enumerate().map(or_number).collect())
 }
 
-/// The class that a person means: by its number, or by its name, of which any synonym will do.
+/// Returns the class with this number or name. Any synonym of the name will do.
 ///
 /// # Errors
-/// A number that the model with its `classes` classes does not have, and a name that none or several of them have.
+/// A number that is not below `classes`, or a name that no class or several classes have.
 pub fn class_named(text: &str, names: &[String], classes: usize) -> Result<usize> {
     let text = text.trim();
     if let Ok(class) = text.parse::<usize>() {
@@ -142,7 +142,7 @@ pub fn class_named(text: &str, names: &[String], classes: usize) -> Result<usize
     let called = legible::name(text);
     if names.is_empty() {
         return Err(Error::invalid(format!(
-            "{called:?}: the names of the model's classes are not known; give them, or the number of the class, 0 to {}",
+            "{called:?}: the class names of the model are unknown; give them, or use a class number, 0 to {}",
             classes.saturating_sub(1)
         )));
     }
@@ -175,18 +175,18 @@ pub fn class_named(text: &str, names: &[String], classes: usize) -> Result<usize
                 false => format!("; did you mean {}?", shown(&holding)),
             };
             Err(Error::invalid(format!(
-                "{called:?} is the name of none of the model's classes{meant}"
+                "{called:?} is not the name of one of the model's classes{meant}"
             )))
         }
         _ => Err(Error::invalid(format!(
-            "{called:?} is the name of several classes: {}; give the number",
+            "{called:?} is the name of several classes: {}; use the number",
             shown(&found)
         ))),
     }
 }
 
-/// What to call a class where there is little room: of the synonyms in its name, parted by commas, the first, if no other
-/// class begins with the same. A class without a name, or with its number for one, is `class N`.
+/// Returns a short name of a class: the first of its comma-separated synonyms, if no other class begins with the same
+/// one. A class without a name, or with its number as its name, is `class N`.
 pub fn short_name(names: &[String], class: usize) -> String {
     let number = class.to_string();
     let Some(full) = names.get(class).filter(|full| **full != number) else {
@@ -243,7 +243,7 @@ mod tests {
             (
                 "c.txt",
                 "a\nb\n",
-                "there are 2 names, and the model has 3 classes",
+                "there are 2 names, but the model has 3 classes",
             ),
             ("c.txt", "background\na\nb\nc\n", "there are 4 names"),
             ("c.txt", "a\n\nc\n", "line 2 is empty"),
@@ -255,7 +255,7 @@ mod tests {
             (
                 "c.csv",
                 "index,name\n0,a\n0,b\n",
-                "line 3: class 0 is already called \"a\"",
+                "line 3: class 0 already has the name \"a\"",
             ),
             ("c.csv", "index,name\n0\n", "record"),
             (
@@ -302,13 +302,16 @@ mod tests {
                 Err("did you mean crane (bird) (1), crane (machine) (2)?"),
             ),
             ("shark", Err("did you mean great white shark (3)?")),
-            ("tench fish", Err("none of the model's classes")),
+            (
+                "tench fish",
+                Err("not the name of one of the model's classes"),
+            ),
             ("tenchh", Err("did you mean tench")),
             (
                 "toy",
-                Err("several classes: toy (5), toy (6); give the number"),
+                Err("several classes: toy (5), toy (6); use the number"),
             ),
-            ("-1", Err("none of the model's classes")),
+            ("-1", Err("not the name of one of the model's classes")),
         ] {
             match (class_named(text, &names, 7), expected) {
                 (Ok(class), Ok(expected)) => assert_eq!(class, expected, "{text}"),
@@ -318,7 +321,7 @@ mod tests {
         }
         let unnamed = class_named("tench", &[], 7).unwrap_err().to_string();
         assert!(
-            unnamed.contains("names of the model's classes are not known"),
+            unnamed.contains("the class names of the model are unknown"),
             "{unnamed}"
         );
     }

@@ -14,22 +14,22 @@ use crate::error::{Error, Result};
 use crate::files::{self, Bounded};
 use crate::legible;
 
-/// The table of labels a folder may hold.
+/// The name of the table of labels in a folder.
 pub(super) const LABELS_FILE: &str = "labels.csv";
 
-/// The largest table of labels, and its longest line, in bytes.
+/// Maximum size of a table of labels and of a line, in bytes.
 const MAX_TABLE_BYTES: u64 = 1 << 28;
 const MAX_LINE_BYTES: u64 = 1 << 16;
 
-/// The endings of files that are taken for pictures, in lower case.
+/// Picture file extensions, in lower case.
 const PICTURE_ENDINGS: [&str; 12] = [
     "png", "jpg", "jpeg", "webp", "bmp", "tif", "tiff", "gif", "ppm", "pgm", "pbm", "pnm",
 ];
 
-/// Folders that hold the pictures of the folder they are in, in lower case, and are no class.
+/// Names, in lower case, of folders that are not a class but hold the pictures of their parent folder.
 const INNER_FOLDERS: [&str; 6] = ["images", "image", "imgs", "img", "pictures", "photos"];
 
-/// Parts that data is divided into, in lower case.
+/// Names of the splits of a data set, in lower case.
 const SPLITS: [&str; 8] = [
     "train",
     "training",
@@ -47,7 +47,7 @@ const TINY_IMAGENET: &str = "val_annotations.txt";
 /// The pictures of a folder, in order.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    /// Paths relative to the folder, parted by `/`.
+    /// Paths relative to the folder, separated by `/`.
     pub(super) files: Vec<String>,
     /// One label per file.
     pub(super) labels: Option<Vec<usize>>,
@@ -57,8 +57,8 @@ pub(super) struct Listing {
     pub(super) notices: Vec<String>,
 }
 
-/// Lists a folder: by `table` if given, else by its `labels.csv`, else by its sub-folders, else all
-/// its pictures without labels.
+/// Lists a folder: by `table` if given, else by its `labels.csv`, else by its sub-folders, else all its pictures
+/// without labels.
 pub(super) fn list(folder: &Path, table: Option<&Path>) -> Result<Listing> {
     let own_table = folder.join(LABELS_FILE);
     match table {
@@ -118,7 +118,7 @@ impl Entries {
         }
     }
 
-    /// The only folder in it, where that holds the pictures and is no class.
+    /// Returns the only sub-folder if it is not a class but holds the pictures.
     fn inner(&self) -> Option<&str> {
         match (&self.folders[..], &self.pictures[..]) {
             ([only], []) if INNER_FOLDERS.contains(&&*only.to_lowercase()) => Some(only),
@@ -132,8 +132,8 @@ pub(super) fn is_picture(name: &str) -> bool {
         .is_some_and(|(_, ending)| PICTURE_ENDINGS.contains(&ending.to_ascii_lowercase().as_str()))
 }
 
-/// The layout of torchvision's `ImageFolder`: a label is the position of the sub-folder's name in
-/// sorted order. A folder without sub-folders has no labels. Pictures may lie one folder deeper, in `CLASS/images`.
+/// Lists the layout of torchvision's `ImageFolder`: a label is the position of the sub-folder's name in sorted order. A
+/// folder without sub-folders has no labels. Pictures may be one level deeper, in `CLASS/images`.
 fn from_tree(folder: &Path) -> Result<Listing> {
     let top = Entries::read(folder)?;
     if let (Some(inner), true) = (
@@ -157,14 +157,14 @@ fn from_tree(folder: &Path) -> Result<Listing> {
             .find(|name| name.contains("ILSVRC2012_val_"))
         {
             listing.notices.push(format!(
-                "These are ImageNet's validation pictures in one folder ({first}, ...), without labels; ImageNet's own list \
-                 of labels numbers the classes otherwise than models do, so sort the pictures into folders by WordNet id."
+                "These are ImageNet's validation pictures in one folder ({first}, ...), without labels. ImageNet's own list \
+                 of labels uses other class numbers than models do, so sort the pictures into folders by WordNet id."
             ));
         }
         listing.files = pictures;
     } else if let Some(stray) = top.pictures.first() {
         return Err(Error::invalid(format!(
-            "{} holds both pictures ({stray}) and folders ({}): it is either one folder per class \
+            "{} holds both pictures ({stray}) and folders ({}): use either one folder per class \
              or a folder of pictures",
             folder.display(),
             top.folders[0]
@@ -213,14 +213,14 @@ fn from_tree(folder: &Path) -> Result<Listing> {
     }
     if let Some(first) = left_out.first() {
         listing.notices.push(format!(
-            "Left out: {} not PNG, JPEG, WebP, BMP, TIFF, GIF or PNM (the first: {first}).",
+            "Skipped {} not PNG, JPEG, WebP, BMP, TIFF, GIF or PNM (the first: {first}).",
             counted(left_out.len(), "file that is", "files that are")
         ));
     }
     Ok(listing)
 }
 
-/// Names relative to the folder that this one is in.
+/// Returns names relative to the parent folder.
 fn in_folder(folder: &str, names: &[String]) -> Vec<String> {
     names
         .iter()
@@ -238,7 +238,7 @@ fn refuse_folders(folder: &Path, entries: &Entries) -> Result<()> {
     }
 }
 
-/// Refuses folders of which each is a data set of its own.
+/// Refuses folders that are splits of a data set.
 fn refuse_splits(folder: &Path, names: &[String]) -> Result<()> {
     let mut splits = names.iter().map(|name| name.to_lowercase());
     if !splits.all(|name| SPLITS.contains(&&*name)) {
@@ -249,14 +249,14 @@ fn refuse_splits(folder: &Path, names: &[String]) -> Result<()> {
         .iter()
         .find_map(|wanted| names.iter().find(|name| name == wanted));
     Err(Error::invalid(format!(
-        "{} holds parts of a data set ({}): name one of them, such as {}",
+        "{} holds splits of a data set ({}): choose one of them, such as {}",
         folder.display(),
         legible::names(names),
         folder.join(best.unwrap_or(&names[0])).display()
     )))
 }
 
-/// Tiny ImageNet's validation pictures: in one folder, with their classes in a table, parted by tabs, of file and WordNet id.
+/// Lists Tiny ImageNet's validation pictures: one folder, and a tab-separated table of file and WordNet id.
 fn tiny_imagenet(folder: &Path, inner: &str) -> Result<Listing> {
     let table = folder.join(TINY_IMAGENET);
     let text = files::read_text(&table, MAX_TABLE_BYTES)?;
@@ -268,10 +268,10 @@ fn tiny_imagenet(folder: &Path, inner: &str) -> Result<Listing> {
         };
         let (file, rest) = line
             .split_once('\t')
-            .ok_or_else(|| invalid("a file's name and its class are parted by a tab"))?;
+            .ok_or_else(|| invalid("expected a file name, a tab and its class"))?;
         let class = rest.split('\t').next().unwrap_or_default();
         if class.is_empty() || is_too_long(class) || !is_inside(file) {
-            return Err(invalid("it has no file and class"));
+            return Err(invalid("the file or the class is missing"));
         }
         let file = finder.file(folder, &format!("{inner}/{file}"));
         listed.push(file.map_err(|what| invalid(&what))?);
@@ -292,8 +292,8 @@ fn tiny_imagenet(folder: &Path, inner: &str) -> Result<Listing> {
     })
 }
 
-/// The pictures a CSV table lists, in its order: columns `file` (relative to the folder) and
-/// `label`, and if there is one `name`, the name of the label's class.
+/// Lists the pictures of a CSV table in its order. Columns: `file` (relative to the folder), `label`, and optionally
+/// `name`, the name of the label's class.
 fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
     let invalid = |what: String| Error::invalid(format!("{}: {what}", table.display()));
     let since = Cell::new(0);
@@ -312,7 +312,7 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
     let column = |name: &str| header.iter().position(|have| have == name);
     let (Some(file_column), Some(label_column)) = (column("file"), column("label")) else {
         return Err(invalid(format!(
-            "the columns file and label are needed, the table has {}",
+            "expected the columns file and label, found {}",
             legible::names(&header)
         )));
     };
@@ -378,17 +378,17 @@ fn from_table(folder: &Path, table: &Path) -> Result<Listing> {
     })
 }
 
-/// Whether a relative path stays in its folder.
+/// Whether a relative path stays inside its folder.
 fn is_inside(file: &str) -> bool {
     Path::new(file)
         .components()
         .all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }
 
-/// A table's bytes, as long as its records are short: a reader of CSV keeps a record whole, however long it is.
+/// The bytes of a table with limited record lengths, because the CSV reader keeps a whole record in memory.
 struct Records<'a, R> {
     source: R,
-    /// Bytes since the last record was complete.
+    /// Bytes since the end of the last record.
     since: &'a Cell<u64>,
 }
 
@@ -406,7 +406,7 @@ impl<R: Read> Read for Records<'_, R> {
     }
 }
 
-/// What to tell of an error in a table; what its kind holds is as long as the record.
+/// Describes a CSV error. Its own message may be as long as the record.
 fn csv_error(error: &csv::Error) -> String {
     legible::name(&error.to_string())
 }

@@ -1,4 +1,5 @@
-//! Filters that scale pictures, in the fixed point of Pillow, so that the bytes are the ones a training script saw.
+//! Filters for scaling pictures, in Pillow's fixed-point arithmetic, so that the bytes are the ones a training script
+//! saw.
 
 use std::str::FromStr;
 
@@ -6,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, nearest::unknown};
 
-/// How new pixels are made of old ones. All filters but `Nearest` are as much wider as a picture shrinks (antialiasing).
+/// How new pixels are computed from old ones. When a picture shrinks, all filters except `Nearest` get wider by the
+/// same factor (antialiasing).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
@@ -19,7 +21,7 @@ pub enum Interpolation {
     Lanczos,
     /// The nearest old pixel.
     Nearest,
-    /// The mean of the old pixels below the new one.
+    /// The mean of the old pixels under the new one.
     Box,
     /// A sinc with one lobe, in a Hamming window.
     Hamming,
@@ -35,7 +37,7 @@ impl Interpolation {
         ("hamming", Self::Hamming),
     ];
 
-    /// The filter with this number in Pillow's `Image.Resampling`, as Hugging Face's `resample` has it.
+    /// Returns the filter with this number in Pillow's `Image.Resampling`, as in Hugging Face's `resample`.
     pub(crate) fn of_pillow(number: u64) -> Option<Self> {
         Some(match number {
             0 => Self::Nearest,
@@ -62,7 +64,7 @@ impl FromStr for Interpolation {
 }
 
 impl Interpolation {
-    /// Where the filter ends.
+    /// Returns the radius of the filter.
     fn radius(self) -> f64 {
         match self {
             Self::Nearest | Self::Box => 0.5,
@@ -72,12 +74,12 @@ impl Interpolation {
         }
     }
 
-    /// The filter at a distance.
+    /// Returns the weight at a distance.
     fn weight(self, distance: f64) -> f64 {
         const A: f64 = -0.5;
         let x = distance.abs();
         match self {
-            // Of two pixels at the edge, the later one counts.
+            // At the edge between two pixels, the later one counts.
             Self::Nearest | Self::Box => f64::from(-0.5 < distance && distance <= 0.5),
             Self::Hamming if x < 1.0 => sinc(x) * (0.54 + 0.46 * (x * std::f64::consts::PI).cos()),
             Self::Bilinear => (1.0 - x).max(0.0),
@@ -97,23 +99,23 @@ fn sinc(x: f64) -> f64 {
 /// Fractional bits of a weight.
 pub(super) const PRECISION_BITS: u32 = 22;
 
-/// The neighbouring values that make up one scaled value.
+/// The neighbouring values of one scaled value, with their weights.
 pub(super) struct Taps {
-    /// Position of the first neighbour.
+    /// The position of the first neighbour.
     pub(super) first: usize,
-    /// Their weights, which add up to 1, in units of 2^-22.
+    /// Their weights, with the sum 1, in units of 2^-22.
     pub(super) weights: Vec<i64>,
 }
 
 impl Taps {
-    /// For every position of an axis that is scaled.
+    /// Returns the taps for every position of a scaled axis.
     pub(super) fn all(interpolation: Interpolation, from: usize, to: usize) -> Vec<Self> {
         if interpolation != Interpolation::Nearest {
             return (0..to)
                 .map(|at| Self::new(interpolation, at, from, to))
                 .collect();
         }
-        // Pillow adds up the steps, and where the sum is rounded decides about ties.
+        // Pillow adds up the steps, and the rounding of the sum decides ties.
         let step = from as f64 / to as f64;
         let centres = std::iter::successors(Some(step * 0.5), |centre| Some(centre + step));
         let nearest = centres.take(to).map(|centre| Self {
@@ -123,13 +125,13 @@ impl Taps {
         nearest.collect()
     }
 
-    /// The filter around position `at` of `to`, as wide as the scaling shrinks.
+    /// Returns the filter around position `at` of `to`, widened by the scaling factor.
     fn new(interpolation: Interpolation, at: usize, from: usize, to: usize) -> Self {
         let scale = from as f64 / to as f64;
         let stretch = scale.max(1.0);
         let radius = interpolation.radius() * stretch;
         let centre = (at as f64 + 0.5) * scale;
-        // The cast truncates and takes what is negative to 0: the picture's edge.
+        // The cast truncates, and clips negative values to 0, the edge of the picture.
         let first = (centre - radius + 0.5) as usize;
         let end = ((centre + radius + 0.5) as usize).min(from);
         let weight = |at: usize| interpolation.weight((at as f64 + 0.5 - centre) / stretch);

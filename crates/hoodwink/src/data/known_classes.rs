@@ -1,11 +1,11 @@
-//! Data sets whose classes everybody numbers in the same order, and the names of these classes.
+//! Data sets with a standard class order, and the names of their classes.
 
 use std::{fmt, str::FromStr};
 
 use super::label_map::normal;
 use crate::{Error, nearest::unknown};
 
-/// One short name for each of ImageNet's 1,000 classes, in their order: the first synonym in WordNet, or another where two
+/// One short name for each of ImageNet's 1,000 classes, in order: the first synonym in WordNet, or another if two
 /// classes share it.
 const IMAGENET: &str = include_str!("imagenet_names.txt");
 
@@ -23,10 +23,10 @@ const MNIST: &str = "zero one two three four five six seven eight nine";
 
 const FASHION: &str = "T-shirt trouser pullover dress coat sandal shirt sneaker bag ankle_boot";
 
-/// A data set whose classes have numbers and names that everybody knows.
+/// A data set with standard class numbers and names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KnownClasses {
-    /// ImageNet-1k in the order of WordNet ids; TensorFlow's models have a class for the background before them.
+    /// ImageNet-1k in the order of WordNet ids. TensorFlow's models have a background class before them.
     Imagenet,
     /// CIFAR-10.
     Cifar10,
@@ -48,7 +48,7 @@ impl KnownClasses {
         Self::FashionMnist,
     ];
 
-    /// What it is called in settings.
+    /// Returns its name in settings.
     pub fn word(self) -> &'static str {
         match self {
             Self::Imagenet => "imagenet",
@@ -59,7 +59,8 @@ impl KnownClasses {
         }
     }
 
-    /// The names of a model's `classes` classes, by class number; `None` if the data set has another number of them.
+    /// Returns the names of a model's `classes` classes, by class number, or `None` if the data set has another number
+    /// of classes.
     pub fn names(self, classes: usize) -> Option<Vec<String>> {
         let words = |text: &str| -> Vec<String> {
             let words = text.split_whitespace();
@@ -78,8 +79,9 @@ impl KnownClasses {
         (names.len() == classes).then_some(names)
     }
 
-    /// The data set that a model was most likely trained on, by the `[channels, height, width]` of its pictures and the number
-    /// of its classes. `called` is what the files of model and pictures are called, which may contradict or decide.
+    /// Returns the data set that a model was probably trained on, judging by the `[channels, height, width]` of its
+    /// pictures and its number of classes. `called` has the file names of model and pictures, which may contradict or
+    /// decide.
     pub fn likely(input: [usize; 3], classes: usize, called: &str) -> Option<Self> {
         let called = called.to_lowercase();
         let is_called = |words: &[&str]| words.iter().any(|word| called.contains(word));
@@ -88,7 +90,7 @@ impl KnownClasses {
             ([3, ..], 1000 | 1001) => Some(Self::Imagenet),
             ([3, 32, 32], 10) if !is_other => Some(Self::Cifar10),
             ([3, 32, 32], 100) if !is_other => Some(Self::Cifar100),
-            // Many data sets of small grey pictures have ten classes: only their files tell which it is.
+            // Many data sets of small grey pictures have ten classes, and only the file names distinguish them.
             ([1, 28, 28], 10) if is_called(&["fashion", "fmnist"]) => Some(Self::FashionMnist),
             ([1, 28, 28], 10) if is_called(&["kmnist", "notmnist", "not-mnist"]) => None,
             ([1, 28, 28], 10) if is_called(&["mnist"]) => Some(Self::Mnist),
@@ -96,8 +98,8 @@ impl KnownClasses {
         }
     }
 
-    /// Whether names that a data set gives to some classes by number (an empty name or the number itself is none) are mostly
-    /// those of this one.
+    /// Whether most of a data set's own class names match these. An empty name, or the class number itself, does not
+    /// count.
     pub(super) fn agrees_with(names: &[String], own: &[String]) -> bool {
         let given =
             |(class, name): &(usize, &String)| !name.is_empty() && **name != class.to_string();
@@ -105,7 +107,7 @@ impl KnownClasses {
         let same = |class: usize, name: &str| {
             let known = names.get(class).map(|known| normal(known));
             let known = known.unwrap_or_default();
-            // A name may have a word about which of several it is behind it.
+            // A name may end with a parenthesis that says which of several meanings it has.
             let bare = known.split(" (").next().unwrap_or_default();
             name.split(',')
                 .map(normal)

@@ -1,7 +1,7 @@
-//! Which class of a model a folder of pictures means.
+//! Maps folders to the classes of a model.
 //!
-//! A folder per class says what is in its pictures, not which output of the model stands for it. Taking the position of
-//! its name among the others is right only where all classes are there, in the same order.
+//! A folder's name says what its pictures show, but not which output of the model that is. Its position among the
+//! others is the class number only if all classes are there, in the same order.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,21 +10,21 @@ use crate::error::{Error, Result};
 use crate::legible;
 use crate::nearest::did_you_mean;
 
-/// ImageNet's 1,000 classes by WordNet id, in the order of their numbers (which is that of the ids).
+/// ImageNet's 1,000 classes by WordNet id, in class order (which is also the order of the ids).
 const IMAGENET: &str = include_str!("imagenet_wordnet_ids.txt");
 
-/// Classes of the model, one for each folder.
+/// A class of the model for each folder.
 #[derive(Debug, PartialEq)]
 pub(super) struct LabelMap {
     pub(super) classes: Vec<usize>,
-    /// What was assumed.
+    /// The assumption that was made.
     pub(super) notice: Option<String>,
 }
 
-/// Finds the classes that folders mean, for a model of `classes` classes that are called `names` (empty if nobody said).
+/// Maps folders to the classes of a model with `classes` classes called `names` (empty if unknown).
 ///
-/// In this order: by WordNet ids, by the names of the classes, by numbers, and, where nobody named the classes, by position if
-/// there are as many folders as classes. Anything else is refused: every label might be wrong.
+/// Tries WordNet ids, then the names of the classes, then numbers. If the classes have no names, also tries positions,
+/// provided that there are as many folders as classes. Anything else is refused, because every label might be wrong.
 pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) -> Result<LabelMap> {
     if folders.iter().all(|folder| is_wordnet_id(folder))
         && let Some(offset) = imagenet_offset(classes)
@@ -40,8 +40,8 @@ pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) ->
         let in_order = numbers.is_sorted();
         return Ok(LabelMap {
             notice: (!in_order).then(|| {
-                "The folders are called by numbers, which were taken for the classes' numbers; sorted as text, as \
-                 torchvision's ImageFolder sorts them, they would mean others."
+                "The names of the folders are numbers, which are used as class numbers. In text order, as \
+                 torchvision's ImageFolder sorts them, they would mean other classes."
                     .to_owned()
             }),
             classes: numbers,
@@ -49,8 +49,8 @@ pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) ->
     }
     if !names.is_empty() {
         return Err(Error::invalid(format!(
-            "none of the folders of pictures ({}) is called like one of the model's classes ({}): give the names that the folders \
-             have, or rename the folders",
+            "none of the picture folders ({}) has the name of one of the model's classes ({}): give the class names that the folders \
+             use, or rename the folders",
             shortened(folders),
             shortened(names)
         )));
@@ -59,14 +59,14 @@ pub(super) fn by_folder(folders: &[String], names: &[String], classes: usize) ->
         return Ok(plain((0..classes).collect()));
     }
     Err(Error::invalid(format!(
-        "the pictures have {} classes ({}, ...), and the model has {classes}: which of the model's classes each means cannot be \
-         told. Call them by number or WordNet id, or give the names of the model's classes",
+        "the pictures have {} classes ({}, ...), but the model has {classes}, so it is unclear which class each folder \
+         means. Name the folders by class number or WordNet id, or give the names of the model's classes",
         folders.len(),
         legible::name(&folders[0])
     )))
 }
 
-/// The first few of some names.
+/// Returns the first few of some names.
 fn shortened(names: &[String]) -> String {
     let first: Vec<String> = names
         .iter()
@@ -94,8 +94,8 @@ fn is_wordnet_id(name: &str) -> bool {
         && name.bytes().skip(1).all(|byte| byte.is_ascii_digit())
 }
 
-/// The number of ImageNet's first class in a model of so many classes; TensorFlow's models have one for the background
-/// before it.
+/// Returns the number of ImageNet's first class in a model with this many classes. TensorFlow's models have a
+/// background class before it.
 fn imagenet_offset(classes: usize) -> Option<usize> {
     match classes {
         1000 => Some(0),
@@ -110,25 +110,25 @@ fn by_wordnet_id(folders: &[String], offset: usize) -> Result<LabelMap> {
         let class = known.binary_search(&folder.as_str());
         class.map(|class| class + offset).map_err(|_| {
             Error::invalid(format!(
-                "{folder} is a WordNet id that is none of ImageNet's 1,000 classes"
+                "{folder} is not the WordNet id of one of ImageNet's 1,000 classes"
             ))
         })
     });
     Ok(LabelMap {
         classes: found.collect::<Result<_>>()?,
         notice: (offset > 0).then(|| {
-            "The model has 1,001 classes; class 0 was taken for the background, as in TensorFlow's models.".to_owned()
+            "The model has 1,001 classes; class 0 is assumed to be the background, as in TensorFlow's models.".to_owned()
         }),
     })
 }
 
-/// The classes with the folders' names; `None` if no folder is called like a class.
+/// Returns the classes with the folders' names, or `None` if no folder has the name of a class.
 fn by_name(folders: &[String], names: &[String]) -> Result<Option<Vec<usize>>> {
     let full = called(names, |name| vec![normal(name)]);
     let synonyms = called(names, |name| name.split(',').map(normal).collect());
     let class = |folder: &String| {
         let folder = normal(folder);
-        // A name that two classes share decides nothing.
+        // A name that two classes share is ambiguous.
         let of = |known: &HashMap<String, Option<usize>>| known.get(&folder).copied().flatten();
         of(&full).or_else(|| of(&synonyms))
     };
@@ -138,7 +138,7 @@ fn by_name(folders: &[String], names: &[String]) -> Result<Option<Vec<usize>>> {
     }
     if let Some(at) = found.iter().position(Option::is_none) {
         return Err(Error::invalid(format!(
-            "{} is the name of none of the model's classes, and others are{}",
+            "{} is not the name of one of the model's classes, but other folders have such names{}",
             legible::name(&folders[at]),
             did_you_mean(&folders[at], names.iter().map(String::as_str))
         )));
@@ -148,7 +148,7 @@ fn by_name(folders: &[String], names: &[String]) -> Result<Option<Vec<usize>>> {
     for (at, &class) in classes.iter().enumerate() {
         if let Some(other) = earlier.insert(class, at) {
             return Err(Error::invalid(format!(
-                "{} and {} both name the class {:?}",
+                "{} and {} both mean the class {:?}",
                 legible::name(&folders[other]),
                 legible::name(&folders[at]),
                 legible::name(&names[class])
@@ -158,7 +158,8 @@ fn by_name(folders: &[String], names: &[String]) -> Result<Option<Vec<usize>>> {
     Ok(Some(classes))
 }
 
-/// The class with each name; none if several have it. Capitals, `_`, `-` and the Unicode form do not matter.
+/// Maps each name to its class, or to `None` if several classes have it. Capitals, `_`, `-` and the Unicode form do not
+/// matter.
 fn called(names: &[String], of: impl Fn(&str) -> Vec<String>) -> HashMap<String, Option<usize>> {
     let mut known: HashMap<String, Option<usize>> = HashMap::new();
     for (class, name) in names.iter().enumerate() {
@@ -170,7 +171,7 @@ fn called(names: &[String], of: impl Fn(&str) -> Vec<String>) -> HashMap<String,
     known
 }
 
-/// Whether some folder is called like a class, or all are called by WordNet ids of ImageNet's.
+/// Whether some folder has the name of a class, or all have WordNet ids of ImageNet's classes.
 pub(super) fn calls_any(folders: &[String], names: &[String]) -> bool {
     let known: Vec<&str> = IMAGENET.lines().collect();
     let has_id = |folder: &String| known.binary_search(&folder.as_str()).is_ok();
@@ -186,7 +187,7 @@ pub(super) fn calls_any(folders: &[String], names: &[String]) -> bool {
         .any(|folder| normal_names.contains(&normal(folder)))
 }
 
-/// A name in the form in which names are compared.
+/// Returns a name in the form in which names are compared.
 pub(super) fn normal(name: &str) -> String {
     composed(&name.trim().to_lowercase()).replace(['_', '-'], " ")
 }
@@ -255,17 +256,17 @@ mod tests {
     #[test]
     fn what_cannot_be_told_is_refused() {
         for (folders, names, classes, says) in [
-            (&["cat", "dog"][..], &[][..], 10, "cannot be told"),
-            (&["n99999999"], &[], 1000, "none of ImageNet's"),
-            (&["crane", "dodo"], &PETS, 4, "dodo is the name of none"),
-            (&["tabby", "tabby_cat"], &PETS, 4, "both name"),
-            (&["12"], &[], 10, "cannot be told"),
+            (&["cat", "dog"][..], &[][..], 10, "unclear which class"),
+            (&["n99999999"], &[], 1000, "not the WordNet id"),
+            (&["crane", "dodo"], &PETS, 4, "dodo is not the name of one"),
+            (&["tabby", "tabby_cat"], &PETS, 4, "both mean"),
+            (&["12"], &[], 10, "unclear which class"),
             // Named, so never by position.
             (
                 &["a", "b", "c", "d"],
                 &PETS,
                 4,
-                "(a, b, c, ...) is called like",
+                "(a, b, c, ...) has the name of",
             ),
         ] {
             let error = by_folder(&texts(folders), &texts(names), classes)

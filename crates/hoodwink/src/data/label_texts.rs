@@ -1,4 +1,4 @@
-//! Labels as people write them in tables and lists: the numbers of classes, or their names.
+//! Labels in tables and lists: class numbers or names.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use crate::legible;
 #[derive(Debug, Default)]
 pub(super) struct Labels {
     numbers: Vec<usize>,
-    /// A name for each picture, as its place among the different names in the order in which they came.
+    /// A name per picture, as an index into the distinct names in order of appearance.
     named: Vec<usize>,
     names: BTreeMap<String, usize>,
 }
 
 impl Labels {
-    /// Takes the next; answers its number, or `None` if it is a name. Errors are sentences without a subject.
+    /// Adds the next label. Returns its number, or `None` if it is a name. Errors are sentences without a subject.
     pub(super) fn add(&mut self, text: &str) -> Result<Option<usize>, String> {
         let looks_like_number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
             && text.parse::<f64>().is_ok();
@@ -24,7 +24,7 @@ impl Labels {
             let number = text.parse().ok().filter(|&label| label < MAX_CLASSES);
             let number = number.ok_or_else(|| {
                 format!(
-                    "{:?} is no label; labels are the numbers of classes, from 0, or their names",
+                    "{:?} is not a label; labels are class numbers, from 0, or class names",
                     legible::name(text)
                 )
             })?;
@@ -43,19 +43,20 @@ impl Labels {
         }
         match (self.numbers.last(), self.names.first_key_value()) {
             (Some(number), Some((name, _))) => Err(format!(
-                "some labels are numbers ({number}), others are names ({:?}); write all in one way",
+                "some labels are numbers ({number}) and others names ({:?}); use only one kind",
                 legible::name(name)
             )),
             (number, _) => Ok(number.copied()),
         }
     }
 
-    /// How many there are.
+    /// Returns the number of labels.
     pub(super) fn len(&self) -> usize {
         self.numbers.len() + self.named.len()
     }
 
-    /// The labels; where they are names, also the different ones in sorted order, and each label is a place among them.
+    /// Returns the labels. If they are names, also returns the distinct names in sorted order, and each label is an
+    /// index into them.
     pub(super) fn done(self) -> (Vec<usize>, Option<Vec<String>>) {
         if self.names.is_empty() {
             return (self.numbers, None);
@@ -93,13 +94,13 @@ mod tests {
         for (texts, says) in [
             (
                 &["3", "cat"][..],
-                "some labels are numbers (3), others are names (\"cat\")",
+                "some labels are numbers (3) and others names (\"cat\")",
             ),
             (&["cat", "3"], "some labels are numbers (3)"),
             (&["-1"], "\"-1\" is no label"),
             (&["1.5"], "\"1.5\" is no label"),
             (&[""], "\"\" is no label"),
-            (&["1000000"], "is no label"),
+            (&["1000000"], "is not a label"),
         ] {
             let error = read(texts).unwrap_err();
             assert!(error.contains(says), "{error}");

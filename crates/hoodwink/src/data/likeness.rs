@@ -1,10 +1,10 @@
-//! Whether two pictures are copies of each other that were saved again or resized.
+//! Recognises copies of a picture that were saved again or resized.
 
 use super::transform::{Resize, Transform};
 use crate::error::Result;
 use crate::image::Picture;
 
-/// Side, in pixels, below which a picture has no likeness: digits of 28 pixels are as near to each other as to copies of
+/// Minimum side of a picture with a likeness, in pixels. Digits of 28 pixels are as close to each other as to copies of
 /// themselves.
 pub const SMALLEST_SIDE: usize = 32;
 
@@ -12,28 +12,29 @@ pub const SMALLEST_SIDE: usize = 32;
 pub(super) const HEIGHT: usize = 16;
 pub(super) const WIDTH: usize = 17;
 
-/// Of the 256 bits of the hash, how many may differ between copies. It only spares comparisons of thumbnails: unrelated
-/// pictures differ in 128 bits or so.
+/// Maximum number of the 256 hash bits that may differ between copies. It only saves comparisons of thumbnails:
+/// unrelated pictures differ in about 128 bits.
 const MOST_BITS: u32 = 80;
 
-/// The largest root mean square difference of two copies' thumbnails, as a share of the lesser contrast.
+/// Maximum root mean square difference of the thumbnails of two copies, as a share of the smaller contrast.
 pub(super) const LARGEST_DIFFERENCE: f64 = 0.2;
 
-/// Contrast, in levels, below which a picture is too plain to be told from others.
+/// Minimum contrast, in levels. Plainer pictures cannot be distinguished.
 const LEAST_CONTRAST: f64 = 4.0;
 
-/// What remains of a picture when it is resized and saved with loss: a grey thumbnail and its difference hash.
+/// The features of a picture that survive resizing and lossy saving: a grey thumbnail and its difference hash.
 #[derive(Clone, Debug)]
 pub struct Likeness {
     thumbnail: [u8; HEIGHT * WIDTH],
-    /// One bit for each two neighbours in a row of the thumbnail: whether the right one is brighter.
+    /// One bit per pair of neighbours in a row of the thumbnail: whether the right one is brighter.
     hash: [u64; 4],
-    /// Standard deviation of the thumbnail, in levels, once its even slope is taken off.
+    /// Standard deviation of the thumbnail, in levels, after subtracting a linear slope.
     contrast: f64,
 }
 
 impl Likeness {
-    /// The likeness of a picture; `None` if it is too small, or too plain: one colour, or no more than an even slope.
+    /// Returns the likeness of a picture, or `None` if it is too small or too plain: a single colour, or only a linear
+    /// slope.
     pub fn of(picture: Picture) -> Result<Option<Self>> {
         if picture.height().min(picture.width()) < SMALLEST_SIDE {
             return Ok(None);
@@ -65,7 +66,7 @@ impl Likeness {
         self.contrast
     }
 
-    /// How far two likenesses are apart if they are those of copies, from 0 to 0.2; `None` if they are not.
+    /// Returns the distance of two likenesses, from 0 to 0.2, if they belong to copies, else `None`.
     pub fn distance(&self, other: &Self) -> Option<f64> {
         let pairs = self.hash.iter().zip(&other.hash);
         let bits: u32 = pairs.map(|(a, b)| (a ^ b).count_ones()).sum();
@@ -89,11 +90,12 @@ fn hash(thumbnail: &[u8; HEIGHT * WIDTH]) -> [u64; 4] {
     hash
 }
 
-/// What an even slope from side to side does not explain: two skies are not copies because both grow darker upwards.
+/// Returns the contrast that a linear slope does not explain: two skies are not copies because both get darker towards
+/// the top.
 fn contrast(thumbnail: &[u8; HEIGHT * WIDTH]) -> f64 {
     let centred = |at: usize, side: usize| at as f64 - (side - 1) as f64 / 2.0;
     let (mut sum, mut squares) = (0.0, 0.0);
-    // The axes count from the middle, so that mean and slopes are found one without the other.
+    // The axes are centred, so that mean and slopes are independent.
     let (mut across, mut down, mut across_unit, mut down_unit) = (0.0, 0.0, 0.0, 0.0);
     for (at, &level) in thumbnail.iter().enumerate() {
         let (level, x, y) = (

@@ -12,21 +12,21 @@ use crate::error::{Error, Result};
 use crate::files::{self, Bounded};
 use crate::legible;
 
-/// Most files that a pattern or a list may name.
+/// Maximum number of files that a pattern or a list may name.
 const MAX_FILES: usize = 1 << 24;
 
-/// The longest list that is read, and its longest line, in bytes.
+/// Maximum size of a list and of a line, in bytes.
 const MAX_LIST_BYTES: u64 = 1 << 28;
 const MAX_LINE_BYTES: u64 = 1 << 16;
 
-/// The longest pattern, in bytes.
+/// Maximum length of a pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 1 << 16;
 
-/// Most patterns that one with braces may stand for, and their bytes.
+/// Maximum number of patterns after expanding braces, and their total size in bytes.
 const MAX_PATTERNS: usize = 1 << 18;
 const MAX_PATTERNS_BYTES: usize = 1 << 24;
 
-/// Most of them that look through folders, and through all that lies below some.
+/// Maximum number of patterns that search folders, and of those that search everything below a folder.
 const MAX_SEARCHES: usize = 1 << 14;
 const MAX_DEEP_SEARCHES: usize = 1 << 8;
 
@@ -35,13 +35,13 @@ const MAX_DEEP_SEARCHES: usize = 1 << 8;
 pub(super) struct Listed {
     pub(super) folder: PathBuf,
     pub(super) files: Vec<String>,
-    /// One label per file, where the list has them.
+    /// One label per file, if the list has labels.
     pub(super) labels: Option<Vec<usize>>,
-    /// Where the labels are names: the different ones, of which each label is the position.
+    /// The distinct names, if the labels are names. Each label is then an index into them.
     pub(super) names: Option<Vec<String>>,
 }
 
-/// The files that a path means if it is a pattern or a list; `None` if it is neither.
+/// Returns the files of a pattern or a list, or `None` if the path is neither.
 pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
     let Some(text) = path.to_str() else {
         return Ok(None);
@@ -71,7 +71,7 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
     };
     if patterns.len() > most {
         let what = format!(
-            "it stands for {} patterns, and each of them looks through folders; name fewer than {most}",
+            "it expands to {} patterns, and each of them searches folders; use fewer than {most}",
             patterns.len()
         );
         return Err(invalid(&what));
@@ -79,12 +79,12 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
     let mut files = Vec::new();
     for pattern in patterns {
         let found = matching(&pattern)?;
-        // A pattern without * names one file, which must be there.
+        // A pattern without * names one file, which must exist.
         if found.is_empty() && !pattern.contains(['*', '?', '[']) {
-            return Err(invalid(&format!("there is no file {pattern}")));
+            return Err(invalid(&format!("{pattern} does not exist")));
         }
         for path in found {
-            // Who asks for all files does not mean what macOS adds to them.
+            // A pattern for all files does not mean the ones that macOS adds.
             if is_of_macos(&path) && !is_of_macos(Path::new(&pattern)) {
                 continue;
             }
@@ -92,11 +92,13 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
             files.push(name.to_owned());
         }
         if files.len() > MAX_FILES {
-            return Err(invalid(&"names too many files"));
+            return Err(invalid(&"it names too many files"));
         }
     }
     if files.is_empty() {
-        return Err(Error::invalid(format!("no file fits the pattern {called}")));
+        return Err(Error::invalid(format!(
+            "no file matches the pattern {called}"
+        )));
     }
     Ok(Some(Listed {
         folder: PathBuf::new(),
@@ -106,7 +108,7 @@ pub(super) fn named(path: &Path) -> Result<Option<Listed>> {
     }))
 }
 
-/// The files that fit a pattern without braces, in order.
+/// Returns the files that match a pattern without braces, in order.
 fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
     let invalid = |error: &dyn std::fmt::Display| {
         let what = legible::name(&error.to_string());
@@ -136,7 +138,7 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
     };
     let mut found = Vec::new();
     for path in below(tops)? {
-        // Names are given as the pattern has them.
+        // Keep the names as the pattern spells them.
         let path: PathBuf = match at {
             0 => path
                 .components()
@@ -152,10 +154,10 @@ fn matching(pattern: &str) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Everything below some folders. Links are followed, but each folder is looked into once: links may lead in circles.
+/// Returns everything below some folders. Follows links, but visits each folder once, because links may form cycles.
 fn below(mut folders: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     let (mut found, mut known) = (Vec::new(), HashSet::new());
-    // They come last, so that what can be named without a link is.
+    // Links come last, so that paths without links are preferred.
     let mut links = Vec::new();
     while let Some(folder) = folders.pop().or_else(|| links.pop()) {
         if !folder.is_dir() || !known.insert(folder.canonicalize().map_err(Error::io(&folder))?) {
@@ -174,7 +176,7 @@ fn below(mut folders: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
         found.extend(paths);
         if found.len() > MAX_FILES {
             return Err(Error::invalid(format!(
-                "{} holds more than {MAX_FILES} files; name a folder inside it",
+                "{} holds more than {MAX_FILES} files; choose a folder inside it",
                 folder.display()
             )));
         }
@@ -182,7 +184,7 @@ fn below(mut folders: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// A list: a file's name per line, perhaps with its label after a tab. Names are relative to `folder`.
+/// Reads a list: one file name per line, optionally with a tab and its label. Names are relative to `folder`.
 fn list(source: impl Read, folder: PathBuf, name: &str) -> Result<Listed> {
     let (mut files, mut labels) = (Vec::new(), Labels::default());
     let mut finder = Finder::default();
@@ -203,7 +205,7 @@ fn list(source: impl Read, folder: PathBuf, name: &str) -> Result<Listed> {
         }
         if line.len() as u64 > MAX_LINE_BYTES {
             return Err(invalid(format!(
-                "it is longer than {MAX_LINE_BYTES} bytes; a list has the name of a file in each line"
+                "it is longer than {MAX_LINE_BYTES} bytes; a list has one file name per line"
             )));
         }
         let line = String::from_utf8(line).map_err(|_| invalid("it is not UTF-8 text".into()))?;
@@ -218,11 +220,13 @@ fn list(source: impl Read, folder: PathBuf, name: &str) -> Result<Listed> {
         let file = finder.file(&folder, file).map_err(invalid)?;
         if let Some(label) = label {
             let added = labels.add(label);
-            added.map_err(|what| invalid(format!("what follows the tab: {what}")))?;
+            added.map_err(|what| invalid(format!("the label after the tab: {what}")))?;
         }
         files.push(file);
         if labels.len() != 0 && labels.len() != files.len() {
-            return Err(invalid("some lines have a label, others have none".into()));
+            return Err(invalid(
+                "some lines have a label and others have none".into(),
+            ));
         }
     }
     let (labels, names) = labels.done();
@@ -234,8 +238,8 @@ fn list(source: impl Read, folder: PathBuf, name: &str) -> Result<Listed> {
     })
 }
 
-/// The patterns that one with braces stands for: `{a,b}` one of several, `{003..012}` a number with as many digits. The
-/// first braces change fastest. Errors are sentences without a subject.
+/// Expands braces: `{a,b}` to each choice, `{003..012}` to numbers of the same width. The first braces change fastest.
+/// Errors are sentences without a subject.
 fn expanded(pattern: &str) -> std::result::Result<Vec<String>, String> {
     if pattern.len() > MAX_PATTERN_BYTES {
         return Err(format!("it is longer than {MAX_PATTERN_BYTES} bytes"));
@@ -245,7 +249,7 @@ fn expanded(pattern: &str) -> std::result::Result<Vec<String>, String> {
     while let Some((before, rest)) = left.split_once('{') {
         let (inner, after) = rest.split_once('}').ok_or("a brace is not closed")?;
         if inner.contains('{') {
-            return Err("braces inside braces are not read".into());
+            return Err("nested braces are not supported".into());
         }
         parts.push((before, choices(inner)?));
         left = after;
@@ -274,11 +278,11 @@ fn expanded(pattern: &str) -> std::result::Result<Vec<String>, String> {
 
 fn too_many() -> String {
     format!(
-        "it stands for too many files, more than {MAX_PATTERNS}, or {MAX_PATTERNS_BYTES} bytes of names; * stands for any name"
+        "it expands to more than {MAX_PATTERNS} names or {MAX_PATTERNS_BYTES} bytes of names; use * for any name"
     )
 }
 
-/// What stands between two braces.
+/// Returns the choices between two braces.
 fn choices(inner: &str) -> std::result::Result<Vec<String>, String> {
     let numbers = inner.split_once("..").and_then(|(first, last)| {
         let (from, to): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
@@ -296,13 +300,13 @@ fn choices(inner: &str) -> std::result::Result<Vec<String>, String> {
     }
 }
 
-/// A number with at least so many digits; formatting takes no width beyond 65,535.
+/// Formats a number with at least `width` digits. Rust's formatting has no widths above 65,535.
 fn digits(number: usize, width: usize) -> String {
     let number = number.to_string();
     "0".repeat(width.saturating_sub(number.len())) + &number
 }
 
-/// The last parts of some paths, for a message.
+/// Returns the last parts of some paths, for a message.
 pub(super) fn names(paths: &[PathBuf]) -> String {
     let mut names: Vec<String> = paths
         .iter()
@@ -343,16 +347,22 @@ mod tests {
         let zeros = "0".repeat(60_000);
         for (pattern, says) in [
             ("{a".to_owned(), "not closed"),
-            ("{a,{b,c}}".into(), "inside braces"),
+            ("{a,{b,c}}".into(), "nested braces"),
             ("{9..1}".into(), "counts down"),
-            ("{1..99999999}".into(), "too many files"),
-            ("{0..18446744073709551615}".into(), "too many files"),
-            ("{0..9999}{0..9999}".into(), "too many files"),
+            ("{1..99999999}".into(), "it expands to more than"),
+            (
+                "{0..18446744073709551615}".into(),
+                "it expands to more than",
+            ),
+            ("{0..9999}{0..9999}".into(), "it expands to more than"),
             (format!("{{{zeros}0..{zeros}999}}"), "longer than"),
-            (format!("{{{zeros}..999}}"), "too many files"),
-            ("{a,b}".repeat(10_000), "too many files"),
+            (format!("{{{zeros}..999}}"), "it expands to more than"),
+            ("{a,b}".repeat(10_000), "it expands to more than"),
             (",".repeat(1 << 20), "longer than"),
-            (format!("{{{}}}", ",".repeat(60_000)), "too many files"),
+            (
+                format!("{{{}}}", ",".repeat(60_000)),
+                "it expands to more than",
+            ),
         ] {
             let refusal = match expanded(&pattern) {
                 Err(refusal) => refusal,
@@ -370,7 +380,7 @@ mod tests {
         }
         for pattern in ["no/{0..20000}/*.png", "no/{0..300}/**"] {
             let refusal = named(Path::new(pattern)).unwrap_err().to_string();
-            assert!(refusal.contains("each of them looks through"), "{refusal}");
+            assert!(refusal.contains("each of them searches"), "{refusal}");
         }
         assert_eq!(
             expanded(&"{a}".repeat(20_000)).unwrap(),
@@ -422,11 +432,11 @@ mod tests {
             ("gone.png", "line 1: there is no file"),
             (
                 "c.png\t-1",
-                "line 1: what follows the tab: \"-1\" is no label",
+                "line 1: the label after the tab: \"-1\" is not a label",
             ),
             (
                 "c.png\tcat\nc.png\t1",
-                "line 2: what follows the tab: some labels are numbers",
+                "line 2: the label after the tab: some labels are numbers",
             ),
             (&"long".repeat(1 << 20), "line 1: it is longer than 65536"),
             (&"c".repeat(1 << 15), "line 1: there is no file"),

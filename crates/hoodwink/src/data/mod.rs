@@ -1,7 +1,7 @@
-//! Where samples come from.
+//! Data sets: pictures with their labels.
 //!
-//! A [`Dataset`] gives prepared pictures with their labels, in a fixed order, one at a time: what
-//! lies in files is decoded when it is asked for, so memory does not grow with the data.
+//! A [`Dataset`] yields prepared pictures with their labels, one at a time and in a fixed order. Files are decoded on
+//! demand, so memory does not grow with the data.
 
 mod arrays;
 mod check;
@@ -58,45 +58,44 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::image::Picture;
 
-/// One more than the largest label that is believed: beyond it a label is taken for a mistake.
+/// One more than the largest plausible label. A larger label counts as a mistake.
 pub const MAX_CLASSES: usize = 1_000_000;
 
-/// The most pictures that are taken at once; each costs memory, be it only for its label.
+/// Maximum number of pictures at once, because each costs some memory, if only for its label.
 const MAX_PICTURES: usize = 100_000_000;
 
-/// One picture, prepared for the model, with what is known about it.
+/// A picture prepared for the model, with its metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// Position in the data set, from 0.
     pub index: usize,
-    /// The first 16 hexadecimal digits of the SHA-256 of the prepared picture: channels, height and
-    /// width (unsigned 32-bit, little endian), then its bytes. Equal pictures have equal ids.
+    /// The first 16 hexadecimal digits of the SHA-256 of the prepared picture: channels, height and width (unsigned
+    /// 32-bit, little endian), then its bytes. Equal pictures have equal ids.
     pub id: String,
-    /// The picture's file relative to the data set's folder, or `ARRAY[ROW]` with the row in the
-    /// whole array.
+    /// The picture's file relative to the data set's folder, or `ARRAY[ROW]` with the row in the whole array.
     pub file: String,
-    /// The true class, from 0; `None` where the data has no labels.
+    /// The true class, from 0; `None` if the data has no labels.
     pub label: Option<usize>,
-    /// The picture as the model is to see it.
+    /// The picture as the model gets it.
     pub picture: Picture,
 }
 
 /// How to read a data set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DataOptions {
-    /// The labels, where the data does not hold them: a `.npy` file of integers for pictures in
-    /// arrays, a CSV table with the columns `file` and `label` for a folder.
+    /// The labels, if the data does not include them: a `.npy` file of integers for pictures in arrays, or a CSV table
+    /// with the columns `file` and `label` for a folder.
     pub labels: Option<PathBuf>,
-    /// What is done to every picture.
+    /// The steps applied to every picture.
     pub transform: Transform,
-    /// Leave out this many pictures at the beginning.
+    /// The number of pictures to skip at the beginning.
     pub skip: usize,
-    /// Of the others, take only the first so many.
+    /// The maximum number of the remaining pictures to use.
     pub limit: Option<usize>,
 }
 
 impl DataOptions {
-    /// The rows to take of `total`; never none.
+    /// Returns the rows to use of `total`, at least one.
     fn window(&self, total: usize, name: &str) -> Result<Range<usize>> {
         let start = self.skip.min(total);
         let end = start.saturating_add(self.limit.unwrap_or(total)).min(total);
@@ -105,7 +104,7 @@ impl DataOptions {
                 0 => format!("{name} holds no pictures"),
                 _ => {
                     format!(
-                        "{name} holds {}, and skip and limit leave none of them",
+                        "{name} holds {}, but skip and limit leave none of them",
                         counted::pictures(total)
                     )
                 }
@@ -113,7 +112,7 @@ impl DataOptions {
         }
         if end - start > MAX_PICTURES {
             return Err(Error::unsupported(format!(
-                "{name} holds {}, and at most {MAX_PICTURES} are taken at once: set a limit",
+                "{name} holds {}, more than {MAX_PICTURES}, the maximum at once: set a limit",
                 counted::pictures(total)
             )));
         }
@@ -121,7 +120,7 @@ impl DataOptions {
     }
 }
 
-/// Refuses labels that are not as many as the pictures they are for, and more of them than memory is taken for.
+/// Refuses a number of labels that differs from the number of pictures, or exceeds the limit.
 fn same_number(labels: usize, file: &str, name: &str, pictures: usize) -> Result<()> {
     if labels != pictures {
         return Err(Error::invalid(format!(
@@ -132,7 +131,7 @@ fn same_number(labels: usize, file: &str, name: &str, pictures: usize) -> Result
     }
     if labels > MAX_PICTURES {
         return Err(Error::unsupported(format!(
-            "{file} has {labels} labels, and at most {MAX_PICTURES} are read: divide the data into parts"
+            "{file} has {labels} labels, more than the limit of {MAX_PICTURES}: divide the data into parts"
         )));
     }
     Ok(())
@@ -143,7 +142,7 @@ fn same_number(labels: usize, file: &str, name: &str, pictures: usize) -> Result
 pub struct Dataset {
     name: String,
     source: Box<dyn Rows>,
-    /// Where the samples lie in the source's numbering.
+    /// The range of the samples in the source.
     rows: Range<usize>,
     /// One label per sample.
     labels: Option<Vec<usize>>,
@@ -152,7 +151,8 @@ pub struct Dataset {
     by_position: bool,
     notices: Vec<String>,
     transform: Transform,
-    /// A mark of each sample's bytes at the time of the digest; a run must not hold pictures that it does not cover.
+    /// A hash of each sample's bytes at the time of the digest, so that a run never uses a picture that the digest does
+    /// not cover.
     marks: OnceLock<Vec<u64>>,
 }
 
@@ -208,10 +208,9 @@ impl Dataset {
         })
     }
 
-    /// A data set from pictures in memory, each with its label; none is changed.
+    /// Creates a data set from pictures in memory, each with its label. The pictures are not changed.
     ///
-    /// `class_names[label]` names a class; a label beyond the names is refused, and so is an empty
-    /// set.
+    /// `class_names[label]` names a class. A label without a name is refused, and so is an empty set.
     pub fn from_pictures(
         name: impl Into<String>,
         pictures: Vec<(Picture, usize)>,
@@ -242,16 +241,16 @@ impl Dataset {
         })
     }
 
-    /// Number of samples; never 0.
+    /// Returns the number of samples, at least 1.
     #[expect(
         clippy::len_without_is_empty,
-        reason = "an empty data set is refused when it is made"
+        reason = "an empty data set is refused on creation"
     )]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// The sample at `index`, read and prepared now. An error names the picture.
+    /// Reads and prepares the sample at `index`. An error names the picture.
     pub fn get(&self, index: usize) -> Result<Sample> {
         let (file, picture) = self.read(index)?;
         let picture = self
@@ -267,16 +266,17 @@ impl Dataset {
         })
     }
 
-    /// Has photographs of another size than a model's pictures, `[channels, height, width]`, scaled as is usual, and answers how:
-    /// the short side to 8/7 of the model's (to the same for models of small pictures), and a square cut from the centre.
+    /// Scales photographs to a model's pictures, `[channels, height, width]`, in the usual way, and returns how: the
+    /// short side becomes 8/7 of the model's side (the same side for models of small pictures), and a square is cropped
+    /// from the centre.
     ///
-    /// Only for colour pictures of square shape, and where nothing was said about size; small arrays stay as they are and are
-    /// refused later, as another size of them is most often a mistake.
+    /// Applies only to colour pictures for models with square pictures, if no size was set. Small arrays are unchanged
+    /// and refused later, because another size of them is usually a mistake.
     ///
     /// # Errors
     /// If the first picture cannot be read.
     pub fn fit_to(&mut self, input: [usize; 3]) -> Result<Option<(Resize, usize)>> {
-        /// From this side on models see a centre of what was scaled.
+        /// From this side on, models usually see the centre of a larger picture.
         const LARGE: usize = 96;
         let is_said = self.transform.resize.is_some() || self.transform.crop.is_some();
         let (&[channels, side, width], true) = (&input, !is_said) else {
@@ -298,7 +298,7 @@ impl Dataset {
         Ok(Some((resize, side)))
     }
 
-    /// The picture at `index` as it is stored, before anything is done to it. An error names it.
+    /// Returns the picture at `index` as it is stored, before any preparation. An error names it.
     pub fn original(&self, index: usize) -> Result<Picture> {
         let (_, picture) = self.read(index)?;
         Ok(picture)
@@ -318,11 +318,11 @@ impl Dataset {
         Ok((file, picture))
     }
 
-    /// Refuses bytes that are not those of the digest.
+    /// Refuses bytes that differ from those of the digest.
     fn check_unchanged(&self, index: usize, stored: &[u8], file: &str) -> Result<()> {
         match self.marks.get() {
             Some(marks) if marks[index] != mark(stored) => Err(Error::invalid(format!(
-                "{file} has changed since the run began: put back what it was, or begin anew with what it is now"
+                "{file} has changed since the run began: restore it, or start a new run"
             ))),
             _ => Ok(()),
         }
@@ -331,60 +331,60 @@ impl Dataset {
     fn row(&self, index: usize) -> Result<usize> {
         self.rows.clone().nth(index).ok_or_else(|| {
             Error::invalid(format!(
-                "{} has {}, so there is none at index {index}",
+                "{} has {}; index {index} is out of range",
                 self.name,
                 counted::pictures(self.len())
             ))
         })
     }
 
-    /// What the data is called: the last part of its path, `scenes`, or the name it was made with.
+    /// Returns the name of the data: the last part of its path, `scenes`, or the name it was created with.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the pictures are kept in, in a few words: `picture files`, `a NumPy array`.
+    /// Returns the kind of storage in a few words: `picture files`, `a NumPy array`.
     pub fn kind(&self) -> &'static str {
         self.source.kind()
     }
 
-    /// The names of the classes by label, where the data has any. A label that a table does not
-    /// name is called by its number.
+    /// Returns the names of the classes by label, if the data has any. A label without a name gets its number.
     pub fn class_names(&self) -> Option<&[String]> {
         self.class_names.as_deref()
     }
 
-    /// The names of the folders whose positions the labels are; `None` where labels are something else, or there are none.
+    /// Returns the names of the folders whose positions are the labels, or `None` if labels are something else or
+    /// absent.
     pub fn folders(&self) -> Option<&[String]> {
         let folders = self.class_names.as_deref();
         folders.filter(|_| self.by_position && self.labels.is_some())
     }
 
-    /// What the picture at `index` is called, without reading it: [`Sample::file`].
+    /// Returns the name of the picture at `index`, without reading it: [`Sample::file`].
     pub fn file(&self, index: usize) -> Result<String> {
         Ok(self.source.file(self.row(index)?, &self.name))
     }
 
-    /// Gives the pictures other labels: classes of a model, one for each, or none at all.
+    /// Replaces the labels by classes of a model, one per picture, or removes them.
     pub(crate) fn relabel(&mut self, labels: Option<Vec<usize>>) {
         self.labels = labels;
         self.by_position = false;
     }
 
-    /// The labels in the order of the samples, or an error that says how to give labels.
+    /// Returns the labels in sample order, or an error that says how to give labels.
     pub fn labels(&self) -> Result<&[usize]> {
         self.labels.as_deref().ok_or_else(|| {
             Error::invalid(format!(
-                "{} has no labels: sort the pictures into one folder per class, put a labels.csv \
-                 with the columns file and label beside them, or name a file of labels",
+                "{} has no labels: sort the pictures into one folder per class, add a labels.csv \
+                 with the columns file and label, or give a file of labels",
                 self.name
             ))
         })
     }
 
-    /// Turns the positions of folders into the classes of a model that they mean: by WordNet ids, by the names of its
-    /// classes (empty if nobody said), by numbers, or by position if there are as many folders as classes. Labels that are
-    /// numbers of classes already stay as they are. Fails where it cannot be told, since every label might be wrong.
+    /// Maps the positions of folders to the classes of a model: by WordNet ids, by the names of its classes (empty if
+    /// unknown), by numbers, or by position if there are as many folders as classes. Labels that are already class
+    /// numbers do not change. Fails if the classes are unclear, because every label might be wrong.
     pub fn label_for(&mut self, names: &[String], classes: usize) -> Result<()> {
         let (Some(folders), Some(labels), true) =
             (&self.class_names, &mut self.labels, self.by_position)
@@ -405,14 +405,14 @@ impl Dataset {
         Ok(())
     }
 
-    /// Settles what the labels and the names of a model's `classes` classes are.
+    /// Settles the labels and the names of a model's `classes` classes.
     ///
-    /// `names` are those that were given for the model (empty if nobody gave any), `likely` the data set whose names are taken
-    /// otherwise, unless the data has names that contradict. Labels by folder or by name become classes
-    /// ([`Dataset::label_for`]), and [`Dataset::class_names`] are then the model's.
+    /// `names` are the names given for the model (empty if none). Otherwise the names of `likely` are used, unless the
+    /// data has names that contradict them. Labels by folder or by name become classes ([`Dataset::label_for`]), and
+    /// [`Dataset::class_names`] then returns the model's names.
     ///
     /// # Errors
-    /// Those of [`Dataset::label_for`].
+    /// The errors of [`Dataset::label_for`].
     pub fn name_classes(
         &mut self,
         names: &[String],
@@ -435,40 +435,40 @@ impl Dataset {
             && (is_called || KnownClasses::agrees_with(&names, own))
         {
             self.notices.push(format!(
-                "The model has {classes} classes, so they are called by the names of {known}'s; give other names if these are wrong."
+                "The model has {classes} classes, so the class names of {known} are used; give other names if these are wrong."
             ));
             self.class_names = Some(names);
         }
         Ok(())
     }
 
-    /// Whether labels stand for folders or names of which some are among these names, or all are WordNet ids.
+    /// Whether some of the folders or names of the labels are among these names, or all are WordNet ids.
     fn is_called_by(&self, names: &[String]) -> bool {
         let own = self.class_names.as_deref().unwrap_or_default();
         self.by_position && label_map::calls_any(own, names)
     }
 
-    /// Has every picture labelled with this class, whatever label it had.
+    /// Gives every picture this label.
     pub fn label_all(&mut self, class: usize) {
         self.labels = Some(vec![class; self.len()]);
         self.by_position = false;
     }
 
-    /// Forgets all labels, so that the predictions of the model take their place.
+    /// Removes all labels, so that the model's predictions take their place.
     pub fn forget_labels(&mut self) {
         self.labels = None;
         self.by_position = false;
     }
 
-    /// Refuses data that does not fit a model: a first picture of another shape than `[channels, height, width]`, and a
-    /// label that one of this many classes does not have.
+    /// Refuses data that does not fit a model: a first picture of another shape than `[channels, height, width]`, or a
+    /// label that is not below `classes`.
     pub fn check_fits(&self, shape: [usize; 3], classes: usize) -> Result<()> {
         let first = self.get(0)?;
         let picture = &first.picture;
         let [channels, height, width] = shape;
         if [picture.channels(), picture.height(), picture.width()] != shape {
             return Err(Error::invalid(format!(
-                "{} has {} and {}x{} pixels, and the model takes {} and {height}x{width} pixels; resize or crop the \
+                "{} has {} and {}x{} pixels, but the model takes {} and {height}x{width} pixels; resize or crop the \
                  pictures",
                 first.file,
                 counted::channels(picture.channels()),
@@ -481,7 +481,7 @@ impl Dataset {
         match labels.iter().position(|&label| label >= classes) {
             None => Ok(()),
             Some(index) => Err(Error::invalid(format!(
-                "{} has label {}, and the model has {classes} classes, 0 to {}",
+                "{} has label {}, but the model has {classes} classes, 0 to {}",
                 self.source.file(self.row(index)?, &self.name),
                 labels[index],
                 classes.saturating_sub(1)
@@ -489,20 +489,19 @@ impl Dataset {
         }
     }
 
-    /// What a person should know about the data, in whole sentences: files left out, values
-    /// rounded.
+    /// Returns notices for the user about the data, as sentences: files left out, values rounded.
     pub fn notices(&self) -> &[String] {
         &self.notices
     }
 
-    /// The SHA-256 of all samples as they are stored, in hexadecimal: of each its name, its label
-    /// and its bytes. It says whether two runs saw the same data; what was done to the pictures is
-    /// not in it. Reads everything once, one sample at a time.
+    /// Returns the SHA-256 of all samples as they are stored, in hexadecimal: the name, label and bytes of each. It
+    /// says whether two runs used the same data, but does not cover the preparation of the pictures. Reads everything
+    /// once, one sample at a time.
     pub fn digest(&self) -> Result<String> {
         self.digest_with(&mut |_| {})
     }
 
-    /// As [`Dataset::digest`]; `done` is called with how many samples are read.
+    /// Works like [`Dataset::digest`] and calls `done` with the number of samples read.
     pub fn digest_with(&self, done: &mut dyn FnMut(usize)) -> Result<String> {
         let mut hash = Sha256::new();
         let mut marks = Vec::new();
@@ -531,7 +530,7 @@ impl Dataset {
     }
 }
 
-/// The first eight bytes of a SHA-256.
+/// Returns the first eight bytes of a SHA-256.
 fn mark(bytes: &[u8]) -> u64 {
     let hash = Sha256::digest(bytes);
     hash.iter()
@@ -539,7 +538,7 @@ fn mark(bytes: &[u8]) -> u64 {
         .fold(0, |mark, &byte| mark << 8 | u64::from(byte))
 }
 
-/// See [`Sample::id`].
+/// Returns the id of a picture, see [`Sample::id`].
 fn id(picture: &Picture) -> String {
     let mut hash = Sha256::new();
     hash.update(shape_bytes(picture));
@@ -547,7 +546,7 @@ fn id(picture: &Picture) -> String {
     hex(&hash.finalize()[..8])
 }
 
-/// Channels, height and width, unsigned 32-bit, little endian.
+/// Returns channels, height and width, unsigned 32-bit, little endian.
 fn shape_bytes(picture: &Picture) -> Vec<u8> {
     [picture.channels(), picture.height(), picture.width()]
         .into_iter()

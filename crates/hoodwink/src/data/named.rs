@@ -1,32 +1,32 @@
-//! Classes by what they are called, never by their position.
+//! Finds classes by their names, never by their positions.
 
 use super::label_map::{self, LabelMap};
 use crate::error::{Error, Result};
 use crate::legible;
 
-/// The classes of a model that names mean, with what was assumed.
+/// Classes of a model, and the assumption that was made.
 pub(crate) struct Meant {
     pub(crate) classes: Vec<usize>,
     pub(crate) notice: Option<String>,
 }
 
-/// Finds the classes that WordNet ids, names or numbers mean, for a model of `classes` classes that are called `names`
-/// (empty if nobody said). `what` says what is called so, in the plural.
+/// Maps WordNet ids, names or numbers to the classes of a model with `classes` classes called `names` (empty if
+/// unknown). `what` is the plural of what has these names.
 ///
-/// Unlike [`super::Dataset::label_for`], it never takes the order of names for that of classes: a set in another order, or
-/// with a class missing, would be scored wrong without a word.
+/// Unlike [`super::Dataset::label_for`], it never assumes that the names are in class order: a set in another order, or
+/// without some class, would be scored wrong silently.
 pub(crate) fn meant(
     called: &[String],
     names: &[String],
     classes: usize,
     what: &str,
 ) -> Result<Meant> {
-    // Only as many names as classes may be taken by position, so one alone must mean a class by itself.
+    // Positions are only assumed for as many names as classes, so a single name must mean a class by itself.
     let alone = called.iter().take(1).cloned().collect::<Vec<_>>();
     if called.len() == classes && label_map::by_folder(&alone, names, classes).is_err() {
         return Err(Error::invalid(format!(
-            "which classes of the model the {what} mean cannot be told from their names ({}), and their order is not taken for \
-             that of the classes: call them by number or WordNet id, or give the names of the model's classes",
+            "the names of the {what} ({}) do not say which classes of the model they mean, and their order is not assumed to be \
+             the class order: name them by class number or WordNet id, or give the names of the model's classes",
             legible::names(called)
         )));
     }
@@ -61,7 +61,7 @@ mod tests {
         ] {
             let refused = meant(&texts(called), &texts(names), classes, "folders");
             let error = refused.err().map(|error| error.to_string()).unwrap();
-            assert!(error.contains("their order is not taken"), "{error}");
+            assert!(error.contains("their order is not assumed"), "{error}");
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Which likenesses are those of copies of a picture: an exact search that does not look at every one.
+//! An exact search for the copies of a picture that does not compare it with every other.
 //!
-//! Two thumbnails are no nearer to each other than their coarse patterns are: coefficients of an orthonormal cosine
-//! transform, of which a few hold most of what pictures differ in. A tree over these leaves out what is too far away in
-//! them; what is left is compared as if there were no tree.
+//! The distance of two thumbnails is at least that of their coarse patterns, which are coefficients of an orthonormal
+//! cosine transform. A few of them hold most of the differences between pictures. A tree over these excludes what is
+//! too far away, and the rest is compared as without a tree.
 
 use std::{array, f64::consts::PI};
 
 use super::likeness::{HEIGHT, LARGEST_DIFFERENCE, Likeness, WIDTH};
 
-/// Waves from top to bottom and from side to side of each coarse pattern.
+/// The number of waves from top to bottom and from side to side of each coarse pattern.
 const PATTERNS: [[usize; 2]; 8] = [
     [0, 0],
     [0, 1],
@@ -20,19 +20,19 @@ const PATTERNS: [[usize; 2]; 8] = [
     [2, 1],
 ];
 
-/// How much of each coarse pattern a thumbnail holds, in levels times the root of its pixels.
+/// The coefficients of the coarse patterns in a thumbnail, in levels times the square root of its number of pixels.
 type Coarse = [f32; PATTERNS.len()];
 
-/// Larger than any error of single precision in a coefficient.
+/// An upper bound on the error of a coefficient in single precision.
 const SLACK: f32 = 0.05;
 
-/// A range of the tree with as few likenesses is gone through one by one.
+/// Maximum number of likenesses in a leaf of the tree, which is searched one by one.
 const LEAF: usize = 16;
 
-/// Likenesses with their indices, to be searched.
+/// A searchable set of likenesses with their indices.
 #[derive(Debug)]
 pub(super) struct Neighbours<'a> {
-    /// In the order of the tree: of each range the middle one parts the others along its axis.
+    /// In tree order: the middle node of each range splits the others along its axis.
     nodes: Vec<Node<'a>>,
     patterns: Vec<[f64; HEIGHT * WIDTH]>,
 }
@@ -59,10 +59,10 @@ impl<'a> Neighbours<'a> {
         Self { nodes, patterns }
     }
 
-    /// Calls `found` with the distance and index of each that is the likeness of a copy, in no particular order.
+    /// Calls `found` with the distance and index of each copy, in no particular order.
     pub(super) fn near(&self, likeness: &Likeness, found: &mut impl FnMut(f64, usize)) {
         let pixels = (HEIGHT * WIDTH) as f64;
-        // The lesser contrast of two is what counts; this one is no less than that.
+        // The smaller contrast of the two counts, and this one is at least that.
         let radius = LARGEST_DIFFERENCE * likeness.contrast() * pixels.sqrt();
         let query = Query {
             coarse: coarse(&self.patterns, likeness),
@@ -73,7 +73,7 @@ impl<'a> Neighbours<'a> {
     }
 }
 
-/// What is looked for.
+/// The picture to search for.
 struct Query<'a> {
     coarse: Coarse,
     radius: f32,
@@ -113,7 +113,7 @@ impl Query<'_> {
     }
 }
 
-/// Puts nodes in the order of the tree.
+/// Arranges nodes in tree order.
 fn arrange(nodes: &mut [Node<'_>]) {
     if nodes.len() <= LEAF {
         return;
@@ -144,7 +144,7 @@ fn coarse(patterns: &[[f64; HEIGHT * WIDTH]], likeness: &Likeness) -> Coarse {
     })
 }
 
-/// A wave of the cosine transform over a thumbnail, of unit length.
+/// Returns a wave of the cosine transform over a thumbnail, of unit length.
 fn pattern([down, across]: [usize; 2]) -> [f64; HEIGHT * WIDTH] {
     let wave = |waves: usize, at: usize, side: usize| {
         let scale = if waves == 0 { 1.0 } else { 2.0 } / side as f64;

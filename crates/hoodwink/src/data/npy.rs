@@ -1,27 +1,27 @@
 //! The `.npy` format: headers and single values.
 //!
-//! Headers are read here, not by `npyz`, whose parser recurses as deep as the file asks and
-//! multiplies sizes unchecked.
+//! Headers are parsed here, not by `npyz`, whose parser recurses as deep as the file asks and multiplies sizes without
+//! checks.
 
 use std::io::Read;
 
 use crate::error::{Error, Result};
 
-/// The longest header that is read; NumPy itself stops at 10,000 bytes.
+/// Maximum size of a header, in bytes. NumPy's own limit is 10,000.
 const MAX_HEADER_BYTES: usize = 1 << 16;
 
-/// The most axes that an array has; more are refused before they are shown. NumPy itself allows 64.
+/// Maximum number of axes of an array, checked before its shape is shown. NumPy itself allows 64.
 const MAX_AXES: usize = 8;
 
-/// As much of the name of an unknown type is shown.
+/// Number of characters shown of an unknown type's name.
 const MAX_TYPE_CHARACTERS: usize = 30;
 
-/// What a `.npy` header says.
+/// The contents of a `.npy` header.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) element: Element,
     pub(super) shape: Vec<usize>,
-    /// Length of the header itself: where the values start.
+    /// The length of the header itself, which is where the values start.
     pub(super) start: u64,
 }
 
@@ -54,21 +54,24 @@ impl Header {
         };
         let preamble = take(8)?;
         if !preamble.starts_with(b"\x93NUMPY") {
-            return Err(broken("it does not begin with the mark of a .npy file"));
+            return Err(broken(
+                "it does not begin with the magic bytes of a .npy file",
+            ));
         }
         let (prefix, length) = match preamble[6] {
             1 => (10, usize::from(u16::from_le_bytes(array(&take(2)?)))),
             2 | 3 => (12, u32::from_le_bytes(array(&take(4)?)) as usize),
             version => {
                 return Err(Error::unsupported(format!(
-                    "{file} has version {version} of the .npy format; 1 to 3 are known"
+                    "{file} has version {version} of the .npy format; expected 1 to 3"
                 )));
             }
         };
         if length > MAX_HEADER_BYTES {
             return Err(broken("its header is longer than any array needs"));
         }
-        let text = String::from_utf8(take(length)?).map_err(|_| broken("its header is no text"))?;
+        let text =
+            String::from_utf8(take(length)?).map_err(|_| broken("its header is not text"))?;
         let field = |name: &str| {
             let (_, rest) = text.split_once(&format!("'{name}':"))?;
             Some(rest.trim_start())
@@ -96,7 +99,7 @@ impl Header {
             .ok_or_else(|| broken("its header has no shape"))?;
         if shape.len() > MAX_AXES {
             return Err(Error::invalid(format!(
-                "{file} has {} axes; pictures have 3 or 4, labels one",
+                "{file} has {} axes; expected 3 or 4 for pictures, 1 for labels",
                 shape.len()
             )));
         }
@@ -108,7 +111,7 @@ impl Header {
         })
     }
 
-    /// Bytes of all values, or an error if no memory could hold them.
+    /// Returns the size of all values in bytes, or an error if no memory could hold them.
     fn data_bytes(&self, file: &str) -> Result<u64> {
         self.shape
             .iter()
@@ -116,17 +119,22 @@ impl Header {
                 bytes.checked_mul(size as u64)
             })
             .filter(|&bytes| bytes <= i64::MAX as u64)
-            .ok_or_else(|| Error::invalid(format!("{file} claims the shape {:?}", self.shape)))
+            .ok_or_else(|| {
+                Error::invalid(format!(
+                    "{file} claims the shape {:?}, which is too large",
+                    self.shape
+                ))
+            })
     }
 
-    /// Checks that the file holds what the header claims, before memory is taken for it.
+    /// Checks the file's length against the header before memory is allocated.
     pub(super) fn check_length(&self, length: u64, file: &str) -> Result<()> {
         let needed = self.start + self.data_bytes(file)?;
         if length == needed {
             return Ok(());
         }
         Err(Error::invalid(format!(
-            "{file} has {length} bytes where its header asks for {needed}: it is broken or truncated"
+            "{file} has {length} bytes, but its header asks for {needed}: it is damaged or truncated"
         )))
     }
 }
@@ -136,7 +144,7 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 }
 
 impl Element {
-    /// The type that a header's `descr` names, such as `'<f4'`.
+    /// Parses the type in a header's `descr`, such as `'<f4'`.
     fn parse(descr: &str, file: &str) -> Result<Self> {
         let name = descr
             .strip_prefix('\'')
@@ -168,7 +176,7 @@ impl Element {
         })
     }
 
-    /// The eight low bytes of a value, sign-extended, little endian first.
+    /// Returns the eight low bytes of a value, sign-extended, in little-endian order.
     fn low_bytes(self, value: &[u8]) -> [u8; 8] {
         let negative = |top: u8| self.kind == Kind::Signed && top >= 0x80;
         let mut bytes = [0; 8];
@@ -182,7 +190,7 @@ impl Element {
         bytes
     }
 
-    /// A value of an integer array.
+    /// Returns a value of an integer array.
     pub(super) fn integer(self, value: &[u8]) -> i128 {
         let bytes = self.low_bytes(value);
         match self.kind {
@@ -191,7 +199,7 @@ impl Element {
         }
     }
 
-    /// A value of a float array.
+    /// Returns a value of a float array.
     pub(super) fn float(self, value: &[u8]) -> f64 {
         let bytes = self.low_bytes(value);
         match self.width {

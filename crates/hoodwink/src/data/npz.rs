@@ -1,7 +1,7 @@
 //! Archives of NumPy arrays (`.npz`).
 //!
-//! An archive's directory is gone through once and only the arrays that are needed are remembered. What an entry says of
-//! itself is checked against what could be behind it before memory is taken, and its checksum at its end.
+//! The archive's directory is read once, and only the needed arrays are kept. The claims of an entry are checked
+//! against its size before memory is allocated, and its checksum is verified at its end.
 
 use std::fmt::Display;
 use std::io::{self, BufReader, Read};
@@ -22,17 +22,17 @@ use crate::files;
 use crate::image::Picture;
 use crate::legible;
 
-/// The most bytes of pictures or labels taken from an archive, which has to be unpacked in memory.
+/// Maximum size of the pictures or labels of an archive, in bytes, because they are unpacked in memory.
 const MAX_UNPACKED_BYTES: u64 = 2 << 30;
 
-/// The most entries that are looked through for the arrays.
+/// Maximum number of entries to search for the arrays.
 const MAX_ENTRIES: usize = 10_000;
 
-/// Names of other arrays that a message gives, and characters of each.
+/// Number of other arrays that a message names, and maximum length of each name in characters.
 const NAMED: usize = 5;
 const NAMED_CHARACTERS: usize = 30;
 
-/// Names of pictures, the first first, and for each those of their labels. Capitals do not matter.
+/// Names of picture arrays, the preferred first, each with the names of its labels. Capitals do not matter.
 const NAMES: [(&str, &[&str]); 20] = [
     ("x", &["y", "labels"]),
     ("images", &["labels", "y", "targets"]),
@@ -59,24 +59,24 @@ const NAMES: [(&str, &[&str]); 20] = [
 /// Names that need no notice.
 const USUAL: [&str; 2] = ["x", "images"];
 
-/// What deflate makes of one byte at most.
+/// Maximum number of bytes that deflate can make of one byte.
 pub(super) const MAX_DEFLATED: u64 = 1032;
 
-/// A `.npz` archive: pictures under the name `x` or `images`, labels under `y` or `labels`, or both under others of [`NAMES`].
+/// A `.npz` archive: pictures named `x` or `images`, labels named `y` or `labels`, or other pairs of [`NAMES`].
 pub(super) struct Archive {
     archive: ZipArchive<FileReader>,
     file: String,
-    /// The arrays with known names, in lower case, and as they are called.
+    /// The arrays with known names: the name in lower case, the name in the archive, and the entry.
     arrays: Vec<(&'static str, String, Packed)>,
-    /// The first few other names, and how many there are.
+    /// The first few other names, and the number of other names.
     others: Vec<String>,
     count: usize,
 }
 
-/// What an array is called, and where it is.
+/// The name of an array, and its entry.
 type Found<'a> = (&'a str, Packed);
 
-/// How an array is packed.
+/// The entry of an array.
 #[derive(Clone, Copy)]
 struct Packed {
     place: ZipArchiveEntryWayfinder,
@@ -120,7 +120,7 @@ impl Archive {
             };
             if arrays.iter().any(|(other, ..)| *other == known) {
                 return Err(Error::invalid(format!(
-                    "{file} has two arrays named {known}: save it again with one"
+                    "{file} has two arrays named {known}: save it with only one"
                 )));
             }
             let packed = Packed {
@@ -142,13 +142,13 @@ impl Archive {
         })
     }
 
-    /// The array with this name in lower case: what it is called, and where it is.
+    /// Finds the array with this name in lower case.
     fn find(&self, name: &str) -> Option<Found<'_>> {
         let (_, called, packed) = self.arrays.iter().find(|(own, ..)| *own == name)?;
         Some((called, *packed))
     }
 
-    /// The arrays of pictures and of labels. Of several pairs one is taken that is whole.
+    /// Returns the arrays of pictures and labels, and prefers complete pairs.
     fn pair(&self) -> Option<(Found<'_>, Option<Found<'_>>)> {
         let mut pairs = NAMES.iter().filter_map(|(pictures, labels)| {
             let labels = labels.iter().find_map(|name| self.find(name));
@@ -162,7 +162,7 @@ impl Archive {
         Some(whole.unwrap_or(first))
     }
 
-    /// Which arrays were taken, where their names leave a doubt.
+    /// Returns which arrays are used, if their names are ambiguous.
     pub(super) fn notice(&self) -> Option<String> {
         let ((pictures, _), labels) = self.pair()?;
         let usual = USUAL.contains(&pictures);
@@ -171,13 +171,13 @@ impl Archive {
         });
         (!usual).then(|| {
             format!(
-                "Of the arrays in {}, {pictures} was taken for the pictures{labels}.",
+                "Of the arrays in {}, {pictures} is used for the pictures{labels}.",
                 self.file
             )
         })
     }
 
-    /// The header of an array, and its values behind it.
+    /// Reads the header of an array and returns it with a reader of the values.
     fn array(&self, (name, packed): (&str, Packed)) -> Result<Array<'_>> {
         let array = format!("{}[{name:?}]", self.file);
         let broken =
@@ -193,8 +193,8 @@ impl Archive {
         let stored = packed.place.compressed_size_hint();
         if length > MAX_UNPACKED_BYTES {
             return Err(Error::unsupported(format!(
-                "{array} unpacks to {length} bytes, more than the {MAX_UNPACKED_BYTES} an archive \
-                 may take in memory: save it as .npy, which is read row by row"
+                "{array} unpacks to {length} bytes, more than {MAX_UNPACKED_BYTES}, the limit in \
+                 memory: save it as .npy, which is read row by row"
             )));
         }
         let source = BufReader::new(entry.reader());
@@ -206,16 +206,16 @@ impl Archive {
             ),
             method => {
                 return Err(Error::unsupported(format!(
-                    "{array} is compressed in another way ({method}) than numpy.savez_compressed does"
+                    "{array} is compressed with {method}; save it with numpy.savez_compressed"
                 )));
             }
         };
         if length > most {
             return Err(broken(&format!(
-                "it has {stored} bytes, which cannot be unpacked to the {length} that its archive says"
+                "its {stored} bytes cannot unpack to the {length} that the archive claims"
             )));
         }
-        // One byte more than it should have is enough to find it out.
+        // One extra byte is enough to detect a longer entry.
         let source = entry.verifying_reader(source.take(length.saturating_add(1)));
         let mut source = Box::new(source);
         let header = Header::read(&mut source, &array)?;
@@ -238,20 +238,20 @@ impl Archive {
                 false => legible::names(&self.others),
             };
             Error::invalid(format!(
-                "{} has no array named x, images, x_test, test_images, data, arr_0 or the like; it has {names}{more}",
+                "{} has no array named x, images, x_test, test_images, data, arr_0 or the like; found {names}{more}",
                 self.file
             ))
         })?;
         self.array(found)
     }
 
-    /// Number of pictures.
+    /// Returns the number of pictures.
     pub(super) fn count(&self) -> Result<usize> {
         let array = self.array_of_pictures()?;
         Ok(Layout::of(&array.header, &array.name)?.count)
     }
 
-    /// The labels of that many pictures, if the archive has any.
+    /// Returns the labels of that many pictures, if the archive has labels.
     pub(super) fn labels(&self, count: usize) -> Result<Option<Vec<usize>>> {
         let Some((_, Some(found))) = self.pair() else {
             return Ok(None);
@@ -263,7 +263,7 @@ impl Archive {
         Ok(Some(labels))
     }
 
-    /// Some rows of the pictures, with a notice if values were rounded.
+    /// Reads some rows of the pictures, with a notice if values were rounded.
     pub(super) fn pictures(&self, rows: Range<usize>) -> Result<(Unpacked, Option<String>)> {
         let mut array = self.array_of_pictures()?;
         let layout = Layout::of(&array.header, &array.name)?;
@@ -271,7 +271,7 @@ impl Archive {
         let all = rows.len() * layout.shape.iter().product::<usize>();
         levels.try_reserve_exact(all).map_err(|_| {
             Error::unsupported(format!(
-                "{} takes {all} bytes, and there is no memory for it: save it as .npy, which is read row by row",
+                "{} takes {all} bytes, which do not fit into memory: save it as .npy, which is read row by row",
                 array.name
             ))
         })?;
@@ -299,16 +299,16 @@ impl Archive {
     }
 }
 
-/// An array of an archive as far as it is read.
+/// A partly read array of an archive.
 struct Array<'a> {
-    /// What it is called in errors.
+    /// Its name in errors.
     name: String,
     header: Header,
     values: Box<dyn Read + 'a>,
 }
 
 impl Array<'_> {
-    /// Reads what is left, at whose end the checksum is compared.
+    /// Reads the rest, so that the checksum is verified.
     fn end(&mut self) -> Result<()> {
         let rest = io::copy(&mut self.values, &mut io::sink());
         rest.map_err(|error| self.damaged(&error))?;
@@ -323,7 +323,7 @@ impl Array<'_> {
     }
 }
 
-/// Pictures of one shape in memory; the first of them has the row `first`.
+/// Pictures of one shape in memory, starting with the row `first`.
 #[derive(Debug)]
 pub(super) struct Unpacked {
     levels: Vec<u8>,

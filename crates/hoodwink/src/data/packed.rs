@@ -1,4 +1,4 @@
-//! Pictures of one shape, stored one after the other: the formats of MNIST and CIFAR.
+//! Pictures of one shape stored one after the other: the formats of MNIST and CIFAR.
 
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use crate::error::{Error, Result};
 use crate::files::{self, read_part};
 use crate::image::{MAX_PIXELS, Picture};
 
-/// The most bytes that a compressed file may unpack to, and that are kept of pickled batches in all.
+/// Maximum size that a compressed file may unpack to, and that is kept of pickled batches in all, in bytes.
 pub(super) const MAX_UNPACKED_BYTES: u64 = 1 << 31;
 
-/// The largest binary batch of CIFAR, which is gone through for its labels; the real ones have 150 MB.
+/// Maximum size of a binary CIFAR batch, in bytes, because all of it is read for the labels. The real ones have 150 MB.
 const MAX_BATCH_BYTES: u64 = 1 << 29;
 
-/// The most bytes of the names of classes.
+/// Maximum size of the class names, in bytes.
 pub(super) const MAX_NAMES_BYTES: u64 = 1 << 20;
 
-/// The most axes of an IDX file; more are refused before they are shown.
+/// Maximum number of axes of an IDX file, checked before its shape is shown.
 const MAX_AXES: u8 = 4;
 
 /// Pictures of one shape, and the labels stored with them.
@@ -37,12 +37,12 @@ pub(super) struct Packed {
 pub(super) struct Part {
     pub(super) pixels: Pixels,
     pub(super) count: usize,
-    /// Bytes before the first picture, and from each to the next.
+    /// The offset of the first picture, and the distance between two pictures, in bytes.
     pub(super) start: usize,
     pub(super) stride: usize,
 }
 
-/// Where the bytes of a part are.
+/// The source of a part's bytes.
 #[derive(Debug)]
 pub(super) enum Pixels {
     File(PathBuf),
@@ -50,7 +50,7 @@ pub(super) enum Pixels {
 }
 
 impl Packed {
-    /// Pictures of `[channels, height, width]`, whose channels lie apart.
+    /// Takes pictures of `[channels, height, width]` with separate channel planes.
     pub(super) fn new(parts: Vec<Part>, shape: [usize; 3], file: &str) -> Result<Self> {
         check_shape(shape, file)?;
         Ok(Self { parts, shape })
@@ -66,7 +66,7 @@ fn check_shape(shape: [usize; 3], file: &str) -> Result<()> {
     match matches!(shape[0], 1 | 3) && (1..=MAX_PIXELS).contains(&pixels) {
         true => Ok(()),
         false => Err(Error::invalid(format!(
-            "{file} says that its pictures have the shape {shape:?}: none, or too many pixels"
+            "{file} claims that its pictures have the shape {shape:?}, which has no pixels or too many"
         ))),
     }
 }
@@ -111,13 +111,13 @@ fn is_gzipped(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "gz")
 }
 
-/// An IDX file of bytes as far as its header.
+/// An IDX file of bytes, of which the header has been read.
 struct Idx {
     sides: Vec<usize>,
-    /// The header's own length, and the bytes that it asks for after itself.
+    /// The length of the header, and of the elements that it declares, in bytes.
     start: usize,
     elements: u64,
-    /// What comes after the header.
+    /// The rest of the file.
     source: Box<dyn Read>,
 }
 
@@ -140,12 +140,12 @@ impl Idx {
         };
         if element != 8 {
             return Err(Error::unsupported(format!(
-                "{file} holds elements of type {element:#04x}; unsigned bytes (0x08) are read"
+                "{file} holds elements of type {element:#04x}; expected unsigned bytes (0x08)"
             )));
         }
         if axes > MAX_AXES {
             return Err(Error::unsupported(format!(
-                "{file} has {axes} axes; pictures have 3, [N,H,W], and labels one"
+                "{file} has {axes} axes; expected 3 for pictures, [N,H,W], or 1 for labels"
             )));
         }
         let sides = take(4 * usize::from(axes))?;
@@ -165,7 +165,7 @@ impl Idx {
         };
         if !fits {
             return Err(Error::invalid(format!(
-                "{file} has {length} bytes, its header asks for {asked}: it is broken or truncated"
+                "{file} has {length} bytes, but its header asks for {asked}: it is damaged or truncated"
             )));
         }
         Ok(Self {
@@ -176,22 +176,22 @@ impl Idx {
         })
     }
 
-    /// All elements, which must be as many as the header says.
+    /// Reads all elements. Their number must match the header.
     fn read(mut self, file: &str) -> Result<Vec<u8>> {
         if self.elements > MAX_UNPACKED_BYTES {
             return Err(Error::unsupported(format!(
-                "{file} unpacks to more than the {MAX_UNPACKED_BYTES} bytes that are taken in memory: unpack it first"
+                "{file} unpacks to more than {MAX_UNPACKED_BYTES} bytes, the limit in memory: unpack it first"
             )));
         }
         let mut elements = Vec::new();
         let reserved = elements.try_reserve_exact(self.elements as usize + 1);
         reserved.map_err(|_| {
             Error::unsupported(format!(
-                "{file} unpacks to {} bytes, and there is no memory for it",
+                "{file} unpacks to {} bytes, which do not fit into memory",
                 self.elements
             ))
         })?;
-        // One byte more than it should have is enough to find it out.
+        // One extra byte is enough to detect a longer file.
         let mut source = self.source.by_ref().take(self.elements + 1);
         let read = source.read_to_end(&mut elements);
         read.map_err(|error| {
@@ -200,14 +200,14 @@ impl Idx {
         match elements.len() as u64 == self.elements {
             true => Ok(elements),
             false => Err(Error::invalid(format!(
-                "{file} does not unpack to the {} bytes that its header asks for: it is broken or truncated",
+                "{file} does not unpack to the {} bytes that its header asks for: it is damaged or truncated",
                 self.elements
             ))),
         }
     }
 }
 
-/// Whether a file is called as those of MNIST are: `train-images-idx3-ubyte`, perhaps with `.gz`.
+/// Whether a file is named like MNIST's: `train-images-idx3-ubyte`, optionally with `.gz`.
 pub(super) fn is_idx(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let plain = name.trim_end_matches(".gz");
@@ -216,13 +216,13 @@ pub(super) fn is_idx(path: &Path) -> bool {
         .any(|ending| plain.ends_with(ending))
 }
 
-/// The pictures of an IDX file, `[N,H,W]`, and the labels of the file beside it that is called `labels-idx1` instead of
-/// `images-idx3`, where there is one.
+/// Opens the pictures of an IDX file, `[N,H,W]`, and the labels in the file beside it whose name has `labels-idx1`
+/// instead of `images-idx3`, if there is one.
 pub(super) fn open_idx(path: &Path, file: &str) -> Result<(Packed, Option<Vec<usize>>)> {
     let idx = Idx::open(path, file)?;
     let &[count, height, width] = &idx.sides[..] else {
         return Err(Error::unsupported(format!(
-            "{file} has the shape {:?}; pictures are [N,H,W]",
+            "{file} has the shape {:?}; expected pictures [N,H,W]",
             idx.sides
         )));
     };
@@ -252,7 +252,7 @@ fn idx_labels(pictures: &Path, of: &str, count: usize) -> Result<Option<Vec<usiz
     let idx = Idx::open(&path, &name)?;
     let &[labels] = &idx.sides[..] else {
         return Err(Error::invalid(format!(
-            "{name} has the shape {:?}; labels are one byte per picture, [N]",
+            "{name} has the shape {:?}; expected one label per picture, [N]",
             idx.sides
         )));
     };
@@ -261,13 +261,13 @@ fn idx_labels(pictures: &Path, of: &str, count: usize) -> Result<Option<Vec<usiz
     Ok(Some(labels.into_iter().map(usize::from).collect()))
 }
 
-/// Side of CIFAR's pictures.
+/// The side of a CIFAR picture, in pixels.
 const CIFAR_SIDE: usize = 32;
-/// Bytes of one of them.
+/// The size of a CIFAR picture, in bytes.
 const CIFAR_BYTES: usize = 3 * CIFAR_SIDE * CIFAR_SIDE;
 
-/// CIFAR's binary batches: of each picture one label (CIFAR-10) or two (CIFAR-100, of which the second, finer, counts), then
-/// its pixels. The file's length tells which.
+/// Opens CIFAR's binary batches. Each picture has one label (CIFAR-10) or two (CIFAR-100, where the second, finer one
+/// is used), then its pixels. The file's length decides which.
 pub(super) fn open_cifar(paths: &[PathBuf], file: &str) -> Result<(Packed, Vec<usize>)> {
     let (mut parts, mut labels) = (Vec::new(), Vec::new());
     for path in paths {
@@ -275,7 +275,7 @@ pub(super) fn open_cifar(paths: &[PathBuf], file: &str) -> Result<(Packed, Vec<u
         let length = batch.metadata().map_err(Error::io(path))?.len();
         if length > MAX_BATCH_BYTES {
             return Err(Error::unsupported(format!(
-                "{} has {length} bytes, more than the {MAX_BATCH_BYTES} of a batch: divide it into several",
+                "{} has {length} bytes, more than {MAX_BATCH_BYTES}, the limit of a batch: divide it into several",
                 path.display()
             )));
         }
@@ -285,7 +285,7 @@ pub(super) fn open_cifar(paths: &[PathBuf], file: &str) -> Result<(Packed, Vec<u
             (1.., 0) => 2,
             _ => {
                 return Err(Error::invalid(format!(
-                    "{} has {length} bytes, no multiple of {} (CIFAR-10) or {} (CIFAR-100)",
+                    "{} has {length} bytes, which is not a multiple of {} (CIFAR-10) or {} (CIFAR-100)",
                     path.display(),
                     CIFAR_BYTES + 1,
                     CIFAR_BYTES + 2
@@ -310,7 +310,7 @@ pub(super) fn open_cifar(paths: &[PathBuf], file: &str) -> Result<(Packed, Vec<u
     Ok((packed, labels))
 }
 
-/// The names of CIFAR's classes, one per line, in the file that comes with the binary batches.
+/// Reads the names of CIFAR's classes, one per line, from the file that comes with the binary batches.
 pub(super) fn cifar_names(batch: &Path) -> Option<Vec<String>> {
     let names = ["batches.meta.txt", "fine_label_names.txt"]
         .iter()
@@ -319,17 +319,17 @@ pub(super) fn cifar_names(batch: &Path) -> Option<Vec<String>> {
     Some(names.map(str::to_owned).collect())
 }
 
-/// The number of pictures in so many bytes of CIFAR's pixels, as Python's batches hold them: `[N, 3072]`.
+/// Returns the number of pictures in this many bytes of pixels of a Python batch, `[N, 3072]`.
 pub(super) fn cifar_count(bytes: usize, file: &str) -> Result<usize> {
     if bytes == 0 || !bytes.is_multiple_of(CIFAR_BYTES) {
         return Err(Error::invalid(format!(
-            "{file} holds {bytes} bytes of pixels, no multiple of {CIFAR_BYTES}"
+            "{file} holds {bytes} bytes of pixels, which is not a multiple of {CIFAR_BYTES}"
         )));
     }
     Ok(bytes / CIFAR_BYTES)
 }
 
-/// CIFAR's pixels in memory.
+/// Opens CIFAR pixels in memory.
 pub(super) fn cifar_in_memory(bytes: Vec<u8>, file: &str) -> Result<Packed> {
     let part = Part {
         count: cifar_count(bytes.len(), file)?,

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// One of `count` shards of a data set, written `3/8`: the third of eight.
 ///
-/// The shards are contiguous, cover every sample exactly once, and differ in size by one at most.
+/// The shards are contiguous, cover every sample exactly once, and differ in size by at most one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Partition {
@@ -20,17 +20,17 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// Which one, from 1 to [`Self::count`].
+    /// Returns its number, from 1 to [`Self::count`].
     pub fn number(self) -> usize {
         self.number
     }
 
-    /// How many there are.
+    /// Returns the number of shards.
     pub fn count(self) -> usize {
         self.count
     }
 
-    /// The indices of this shard of `len` samples; empty if there are more shards than samples.
+    /// Returns the indices of this shard of `len` samples; empty if there are more shards than samples.
     pub fn range(self, len: usize) -> Range<usize> {
         let start = |number| (len as u128 * number as u128 / self.count as u128) as usize;
         start(self.number - 1)..start(self.number)

@@ -1,16 +1,16 @@
 //! Python's pickles, as far as CIFAR's batches need them: dictionaries, lists, numbers, text and NumPy arrays of bytes.
 //!
-//! A pickle is a program. This reader builds values and nothing else: the functions that a pickle names are compared with
-//! the few that make arrays, and never called. As in Python a list or dictionary is one thing however often it is mentioned,
-//! so values are numbers of lists and parts of the file, and nothing is copied, compared or followed before it is asked for:
-//! time and memory are those of the file, whatever its values hold.
+//! A pickle is a program. This reader only builds values: the functions that a pickle names are compared with the few
+//! that make arrays, and never called. As in Python, a list or dictionary is a single object however often it is
+//! referenced. So values are indices of lists and slices of the file, and nothing is copied, compared or followed
+//! before it is needed. Time and memory are proportional to the file, whatever its values hold.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 
-/// The most instructions that are carried out. A batch has a few for each picture, and a file holds at most 90,000 pictures.
+/// Maximum number of instructions. A batch has a few per picture, and a file holds at most 90,000 pictures.
 const MAX_STEPS: usize = 1 << 20;
 
 /// A value of a pickle.
@@ -21,20 +21,20 @@ pub(super) enum Value<'a> {
     Int(i64),
     /// Text or bytes.
     Text(&'a [u8]),
-    /// Text whose characters stand for bytes, as protocol 2 spells them.
+    /// Text whose characters stand for bytes, as in protocol 2.
     Latin(&'a [u8]),
-    /// A list or tuple, by its number.
+    /// A list or tuple, by its index.
     List(usize),
-    /// A dictionary, by the number of the list in which keys and values take turns.
+    /// A dictionary, by the index of the list in which keys and values alternate.
     Dict(usize),
     Function(Function),
-    /// NumPy's type of elements, and whether it is unsigned bytes.
+    /// NumPy's element type, and whether it is unsigned bytes.
     Type(bool),
-    /// An array before its state is known.
+    /// An array whose state is not set yet.
     Unfilled,
-    /// An array, by the list with its state.
+    /// An array, by the index of the list with its state.
     Filled(usize),
-    /// An array, by the list of what `_frombuffer` was given.
+    /// An array, by the index of the list of arguments to `_frombuffer`.
     Buffer(usize),
 }
 
@@ -62,7 +62,7 @@ impl Function {
     }
 }
 
-/// What a pickle holds.
+/// The contents of a pickle.
 #[derive(Debug)]
 pub(super) struct Pickle<'a> {
     top: Value<'a>,
@@ -70,7 +70,7 @@ pub(super) struct Pickle<'a> {
 }
 
 impl<'a> Pickle<'a> {
-    /// The value under a key, where the pickle is a dictionary. Of several the last counts, as in Python.
+    /// Returns the value of a key if the pickle is a dictionary. The last of several counts, as in Python.
     pub(super) fn get(&self, key: &str) -> Option<Value<'a>> {
         let Value::Dict(pairs) = self.top else {
             return None;
@@ -87,7 +87,7 @@ impl<'a> Pickle<'a> {
         }
     }
 
-    /// The integers of a list.
+    /// Returns the integers of a list.
     pub(super) fn integers(&self, value: Value) -> Option<Vec<i64>> {
         let integer = |value: &Value| match value {
             Value::Int(value) => Some(*value),
@@ -96,7 +96,8 @@ impl<'a> Pickle<'a> {
         self.list(value)?.iter().map(integer).collect()
     }
 
-    /// The texts of a list, where they take at most `limit` bytes in all: one text may be mentioned many times.
+    /// Returns the texts of a list if they take at most `limit` bytes in all, because one text may be referenced many
+    /// times.
     pub(super) fn texts(&self, value: Value, limit: usize) -> Option<Vec<String>> {
         let list = self.list(value)?;
         let text = |value: &Value<'a>| match value {
@@ -112,7 +113,7 @@ impl<'a> Pickle<'a> {
             .collect()
     }
 
-    /// The elements of a NumPy array of bytes, row-major.
+    /// Returns the elements of a NumPy array of bytes in row-major order.
     pub(super) fn elements(&self, value: Value) -> Option<Cow<'a, [u8]>> {
         let (shape, bytes) = match value {
             Value::Filled(state) => match self.lists[state][..] {
@@ -140,12 +141,12 @@ impl<'a> Pickle<'a> {
     }
 }
 
-/// Whether bytes begin as a pickle of protocol 2 or later does.
+/// Whether bytes begin like a pickle of protocol 2 or later.
 pub(super) fn is_pickle(bytes: &[u8]) -> bool {
     matches!(bytes, [0x80, 2..=5, ..])
 }
 
-/// Reads a pickle; `file` names it in errors.
+/// Reads a pickle. `file` names it in errors.
 pub(super) fn read<'a>(bytes: &'a [u8], file: &str) -> Result<Pickle<'a>> {
     let mut reader = Reader {
         bytes,
@@ -164,18 +165,18 @@ pub(super) fn read<'a>(bytes: &'a [u8], file: &str) -> Result<Pickle<'a>> {
             }
             None => {
                 return Err(Error::invalid(format!(
-                    "{file} is no pickle of dictionaries, lists and arrays of bytes (what comes before byte {} cannot be read)",
+                    "{file} is not a pickle of dictionaries, lists and byte arrays (the instruction before byte {} is not supported)",
                     reader.at
                 )));
             }
         }
     }
     Err(Error::unsupported(format!(
-        "{file} is a pickle of more than {MAX_STEPS} instructions, more than a batch of pictures needs"
+        "{file} is a pickle with more than {MAX_STEPS} instructions, more than a batch of pictures needs"
     )))
 }
 
-/// What an instruction leads to.
+/// The result of an instruction.
 enum Step<'a> {
     Next,
     End(Value<'a>),
@@ -191,7 +192,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Carries out one instruction; `None` where the pickle is broken or does what is not known.
+    /// Executes one instruction. Returns `None` if the pickle is broken or does something unsupported.
     fn step(&mut self) -> Option<Step<'a>> {
         match self.byte()? {
             0x80 => _ = self.byte()?,
@@ -356,7 +357,7 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// Keys and values in turn.
+    /// Adds alternating keys and values.
     fn set(&mut self, values: impl IntoIterator<Item = Value<'a>>) -> Option<()> {
         let Value::Dict(list) = *self.stack.last()? else {
             return None;
@@ -365,7 +366,8 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// A call: of `numpy`'s makers of arrays and types, or of the encoder that protocol 2 spells bytes with.
+    /// Evaluates a call of NumPy's constructors of arrays and types, or of the encoder that protocol 2 writes bytes
+    /// with.
     fn make(&mut self) -> Option<()> {
         let (arguments, function) = (self.stack.pop()?, self.stack.pop()?);
         let (Value::List(arguments), Value::Function(function)) = (arguments, function) else {
@@ -385,7 +387,7 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// The state of what was made: of an array its shape, type and bytes; of a type nothing that matters.
+    /// Sets the state of an object: shape, type and bytes of an array. The state of a type does not matter.
     fn fill(&mut self) -> Option<()> {
         let (state, made) = (self.stack.pop()?, self.stack.pop()?);
         let filled = match (made, state) {

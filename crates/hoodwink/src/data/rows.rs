@@ -1,4 +1,4 @@
-//! Pictures by row: what a data set is made of, whatever it is stored in.
+//! Pictures by row, the common interface of all kinds of storage.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,31 +8,31 @@ use crate::error::Result;
 use crate::files;
 use crate::image::Picture;
 
-/// The largest picture file that is read.
+/// Maximum size of a picture file, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 28;
 
-/// Pictures by row, read when they are asked for.
+/// Pictures by row, read on demand.
 pub(super) trait Rows: fmt::Debug + Send + Sync {
-    /// What they are kept in, in a few words.
+    /// Returns the kind of storage in a few words.
     fn kind(&self) -> &'static str;
 
-    /// Whether they are encoded pictures, each of its own size, and not arrays or drawings.
+    /// Whether rows are encoded pictures of various sizes, and not arrays or drawings.
     fn are_photographs(&self) -> bool {
         false
     }
 
-    /// What a row is called; `name` is the data set's name.
+    /// Returns the name of a row. `name` is the data set's name.
     fn file(&self, row: usize, name: &str) -> String {
         format!("{name}[{row}]")
     }
 
-    /// The picture in a row; `file` names it in errors.
+    /// Reads the picture in a row. `file` names it in errors.
     fn picture(&self, row: usize, file: &str) -> Result<Picture>;
 
-    /// The bytes of a row as they are stored; those of a picture that has no file with its shape.
+    /// Returns the stored bytes of a row. Without a file, returns the picture's bytes with its shape.
     fn stored(&self, row: usize) -> Result<Vec<u8>>;
 
-    /// The picture in a row whose bytes, from [`Rows::stored`], are these.
+    /// Decodes the picture in a row from the bytes of [`Rows::stored`].
     fn picture_of(&self, row: usize, stored: &[u8], file: &str) -> Result<Picture> {
         match self.is_encoded() {
             true => Picture::decode(stored, file),
@@ -40,13 +40,13 @@ pub(super) trait Rows: fmt::Debug + Send + Sync {
         }
     }
 
-    /// Whether rows are read from files when they are asked for, which others may change meanwhile. What is not encoded
-    /// and answers yes has a [`Rows::picture_of`] of its own.
+    /// Whether rows are read on demand from files that may change meanwhile. Storage that returns true and is not
+    /// encoded must implement [`Rows::picture_of`].
     fn may_change(&self) -> bool {
         self.is_encoded()
     }
 
-    /// Whether pictures are decoded when they are asked for, and so may turn out to be broken.
+    /// Whether pictures are decoded on demand, and so may turn out to be broken.
     fn is_encoded(&self) -> bool {
         false
     }
@@ -85,7 +85,7 @@ impl Rows for Files {
     }
 }
 
-/// Pictures in memory; the first of them has the row `first`.
+/// Pictures in memory, starting with the row `first`.
 #[derive(Debug)]
 pub(super) struct Memory {
     pub(super) pictures: Vec<Picture>,
@@ -107,7 +107,7 @@ impl Rows for Memory {
     }
 }
 
-/// A whole file of the size that a picture may have.
+/// Reads a whole file, up to the maximum size of a picture.
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>> {
     files::read(path, MAX_FILE_BYTES)
 }

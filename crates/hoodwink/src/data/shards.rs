@@ -1,4 +1,4 @@
-//! Pictures as encoded files inside shards of WebDataset.
+//! Encoded pictures in WebDataset shards.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -15,25 +15,25 @@ use crate::error::{Error, Result};
 use crate::files::{self, read_part};
 use crate::image::Picture;
 
-/// The largest picture inside another file.
+/// Maximum size of a picture inside another file, in bytes.
 const MAX_PICTURE_BYTES: u64 = 1 << 28;
 
-/// The most bytes that are read of an archive from one entry to the next: headers, among them long names, and a label.
+/// Maximum number of bytes read between two entries of an archive: headers, including long names, and a label.
 const MAX_ENTRY_BYTES: u64 = 1 << 20;
 
-/// The longest name of an entry; no file has a longer path.
+/// Maximum length of an entry's name, in bytes. No file has a longer path.
 const MAX_NAME_BYTES: usize = 4096;
 
-/// As much of the name of an entry is shown.
+/// Number of characters shown of an entry's name.
 const SHOWN_CHARACTERS: usize = 100;
 
-/// The most bytes of names that are kept in memory.
+/// Maximum size of all names kept in memory, in bytes.
 const MAX_NAMES_BYTES: usize = 1 << 28;
 
-/// The most bytes of an entry that holds a label.
+/// Maximum size of a label entry, in bytes.
 const MAX_LABEL_BYTES: u64 = 64;
 
-/// Pictures in tar archives, with what belongs to each under the same name: `0001.jpg`, `0001.cls`.
+/// Pictures in tar archives. The parts of a sample share a name: `0001.jpg`, `0001.cls`.
 #[derive(Debug)]
 pub(super) struct Shards {
     archives: Vec<PathBuf>,
@@ -48,18 +48,18 @@ struct Entry {
     length: usize,
 }
 
-/// What one archive holds.
+/// The contents of one archive.
 #[derive(Default)]
 struct Content {
     pictures: Vec<Entry>,
-    /// By what they share with their pictures.
+    /// By the name that they share with their pictures.
     labels: BTreeMap<String, usize>,
-    /// Bytes of all names.
+    /// The size of all names, in bytes.
     names: usize,
 }
 
 impl Shards {
-    /// Goes through all archives once; the labels are those of the `.cls` entries, where every picture has one.
+    /// Reads the headers of all archives. The labels are those of the `.cls` entries, if every picture has one.
     pub(super) fn open(archives: Vec<PathBuf>) -> Result<(Self, Option<Vec<usize>>)> {
         let (mut pictures, mut labels) = (Vec::new(), Vec::new());
         let mut names = 0;
@@ -68,7 +68,7 @@ impl Shards {
             names += content.names;
             if names > MAX_NAMES_BYTES {
                 return Err(Error::unsupported(format!(
-                    "{}: the names of its entries and of those before it take more than {MAX_NAMES_BYTES} bytes: name fewer \
+                    "{}: the entry names up to this archive take more than {MAX_NAMES_BYTES} bytes: choose fewer \
                      archives",
                     path.display()
                 )));
@@ -81,7 +81,7 @@ impl Shards {
         let unlabelled = labels.iter().position(Option::is_none);
         if let (Some(at), true) = (unlabelled, labels.iter().any(Option::is_some)) {
             return Err(Error::invalid(format!(
-                "{}: {} has no .cls entry with its label, others have",
+                "{}: {} has no .cls entry with its label, but others do",
                 archives[pictures[at].archive].display(),
                 pictures[at].name
             )));
@@ -95,7 +95,7 @@ impl Shards {
 }
 
 impl Content {
-    /// Reads the headers of an archive, the one with this number, and its labels, and nothing of its pictures.
+    /// Reads the headers and labels of an archive, which has the number `archive`, but not its pictures.
     fn of(path: &Path, archive: usize) -> Result<Self> {
         let broken = |error: io::Error| {
             Error::invalid(format!(
@@ -122,7 +122,7 @@ impl Content {
             let name = name.display().to_string();
             if name.len() > MAX_NAME_BYTES {
                 return Err(Error::unsupported(format!(
-                    "{}: the name of an entry has {} bytes, more than a file's may have",
+                    "{}: an entry's name has {} bytes, more than a file name may have",
                     path.display(),
                     name.len()
                 )));
@@ -134,13 +134,12 @@ impl Content {
             let (offset, length) = (entry.raw_file_position(), entry.size());
             if kind.is_gnu_sparse() && is_picture(&name) {
                 return Err(refused(
-                    "is stored without its zeros (sparse): make the archive without that"
-                        .to_owned(),
+                    "is a sparse file: create the archive without sparse files".to_owned(),
                 ));
             }
             if kind.is_file() && offset.checked_add(length).is_none_or(|to| to > end) {
                 return Err(refused(format!(
-                    "has {length} bytes from byte {offset} on, and the archive ends at {end}: it is truncated"
+                    "has {length} bytes from byte {offset} on, but the archive ends at {end}: it is truncated"
                 )));
             }
             if kind.is_file() && is_picture(&name) {
@@ -168,12 +167,12 @@ impl Content {
                     false => None,
                 };
                 let label = label.filter(|&label| label < MAX_CLASSES);
-                let label =
-                    label.ok_or_else(|| refused(format!("holds {text:?}, which is no class")))?;
+                let label = label
+                    .ok_or_else(|| refused(format!("holds {text:?}, which is not a class")))?;
                 content.names += key.len();
                 if content.labels.insert(key.to_owned(), label).is_some() {
                     return Err(refused(
-                        "is there twice: which label counts cannot be told".to_owned(),
+                        "is there twice, so it is unclear which label counts".to_owned(),
                     ));
                 }
             }
@@ -186,8 +185,8 @@ impl Content {
     }
 }
 
-/// A file of which only so many bytes are read before somebody allows more. What `tar` needs of an entry it reads into memory,
-/// however long the archive says that it is.
+/// A file with a limit on the bytes read, which the caller can raise. The `tar` crate reads an entry's headers into
+/// memory, however long the archive claims they are.
 struct Metered {
     file: File,
     left: Rc<Cell<u64>>,
@@ -213,7 +212,7 @@ impl Seek for Metered {
     }
 }
 
-/// What an entry shares with those that belong to it: the name up to the first dot after the last slash.
+/// Returns the name that the parts of a sample share: up to the first dot after the last slash.
 fn key(name: &str) -> &str {
     let file = name.rfind('/').map_or(0, |slash| slash + 1);
     let dot = name[file..].find('.').map_or(name.len(), |dot| file + dot);

@@ -1,4 +1,4 @@
-//! Where the pictures of a data set lie, and how they are found.
+//! Finds the pictures of a data set.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,12 +19,12 @@ use super::{DataOptions, MAX_CLASSES, folder, same_number, spelling};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// What was found at a path.
+/// The result of opening a path.
 pub(super) struct Opened {
     pub(super) source: Box<dyn Rows>,
-    /// The rows that were asked for.
+    /// The requested rows.
     pub(super) rows: Range<usize>,
-    /// The labels of all rows, asked for or not.
+    /// The labels of all rows, requested or not.
     pub(super) labels: Option<Vec<usize>>,
     pub(super) class_names: Option<Vec<String>>,
     /// Whether a label is only the position of a folder's name among the others.
@@ -32,7 +32,7 @@ pub(super) struct Opened {
     pub(super) notices: Vec<String>,
 }
 
-/// What the data at `path` is called.
+/// Returns the name of the data at `path`.
 pub(super) fn name(path: &Path) -> String {
     match (SceneSet::named(path), path.file_name()) {
         (Some(_), _) => "scenes".to_owned(),
@@ -41,7 +41,7 @@ pub(super) fn name(path: &Path) -> String {
     }
 }
 
-/// Finds the pictures at `path`; `name` names them in errors.
+/// Finds the pictures at `path`. `name` names them in errors.
 pub(super) fn open(path: &Path, name: &str, options: &DataOptions) -> Result<Opened> {
     if let Some(scenes) = SceneSet::named(path) {
         return open_scenes(scenes?, name, options);
@@ -80,7 +80,7 @@ fn ending(path: &Path) -> &str {
 /// Files of one format, with a notice if others were left out.
 type Found = (Kept, Vec<PathBuf>, Option<String>);
 
-/// Formats that keep many pictures in a file.
+/// Formats that hold many pictures in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kept {
     /// MNIST's.
@@ -114,8 +114,8 @@ impl Kept {
         }
     }
 
-    /// The files of one such format in a folder that holds nothing else, or in its sub-folder `data`; of several splits
-    /// the one for testing.
+    /// Returns the files of one such format in a folder that holds nothing else, or in its sub-folder `data`. Of
+    /// several splits, takes the one for testing.
     fn in_folder(top: &Path) -> Result<Option<Found>> {
         for folder in [top.to_owned(), top.join("data")] {
             let Ok(entries) = std::fs::read_dir(&folder) else {
@@ -152,7 +152,7 @@ impl Kept {
             return Ok(Some(match chosen {
                 Some(chosen) if chosen.len() < all.len() => {
                     let notice = format!(
-                        "Of the {} files in {} those for testing were taken ({}); name others by a pattern.",
+                        "Of the {} files in {}, those for testing are used ({}); choose others with a pattern.",
                         all.len(),
                         folder.display(),
                         lists::names(&chosen)
@@ -166,7 +166,7 @@ impl Kept {
     }
 }
 
-/// Pictures in files that keep many.
+/// Opens files that hold many pictures.
 fn open_files(
     kind: Kept,
     files: Vec<PathBuf>,
@@ -178,7 +178,7 @@ fn open_files(
         Kept::Idx => {
             if let [_, second, ..] = &files[..] {
                 return Err(Error::invalid(format!(
-                    "{name} means {} and {}: name one of them",
+                    "{name} means {} and {}; choose one of them",
                     first.display(),
                     second.display()
                 )));
@@ -219,7 +219,7 @@ fn open_files(
     })
 }
 
-/// CIFAR's Python batches: pixels, labels, and the names of the classes in the file `batches.meta` or `meta` beside them.
+/// Opens CIFAR's Python batches: pixels, labels, and the class names in the file `batches.meta` or `meta` beside them.
 fn open_pickles(
     files: &[PathBuf],
     name: &str,
@@ -237,7 +237,7 @@ fn open_pickles(
         })?;
         if (pixels.len() + data.len()) as u64 > MAX_UNPACKED_BYTES {
             return Err(Error::unsupported(format!(
-                "{name} has more than the {MAX_UNPACKED_BYTES} bytes of pixels that are taken in memory: name fewer batches"
+                "{name} has more than {MAX_UNPACKED_BYTES} bytes of pixels, the limit in memory: choose fewer batches"
             )));
         }
         let own = batch.get("fine_labels").or_else(|| batch.get("labels"));
@@ -248,7 +248,9 @@ fn open_pickles(
                 .ok()
                 .filter(|&label| label < MAX_CLASSES);
             labels.push(known.ok_or_else(|| {
-                Error::invalid(format!("{file} holds the label {label}, which is no class"))
+                Error::invalid(format!(
+                    "{file} holds the label {label}, which is not a class"
+                ))
             })?);
         }
         pixels.extend_from_slice(&data);
@@ -268,7 +270,7 @@ fn pickled_names(batch: &Path) -> Option<Vec<String>> {
     meta.texts(names, MAX_NAMES_BYTES as usize)
 }
 
-/// What a pattern or a list names: files of one format, or pictures.
+/// Opens the files of a pattern or a list: files of one format, or pictures.
 fn open_listed(listed: Listed, path: &Path, name: &str, options: &DataOptions) -> Result<Opened> {
     let kinds: Vec<Option<Kept>> = listed
         .files
@@ -287,7 +289,7 @@ fn open_listed(listed: Listed, path: &Path, name: &str, options: &DataOptions) -
     }
     if let Some(labels) = &options.labels {
         return Err(Error::invalid(format!(
-            "the pictures of {} cannot take the labels of {}: put the label behind each name in a list, after a tab",
+            "the pictures of {} cannot use the labels of {}: put a tab and the label after each name in a list",
             path.display(),
             labels.display()
         )));
@@ -308,7 +310,7 @@ fn open_listed(listed: Listed, path: &Path, name: &str, options: &DataOptions) -
 fn open_scenes(scenes: SceneSet, name: &str, options: &DataOptions) -> Result<Opened> {
     if let Some(labels) = &options.labels {
         return Err(Error::invalid(format!(
-            "scenes have labels of their own: leave out {}",
+            "scenes have their own labels; remove {}",
             labels.display()
         )));
     }
@@ -379,7 +381,7 @@ fn open_picture(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
     }
     if let Some(labels) = &options.labels {
         return Err(Error::invalid(format!(
-            "{name} is a single picture, so it cannot have the labels of {}: name the folder or \
+            "{name} is a single picture, so it cannot have the labels of {}: choose the folder or \
              the array instead",
             labels.display()
         )));
@@ -397,7 +399,7 @@ fn open_picture(path: &Path, name: &str, options: &DataOptions) -> Result<Opened
     })
 }
 
-/// The labels that the options name for an array of `count` pictures.
+/// Reads the labels from the options for an array of `count` pictures.
 fn labels_beside(options: &DataOptions, name: &str, count: usize) -> Result<Option<Vec<usize>>> {
     options
         .labels

@@ -1,4 +1,4 @@
-//! Names of files as disks spell them: in several Unicode forms, beside what systems leave behind, and as links to nowhere.
+//! File names on disk: Unicode forms, files that systems leave behind, and dangling links.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,7 +9,8 @@ use unicode_normalization::UnicodeNormalization;
 use crate::error::Error;
 use crate::legible;
 
-/// Folders and files that operating systems and tools leave in folders of pictures; so do all that begin with a point.
+/// Folders and files that operating systems and tools create in folders of pictures, besides those that begin with a
+/// dot.
 const LEFT_BEHIND: [&str; 8] = [
     "__MACOSX",
     "__pycache__",
@@ -21,12 +22,12 @@ const LEFT_BEHIND: [&str; 8] = [
     "Thumbs.db",
 ];
 
-/// Whether a file or folder of this name is no part of the data.
+/// Whether a file or folder of this name is not part of the data.
 pub(super) fn is_left_behind(name: &str) -> bool {
     name.starts_with('.') || (LEFT_BEHIND.iter()).any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// Whether macOS, while packing, left this file beside the one it is about.
+/// Whether macOS added this file beside another while packing it.
 pub(super) fn is_of_macos(path: &Path) -> bool {
     path.components().any(|part| match part {
         Component::Normal(name) => {
@@ -37,12 +38,12 @@ pub(super) fn is_of_macos(path: &Path) -> bool {
     })
 }
 
-/// A text in Unicode's composed form (NFC). macOS may store `ü` as `u` and two dots; both read the same.
+/// Returns a text in Unicode's composed form (NFC). macOS may store `ü` as `u` and two dots, which looks the same.
 pub(super) fn composed(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// The error about a file whose name is not UTF-8, and perhaps others.
+/// Returns the error about a file, and `more` others, whose names are not UTF-8.
 pub(super) fn not_utf8(path: &Path, more: usize) -> Error {
     let bytes = path.as_os_str().as_encoded_bytes();
     Error::unsupported(format!(
@@ -53,11 +54,11 @@ pub(super) fn not_utf8(path: &Path, more: usize) -> Error {
     ))
 }
 
-/// The error about a link to what is not there, if a path is one; `more` others are like it.
+/// Returns the error about a dangling link, if `path` is one. `more` is the number of others like it.
 pub(super) fn dangling(path: &Path, more: usize) -> Option<Error> {
     let target = fs::read_link(path).ok().filter(|_| !path.exists())?;
     Some(Error::invalid(format!(
-        "{} is a link to {}, which is not there{}: put back what is missing, or remove the link",
+        "{} is a link to {}, which does not exist{}: restore the missing file, or remove the link",
         legible::name(&path.display().to_string()),
         legible::name(&target.display().to_string()),
         and_more(more)
@@ -71,15 +72,15 @@ fn and_more(more: usize) -> String {
     }
 }
 
-/// Finds files that a list names, also where the disk has the name in another Unicode form.
+/// Finds the files of a list, even if the disk spells a name in another Unicode form.
 #[derive(Default)]
 pub(super) struct Finder {
-    /// Of folders that were looked into: what is there, by its composed name.
+    /// The names in the folders visited so far, by their composed forms.
     folders: HashMap<PathBuf, HashMap<String, String>>,
 }
 
 impl Finder {
-    /// The name of a file relative to a folder, as the disk spells it; else a sentence that says what is wrong.
+    /// Returns the name of a file relative to a folder, as the disk spells it, or a sentence that says what is wrong.
     pub(super) fn file(&mut self, folder: &Path, name: &str) -> Result<String, String> {
         let path = folder.join(name);
         if path.is_file() {
@@ -94,7 +95,7 @@ impl Finder {
     }
 
     fn respelled(&mut self, folder: &Path, name: &str) -> Option<String> {
-        // ASCII has one form.
+        // ASCII has only one form.
         if name.is_ascii() {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Files that keep many pictures, as other programs write them.
+//! Tests of files that hold many pictures, as other programs write them.
 
 use std::io::Write as _;
 
@@ -18,8 +18,8 @@ const PICKLE_2: &str = "H4sIAAAAAAACA+3ax47aUBTGcZs2YJjO9OZ0UoTEa8QKSpxGkiHENqYk
 const PICKLE_4: &str = "H4sIAAAAAAACA+3WyU8TURzA8ekmW3FhE3DBI6cm/gtyY0IjCC4I1pnpIIV22kxnDk0g4QJI8m78uAuKCgoqiyyuR/8rhdaLF7/35n0O7/Dy+73k3b4L8bVf3UbVvPSrlqmc52bylu3myzIp/WbMdFzV6hQtv/zPfcSMuiqetQJLVJcXFkqVVMYp+m6qEOaDnOX7VkVUMuO7TtErB37oBLIqKlGdFNXgZWsjq2IaizIQsWVZRmrPDhnJJZluUolsUCm551vR8LasPK8NxFRkTtLp9ODvM9XDNAKxV+4Yf3/xPxEQBTEQBwlwATSARtAEmkELSIJWcBFcApfBFdAG2kEH6ARd4CroBj2gF1wD18ENcBP0gbtgGIyAe2AUjIH74AF4CB6BcfAYTIBJ8ARkwFNgARs4IAtcMAWegWmQAzNgFuRBAXigCF6AdbABXoJXYBO8Bm/AW7AFtsE78B7sgF3wAXwEn8Ae2AcH4BB8BkfgGJyAU/AFfAXfwHfwA+i+132v+75++/4W0H2v+173ff32fQnovtd9r/u+fvv+J5BA7DD1ByM2FCDTGAAA";
 /// `{b'label_names': [b'airplane', b'automobile'], b'num_vis': 3072}`, in protocol 2.
 const META: &str = "H4sIAAAAAAACAx3JsQ7CIBhFYVq1rbTqa3Qy8UFcmFgMofgnJaHgleJm4uRzC24n5/vUb7DRKBPuZCInX4Kjkj1jzOmJnPJ6oYhaNv+zWn/B5outwO6GZpwr2WXQ9vlw2hPaOWMnsM/AC6Q1LGGyjsAL9QIDZWuz+bSol404FDgKnK5sSOcf926R5JMAAAA=";
-/// Three PNGs of 1x2 pixels, (10, 2, 3) (4, 5, 6) and then 20 and 30 for the 10, with the labels 2, 0 and 1, by pyarrow in
-/// groups of two rows, described as Hugging Face does, with the class names cat, dog and fish.
+/// Three PNGs of 1x2 pixels, (10, 2, 3) (4, 5, 6) and then 20 and 30 instead of 10, with the labels 2, 0 and 1, written
+/// by pyarrow in groups of two rows, with the description of Hugging Face and the class names cat, dog and fish.
 const PARQUET: &str = "H4sIAAAAAAACA81WQWwbRRSd2ay3TnCEE3VH6yoHy0pXiZQG2yVpqVKJXbu2N5g0cXAdGxCsN+v1Vru267XruFEviEs5oApxqFAPEUKIEwKpBw4IcYBL1UMPPSAEEkII5YLgxAkhZma9jhObSEEcOrJ3/sz///3573lsr0u5GM/ynzH8DzCLDTANwD3YyAAA7qyvpScnzkxgc1LJJHN4ZvAb+iH3ye6L+z9i+1klKb2yc1/7pVz++9tHATBWgFO+3/+cxS6gXFlLfiq/+dZXWWAF1XJF1ccA+BzMz1//OT/o5wE/zaMFXDvIczw3swzmMv9amjxPUFs4EdJxp5yawovxMMliGTjG4OPO8nMeY9NJH3ZEFxs1gxgxYozoy0cdgo8GjkAM87MeYnCFOAbHUTzB70UIfi8GgbkRu4OVoFvpHuQ/wHoztFb2pHLf1XpE/QbO3/Gd+X6UnMx/lPM4bOF/QxqghGEgAzAl+NQeIeNhomJ8UMWBdnxxV8X4ERU9oCB/2gPyz8Aj6jF99WBfJzig3vDuYAVIK4ReWwIC52hV3VZ5Fiwxgs+0VUPHNh84i1flbkt3XJttqK3qWZCdIWdgidNSy7oFEBdaCK2IYIYPhJYAFwzNuRhuLs8gFn3hQ/us+DYj+p/eOxki9wHwDOE3iKcVtMeEuNAy/qTjwOH2KB20u/sQfQTFBz7xD3bU1RwGPn0Yl3Vxe3xSyEcQPYHiE058/4S3c6jYPBcSaSW050es6Ec/nQLHqsWgPRZ9zIofjov7p57eOzfM6l3o0socKxeD3oHoPSh+HRDfDYy6g8PAE4dxh+Ri0JcQfQPFx5Pi3uTJruNouUgl9CuHGKwA+ovDUcIz1bZhmDWjomq6sLMbMWuVeuRSeDdS0dVWu6k7dEE7pdYbrW6DWBGFbt1eCEfocamzpto04dWIprYi2LVdN8hUMZ1q5HVs9LMTluo4WZp4Gw8gBKRc7mrhkvuNIXzHPkfGBUOWJGlDcsdLkvS8JBtSSpIMKWHQPVk+5O+Q+Urfn93orT0U6lfILNOZBCUUCkQeGbKWLyi21S7ZF82rJrFLVnErF9Psa7eU63VD7642yoVUrbSpLCsZx9w6n1vS0nkcK5mbhVi1FM+blc2Oodg71aJ9zenltIuFmKV1cU7KMYvxVFQxSUzuZqmrOEpi1Va31uqKFSV2ZTtjdSh+YjVZTqduadEeVi32QmUrSttJkFbS1Vgpvt0o29t2sbBm0ZbcTnr9JDGJFwkFCUpCQjrgg448iXSKhVWrTNeGlKQgWi+UjBR93ljHUKTmRrTYI9EjNeEhSfJGP0F1uSBug0gZ7+fnaVD6IH/gvHJ1O+0K2yXxOxQMlypKckd6uXd4L0mW3Va1fv7AgYs1K1raOkhx/ZcvAyHcUJs32nrrnNZonFObzXonfFNvOma9Fo4vL0YXY6EV/EvkvsBDDoB1/P/zH0vVOaqECgAA";
 /// The first two of these PNGs by Python's `tarfile`: `sub/0001.png`, its `.cls` 7 and a `.json`; `sub/0002.cls` 1, `.png`.
 const TAR: &str = "H4sIAAAAAAACAysuTdI3MDAw1CvIS2egEQCab2BmYgKmgQCdNjA0RLAh4uZmhiYMCgYMdAClxSWJRUArGUYm6Azwc+flkuICMnk9PVyCgDQTEDNygMhqhxd3gRS/p4tjSMWc5CdJSf+OnuFhYA5nFGR9/00FpN/T1c9lnVNCE8MoGJKgGJb/k3OKByr/GxgYYeZ/w9H8Tw9gzjWaB0bzPzD/ZxXn5w2W/G8IctFo/qcHqK4dzQOj+d/AaGDrf8PR+n+AgOFoFhjN/6D8P9j6/6aj+X+w9f8FEpPSElOZGRg2MmhqZj0KHe3/j4JRMApGwSgYBaNgFIyCUTAKRsEoGAWjYBSMglEwCkbB4AUAzC/fgwAoAAA=";
@@ -147,7 +147,7 @@ fn pickled_batches_are_read_without_running_them() {
     let names = open(&folder, "ten").unwrap();
     assert_eq!(names.class_names().unwrap(), ["airplane", "automobile"]);
     let refused = open(&folder, "evil/test").unwrap_err().to_string();
-    assert!(refused.contains("is no pickle of"), "{refused}");
+    assert!(refused.contains("is not a pickle of"), "{refused}");
 }
 
 #[test]

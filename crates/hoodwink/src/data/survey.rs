@@ -1,4 +1,4 @@
-//! What a data set holds: its pictures' sizes and labels, which of them are the same, and which are in another set too.
+//! A survey of a data set: sizes, labels, duplicates, and pictures that are in another set too.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,25 +7,25 @@ use super::neighbours::Neighbours;
 use super::{Dataset, Sample};
 use crate::{error::Result, parallel::in_order};
 
-/// What is kept of one picture, whatever its size: under half a kilobyte.
+/// The record of one picture, under half a kilobyte whatever its size.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// See [`Sample::file`].
     pub file: String,
     /// See [`Sample::label`].
     pub label: Option<usize>,
-    /// See [`Sample::id`]: equal if and only if the pictures are.
+    /// See [`Sample::id`]. Equal if and only if the pictures are equal.
     pub id: String,
     /// `[channels, height, width]`.
     pub shape: [usize; 3],
-    /// What copies of it share; `None` where nobody asked, or it has none.
+    /// Features to find copies by; `None` if not requested, or if the picture is too small or too plain.
     pub likeness: Option<Likeness>,
 }
 
-/// Every picture of a data set, in its order; the same for any number of threads.
+/// The records of every picture of a data set, in order. They do not depend on the number of threads.
 #[derive(Clone, Debug)]
 pub struct Survey {
-    /// By the index of the sample.
+    /// By sample index.
     pub entries: Vec<Entry>,
 }
 
@@ -34,23 +34,24 @@ pub struct Survey {
 pub struct Duplicates {
     /// The indices of at least two samples, ascending.
     pub indices: Vec<usize>,
-    /// Whether they have different labels: at least one of them is wrong.
+    /// Whether they have different labels, so that at least one label is wrong.
     pub contradictory: bool,
 }
 
-/// A picture that is in another data set as well.
+/// A picture that is also in another data set.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Leak {
     /// The index of the sample.
     pub index: usize,
-    /// The index of a sample of the other data set: the first equal one, else the most alike.
+    /// The index of a sample of the other data set: the first equal one, else the most similar.
     pub other: usize,
-    /// Whether they are equal, pixel by pixel; else one seems to be a copy, resized or saved with loss.
+    /// Whether they are equal, pixel by pixel. Otherwise one seems to be a copy, resized or saved with loss.
     pub exact: bool,
 }
 
 impl Survey {
-    /// Looks at every picture; `likenesses` says whether copies are to be found. `done` is called with how many are.
+    /// Reads every picture. `likenesses` says whether to prepare the search for copies. `done` is called with the
+    /// number of pictures done.
     pub fn new(
         data: &Dataset,
         likenesses: bool,
@@ -80,7 +81,7 @@ impl Survey {
         Ok(Self { entries })
     }
 
-    /// How many pictures each shape `[channels, height, width]` has, the most frequent first.
+    /// Returns the number of pictures of each shape `[channels, height, width]`, the most frequent first.
     pub fn shapes(&self) -> Vec<([usize; 3], usize)> {
         let mut counts = BTreeMap::new();
         for entry in &self.entries {
@@ -91,7 +92,7 @@ impl Survey {
         counts
     }
 
-    /// How many pictures each label has; empty without labels.
+    /// Returns the number of pictures of each label; empty without labels.
     pub fn labels(&self) -> BTreeMap<usize, usize> {
         let mut counts = BTreeMap::new();
         for label in self.entries.iter().filter_map(|entry| entry.label) {
@@ -100,7 +101,7 @@ impl Survey {
         counts
     }
 
-    /// The pictures that are there more than once, each group once, in the order of their first.
+    /// Returns groups of equal pictures, ordered by their first picture.
     pub fn duplicates(&self) -> Vec<Duplicates> {
         let mut groups: HashMap<&str, Vec<usize>> = HashMap::new();
         for (index, entry) in self.entries.iter().enumerate() {
@@ -122,9 +123,9 @@ impl Survey {
         found
     }
 
-    /// The pictures that are in the other data set as well, in order. Copies that are not equal are found among those
-    /// whose [`Entry::likeness`] is known on both sides, all that comparing each with each would find. `done` is called with
-    /// how many are looked for.
+    /// Returns the pictures that are also in the other data set, in order. Inexact copies are found among pictures with
+    /// an [`Entry::likeness`], all that an exhaustive comparison would find. `done` is called with the number of
+    /// pictures searched for.
     pub fn leaks(
         &self,
         other: &Self,
@@ -151,7 +152,7 @@ impl Survey {
             let Some(likeness) = &entry.likeness else {
                 return Ok(None);
             };
-            // Of several as near as each other the first.
+            // Of several equally near ones, keep the first.
             let mut nearest: Option<(f64, usize)> = None;
             known.near(likeness, &mut |distance, other| {
                 if nearest.is_none_or(|nearest| (distance, other) < nearest) {

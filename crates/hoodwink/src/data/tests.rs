@@ -118,7 +118,7 @@ fn a_folder_per_class_is_read_in_sorted_order() {
         data.notices(),
         [
             "Class moth has no pictures.",
-            "Left out: 1 file that is not PNG, JPEG, WebP, BMP, TIFF, GIF or PNM (the first: ant/notes.txt)."
+            "Skipped 1 file that is not PNG, JPEG, WebP, BMP, TIFF, GIF or PNM (the first: ant/notes.txt)."
         ]
     );
 }
@@ -153,7 +153,7 @@ fn a_wrong_table_is_refused_with_its_line() {
     for (table, says) in [
         (
             "file,class\na.png,0\n",
-            "the columns file and label are needed",
+            "expected the columns file and label",
         ),
         (
             "file,label\na.png,0\nb.png,1\n",
@@ -162,7 +162,7 @@ fn a_wrong_table_is_refused_with_its_line() {
         ("file,label\n../a.png,0\n", "line 2: there is no file"),
         (
             "file,label\na.png,cat\na.png,0\n",
-            "line 3: some labels are numbers (0), others are names (\"cat\")",
+            "line 3: some labels are numbers (0) and others names (\"cat\")",
         ),
         ("file,label\na.png,-1\n", "line 2: \"-1\" is no label"),
         ("file,label\na.png,1000000\n", "line 2"),
@@ -331,7 +331,7 @@ fn wrong_labels_are_refused_with_their_row() {
             "y.npy[1] is 1000000",
         ),
         (npy("<f4", "(2,)", &floats(&[1.0, 2.0])), "holds floats"),
-        (npy("|u1", "(1, 2)", &[7, 2]), "one integer per picture"),
+        (npy("|u1", "(1, 2)", &[7, 2]), "one label per picture"),
         (
             npy("|u1", "(3,)", &[7, 2, 1]),
             "3 labels, but x.npy has 2 pictures",
@@ -396,11 +396,14 @@ fn wrong_arrays_are_refused_by_name_before_memory_is_taken() {
         (npy("|u1", "(1, -2, 2)", &[1]), "no shape"),
         (npy("|O", "(1, 1, 1)", &[1]), "values of type |O"),
         (npy("<i8", "(1, 1, 1)", &[0; 8]), "save pictures as uint8"),
-        (npy("|u1", "(1, 4)", &[0; 4]), "pictures are [N,H,W]"),
-        (npy("|u1", "(1, 2, 2, 2)", &[0; 8]), "pictures are [N,H,W]"),
+        (npy("|u1", "(1, 4)", &[0; 4]), "expected pictures [N,H,W]"),
+        (
+            npy("|u1", "(1, 2, 2, 2)", &[0; 8]),
+            "expected pictures [N,H,W]",
+        ),
         (
             npy("|u1", "(1, 3, 1, 3)", &[0; 9]),
-            "could be [N,C,H,W] or [N,H,W,C]",
+            "may be [N,C,H,W] or [N,H,W,C]",
         ),
         (npy("|u1", "(0, 3, 4)", &[]), "holds no pictures"),
         (npy("|u1", "(2, 3, 4)", &[0; 23]), "truncated"),

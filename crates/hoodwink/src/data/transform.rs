@@ -1,4 +1,4 @@
-//! From the picture in the file to the picture the model is shown.
+//! The steps from the picture in the file to the picture that the model gets.
 
 use std::{fmt, str::FromStr};
 
@@ -6,30 +6,28 @@ use super::interpolation::{Interpolation, PRECISION_BITS, Taps};
 use crate::error::{Error, Result};
 use crate::image::{MAX_PIXELS, Picture};
 
-/// What is done to every picture before the model sees it, in this order: channels, resize, crop.
+/// Steps applied to every picture before the model sees it, in this order: channels, resize, crop.
 ///
-/// The result is again 8-bit, so it is an exact starting point for an attack. The default changes
-/// nothing.
+/// The result has 8 bits again, so it is an exact starting point for an attack. The default changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transform {
-    /// 3 repeats a grey picture three times; 1 turns an RGB picture into its luma (ITU-R 601-2, as
-    /// Pillow's mode `L`). `None` leaves the channels as they are.
+    /// 3 repeats a grey picture three times; 1 converts an RGB picture to luma (ITU-R 601-2, like Pillow's mode `L`).
+    /// `None` keeps the channels.
     pub channels: Option<usize>,
     /// The size to scale to.
     pub resize: Option<Resize>,
-    /// How it is scaled.
+    /// The filter for scaling.
     pub interpolation: Interpolation,
-    /// What is cut from the centre.
+    /// The centre crop.
     pub crop: Option<Crop>,
 }
 
-/// A size to scale to, with antialiasing, as Pillow and torchvision do. All in pixels.
+/// A size to scale to, in pixels, with antialiasing as in Pillow and torchvision.
 ///
 /// Written `256` (the short side) or `224x320` (height x width).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
-    /// Scale the short side to this many pixels and keep the aspect ratio; the long side is rounded
-    /// down.
+    /// Scale the short side to this many pixels and keep the aspect ratio; the long side is rounded down.
     ShortSide(usize),
     /// Scale to exactly this size, whatever the aspect ratio.
     Exact {
@@ -68,7 +66,7 @@ impl fmt::Display for Resize {
     }
 }
 
-/// A rectangle cut from the centre of a picture. All in pixels.
+/// A rectangle cut from the centre of a picture, in pixels.
 ///
 /// Written `224` (a square) or `224x320` (height x width), for the rounding of transformers `224:down`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,22 +75,22 @@ pub struct Crop {
     pub height: usize,
     /// Width.
     pub width: usize,
-    /// What becomes of half a pixel, where the rest cannot be divided evenly.
+    /// How to round if the remaining pixels cannot be divided evenly.
     pub half_pixel: HalfPixel,
 }
 
-/// Where a crop lies if as many pixels cannot be left over on both sides.
+/// The position of a crop if the number of remaining pixels is odd.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HalfPixel {
-    /// An even number of pixels is left over before it, as in torchvision and timm.
+    /// An even number of pixels remains before it, as in torchvision and timm.
     #[default]
     ToEven,
-    /// One pixel less is left over before it than behind it, as in Hugging Face's transformers.
+    /// One pixel less remains before it than behind it, as in Hugging Face's transformers.
     Down,
 }
 
 impl Crop {
-    /// A square, cut as torchvision and timm do.
+    /// Returns a square crop, positioned as in torchvision and timm.
     pub fn square(side: usize) -> Self {
         Self {
             height: side,
@@ -115,7 +113,7 @@ impl FromStr for Crop {
         let sides = side(height).zip(side(width)).zip(half_pixel);
         let ((height, width), half_pixel) = sides.ok_or_else(|| {
             Error::invalid(format!(
-                "{text:?} is not a size to cut: write 224 for a square, or 224x320 for height and width"
+                "{text:?} is not a crop size: write 224 for a square, or 224x320 for height and width"
             ))
         })?;
         Ok(Self {
@@ -140,7 +138,7 @@ impl fmt::Display for Crop {
 }
 
 impl Resize {
-    /// Whether a crop reaches beyond pictures of this size, whatever they were before.
+    /// Whether a crop is larger than resized pictures, whatever their original size.
     fn is_beyond(self, crop: Crop) -> bool {
         match self {
             Self::ShortSide(side) => side < crop.height.min(crop.width),
@@ -148,7 +146,7 @@ impl Resize {
         }
     }
 
-    /// Height and width of a picture of `height` x `width` after scaling.
+    /// Returns the height and width after scaling a picture of `height` x `width`.
     fn target(self, height: usize, width: usize) -> (usize, usize) {
         match self {
             Self::Exact { height, width } => (height, width),
@@ -165,20 +163,20 @@ impl Resize {
 }
 
 impl Transform {
-    /// What a person should know about it, in a whole sentence.
+    /// Returns a notice for the user, as a sentence.
     pub(super) fn notice(&self) -> Option<String> {
         let (resize, crop) = (self.resize?, self.crop?);
         resize.is_beyond(crop).then(|| {
             format!(
-                "Pictures are resized to {resize} and then cropped to {crop}, which is larger: they have a black border."
+                "Pictures are resized to {resize} and then cropped to {crop}, which is larger, so they get a black border."
             )
         })
     }
 
-    /// The picture as the model is to see it. A crop that reaches beyond a resized picture is black there, as in
+    /// Returns the picture as the model gets it. If a crop is larger than a resized picture, the border is black, as in
     /// torchvision, timm and transformers.
     ///
-    /// Refuses a picture that is smaller than the crop and not resized, and sizes beyond what a picture may have.
+    /// Refuses a picture that is smaller than the crop and not resized, and sizes above the limit of a picture.
     pub fn apply(&self, picture: Picture) -> Result<Picture> {
         let mut picture = match self.channels {
             None => picture,
@@ -208,20 +206,20 @@ fn with_channels(picture: Picture, channels: usize) -> Result<Picture> {
     Picture::new(channels, picture.height(), picture.width(), bytes)
 }
 
-/// ITU-R 601-2 luma in the 16-bit fixed point of Pillow: 0.299 R + 0.587 G + 0.114 B.
+/// Computes ITU-R 601-2 luma in Pillow's 16-bit fixed-point arithmetic: 0.299 R + 0.587 G + 0.114 B.
 fn luma(rgb: &[u8]) -> u8 {
     let [red, green, blue] = [rgb[0], rgb[1], rgb[2]].map(u32::from);
     ((19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16) as u8
 }
 
 impl Picture {
-    /// The picture scaled to this height and width, with antialiasing, as Pillow's `resize` with `BILINEAR`.
+    /// Scales the picture to this height and width, with antialiasing, like Pillow's `resize` with `BILINEAR`.
     ///
     /// # Errors
-    /// A side of 0, and more than [`MAX_PIXELS`] pixels.
+    /// A side of 0, or more than [`MAX_PIXELS`] pixels.
     pub fn resize(self, height: usize, width: usize) -> Result<Self> {
         if height == 0 || width == 0 {
-            return Err(Error::invalid("a picture has no side of 0 pixels"));
+            return Err(Error::invalid("a picture cannot have a side of 0 pixels"));
         }
         let size = Resize::Exact { height, width };
         scaled(self, size, Interpolation::default())
@@ -232,8 +230,8 @@ fn scaled(picture: Picture, resize: Resize, interpolation: Interpolation) -> Res
     let (channels, from_height, from_width) =
         (picture.channels(), picture.height(), picture.width());
     let (height, width) = resize.target(from_height, from_width);
-    // Each pass rounds to bytes, so their order shows. Pillow 13 begins with the height where it loses more than twice as many
-    // pixels as the width; earlier ones always began with the width.
+    // Each pass rounds to bytes, so the order matters. Pillow 13 scales the height first if it loses more than twice as
+    // many pixels as the width; earlier versions always scale the width first.
     let lost = from_height.saturating_sub(height) as i128;
     let height_first = lost > 0 && lost > 2 * (from_width as i128 - width as i128);
     let between = match height_first {
@@ -243,7 +241,7 @@ fn scaled(picture: Picture, resize: Resize, interpolation: Interpolation) -> Res
     let largest = height.saturating_mul(width).max(between);
     if height == 0 || width == 0 || largest > MAX_PIXELS {
         return Err(Error::invalid(format!(
-            "cannot scale a picture of {from_height}x{from_width} to {height}x{width}: on the way \
+            "cannot scale a picture of {from_height}x{from_width} to {height}x{width}: between the two passes \
              it would have no pixels, or more than {MAX_PIXELS}"
         )));
     }
@@ -261,8 +259,8 @@ fn scaled(picture: Picture, resize: Resize, interpolation: Interpolation) -> Res
     Picture::new(channels, height, width, bytes)
 }
 
-/// Scales one axis of an array `[.., from, inner]` to `[.., to, inner]`, in the fixed point of
-/// Pillow, so that the bytes are the ones a training script saw.
+/// Scales one axis of an array `[.., from, inner]` to `[.., to, inner]`, in Pillow's fixed-point arithmetic, so that
+/// the bytes are the ones a training script saw.
 fn scaled_axis(
     interpolation: Interpolation,
     values: &[u8],
@@ -297,7 +295,7 @@ fn cropped(picture: Picture, crop: Crop, may_pad: bool) -> Result<Picture> {
     let pixels = crop.height.saturating_mul(crop.width);
     if !(1..=MAX_PIXELS).contains(&pixels) || !(fits || may_pad) {
         return Err(Error::invalid(format!(
-            "cannot cut {}x{} from a picture of {height}x{width}: resize it first",
+            "cannot crop {}x{} from a picture of {height}x{width}; resize it first",
             crop.height, crop.width
         )));
     }
@@ -316,9 +314,9 @@ fn cropped(picture: Picture, crop: Crop, may_pad: bool) -> Result<Picture> {
 
 /// The pixels of an axis that a crop keeps.
 struct Span {
-    /// The first of them, in the picture.
+    /// The position of the first in the picture.
     from: usize,
-    /// The first of them, in the crop.
+    /// The position of the first in the crop.
     to: usize,
     length: usize,
 }

@@ -1,4 +1,4 @@
-//! Files that were made to harm: each is refused in a sentence, without the time and memory that it claims.
+//! Malicious files. Each is refused with a clear error, without using the time and memory that it claims.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn open(folder: &TempDir, name: &str) -> Result<Dataset> {
     Dataset::open(&folder.path().join(name), &DataOptions::default())
 }
 
-/// That these files are refused, in these words and in few, when one is opened and its first picture read.
+/// Asserts that opening each file and reading its first picture fails with this short error.
 #[track_caller]
 fn refused(files: &[(&str, Vec<u8>)], says: &str) {
     let folder = folder(files);
@@ -34,13 +34,13 @@ fn refused_in(folder: &Path, name: &str, says: &str) {
 mod pickles {
     use super::*;
 
-    /// A text as pickles spell it.
+    /// Pickles a text.
     fn text(text: &[u8]) -> Vec<u8> {
         let length = (text.len() as u32).to_le_bytes();
         [b"X", &length[..], text].concat()
     }
 
-    /// Lists of lists, each twice in the next.
+    /// Builds nested lists, each of which is twice in the next.
     fn doubled(depth: u8, twice: &[&[u8]; 3]) -> Vec<u8> {
         let mut pickle = b"\x80\x02]q\0".to_vec();
         for at in 0..depth {
@@ -60,10 +60,10 @@ mod pickles {
         [&pickle[..], b"."].concat()
     }
 
-    /// A batch of one picture and so many labels 7, with an array pickled in one of the ways there are.
+    /// Builds a batch of one picture and `labels` labels 7, with an array pickled in one of the possible ways.
     fn batch(array: &[u8], labels: usize) -> Vec<u8> {
         let mut pickle = b"\x80\x05]q\x01".to_vec();
-        // Appended after it was remembered: the list that is recalled below has them too.
+        // Appended after the list was memoised, so the list that is recalled below has them too.
         pickle.extend(b"K\x07a".repeat(labels));
         pickle.extend(
             [
@@ -160,7 +160,7 @@ mod pickles {
                 [b"\x80\x02", &b"]".repeat(3_000_000)[..]].concat(),
                 "1048576 instructions",
             ),
-            (b"\x80\x02K\x01K\x02s.".to_vec(), "is no pickle of"),
+            (b"\x80\x02K\x01K\x02s.".to_vec(), "is not a pickle of"),
         ] {
             refused(&[("test_batch", pickle)], says);
         }
@@ -188,7 +188,7 @@ mod pickles {
     }
 }
 
-/// Where something lies in a file.
+/// Returns the position of `part` in a file.
 fn find(file: &[u8], part: &[u8]) -> usize {
     let found = file.windows(part.len()).position(|at| at == part);
     found.unwrap()
@@ -201,7 +201,7 @@ mod archives {
         npy("|u1", "(2, 1, 1)", &[1, 2])
     }
 
-    /// An archive whose directory says something else of its first entry, from this byte on.
+    /// Builds an archive whose directory has other bytes for its first entry, from this byte on.
     fn archive(at: usize, says: &[u8]) -> Vec<u8> {
         let mut archive = npz(&[("x.npy", x()), ("y.npy", npy("|u1", "(2,)", &[0, 1]))]);
         let entry = find(&archive, b"PK\x01\x02");
@@ -214,13 +214,13 @@ mod archives {
         let length = x().len() as u32;
         for (at, value, says) in [
             (8, &[1, 0][..], "encrypted"),
-            (10, &[12, 0], "compressed in another way"),
+            (10, &[12, 0], "is compressed with"),
             (16, &[1, 2, 3, 4], "checksum"),
             (20, &1_u32.to_le_bytes(), "header cannot be read"),
             (20, &70_u32.to_le_bytes(), "x"),
             (24, &(length + 1).to_le_bytes(), "its header asks for"),
             (24, &(length - 1).to_le_bytes(), "its header asks for"),
-            (24, &2_000_000_000_u32.to_le_bytes(), "cannot be unpacked"),
+            (24, &2_000_000_000_u32.to_le_bytes(), "bytes cannot unpack"),
             (24, &0xFFFF_FFFE_u32.to_le_bytes(), "save it as .npy"),
             (42, &[1, 0, 0, 0], "cannot be read"),
             (42, &[0, 0, 0, 0x7F], "cannot be read"),
@@ -365,8 +365,8 @@ mod packed {
         refused(&[(plain, axes.clone())], "200 axes");
         axes.truncate(20);
         refused(&[(plain, axes)], "200 axes");
-        refused(&[(plain, idx(&[1, 1], &[0]))], "pictures are [N,H,W]");
-        refused(&[(plain, idx(&[1, 0, 5], &[]))], "none, or too many pixels");
+        refused(&[(plain, idx(&[1, 1], &[0]))], "expected pictures [N,H,W]");
+        refused(&[(plain, idx(&[1, 0, 5], &[]))], "no pixels or too many");
         refused(&[(plain, vec![0, 0, 8])], "header cannot be read");
     }
 
@@ -398,7 +398,7 @@ mod tars {
 
     use super::*;
 
-    /// An archive of these entries: a name, what it is, its content and how long that is said to be.
+    /// Builds an archive of these entries: name, type, content and claimed length.
     fn tar(entries: &[(&str, EntryType, &[u8], u64)]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (name, kind, content, length) in entries {
@@ -479,7 +479,7 @@ mod tars {
             std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(at * (512 + length))).unwrap();
             std::io::Write::write_all(&mut file, &bytes).unwrap();
         }
-        // 60 GB of holes.
+        // A sparse file of 60 GB.
         file.set_len(300 * (512 + (200 << 20))).unwrap();
         assert_eq!(open(&folder, "a.tar").unwrap().len(), 300);
     }

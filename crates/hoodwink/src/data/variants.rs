@@ -160,7 +160,7 @@ fn folders_in_class_folders_are_refused_with_a_way_out() {
     for (files, says) in [
         (
             vec!["train/cat/1.png", "val/cat/1.png", "test/1.png"],
-            "name one of them, such as",
+            "choose one of them, such as",
         ),
         (
             vec!["cat/one/1.png", "dog/1.png"],
@@ -216,15 +216,15 @@ fn arrays_of_archives_have_many_names() {
             &["X", "Y"],
             0,
             Some(10),
-            Some("X was taken for the pictures and Y"),
+            Some("X is used for the pictures and Y"),
         ),
         (
             &["x_train", "y_train", "x_test", "y_test"],
             20,
             Some(30),
-            Some("x_test was taken"),
+            Some("x_test is used"),
         ),
-        (&["X_test", "y_test"], 0, Some(10), Some("X_test was taken")),
+        (&["X_test", "y_test"], 0, Some(10), Some("X_test is used")),
         (
             &[
                 "train_images",
@@ -236,29 +236,24 @@ fn arrays_of_archives_have_many_names() {
             ],
             40,
             Some(50),
-            Some("test_images was taken for the pictures and test_labels for the labels"),
+            Some("test_images is used for the pictures and test_labels for the labels"),
         ),
-        (&["data", "targets"], 0, Some(10), Some("data was taken")),
-        (&["data", "label"], 0, Some(10), Some("data was taken")),
-        (&["image", "label"], 0, Some(10), Some("image was taken")),
+        (&["data", "targets"], 0, Some(10), Some("data is used")),
+        (&["data", "label"], 0, Some(10), Some("data is used")),
+        (&["image", "label"], 0, Some(10), Some("image is used")),
         (
             &["arr_0", "arr_1"],
             0,
             Some(10),
-            Some("arr_0 was taken for the pictures and arr_1"),
+            Some("arr_0 is used for the pictures and arr_1"),
         ),
-        (
-            &["arr_0"],
-            0,
-            None,
-            Some("arr_0 was taken for the pictures."),
-        ),
+        (&["arr_0"], 0, None, Some("arr_0 is used for the pictures.")),
         // Test pictures without labels, and pictures with.
         (
             &["x_test", "y_train", "x_train"],
             20,
             Some(10),
-            Some("x_train was taken"),
+            Some("x_train is used"),
         ),
     ] {
         let files = one(names);
@@ -421,7 +416,7 @@ fn links_to_nowhere_and_illegible_names_are_said_as_such() {
         let (data, path) = link(at);
         for path in [&data.path().join("data"), &path] {
             let error = open(path).unwrap_err().to_string();
-            let says = format!("{at} is a link to /nowhere/2.png, which is not there");
+            let says = format!("{at} is a link to /nowhere/2.png, which does not exist");
             assert!(error.contains(&says), "{error}");
         }
     }

@@ -37,7 +37,7 @@ pub trait Engine: Send + Sync {
     /// Compiles a graph for one worker, which runs it on one thread.
     fn compile(&self, graph: &Graph) -> Result<Box<dyn Executable>>;
 
-    /// Prepares a model file unchanged, also for one worker. The program takes a tensor of floats, which are rounded if
+    /// Prepares a model file as it is, also for one worker. The program takes a tensor of floats, which are rounded if
     /// the file takes bytes, and returns the scores in any shape.
     fn load(&self, file: &Sealed) -> Result<Box<dyn Executable>>;
 }

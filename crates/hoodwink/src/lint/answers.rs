@@ -174,7 +174,7 @@ mod tests {
 
         let sure = [vec![0.0, 1.0]];
         for (way, says) in [
-            (WayBefore::Unkept, "do not keep"),
+            (WayBefore::Unkept, "turn off the setting"),
             (WayBefore::Value("z".to_owned()), "as the scores: \"z\""),
             (WayBefore::Export, "export the model"),
         ] {

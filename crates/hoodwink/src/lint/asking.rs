@@ -21,7 +21,7 @@ use crate::{
 /// The maximum number of pictures in a worker's batch.
 const BLOCK: usize = 8;
 
-/// The assumed number of multiply-adds of a file that is run unchanged.
+/// The assumed number of multiply-adds of a file that is run as it is.
 const UNCOUNTED: u64 = 1 << 30;
 
 /// A model with pictures to ask it about. Their order is shuffled with a fixed seed, because data is often sorted by

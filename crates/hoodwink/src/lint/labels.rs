@@ -187,7 +187,7 @@ mod tests {
         assert!(
             seen(|class| 9 - class)
                 .unwrap()
-                .contains("label 0 for class 9")
+                .contains("label 0 as class 9")
         );
         // Two classes exchanged are too few to be told from a model that confuses them.
         assert_eq!(seen(|class| [1, 0, 2, 3, 4, 5, 6, 7, 8, 9][class]), None);
@@ -207,7 +207,7 @@ mod tests {
         };
         let labels: Vec<usize> = (0..100).collect();
         let found = suspect(&answers(|at| 99 - at), &labels).unwrap();
-        assert!(found.saw.starts_with("0.0% of 100"), "{}", found.saw);
+        assert!(found.saw.contains("right on 0.0% of 100"), "{}", found.saw);
         // One that sees few classes everywhere is given wrong inputs.
         assert_eq!(suspect(&answers(|at| at % 40), &labels), None);
         // With many pictures of each the majority would tell.

@@ -605,7 +605,7 @@ mod tests {
             (
                 "d.onnx",
                 b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 123\n".to_vec(),
-                "stands for a file of 123 bytes; fetch the file itself: git lfs pull --include",
+                "a Git LFS pointer to a file of 123 bytes; fetch the file itself: git lfs pull --include",
             ),
             (
                 "e.onnx",
@@ -641,7 +641,7 @@ mod tests {
             (
                 "k.onnx",
                 onnx(b"\x3a\xff\x01rest"),
-                "cut off: it has 18 bytes of at least 269",
+                "truncated: it has 18 of at least 269",
             ),
             ("k2.onnx", onnx(b"\x3a\xff"), "cut off"),
         ] {

@@ -1,4 +1,4 @@
-//! A model file that cannot be imported and that the engine runs unchanged: scores without gradients.
+//! A model file that cannot be imported and that the engine runs as it is: scores without gradients.
 
 use onnx_grad::{Bytes, Graph, LoadOptions, Sealed, Tensor};
 
@@ -47,7 +47,7 @@ impl Opaque {
     /// Returns notices for the user. `reason` says why the file cannot be imported.
     pub(super) fn notices(&self, reason: &Error, engine: &dyn Engine) -> Vec<String> {
         let mut notices = vec![format!(
-            "{reason}; {} runs the file unchanged, without gradients: use attacks that need only scores or labels",
+            "{reason}; {} runs the file as it is, without gradients: use attacks that need only scores or labels",
             engine.name()
         )];
         if let Some(softmax) = &self.file.softmax {

@@ -62,7 +62,7 @@ impl Classifier {
         }
         let Forward::Graph(forward) = &self.forward else {
             return Err(Error::unsupported(
-                "the model could not be imported, so the engine runs it unchanged and there are no gradients; choose an attack \
+                "the model could not be imported, so the engine runs it as it is and there are no gradients; choose an attack \
                  that needs only scores or labels",
             ));
         };

@@ -131,8 +131,7 @@ fn check_classes(classes: usize) -> Result<()> {
     match classes {
         2..=MOST_CLASSES => Ok(()),
         _ => Err(Error::invalid(format!(
-            "the model has {}; expected 2 to {MOST_CLASSES}",
-            counted(classes, "class", "classes")
+            "the number of classes must be 2 to {MOST_CLASSES}, not {classes}"
         ))),
     }
 }

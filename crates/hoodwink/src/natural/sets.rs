@@ -306,11 +306,11 @@ mod tests {
             (
                 &["a/a.png", "b/b.png"][..],
                 &names[..],
-                "their order is not taken",
+                "their order is not assumed",
             ),
-            (&["a/a.png", "b/b.png"], &[], "their order is not taken"),
+            (&["a/a.png", "b/b.png"], &[], "their order is not assumed"),
             (&["cat/a.png", "ox/b.png"], &names, "ox"),
-            (&["5/a.png"], &names, "is called like one of"),
+            (&["5/a.png"], &names, "has the name of one of"),
         ] {
             let folder = tree(files);
             let classes = Classes { names, count: 2 };

@@ -299,8 +299,8 @@ mod tests {
             ("0\n0\n", 3, "listed twice"),
             ("1\n", 3, "1 class is in play"),
             ("", 3, "0 classes are in play"),
-            ("0\ndog\n", 3, "cannot be told"),
-            ("n01440764\nn99999999\n", 1000, "none of ImageNet's"),
+            ("0\ndog\n", 3, "do not say which classes"),
+            ("n01440764\nn99999999\n", 1000, "not the WordNet id"),
         ] {
             let (_folder, path) = file(text);
             let error = Subset::parse(&path, &[], classes).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! What the files beside a model say about it, where it was exported from timm or Hugging Face.
+//! Reads the files of timm and Hugging Face beside an exported model.
 
 use std::path::{Path, PathBuf};
 
@@ -14,11 +14,12 @@ const PREPROCESSOR: &str = "preprocessor_config.json";
 const CONFIG: &str = "config.json";
 
 impl Described {
-    /// The preprocessing that `preprocessor_config.json` or timm's `config.json` beside a model says, with the file; `None` if
-    /// neither does. Exports in a folder `onnx` have these files one folder higher.
+    /// Returns the preprocessing from `preprocessor_config.json` or timm's `config.json` beside the model, with the
+    /// file, or `None` if there is neither. For an export in a folder `onnx`, the folder above is searched as well.
     ///
     /// # Errors
-    /// A `preprocessor_config.json`, or a `config.json` of timm's, that cannot be read: what it meant cannot be left out.
+    /// A `preprocessor_config.json`, or a `config.json` of timm's, that cannot be read. It is not ignored, because it
+    /// may matter.
     pub fn beside(model: &Path) -> Result<Option<(PathBuf, Self)>> {
         for folder in folders(model) {
             let path = folder.join(PREPROCESSOR);
@@ -40,8 +41,8 @@ impl Described {
     }
 }
 
-/// The names of a model's `classes` classes that `config.json` beside it says (`id2label`, or timm's `label_names`), with the
-/// file; `None` if it says none, or those of another number of classes.
+/// Returns the names of a model's `classes` classes from `config.json` beside it (`id2label`, or timm's `label_names`),
+/// with the file. Returns `None` if there are no names, or another number of them.
 ///
 /// # Errors
 /// If the file cannot be read.
@@ -72,7 +73,7 @@ pub fn class_names_beside(model: &Path, classes: usize) -> Result<Option<(PathBu
     Ok(None)
 }
 
-/// Where files about a model are looked for.
+/// Returns the folders to search for files about a model.
 fn folders(model: &Path) -> Vec<PathBuf> {
     let folder = model.parent().unwrap_or(Path::new(""));
     let mut folders = vec![folder.to_owned()];
@@ -82,12 +83,12 @@ fn folders(model: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// A file of JSON; `None` if there is none, or it holds something else.
+/// Reads a JSON file, or returns `None` if it is missing or not JSON.
 fn json(path: &Path) -> Result<Option<Value>> {
     match files::read_text(path, MAX_BYTES) {
         Ok(text) => Ok(serde_json::from_str(&text).ok()),
         Err(error) if files::is_missing(&error) => Ok(None),
-        // A file of this name need not be about the model.
+        // A file of this name may have nothing to do with the model.
         Err(Error::Invalid(_)) => Ok(None),
         Err(error) => Err(error),
     }

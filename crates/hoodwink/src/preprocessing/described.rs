@@ -1,4 +1,4 @@
-//! Preprocessing as others describe it: files of timm and Hugging Face, and presets by name.
+//! Preprocessing from files of timm and Hugging Face, and from names.
 
 use std::path::Path;
 
@@ -16,23 +16,23 @@ use crate::{
     nearest::did_you_mean,
 };
 
-/// The largest description that is read.
+/// The maximum size of a description, in bytes.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
 
-/// What is done to a picture before the first layer, and before that, when it is loaded.
+/// The whole preparation of a picture: on loading, and in the graph.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Described {
-    /// Part of the graph.
+    /// The steps in the graph.
     pub preprocessing: Preprocessing,
     /// The size to scale to.
     pub resize: Option<Resize>,
-    /// How it is scaled.
+    /// The filter for scaling.
     pub interpolation: Interpolation,
-    /// What is cut from the centre.
+    /// The centre crop.
     pub crop: Option<Crop>,
 }
 
-/// Presets: name, short side, crop, interpolation, mean and deviation.
+/// Presets: name, short side, crop, interpolation, mean and standard deviation.
 type Preset = (
     &'static str,
     usize,
@@ -77,7 +77,7 @@ const PRESETS: [Preset; 4] = [
 ];
 
 impl Described {
-    /// Reads preprocessing by its name, or from a file: timm's `config.json` or Hugging Face's `preprocessor_config.json`. If the
+    /// Reads preprocessing by name, or from timm's `config.json` or Hugging Face's `preprocessor_config.json`. If the
     /// latter does not name its image processor, the `config.json` beside it does.
     pub fn read(source: &str) -> Result<Self> {
         if let Some(named) = named(source) {
@@ -98,7 +98,7 @@ impl Described {
             let names = names().chain(PRESETS.iter().map(|preset| preset.0));
             let names: Vec<&str> = names.collect();
             return Err(Error::invalid(format!(
-                "{source:?} is no file, and no preset{} (there are {})",
+                "{source:?} is neither a file nor a known preprocessing{} (known: {})",
                 did_you_mean(source, names.iter().copied()),
                 names.join(", ")
             )));
@@ -106,16 +106,17 @@ impl Described {
         let text = files::read_text(path, MAX_BYTES)?;
         let beside = path.with_file_name("config.json");
         let beside = files::read_text(&beside, MAX_BYTES).ok();
-        // What is wrong may be as long as the file.
+        // The error may quote a value as long as the file.
         Self::parse(&text, beside.as_deref())
             .map_err(|what| Error::invalid(format!("{source}: {}", legible::line(&what))))
     }
 
-    /// From the text of a file, and of the model's configuration beside it; errors are sentences without a subject.
+    /// Parses the text of a file, with that of the model's configuration beside it. Errors are sentences without a
+    /// subject.
     pub(super) fn parse(text: &str, config: Option<&str>) -> Result<Self, String> {
         let file: Value =
-            serde_json::from_str(text).map_err(|error| format!("is no JSON: {error}"))?;
-        // Newer files hold what every part of a processor does.
+            serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))?;
+        // Newer files put the image processor under this key.
         let file = match file.get("image_processor") {
             Some(part) if part.is_object() => part,
             _ => &file,
@@ -130,7 +131,7 @@ impl Described {
             return hugging_face::read(file, model.and_then(Value::as_str));
         }
         Err(match file.get("model_type").is_some() {
-            true => "describes a model and not its pictures: name the preprocessor_config.json beside it".into(),
+            true => "describes a model, not its preprocessing; choose the preprocessor_config.json beside it".into(),
             false => "is neither timm's config.json (pretrained_cfg) nor a preprocessor_config.json".into(),
         })
     }
@@ -289,7 +290,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused() {
         for (text, says) in [
-            ("[1", "is no JSON"),
+            ("[1", "is not JSON"),
             ("{}", "neither timm's"),
             (r#"{"input_size": [3, 224]}"#, "input_size"),
             (

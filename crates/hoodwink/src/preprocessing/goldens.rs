@@ -1,4 +1,4 @@
-//! Descriptions of others against what their own code makes of pictures (goldens/preprocessing.py).
+//! Compares descriptions with what timm and transformers do to pictures (goldens/preprocessing.py).
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -15,7 +15,7 @@ struct Entry {
     name: String,
     file: String,
     config: Option<String>,
-    /// What becomes of 0 and of 255, per channel in the order eaten.
+    /// The results for 0 and 255, per channel in the model's order.
     lines: [[f32; 2]; 3],
     pictures: Vec<Prepared>,
 }
@@ -32,7 +32,7 @@ fn entries(file: &str) -> Vec<Entry> {
     serde_json::from_slice(&std::fs::read(folder.join(file)).unwrap()).unwrap()
 }
 
-/// The picture that goldens/preprocessing.py draws.
+/// Draws the same picture as goldens/preprocessing.py.
 fn picture(height: usize, width: usize) -> Picture {
     let value = |y: usize, x: usize, c: usize| {
         x * (5 + c) + y * (3 + 2 * c) + (x * y) % (17 + c) * 7 + (x ^ y) * c
@@ -42,7 +42,7 @@ fn picture(height: usize, width: usize) -> Picture {
     Picture::new(3, height, width, bytes.collect()).unwrap()
 }
 
-/// Planes in the order that the model eats them.
+/// Returns planes in the model's order.
 fn planes(picture: &Picture, channels: Channels) -> Vec<u8> {
     let order = match channels {
         Channels::Rgb => [0, 1, 2],

@@ -1,7 +1,7 @@
 //! Hugging Face's `preprocessor_config.json`, read as the image processors of transformers 4.49 read it.
 //!
-//! What a key means depends on the class of the processor, and so does the default of a key that is missing: one number for
-//! `size` is a square to one and a short side to another.
+//! The meaning of a key and its default depend on the class of the processor: one number for `size` is a square to one
+//! and a short side to another.
 
 use serde_json::Value;
 
@@ -17,29 +17,30 @@ const CLIP: Statistics = (
     [0.268_629_54, 0.261_302_6, 0.275_777_1],
 );
 
-/// How a processor makes of `size` what it scales to.
+/// How a processor derives the scaled size from `size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scaling {
-    /// The size is what it says.
+    /// The size itself.
     Plain,
-    /// A short side is scaled to 256/224 of it.
+    /// The short side is scaled to 256/224 of the size.
     Levit,
-    /// A short side below 384 is scaled to 1/`crop_pct` of it and cut out; others are sides of a square.
+    /// Below 384, the short side is scaled to 1/`crop_pct` of the size, and the size is cropped. From 384 on, the size
+    /// is the side of a square.
     ConvNext,
     /// The short side is scaled to 1/`crop_pct` of the size.
     PoolFormer,
 }
 
-/// The sizes that a processor takes.
+/// The forms of `size` that a processor accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sizes {
-    /// Height and width; one number is both.
+    /// Height and width; one number stands for both.
     Exact,
-    /// A short side; one number is it.
+    /// The short side, also as one number.
     Short,
-    /// Both; one number is both sides.
+    /// Either form; one number is the side of a square.
     EitherSquare,
-    /// Both; one number is a short side.
+    /// Either form; one number is a short side.
     EitherShort,
 }
 
@@ -48,13 +49,13 @@ enum Sizes {
 struct Processor {
     /// The name of the class, before `ImageProcessor`.
     name: &'static str,
-    /// The `model_type` of models that have it.
+    /// The `model_type` of models that use it.
     models: &'static [&'static str],
     sizes: Sizes,
     scaling: Scaling,
     size: Resize,
     filter: Interpolation,
-    /// Whether it crops by default, and the side; `None` if it never crops.
+    /// Whether it crops by default, and to which side; `None` if it never crops.
     crop: Option<(bool, usize)>,
     /// `None` if it never normalises.
     statistics: Option<Statistics>,
@@ -67,7 +68,7 @@ const fn exact(side: usize) -> Resize {
     }
 }
 
-/// A processor that scales to an exact size, and does no more.
+/// Returns a processor that only scales, to an exact size.
 const fn plain(
     name: &'static str,
     models: &'static [&'static str],
@@ -87,7 +88,7 @@ const fn plain(
     }
 }
 
-/// A processor that scales a short side, and crops to 224.
+/// Returns a processor that scales the short side and crops to 224.
 const fn cropping(
     name: &'static str,
     models: &'static [&'static str],
@@ -203,7 +204,7 @@ const PROCESSORS: [Processor; 17] = [
     },
 ];
 
-/// Keys that are understood, or say nothing about pixels.
+/// Keys that are understood, or that do not affect pixels.
 const KEYS: [&str; 34] = [
     "crop_pct",
     "crop_size",
@@ -241,7 +242,7 @@ const KEYS: [&str; 34] = [
     "_valid_processor_keys",
 ];
 
-/// Whether a file looks like one.
+/// Whether a file looks like a processor's.
 pub(super) fn is_one(file: &Value) -> bool {
     [
         "image_processor_type",
@@ -255,14 +256,14 @@ pub(super) fn is_one(file: &Value) -> bool {
     .any(|key| file.get(key).is_some())
 }
 
-/// What a file says; `model_type` is that of the model's own configuration, if there is one. Errors are sentences without a
+/// Reads a file. `model_type` comes from the model's own configuration, if there is one. Errors are sentences without a
 /// subject.
 pub(super) fn read(file: &Value, model_type: Option<&str>) -> Result<Described, String> {
     let keys = file.as_object().into_iter().flatten();
     for (key, value) in keys {
         let is_off = value.is_null() || *value == Value::Bool(false);
         if !is_off && !KEYS.contains(&key.as_str()) {
-            return Err(format!("has the key {key:?}, which is not understood"));
+            return Err(format!("has the unknown key {key:?}"));
         }
     }
     let settings = Settings {
@@ -284,7 +285,7 @@ pub(super) fn read(file: &Value, model_type: Option<&str>) -> Result<Described, 
 }
 
 impl Processor {
-    /// The class that a file names, else the one of the model; `None` if neither says it.
+    /// Returns the class that a file names, or that of the model, or `None` if neither is given.
     fn of(file: &Value, model_type: Option<&str>) -> Result<Option<&'static Self>, String> {
         let named = ["image_processor_type", "feature_extractor_type"]
             .iter()
@@ -302,7 +303,7 @@ impl Processor {
                 let known = PROCESSORS.iter().find(|one| Some(one.name) == name);
                 known.map(Some).ok_or_else(|| {
                     format!(
-                        "is for {class}, which is not known; known are the image processors {}",
+                        "is for the unknown image processor {class} (known: {})",
                         names()
                     )
                 })
@@ -311,8 +312,8 @@ impl Processor {
                 let known = PROCESSORS.iter().find(|one| one.models.contains(&model));
                 known.map(Some).ok_or_else(|| {
                     format!(
-                        "does not say image_processor_type, and that of a model of type {model:?} is not known; known \
-                         are the image processors {}",
+                        "has no image_processor_type, and that of a model of type {model:?} is unknown (known \
+                         image processors: {})",
                         names()
                     )
                 })
@@ -322,30 +323,31 @@ impl Processor {
     }
 }
 
-/// A file, and the class of its processor. Where that is not known, only what is the same for all is read.
+/// A file and the class of its processor. If the class is unknown, only settings with the same meaning for all classes
+/// are read.
 struct Settings<'a> {
     file: &'a Value,
     known: Option<&'static Processor>,
 }
 
 impl Settings<'_> {
-    /// The value of a key, unless it is missing.
+    /// Returns the value of a key, or `None` if it is missing.
     fn get(&self, key: &str) -> Option<&Value> {
         self.file.get(key)
     }
 
-    /// The value of a key, unless it is missing or null.
+    /// Returns the value of a key, or `None` if it is missing or null.
     fn given(&self, key: &str) -> Option<&Value> {
         self.get(key).filter(|value| !value.is_null())
     }
 
     fn unclear(&self, what: &str) -> String {
         format!(
-            "does not say image_processor_type, which decides {what}: add it, or put the model's config.json beside it"
+            "has no image_processor_type, which decides {what}; add it, or put the model's config.json beside the file"
         )
     }
 
-    /// Whether something is done.
+    /// Whether a step is done.
     fn does(&self, key: &str, by_default: bool) -> Result<bool, String> {
         match self.get(key) {
             Some(Value::Bool(does)) => Ok(*does),
@@ -383,7 +385,7 @@ impl Settings<'_> {
         self.known.is_some_and(|known| known.name == name)
     }
 
-    /// Some processors ignore that they are told to crop.
+    /// Some processors ignore the crop settings.
     fn may_crop(&self) -> bool {
         self.known.is_none_or(|known| known.crop.is_some())
     }
@@ -417,12 +419,12 @@ impl Settings<'_> {
             (Some(Value::Null), _) => Ok(Interpolation::Bilinear),
             (Some(value), _) => {
                 let filter = value.as_u64().and_then(Interpolation::of_pillow);
-                filter.ok_or_else(|| format!("has {value} for resample; 0 to 5 are known"))
+                filter.ok_or_else(|| format!("has {value} for resample; expected 0 to 5"))
             }
         }
     }
 
-    /// Sets what is scaled to, and what `crop_pct` cuts out.
+    /// Sets the scaled size, and the crop if `crop_pct` implies one.
     fn scale(&self, described: &mut Described) -> Result<(), String> {
         let share = match self.get("crop_pct") {
             Some(Value::Null) if self.is("PoolFormer") => None,
@@ -475,11 +477,11 @@ impl Settings<'_> {
         let Some(known) = self.known else {
             let size = self.given("size").ok_or("lacks size")?;
             return match sides(size, "size", Sizes::EitherSquare)? {
-                // One number is a square wherever nothing is cut out of it.
+                // One number is always a square if nothing is cropped.
                 Resize::Exact { .. } if size.is_number() && crops => {
                     Err(self.unclear(&format!("what the size {size} means")))
                 }
-                // Some make a square of it, or scale to more.
+                // Some processors make a square of it, or scale to a larger size.
                 Resize::ShortSide(_) if !crops => Err(self.unclear("what shortest_edge means")),
                 size => Ok(size),
             };
@@ -495,7 +497,8 @@ impl Settings<'_> {
         })
     }
 
-    /// From pixels of 0 to 1. With `a` and `b` for the rescaling of bytes, the processor makes (255 a x + b - mean) / std of x.
+    /// Returns the steps from pixels in 0 to 1. With the rescaling `a x + b` of bytes, the processor computes (255 a x
+    /// + b - mean) / std of x.
     fn preprocessing(&self) -> Result<Preprocessing, String> {
         let flips = self.is("MobileViT");
         let flips = match self.known {
@@ -503,7 +506,7 @@ impl Settings<'_> {
             _ => self.does("do_flip_channel_order", flips)?,
         };
         let rescales = self.does("do_rescale", true)?
-            // Older files do not have the key, and all processors did it.
+            // Older files lack the key, and all processors did it.
             || self.get("do_rescale").is_none();
         let factor = match self.number("rescale_factor")? {
             Some(factor) if factor <= 0.0 => {
@@ -513,7 +516,7 @@ impl Settings<'_> {
             None if rescales => 1.0,
             _ => 255.0,
         };
-        // As near as the decimals of 1/255 in files are.
+        // 1/255 in files is rounded to this accuracy.
         let factor = if (factor - 1.0).abs() < 1e-6 {
             1.0
         } else {
@@ -531,7 +534,7 @@ impl Settings<'_> {
         };
         let (mut mean, mut std) = self.statistics()?;
         if is_efficient_net && self.does("include_top", true)? {
-            // It is divided by once more.
+            // It is divided by a second time.
             let (_, again) = self.values()?;
             std = match std.is_empty() {
                 true => again,
@@ -565,7 +568,7 @@ impl Settings<'_> {
         Ok(preprocessing)
     }
 
-    /// Mean and standard deviation as they are taken off, empty if they are not.
+    /// Returns the mean and standard deviation that are applied, or empty lists.
     fn statistics(&self) -> Result<(Vec<f64>, Vec<f64>), String> {
         let never = self.known.is_some_and(|known| known.statistics.is_none());
         if never || !self.does("do_normalize", true)? {
@@ -574,7 +577,7 @@ impl Settings<'_> {
         self.values()
     }
 
-    /// Mean and standard deviation, whether or not they are taken off.
+    /// Returns mean and standard deviation, applied or not.
     fn values(&self) -> Result<(Vec<f64>, Vec<f64>), String> {
         let by_default = self.known.and_then(|known| known.statistics);
         let of = |key: &str, by_default: Option<[f32; 3]>| {
@@ -587,7 +590,7 @@ impl Settings<'_> {
         let mean = of("image_mean", by_default.map(|(mean, _)| mean))?;
         let std = of("image_std", by_default.map(|(_, std)| std))?;
         match std.contains(&0.0) {
-            true => Err("has a 0 in image_std".into()),
+            true => Err("has 0 in image_std".into()),
             false => Ok((mean, std)),
         }
     }
@@ -611,7 +614,7 @@ pub(super) fn numbers(value: &Value, key: &str) -> Result<Vec<f64>, String> {
         .collect()
 }
 
-/// A size: one number, two, `shortest_edge`, or `height` and `width`.
+/// Reads a size: one number, two, `shortest_edge`, or `height` and `width`.
 fn sides(size: &Value, key: &str, sizes: Sizes) -> Result<Resize, String> {
     let unfit = || format!("has the {key} {size}");
     let side = |value: &Value| super::described::side(value, key);
@@ -628,7 +631,7 @@ fn sides(size: &Value, key: &str, sizes: Sizes) -> Result<Resize, String> {
             _ => return Err(unfit()),
         },
         Value::Object(keys) => {
-            // What is null may as well be missing.
+            // A null value counts as missing.
             let keys: Vec<&str> = (keys.iter())
                 .filter(|(_, value)| !value.is_null())
                 .map(|(key, _)| key.as_str())
@@ -641,7 +644,7 @@ fn sides(size: &Value, key: &str, sizes: Sizes) -> Result<Resize, String> {
                 },
                 _ => {
                     return Err(format!(
-                        "{}; shortest_edge, or height and width, are understood",
+                        "{}; expected shortest_edge, or height and width",
                         unfit()
                     ));
                 }
@@ -651,11 +654,11 @@ fn sides(size: &Value, key: &str, sizes: Sizes) -> Result<Resize, String> {
     };
     match (sizes, found) {
         (Sizes::Exact, Resize::ShortSide(_)) => Err(format!(
-            "{}, and its processor takes height and width",
+            "{}, but its processor takes height and width",
             unfit()
         )),
         (Sizes::Short, Resize::Exact { .. }) => Err(format!(
-            "{}, and its processor takes shortest_edge",
+            "{}, but its processor takes shortest_edge",
             unfit()
         )),
         _ => Ok(found),

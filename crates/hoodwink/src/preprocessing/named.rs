@@ -1,8 +1,8 @@
-//! Preprocessing by name: what most models of a kind were trained with.
+//! Preprocessing by name, as most models of a kind were trained.
 
 use super::{Channels, Described, InputRange, Preprocessing};
 
-/// Name, mean, standard deviation, in the order in which the model eats its channels, range, and whether that order is BGR.
+/// Name, mean, standard deviation in the model's order of channels, range, and whether that order is BGR.
 type Named = (
     &'static str,
     &'static [f32],
@@ -20,7 +20,7 @@ const NAMED: [Named; 10] = [
         InputRange::ZeroToOne,
         Channels::Rgb,
     ),
-    // Keras, TensorFlow and timm for Inception, MobileNet, ViT and their like.
+    // Inception, MobileNet, ViT and similar models of Keras, TensorFlow and timm.
     (
         "imagenet-inception",
         &[],
@@ -28,7 +28,7 @@ const NAMED: [Named; 10] = [
         InputRange::MinusOneToOne,
         Channels::Rgb,
     ),
-    // Caffe: bytes, less a mean.
+    // Caffe: bytes minus a mean.
     (
         "imagenet-caffe",
         &[0.407_61, 0.457_96, 0.485_02],
@@ -69,12 +69,12 @@ const NAMED: [Named; 10] = [
     ("-1..1", &[], &[], InputRange::MinusOneToOne, Channels::Rgb),
 ];
 
-/// All names, without those of [`Described::read`]'s presets, which also say a size.
+/// Returns all names except [`Described::read`]'s presets, which include a size.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     NAMED.iter().map(|named| named.0)
 }
 
-/// What a name stands for; it says nothing about sizes.
+/// Returns the preprocessing of a name, without sizes.
 pub(super) fn named(name: &str) -> Option<Described> {
     let &(_, mean, std, input_range, channels) = NAMED.iter().find(|(known, ..)| *known == name)?;
     Some(Described {
@@ -89,7 +89,7 @@ pub(super) fn named(name: &str) -> Option<Described> {
     })
 }
 
-/// The names that are likely for a model of such pictures, `[channels, height, width]`, the likeliest first.
+/// Returns the likely names for a model of `[channels, height, width]` pictures, the most likely first.
 pub fn likely(input: [usize; 3]) -> Vec<&'static str> {
     match input {
         [3, height, width] if height.max(width) <= 64 => {

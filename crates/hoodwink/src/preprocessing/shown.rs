@@ -1,4 +1,4 @@
-//! What a model is fed, for looking at: wrong preprocessing is seen at once, and hardly told from figures.
+//! Shows what a model is fed: wrong preprocessing is easier to see than to infer from numbers.
 
 use onnx_grad::{Dim, Graph, Tensor};
 
@@ -10,35 +10,36 @@ use crate::{
     image::{Image, Picture},
 };
 
-/// Pixels between pictures and around them, and their grey level.
+/// The margin between and around pictures, in pixels, and its grey level.
 const MARGIN: usize = 8;
 const GROUND: u8 = 128;
 
-/// Small pictures are enlarged to at least this side, in pixels, by a whole factor where it fits, and large ones shrunk.
+/// The minimum side of a picture on the sheet, in pixels. Smaller ones are enlarged, by a whole factor where it fits,
+/// and large ones are shrunk.
 const LEAST_SIDE: usize = 112;
 const LARGEST_SIDE: usize = 1024;
 
-/// Some pictures as they lie in their files and as the model is fed them.
+/// Some pictures as they are in their files and as the model is fed them.
 #[derive(Clone, Debug)]
 pub struct Shown {
-    /// Above, pictures as they are in their files, scaled to fit; below each, what goes into the model: from the lowest
-    /// value that preprocessing can make to the highest as 0 to 255, channels in the order the model eats them as red, green
-    /// and blue.
+    /// The upper row shows the pictures in their files, scaled to fit. Below each is the model's input: the lowest
+    /// value that preprocessing can produce is 0 and the highest 255, and the channels in the model's order are shown
+    /// as red, green and blue.
     pub sheet: Picture,
-    /// How many pictures there are.
+    /// The number of pictures.
     pub pictures: usize,
-    /// In the order the model eats them.
+    /// The channels in the model's order.
     pub channels: Vec<Channel>,
 }
 
-/// The values of one channel, over all pictures that are shown.
+/// The values of one channel over all pictures shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Channel {
     /// Red, green, blue or grey.
     pub name: &'static str,
-    /// The least value.
+    /// The minimum.
     pub lowest: f32,
-    /// The greatest value.
+    /// The maximum.
     pub highest: f32,
     /// The mean.
     pub mean: f64,
@@ -47,7 +48,7 @@ pub struct Channel {
 }
 
 impl Shown {
-    /// The first pictures of a data set, at most so many, whose transform is the one for the model.
+    /// Shows the first `most` pictures of a data set. The data's transform must be the model's.
     pub fn of(
         preprocessing: &Preprocessing,
         engine: &dyn Engine,
@@ -62,9 +63,9 @@ impl Shown {
             fed.push(preprocessing.run(engine, &image)?);
         }
         let Some([channels, height, width]) = fed.first().map(Image::shape) else {
-            return Err(Error::invalid("there is no picture to show"));
+            return Err(Error::invalid("there are no pictures to show"));
         };
-        // Every step is even, so that extremes come from black and white.
+        // Every step is monotonic, so black and white give the extremes.
         let mut possible = Vec::new();
         for level in [0.0, 1.0] {
             let plain = Image::new([channels, 1, 1], vec![level; channels])?;
@@ -115,7 +116,8 @@ impl Channel {
 }
 
 impl Preprocessing {
-    /// The values that a model is fed for an image in pixel space, in planes in the order it eats them, whatever its order
+    /// Returns the values that a model is fed for an image in pixel space, as planes in the model's order of channels,
+    /// for any order of axes.
     /// of axes.
     pub fn run(&self, engine: &dyn Engine, image: &Image) -> Result<Image> {
         let [channels, height, width] = image.shape();
@@ -135,12 +137,12 @@ impl Preprocessing {
         let output = engine.compile(&graph)?.run(&[input])?;
         let values = output.first().and_then(Tensor::as_f32);
         let values = values.ok_or_else(|| {
-            Error::invalid("the engine answered in another shape than preprocessing has")
+            Error::invalid("the engine's answer has another shape than the preprocessed picture")
         })?;
         Image::new(image.shape(), values.to_vec())
     }
 
-    /// What a channel is called that the model eats at this place.
+    /// Returns the name of the model's channel at this position.
     fn name(&self, at: usize, channels: usize) -> &'static str {
         match (channels, self.channels, at) {
             (3, Channels::Rgb, 0) | (3, Channels::Bgr, 2) => "red",
@@ -158,7 +160,7 @@ fn range(values: &[f32]) -> (f32, f32) {
     })
 }
 
-/// Two rows of pictures, in colour, each in the middle of a tile.
+/// Two rows of colour pictures, each centred in its tile.
 struct Sheet {
     tile: [usize; 2],
     side: [usize; 2],
@@ -196,7 +198,7 @@ impl Sheet {
     }
 }
 
-/// The picture in colour, as large as the tile allows: every pixel as a square of a whole side, or shrunk.
+/// Returns the picture in colour, as large as the tile allows: enlarged by a whole factor, or shrunk.
 fn fitted(picture: Picture, height: usize, width: usize) -> Result<Picture> {
     let in_colour = Transform {
         channels: Some(3),

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::data::{Crop, HalfPixel, Interpolation, Resize};
 
-/// What `pretrained_cfg` says. Errors are sentences without a subject.
+/// Reads `pretrained_cfg`. Errors are sentences without a subject.
 ///
-/// The sides are scaled to `floor(side / crop_pct)`, and the input's size is cut from the centre. What a model was tested with
-/// at another size (`test_input_size`) is left out, as timm does.
+/// The sides are scaled to `floor(side / crop_pct)`, and the input's size is cropped from the centre. The size that a
+/// model was tested with (`test_input_size`) is ignored, as in timm.
 pub(super) fn read(config: &Value) -> Result<Described, String> {
     let sizes = config["input_size"].as_array().map(Vec::as_slice);
     let Some([_, height, width]) = sizes else {
@@ -37,7 +37,7 @@ pub(super) fn read(config: &Value) -> Result<Described, String> {
         "center" if height == width => Resize::ShortSide(scaled(height)),
         "center" => {
             return Err(format!(
-                "wants pictures of {height}x{width} with the crop_mode center; rectangles are understood with squash"
+                "has the input_size {height}x{width} with the crop_mode center; rectangles need the crop_mode squash"
             ));
         }
         "squash" => Resize::Exact {
@@ -46,7 +46,7 @@ pub(super) fn read(config: &Value) -> Result<Described, String> {
         },
         other => {
             return Err(format!(
-                "has the crop_mode {other:?}; center and squash are known"
+                "has the unknown crop_mode {other:?}; expected center or squash"
             ));
         }
     };

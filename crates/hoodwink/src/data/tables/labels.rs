@@ -1,4 +1,4 @@
-//! The labels of a table, and what its classes are called.
+//! The labels of a table and the names of their classes.
 
 use parquet::basic::{ConvertedType, LogicalType};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
@@ -10,14 +10,14 @@ use crate::data::class_names::MAX_NAME_CHARS;
 use crate::error::{Error, Result};
 use crate::parquet_file::{Table, broken, unpanicked};
 
-/// Labels that are read at once.
+/// Number of labels read at once.
 const AT_ONCE: usize = 4096;
 
-/// The label of every row, in order.
+/// Reads the label of every row, in order.
 pub(super) fn read(table: &Table, leaf: usize) -> Result<Vec<usize>> {
     let refused = |what: &str| {
         Error::unsupported(format!(
-            "{} has labels {what}; integers are read, one for each picture",
+            "{} has labels {what}; expected one integer per picture",
             table.path.display()
         ))
     };
@@ -32,13 +32,13 @@ pub(super) fn read(table: &Table, leaf: usize) -> Result<Vec<usize>> {
             ColumnReader::Int64ColumnReader(reader) => {
                 add::<Int64Type>(table, reader, rows, &mut labels, |label| label)?;
             }
-            _ => return Err(refused("that are no integers")),
+            _ => return Err(refused("that are not integers")),
         }
     }
     Ok(labels)
 }
 
-/// Whether a column holds integers, one in each row.
+/// Whether a column holds one integer per row.
 pub(super) fn is_integer(leaf: &ColumnDescriptor) -> bool {
     use ConvertedType::{INT_8, INT_16, NONE, UINT_8, UINT_16, UINT_32, UINT_64};
     use parquet::basic::Type::{INT32, INT64};
@@ -75,14 +75,14 @@ fn add<T: DataType>(
             reader.read_records(left.min(AT_ONCE), Some(&mut levels), None, &mut values)
         })?;
         if read == 0 {
-            return Err(broken(path, &"it has fewer labels than it says"));
+            return Err(broken(path, &"it has fewer labels than it declares"));
         }
         if found < read {
-            // Levels are the same in every row but those without a value.
+            // All rows have the same levels except those without a value.
             let highest = levels.iter().max();
             let at = levels.iter().position(|level| Some(level) != highest);
             return Err(Error::invalid(format!(
-                "{}[{}] has no label, others have",
+                "{}[{}] has no label, but other rows do",
                 path.display(),
                 labels.len() + at.unwrap_or(0)
             )));
@@ -106,7 +106,7 @@ fn add<T: DataType>(
     Ok(())
 }
 
-/// The names of a label column's classes in the description that Hugging Face stores with a table.
+/// Returns the names of a label column's classes from the description that Hugging Face stores in a table.
 pub(super) fn class_names(description: &str, label: &str) -> Option<Vec<String>> {
     let description: serde_json::Value = serde_json::from_str(description).ok()?;
     let names = description

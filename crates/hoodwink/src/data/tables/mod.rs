@@ -1,6 +1,6 @@
-//! Tables of encoded pictures, as Hugging Face keeps image data sets.
+//! Tables of encoded pictures, the format of Hugging Face's image data sets.
 //!
-//! They are Parquet files, which are read as a stranger's ([`crate::parquet_file`]).
+//! They are Parquet files and are not trusted ([`crate::parquet_file`]).
 
 mod labels;
 
@@ -20,13 +20,13 @@ use crate::image::Picture;
 use crate::legible;
 use crate::parquet_file::{Table, broken, damaged, unpanicked};
 
-/// Rows read last that are kept: several workers are never far apart.
+/// Number of recently read rows to keep, because several workers read neighbouring rows.
 const KEPT_ROWS: usize = 128;
 
-/// Bytes of them, beyond the last two.
+/// Maximum size of the kept rows, in bytes, not counting the last two.
 const KEPT_BYTES: usize = 1 << 25;
 
-/// The largest picture in a table.
+/// Maximum size of a picture in a table, in bytes.
 const MAX_PICTURE_BYTES: usize = 1 << 28;
 
 /// A table of encoded pictures in Parquet files: a column `image` (or `img`) of binary values or of structures with
@@ -35,7 +35,7 @@ const MAX_PICTURE_BYTES: usize = 1 << 28;
 pub(super) struct Tables {
     groups: Vec<Group>,
     count: usize,
-    /// Neighbours are asked for one after the other, so most questions end at what was read last.
+    /// Rows are usually requested in order, so most requests are near the row that was read last.
     cursor: Mutex<Option<Cursor>>,
 }
 
@@ -43,29 +43,29 @@ pub(super) struct Tables {
 #[derive(Debug)]
 struct Group {
     path: PathBuf,
-    /// Number among the file's groups, and rows in it.
+    /// Its number in the file, and its number of rows.
     number: usize,
     rows: usize,
-    /// Its first row in its file, and among all.
+    /// Its first row in its file, and among all rows.
     of_file: usize,
     start: usize,
 }
 
-/// What a table holds besides its pictures.
+/// The contents of a table besides its pictures.
 pub(super) struct Labels {
     pub(super) labels: Option<Vec<usize>>,
     pub(super) names: Option<Vec<String>>,
 }
 
-/// A group as far as it was read.
+/// A partly read group.
 struct Cursor {
     group: usize,
-    /// The file that it lies in, whose footer is long where there are many groups.
+    /// Its file. The footer is long if there are many groups.
     table: Arc<Table>,
     reader: ColumnReaderImpl<ByteArrayType>,
-    /// The row that is read next.
+    /// The next row to read.
     next: usize,
-    /// The rows before it, the last at the end.
+    /// The rows before it, the latest at the end.
     kept: VecDeque<Option<Vec<u8>>>,
     kept_bytes: usize,
 }
@@ -81,12 +81,12 @@ impl fmt::Debug for Cursor {
 }
 
 impl Cursor {
-    /// Whether a row is kept or still to come.
+    /// Whether a row is kept or still ahead.
     fn reaches(&self, row: usize) -> bool {
         row + self.kept.len() >= self.next
     }
 
-    /// Passes over rows, of most of them without unpacking the pages they lie in.
+    /// Skips rows, most of them without unpacking their pages.
     fn skip(&mut self, path: &Path, rows: usize) -> Result<()> {
         let skipped = unpanicked(path, || self.reader.skip_records(rows))?;
         if skipped < rows {
@@ -98,7 +98,7 @@ impl Cursor {
         Ok(())
     }
 
-    /// Reads as far as a row, and gives it.
+    /// Reads up to a row and returns it.
     fn row(&mut self, path: &Path, row: usize) -> Result<Option<Vec<u8>>> {
         if row >= self.next + KEPT_ROWS {
             self.skip(path, row - self.next)?;
@@ -165,7 +165,7 @@ impl Tables {
         let complete = found.len() == tables.count();
         if !complete && !found.is_empty() {
             return Err(Error::invalid(format!(
-                "{} has labels for some pictures only",
+                "{} has labels for only some of the pictures",
                 paths[0].display()
             )));
         }
@@ -180,7 +180,7 @@ impl Tables {
         self.count
     }
 
-    /// The group of a row, and the row's number in it.
+    /// Returns the group of a row, and the row's number in it.
     fn place(&self, row: usize) -> Result<(usize, usize)> {
         let at = self.groups.partition_point(|group| group.start <= row);
         match at.checked_sub(1).filter(|_| row < self.count) {
@@ -189,12 +189,12 @@ impl Tables {
         }
     }
 
-    /// The picture in a row of a group.
+    /// Returns the picture in a row of a group.
     fn value(&self, group: usize, row: usize) -> Result<Option<Vec<u8>>> {
-        let poisoned = |_| Error::invalid("another worker failed while it read the table");
+        let poisoned = |_| Error::invalid("another thread failed while reading the table");
         let path = &self.groups[group].path;
         let mut kept = self.cursor.lock().map_err(poisoned)?;
-        // What is broken is not read on.
+        // After an error the group is not read further.
         let last = kept.take();
         let mut cursor = match last {
             Some(cursor) if cursor.group == group && cursor.reaches(row) => cursor,
@@ -208,7 +208,7 @@ impl Tables {
         Ok(value)
     }
 
-    /// A group from a little before one of its rows on.
+    /// Opens a group a little before one of its rows.
     fn cursor_at(&self, group: usize, row: usize, table: Arc<Table>) -> Result<Cursor> {
         let Group {
             path, number, rows, ..
@@ -228,17 +228,17 @@ impl Tables {
             kept: VecDeque::new(),
             kept_bytes: 0,
         };
-        // Another worker may ask for a row just before.
+        // Another worker may request a row just before this one.
         cursor.skip(path, row.saturating_sub(KEPT_ROWS / 2))?;
         Ok(cursor)
     }
 }
 
 fn fewer_rows(path: &Path) -> Error {
-    broken(path, &"it has fewer rows than it says")
+    broken(path, &"it has fewer rows than it declares")
 }
 
-/// The first of some columns that a table has.
+/// Returns the first of these columns that a table has.
 fn known<'a>(table: &Table, names: &[&'a str]) -> Option<&'a str> {
     let has = |name: &&&str| table.leaves().any(|(_, leaf)| root(leaf) == **name);
     names.iter().find(has).copied()
@@ -248,14 +248,14 @@ fn root(leaf: &ColumnDescriptor) -> &str {
     leaf.path().parts().first().map_or("", String::as_str)
 }
 
-/// The column that holds the pictures' bytes.
+/// Returns the column of the pictures' bytes.
 fn picture_column(table: &Table) -> Result<usize> {
     let path = table.path.display();
     let name = known(table, &["image", "img", "picture"]).ok_or_else(|| {
         let mut columns: Vec<&str> = table.leaves().map(|(_, leaf)| root(leaf)).collect();
         columns.dedup();
         Error::invalid(format!(
-            "{path} has no column image or img; it has {}",
+            "{path} has no column image or img; found {}",
             legible::names(columns)
         ))
     })?;
@@ -268,7 +268,7 @@ fn picture_column(table: &Table) -> Result<usize> {
         .find(|(_, leaf)| is_value(leaf))
         .ok_or_else(|| {
             Error::unsupported(format!(
-                "{path}: its pictures have no bytes; they may lie in other files"
+                "{path}: its pictures have no bytes; they may be in other files"
             ))
         })?;
     let is_text = matches!(
@@ -282,13 +282,13 @@ fn picture_column(table: &Table) -> Result<usize> {
             _ => "lists".to_owned(),
         };
         return Err(Error::unsupported(format!(
-            "{path}: its pictures are of type {what}; binary values are read"
+            "{path}: its pictures are of type {what}; expected binary values"
         )));
     }
     Ok(at)
 }
 
-/// The column that holds the labels, if there is one.
+/// Returns the column of the labels, if there is one.
 fn label_column(table: &Table) -> Result<Option<usize>> {
     let Some(name) = known(table, &["label", "labels", "fine_label"]) else {
         return Ok(None);
@@ -299,7 +299,7 @@ fn label_column(table: &Table) -> Result<Option<usize>> {
             Ok(Some(at))
         }
         _ => Err(Error::unsupported(format!(
-            "{} has labels in the column {name} that are no integers; integers are read, one for each picture",
+            "{} has labels in the column {name} that are not integers; expected one integer per picture",
             table.path.display()
         ))),
     }
@@ -333,7 +333,7 @@ impl Rows for Tables {
         let group = &self.groups[at];
         self.value(at, of_group)?.ok_or_else(|| {
             Error::unsupported(format!(
-                "{}: row {} has no picture; it may lie in another file",
+                "{}: row {} has no picture; it may be in another file",
                 group.path.display(),
                 group.of_file + of_group
             ))

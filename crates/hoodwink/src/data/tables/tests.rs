@@ -191,12 +191,12 @@ fn columns_of_many_types_are_read() {
     let mut words = StringDictionaryBuilder::<Int32Type>::new();
     words.extend(["a", "b", "a"].map(Some));
     let refused: [(ArrayRef, &str); 6] = [
-        (Arc::new(words.finish()), "no integers"),
+        (Arc::new(words.finish()), "not integers"),
         (
             Arc::new(BooleanArray::from(vec![true, true, false])),
-            "no integers",
+            "not integers",
         ),
-        (structure("class", integers(3)), "no integers"),
+        (structure("class", integers(3)), "not integers"),
         (
             Arc::new(Int32Array::from(vec![Some(1), None, Some(2)])),
             "[1] has no label",
@@ -220,7 +220,7 @@ fn columns_of_many_types_are_read() {
         (
             "image",
             structure("path", texts.clone()),
-            "may lie in other files",
+            "may be in other files",
         ),
         ("image", integers(2), "of type INT64"),
         ("photo", texts, "it has photo"),
@@ -313,7 +313,7 @@ fn counts_are_compared() {
         match open(&path) {
             Ok((tables, _)) => {
                 assert_eq!((count, tables.stored(1233).unwrap()), (1235, content(1233)));
-                assert!(said(tables.stored(1234)).contains("fewer rows than it says"));
+                assert!(said(tables.stored(1234)).contains("fewer rows than it declares"));
             }
             Err(refusal) => assert!(
                 refusal.to_string().contains("cannot hold that many"),

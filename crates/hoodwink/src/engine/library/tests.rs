@@ -109,15 +109,15 @@ fn what_is_no_whole_library_of_this_machine_is_refused() {
         (whole[..whole.len() / 2].to_vec(), "truncated"),
         (whole[..4096].to_vec(), "truncated"),
         (whole[..64].to_vec(), "truncated"),
-        (whole[..9].to_vec(), "no shared library"),
-        (Vec::new(), "no shared library"),
+        (whole[..9].to_vec(), "not a shared library"),
+        (Vec::new(), "not a shared library"),
         (
             b"<html>404</html>, and much more".to_vec(),
-            "no shared library",
+            "not a shared library",
         ),
         // The class of a 32-bit machine, and another machine.
-        (changed(4, 1), "no shared library"),
-        (changed(18, 243), "another kind of processor"),
+        (changed(4, 1), "not a shared library"),
+        (changed(18, 243), "another processor architecture"),
     ] {
         fs::write(&path, bytes).unwrap();
         let said = check(&path).err().unwrap_or_default();

@@ -217,29 +217,29 @@ fn whatever_is_wrong_with_an_answer_is_asked_again_and_then_told() {
         (text("{\"logits\": [[1.0, 1e39]]}"), "which is out of range"),
         (
             text("{\"probabilities\": [[99.0, 1.0]]}"),
-            "gives the score 99, which is out of range",
+            "returned the score 99, which is out of range",
         ),
         (
             text("{\"logits\": [[1.0]]}"),
-            "gives 1 score for a picture and has 2 classes",
+            "returned 1 score for a picture, but has 2 classes",
         ),
         (
             text("{\"logits\": [[1.0, 2.0, 3.0]]}"),
-            "gives 3 scores for a picture and has 2 classes",
+            "returned 3 scores for a picture, but has 2 classes",
         ),
         (
             text("{\"logits\": [[1.0, 2.0], [1.0, 2.0]]}"),
-            "answers about 2 pictures and was asked about 1",
+            "answered for 2 pictures, but was asked about 1",
         ),
-        (text("{\"logits\": []}"), "answers about 0 pictures"),
+        (text("{\"logits\": []}"), "answered for 0 pictures"),
         (
             text("{\"labels\": [2]}"),
-            "gives the label 2 and has 2 classes",
+            "returned the label 2, but has 2 classes",
         ),
         (text("{\"labels\": [-1]}"), "cannot be read"),
         (
             text("{\"labels\": [0]}"),
-            "answers with labels and gave logits before",
+            "answered with labels, but with logits before",
         ),
         (
             text("{\"scores\": [[1.0, 2.0]]}"),
@@ -251,7 +251,7 @@ fn whatever_is_wrong_with_an_answer_is_asked_again_and_then_told() {
         ),
         (
             text("{\"error\": \"out of\\nmemory\"}"),
-            r"reports an error: out of\nmemory",
+            r"reported an error: out of\nmemory",
         ),
         (text(""), "cannot be read"),
         (response("200 OK", b"\xff\xfe"), "is not UTF-8"),
@@ -262,21 +262,21 @@ fn whatever_is_wrong_with_an_answer_is_asked_again_and_then_told() {
         (
             b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n"
                 .to_vec(),
-            "sends on to \"http://127.0.0.1:1/\"",
+            "redirects to \"http://127.0.0.1:1/\"",
         ),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{\"lo".to_vec(),
-            "does not answer in time",
+            "did not answer in time",
         ),
         (
             b"220 smtp.example\r\n\r\n".to_vec(),
-            "does not answer as HTTP has it",
+            "did not answer with valid HTTP",
         ),
         // The connection is closed without a word.
         (Vec::new(), "cannot be reached"),
         (
             ok(" ".repeat(wire::LIMIT as usize + 1)),
-            "answers with more than 32 MiB",
+            "answered with more than 32 MiB",
         ),
     ];
     for (bad, says) in cases {
@@ -297,7 +297,7 @@ fn whatever_is_wrong_with_an_answer_is_asked_again_and_then_told() {
         let remote = Remote::open(&server.url(), &settings).unwrap();
         let error = logits(&remote, &[[0.0, 1.0]]).unwrap_err().to_string();
         let begins = format!(
-            "question 3 to model {}, about 1 picture, has no answer after 2 tries: the model ",
+            "question 3 to model {}, about 1 picture, got no answer after 2 tries: the model ",
             server.url()
         );
         let shown = String::from_utf8_lossy(&bad[..bad.len().min(80)]).into_owned();
@@ -358,7 +358,7 @@ fn a_model_that_is_silent_or_gone_is_given_up() {
     };
     let remote = Remote::open(&server.url(), &settings).unwrap();
     let error = logits(&remote, &[[0.0, 1.0]]).unwrap_err().to_string();
-    assert!(error.contains("does not answer in time"), "{error}");
+    assert!(error.contains("did not answer in time"), "{error}");
 
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -375,28 +375,28 @@ fn a_model_of_another_kind_is_refused_when_it_is_opened() {
         (
             json!({"classes": 10, "shape": SHAPE}),
             None,
-            "gives 2 scores for a picture and has 10 classes",
+            "returned 2 scores for a picture, but has 10 classes",
         ),
         (
             json!({"classes": 2, "shape": SHAPE}),
             Some(3),
-            "has 2 classes, and 3 are set",
+            "has 2 classes, but 3 are set",
         ),
-        (json!({"classes": 2}), None, "does not say the shape"),
+        (json!({"classes": 2}), None, "does not report the shape"),
         (
             json!({"classes": 1, "shape": SHAPE}),
             None,
-            "1 class are not from 2",
+            "the number of classes must be 2 to",
         ),
         (
             json!({"classes": 2, "shape": [3, 1_u64 << 40, 1_u64 << 40]}),
             None,
-            "have no values or more than",
+            "must have 1 to",
         ),
         (
             json!({"classes": 2, "shape": [3, 0, 4]}),
             None,
-            "have no values",
+            "must have 1 to",
         ),
         (
             json!({"classes": 2, "shape": [3, 32]}),
@@ -416,18 +416,21 @@ fn a_model_of_another_kind_is_refused_when_it_is_opened() {
     }
     let server = Server::new(|_, _, _| ok(json!({"labels": [0]})));
     let message = refusal(Remote::open(&server.url(), &given()));
-    assert!(message.contains("it must be set"), "{message}");
+    assert!(message.contains("set it"), "{message}");
 }
 
 #[test]
 fn addresses_and_settings_that_make_no_sense_are_refused() {
     for (address, says) in [
-        ("http://", "is no address of a model"),
-        ("http:// /", "is no address of a model"),
+        ("http://", "is not a model's address"),
+        ("http:// /", "is not a model's address"),
         ("ftp://host/", "no scheme or no host"),
         ("model", "no scheme or no host"),
-        ("http://me:secret@host/", "a name or password is part of it"),
-        ("cmd:", "is no program"),
+        (
+            "http://me:secret@host/",
+            "it contains a user name or password",
+        ),
+        ("cmd:", "is not a valid command"),
         ("cmd:python 'serve.py", "is a quotation mark missing?"),
         ("cmd:/no/such/program", "cannot be started"),
     ] {
@@ -440,14 +443,14 @@ fn addresses_and_settings_that_make_no_sense_are_refused() {
                 timeout: Duration::ZERO,
                 ..given()
             },
-            "time for an answer",
+            "the timeout",
         ),
         (
             RemoteSettings {
                 timeout: Duration::MAX,
                 ..given()
             },
-            "time for an answer",
+            "the timeout",
         ),
         (
             RemoteSettings {
@@ -475,7 +478,7 @@ fn addresses_and_settings_that_make_no_sense_are_refused() {
                 batch: 0,
                 ..given()
             },
-            "the pictures of a request",
+            "a request must hold",
         ),
         (
             RemoteSettings {
@@ -489,7 +492,7 @@ fn addresses_and_settings_that_make_no_sense_are_refused() {
                 input: Some([0, 1, 1]),
                 ..given()
             },
-            "no values",
+            "must have 1 to",
         ),
         (
             RemoteSettings {
@@ -621,19 +624,19 @@ done
                 "read -r line; echo loading; sleep 20",
                 "begins with \"loading\\n\"",
             ),
-            ("exec sleep 20", "does not answer in time"),
+            ("exec sleep 20", "did not answer in time"),
             (
                 "read -r line; printf '\\377\\n'; exec sleep 20",
                 "is not UTF-8",
             ),
             (
                 "read -r line; tr '\\0' ' ' < /dev/zero",
-                "answers with more than 32 MiB",
+                "answered with more than 32 MiB",
             ),
             // The second is the answer to no question.
             (
                 "read -r line; echo '{\"logits\": [[0, 1]]}'; echo more; exec sleep 20",
-                "nobody asked for: \"more\\\\n\"",
+                "unexpected line: \"more\\\\n\"",
             ),
         ] {
             let settings = RemoteSettings {
