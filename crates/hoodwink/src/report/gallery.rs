@@ -216,7 +216,7 @@ pub(super) fn example<'a>(
     Ok(Some(Example {
         index,
         file: file(run, &row.file),
-        truth: names.true_class(row.label),
+        truth: names.label(row.label),
         target: row.target.map(|target| names.of(target)),
         attack: run.shown_of(&row.recipe),
         eps: row.eps_text().map(str::to_owned),

@@ -96,8 +96,11 @@ impl Headline {
         let norm = symbol(&found.norm);
         Some(match found.median.is_finite() {
             true => Nearness {
-                before: "Half of the pictures that the model gets right are fooled within"
-                    .to_owned(),
+                before: match found.n {
+                    1 => "The model is fooled about the picture within",
+                    _ => "Half of the pictures that the model gets right are fooled within",
+                }
+                .to_owned(),
                 figure: format!("{norm} {}", distance(&found.norm, found.median)),
                 after: format!("by {}.", self.by),
             },
@@ -115,6 +118,9 @@ impl Headline {
     /// Describes the other quantiles of the distances.
     pub(super) fn spread(&self) -> Option<String> {
         let found = self.distance.as_ref()?;
+        if found.n == 1 {
+            return None;
+        }
         let at = |value| distance(&found.norm, value);
         Some(format!(
             "A tenth is fooled within {}, nine tenths within {}; {} of {} withstood. Accuracy is {} before the attack and {} \

@@ -15,7 +15,7 @@ use crate::data::short_name;
 use crate::error::Result;
 use crate::results::summary::{AttackSummary, Summary};
 use crate::results::text::{distance, left_out, percent, symbol};
-use crate::results::{AttackRecord, Counting, Row, Run, RunFolder};
+use crate::results::{AttackRecord, Counting, Row, Run, RunFolder, Truth};
 use crate::stats::Interval;
 use crate::threat::TargetChoice;
 
@@ -489,25 +489,35 @@ fn settings(run: &Run) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The classes' names.
-pub(super) struct Names<'a>(&'a [String]);
+/// The classes' names, and what the labels are.
+pub(super) struct Names<'a> {
+    names: &'a [String],
+    truth: Truth,
+}
 
 impl<'a> Names<'a> {
     pub(super) fn of_run(run: &'a Run) -> Self {
-        Self(&run.data.class_names)
+        Self {
+            names: &run.data.class_names,
+            truth: run.data.truth,
+        }
     }
 
     /// Returns the name of a class, shortened if it stays unambiguous.
     pub(super) fn of(&self, label: u32) -> String {
-        short_name(self.0, label as usize)
+        short_name(self.names, label as usize)
     }
 
-    /// `true class cat`, or `true class 3` if it has no name.
-    pub(super) fn true_class(&self, label: u32) -> String {
+    /// `true class cat`, `true class 3` if it has no name, or `predicted class cat` if predictions stand for labels.
+    pub(super) fn label(&self, label: u32) -> String {
+        let word = match self.truth {
+            Truth::Labels => "true",
+            Truth::Prediction => "predicted",
+        };
         let name = self.of(label);
         match name == format!("class {label}") {
-            true => format!("true {name}"),
-            false => format!("true class {name}"),
+            true => format!("{word} {name}"),
+            false => format!("{word} class {name}"),
         }
     }
 }
@@ -528,10 +538,15 @@ mod tests {
     #[test]
     fn a_class_is_named_once() {
         let names = ["cat".to_owned(), "1".to_owned()];
-        let names = Names(&names);
-        assert_eq!(names.true_class(0), "true class cat");
-        assert_eq!(names.true_class(1), "true class 1");
-        assert_eq!(names.true_class(2), "true class 2");
+        for (truth, word) in [(Truth::Labels, "true"), (Truth::Prediction, "predicted")] {
+            let names = Names {
+                names: &names,
+                truth,
+            };
+            assert_eq!(names.label(0), format!("{word} class cat"));
+            assert_eq!(names.label(1), format!("{word} class 1"));
+            assert_eq!(names.label(2), format!("{word} class 2"));
+        }
     }
 
     #[test]
