@@ -60,8 +60,8 @@ const RUNS: &str = "hoodwink-runs";
     hoodwink attack cifar.onnx x.npy --labels y.npy \\
       --eps 2/255,8/255 --restarts 5 --out runs/pgd
 
-  Run one attack with two losses, then measure the distance to the nearest picture that fools the network:
-    hoodwink attack cifar.onnx x.npy --labels y.npy \
+  Run one attack with two losses, then find the smallest distance instead:
+    hoodwink attack cifar.onnx x.npy --labels y.npy \\
       --eps 8/255 --attack 'pgd(loss=dlr, steps=100), pgd(loss=ce)' --out runs/losses
     hoodwink attack cifar.onnx x.npy --labels y.npy --norm l2 --out runs/nearest
 
@@ -80,7 +80,8 @@ const RUNS: &str = "hoodwink-runs";
     hoodwink merge runs/1 runs/2 runs/3 --out runs/all
 
   Attack a model behind a URL using only its scores:
-    hoodwink attack --model http://localhost:8000/predict pictures/ --attack square --eps 8/255 --out runs/remote
+    hoodwink attack --model http://localhost:8000/predict pictures/ \\
+      --attack square --eps 8/255 --out runs/remote
 
   Read options from a file (model = 'cifar.onnx', eps = ['2/255', '8/255'], ...):
     hoodwink attack --config experiment.toml --out runs/a
@@ -141,7 +142,7 @@ pub(crate) struct Args {
         help_heading = "Attack"
     )]
     step_size: Option<String>,
-    /// Number of restarts of an attack with a random start
+    /// Number of restarts of an attack with a random start, including the first start
     #[arg(
         long,
         value_name = "N",

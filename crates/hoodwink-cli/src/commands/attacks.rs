@@ -21,8 +21,8 @@ use crate::{Status, args::ConfigArgs, terminal};
   hoodwink attacks --access scores --norm l2
   hoodwink attacks apgd-ce
 
---format json prints a list with name, access, norms, family, kind (radius, smallest or many), targeted and summary; for one
-attack, it prints an object that also has cost, parameters and doc.")]
+--format json prints a list with name, access, norms, family, kind (radius, smallest or many),
+targeted and summary; for one attack, it prints an object that also has cost, parameters and doc.")]
 pub(crate) struct Args {
     /// The attack to describe
     name: Option<String>,

@@ -26,7 +26,7 @@ const CLASSES_SHOWN: usize = 20;
 /// Maximum number of files per group in the table.
 const FILES_SHOWN: usize = 4;
 
-/// Describe a data set: sizes, labels and duplicates. With a second set, find pictures that are in both.
+/// Describe a data set, or find the pictures that two data sets share.
 ///
 /// Duplicates have equal pixels after decoding, even if the files differ. Each picture of the first set is searched for
 /// in the second set. Exact copies are found, and also copies that were resized or saved with lossy compression. Copies
@@ -47,10 +47,10 @@ const FILES_SHOWN: usize = 4;
   data, kind, digest, notices
   pictures    number of pictures
   sizes       height, width, channels and number of pictures for each size
-  classes     label, name (null if unknown) and number of pictures for each class; empty without labels
+  classes     label, name (null if unknown) and number of pictures for each class
   duplicates  groups of equal pictures: files, labels, contradictory
-  other       with a second set: data, kind, digest, notices, pictures, incomparable (number of pictures of
-              the first set for which only exact copies are found), leaks (file, other, exact); else null")]
+  other       with a second set: data, kind, digest, notices, pictures, incomparable (pictures of
+              the first set for which only exact copies are found), leaks (file, other, exact)")]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,

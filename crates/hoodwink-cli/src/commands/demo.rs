@@ -43,7 +43,7 @@ const PICTURES_SEED: u64 = 2_000;
 /// Radii of the attacks, in order.
 const RADII: [&str; 4] = ["1/255", "2/255", "4/255", "8/255"];
 
-/// See how a trained model is fooled, using two built-in models and drawn pictures. Nothing is downloaded.
+/// Attack two built-in models on drawn pictures; nothing is downloaded.
 ///
 /// A network trained in the usual way and one trained adversarially classify the same pictures of ten objects. Both are
 /// attacked with noise, FGSM and PGD. The output folder contains the models, both runs and their reports. You can
@@ -53,8 +53,8 @@ const RADII: [&str; 4] = ["1/255", "2/255", "4/255", "8/255"];
   hoodwink demo
   hoodwink demo --pictures 500 --out demo-500
 
---format json prints one object: report, and under standard and robust the same object for each run as `hoodwink attack
---format json` prints.")]
+--format json prints one object: report, and for each of standard and robust the object
+that `hoodwink attack --format json` prints for the run.")]
 pub(crate) struct Args {
     /// Folder for the models, runs and reports
     #[arg(

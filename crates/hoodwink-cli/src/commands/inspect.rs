@@ -40,7 +40,7 @@ const SHOWN: usize = 50;
 /// Multiply-adds that the search for better preprocessing may use: half a minute on two cores.
 const EFFORT: u64 = 1_000_000_000_000;
 
-/// Describe a model file: contents, cost, and whether gradients work. With pictures, also look for mistakes.
+/// Describe a model file and the attacks it allows; with pictures, also look for mistakes.
 ///
 /// With labelled pictures, the model is run on some of them, also with other preprocessing, to find mistakes that would
 /// distort the results: wrong mean, value range or channel order, shifted or permuted labels, saturated or random
@@ -64,9 +64,9 @@ const EFFORT: u64 = 1_000_000_000_000;
     hoodwink inspect model.onnx --format json | jq .file.unsupported
 
 --format json prints one object:
-  file        producer, opset, inputs, outputs, parameters, operators, and unsupported, the operators
-              that cannot be imported: operator, nodes, first, reason
-  classifier  input, output, classes, batch (null: any), softmax (null if no final softmax is skipped),
+  file        producer, opset, inputs, outputs, parameters, operators, unsupported (operators that
+              cannot be imported: operator, nodes, first, reason)
+  classifier  input, output, classes, batch (null: any), softmax (the one that is skipped),
               operators, preprocessing, forward and gradient (each with multiply_adds and
               activation_bytes), obstacles (node, operator, effect, reason); null if not imported
   notices     differences from the file

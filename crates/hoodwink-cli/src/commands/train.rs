@@ -45,8 +45,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(20);
   hoodwink train x.npy --labels y.npy --preset tutorial --epochs 10 -o mnist.onnx
   hoodwink train photos/ --resize 72 --crop 64 --epochs 20 --adversarial-eps 8/255 -o robust.onnx
 
---format json prints one object: model, and history with epoch, loss, train_accuracy, held_out_accuracy and
-held_out_robust_accuracy (null if not measured) for each epoch.")]
+--format json prints one object: model, and history with epoch, loss, train_accuracy,
+held_out_accuracy and held_out_robust_accuracy (null if not measured) for each epoch.")]
 pub(crate) struct Args {
     #[command(flatten)]
     data: DataArgs,
