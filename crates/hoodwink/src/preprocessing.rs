@@ -413,7 +413,7 @@ mod tests {
         assert!(shape(&[4, 8, 8], Layout::Nchw).is_err());
     }
 
-    /// What the model behind it is given.
+    /// Returns what the model behind it gets.
     fn eaten(preprocessing: &Preprocessing, image: &Image) -> Vec<f32> {
         let [channels, height, width] = image.shape();
         let mut graph = Graph::new();

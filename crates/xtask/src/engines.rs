@@ -1,4 +1,4 @@
-//! `cargo xtask measure engines`: what both engines make of operators, beside ONNX Runtime running the file itself.
+//! `cargo xtask measure engines`: compares both engines with ONNX Runtime on the file itself, operator by operator.
 
 use std::{ffi::OsStr, fs, process::Command};
 
@@ -6,58 +6,58 @@ use anyhow::{Context as _, Result};
 
 use crate::{example, library_of, python, root, run};
 
-/// The packages that make models and answer them: of ONNX not the newest, whose operator sets are beyond those that are read.
+/// The packages that make and run the models. ONNX is not the newest, because its operator sets would be too new for the importer.
 const PACKAGES: [&str; 3] = ["onnx==1.19.1", "onnxruntime==1.32.0", "numpy==2.4.6"];
 
 const HEAD: &str = "\
-# What engines make of operators
+# Engines compared with ONNX Runtime
 
-A model is imported, written again for an engine and run, or, if it cannot be imported, run as it is. Either way the answer is
-to be ONNX Runtime's about the file itself, or there is none. `cargo xtask measure engines` compares them and writes this page.
+A model is imported and compiled for an engine. A model that cannot be imported is run as it is. Either way the answer should be
+that of ONNX Runtime on the file itself, or the model should be refused. `cargo xtask measure engines` compares them and writes this page.
 
 ";
 
 const RESIZE: &str = "\
 ## Resize and Upsample
 
-Every mode, by every rule for coordinates, by 200 scales and 200 sizes each, in operator sets from 7 to 19: the resized picture
-and the gradient of its randomly weighted sum, on rten, beside ONNX Runtime's. Its gradient is known without derivatives, as
-resizing is affine: what it makes of each unit vector is a column of its matrix. A difference is counted from 1e-4 of the
-largest entry on, another element is far above.
+This table covers every mode and every coordinate rule, with 200 scales and 200 sizes each, in operator sets from 7 to 19. It
+compares the resized picture, and the gradient of a randomly weighted sum of it, on rten with ONNX Runtime. Resizing is affine, so
+the reference gradient needs no derivatives: the image of each unit vector is a column of its matrix. A difference counts from
+1e-4 of the largest entry; picking another element makes a much larger one.
 
-Lengths and positions are computed in single precision and in ONNX Runtime's order, since a scale of 0.7 is not 7/10. Where
-ONNX Runtime and ONNX's reference implementation differ, the former is followed:
+Lengths and positions are computed in single precision and in ONNX Runtime's order, because a scale of 0.7 is not 7/10. If
+ONNX Runtime and ONNX's reference implementation differ, we follow ONNX Runtime:
 
-- Where no axis changes its length, nothing is done, whatever the scales and the region say.
-- An axis whose scale is 1 is not cropped by `tf_crop_and_resize` either.
-- `round_prefer_floor` and `round_prefer_ceil` take positions within 1e-6 of the middle between two elements for halfway.
+- If no axis changes its length, nothing is done, whatever the scales and the region say.
+- An axis with the scale 1 is not cropped by `tf_crop_and_resize`.
+- `round_prefer_floor` and `round_prefer_ceil` treat positions within 1e-6 of the middle between two elements as halfway.
 - With `antialias`, an axis that keeps its length is copied.
 
 ";
 
 const OPERATORS: &str = "
-## Operators on integers, and all others
+## Operators on integers and others
 
-ONNX's node tests and cases of our own, which vary what engines differ in: integers that wrap, zero points, padding, attributes
-that are left out. Each is a classifier of one row of floats, which is cut into the operator's inputs; half of them are kept
-from being imported by a loop that does nothing. An answer counts as ONNX Runtime's if each entry is within a thousandth, and
-1e-5 of the largest. `ORT` is ONNX Runtime too, running what was imported.
+This table has ONNX's node tests and our own cases for what differs between engines: integer overflow, zero points, padding and
+missing attributes. Each test is a classifier of one row of floats, which is split into the operator's inputs. Half of the tests
+contain a loop that does nothing, which prevents their import. An answer agrees with ONNX Runtime if each entry is within a
+thousandth, and within 1e-5 of the largest. `ORT` is ONNX Runtime running the imported model.
 
 - *Quantised products* (`ConvInteger`, `QLinearConv`, `MatMulInteger`, …) are products of floats that hold integers. Sums up to
-  2^24 are exact, larger ones rounded to single precision.
-- *Quotients that are rounded* are exact on rten too, which else multiplies by the reciprocal of a single divisor.
+  2^24 are exact; larger ones are rounded to single precision.
+- *Quotients that are rounded* are exact on rten too, which otherwise multiplies by the reciprocal of a single divisor.
 - *Integers of 8 and 16 bits* wrap around in arithmetic and casts, as in the file. Those of 32 and 64 bits have the engine's
-  width: 32 bits on rten, 64 on ORT. Only what overflows tells, and is what differs below in `Pow`, `ReduceProd` and
-  `ReduceSumSquare`.
-- *Files that rten runs as they are* have the defaults they leave out stated, and quantisation, conversions to truth values and
-  bytes, and old softmaxes spelled out. What rten 0.27 is known to compute otherwise is refused: padded `ConvInteger`, `SAME_LOWER`, cubic
+  width: 32 bits on rten, 64 on ORT. They differ only on overflow, which causes the differences in `Pow`, `ReduceProd` and
+  `ReduceSumSquare` below.
+- *Files that rten runs as they are* get explicit values for missing attributes, and quantisation, conversions to booleans and
+  bytes, and old softmaxes are written out. Where rten 0.27 is known to differ, the file is refused: padded `ConvInteger`, `SAME_LOWER`, cubic
   resizing and scales other than powers of two, quantisation by channel, `ArgMax`, `Sign`, `Softplus`, `CastLike`.
-- The scale that `DynamicQuantizeLinear` answers for nothing but zeros is 0 on rten and 1 on ONNX Runtime; the numbers it stands
-  for are 0 in both.
+- For an input of zeros, the scale that `DynamicQuantizeLinear` returns is 0 on rten and 1 on ONNX Runtime; the dequantised numbers
+  are 0 in both.
 
 ";
 
-/// Lays both comparisons out, runs them, and writes `docs/engines.md`.
+/// Prepares both comparisons, runs them, and writes `docs/engines.md`.
 pub(crate) fn measure() -> Result<()> {
     let root = root();
     let python = python("engines-env", &PACKAGES.map(OsStr::new))?;

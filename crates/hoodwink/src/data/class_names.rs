@@ -251,7 +251,7 @@ mod tests {
             ("c.csv", "label,title\n0,a\n", "the table has label, title"),
             ("c.csv", "name\na\nb\n", "there are 2 names"),
             ("c.csv", "index,name\n3,a\n", "line 2 names class 3"),
-            ("c.csv", "index,name\n-1,a\n", "\"-1\" is no index"),
+            ("c.csv", "index,name\n-1,a\n", "\"-1\" is not an index"),
             (
                 "c.csv",
                 "index,name\n0,a\n0,b\n",

@@ -97,9 +97,9 @@ mod tests {
                 "some labels are numbers (3) and others names (\"cat\")",
             ),
             (&["cat", "3"], "some labels are numbers (3)"),
-            (&["-1"], "\"-1\" is no label"),
-            (&["1.5"], "\"1.5\" is no label"),
-            (&[""], "\"\" is no label"),
+            (&["-1"], "\"-1\" is not a label"),
+            (&["1.5"], "\"1.5\" is not a label"),
+            (&[""], "\"\" is not a label"),
             (&["1000000"], "is not a label"),
         ] {
             let error = read(texts).unwrap_err();

@@ -156,7 +156,7 @@ mod tests {
             .collect()
     }
 
-    /// The pairs among these that are taken for copies.
+    /// Returns the pairs that count as copies.
     fn pairs(likenesses: &[Option<Likeness>]) -> usize {
         let mut found = 0;
         for (at, one) in likenesses.iter().enumerate() {

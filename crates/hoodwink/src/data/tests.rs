@@ -164,7 +164,7 @@ fn a_wrong_table_is_refused_with_its_line() {
             "file,label\na.png,cat\na.png,0\n",
             "line 3: some labels are numbers (0) and others names (\"cat\")",
         ),
-        ("file,label\na.png,-1\n", "line 2: \"-1\" is no label"),
+        ("file,label\na.png,-1\n", "line 2: \"-1\" is not a label"),
         ("file,label\na.png,1000000\n", "line 2"),
         ("file,label\na.png\n", "line: 2"),
         (

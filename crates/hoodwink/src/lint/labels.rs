@@ -157,7 +157,7 @@ fn examples(answers: &[Vec<f32>], labels: &[usize]) -> String {
 mod tests {
     use super::*;
 
-    /// A model of ten classes that is right but for every tenth picture, and labels that are changed.
+    /// A model of ten classes that is wrong on every tenth picture, with changed labels.
     fn seen(change: impl Fn(usize) -> usize) -> Option<String> {
         let labels: Vec<usize> = (0..120).map(|at| change(at % 10)).collect();
         let answers: Vec<Vec<f32>> = (0..120)
@@ -189,7 +189,7 @@ mod tests {
                 .unwrap()
                 .contains("label 0 as class 9")
         );
-        // Two classes exchanged are too few to be told from a model that confuses them.
+        // Two swapped classes look like a model that confuses them.
         assert_eq!(seen(|class| [1, 0, 2, 3, 4, 5, 6, 7, 8, 9][class]), None);
     }
 

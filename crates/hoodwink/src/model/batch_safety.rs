@@ -205,7 +205,7 @@ mod tests {
             },
             BatchSafety::Any,
         ),
-        // Numbers that are no numbers are the same if their bits are.
+        // NaNs are equal if their bits are.
         (
             |asked| Ok(vec![f32::NAN.to_bits(); asked.len()]),
             BatchSafety::Any,

@@ -1,4 +1,4 @@
-//! What lies behind the object.
+//! Backgrounds.
 
 use super::dice::Dice;
 use super::noise::{cell, cloud, floor, odd, step, value, wave, white, zigzag};
@@ -16,7 +16,7 @@ const SCENERIES: [Scenery; 10] = [
     sky, planks, water, snow, tiles, grass, soil, sand, night, brick,
 ];
 
-/// A background of a kind.
+/// Creates a background of a kind.
 pub(super) struct Background {
     scenery: Scenery,
     zoom: f32,
@@ -38,7 +38,7 @@ impl Background {
         }
     }
 
-    /// Colour at (x, y) of the frame under white light.
+    /// Returns the colour at (x, y) of the frame under white light.
     pub(super) fn at(&self, x: f32, y: f32) -> Rgb {
         let x = x * self.zoom + self.shift[0];
         let y = y * self.zoom + self.shift[1];

@@ -3,11 +3,11 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-/// A stream of ChaCha8 numbers named by a seed, a subject and a number.
+/// A ChaCha8 stream of random numbers, identified by a seed, a subject and a number.
 pub(super) struct Dice(ChaCha8Rng);
 
 impl Dice {
-    /// `subject` is at most 24 bytes long; streams of different subjects are independent.
+    /// Opens a stream. `subject` is at most 24 bytes long; streams of different subjects are independent.
     pub(super) fn new(seed: u64, subject: &str, stream: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -17,33 +17,33 @@ impl Dice {
         Self(rng)
     }
 
-    /// A seed for further dice.
+    /// Returns a seed for other dice.
     pub(super) fn seed(&mut self) -> u64 {
         self.0.next_u64()
     }
 
-    /// A seed for [`noise`](super::noise).
+    /// Returns a seed for [`noise`](super::noise).
     pub(super) fn noise_seed(&mut self) -> u32 {
         self.0.next_u32()
     }
 
-    /// Uniform over `0..count`.
+    /// Returns a uniform number in `0..count`.
     pub(super) fn below(&mut self, count: usize) -> usize {
         ((u64::from(self.0.next_u32()) * count as u64) >> 32) as usize
     }
 
-    /// True with this probability; 0 never, 1 always.
+    /// Returns true with this probability.
     pub(super) fn chance(&mut self, probability: f64) -> bool {
         f64::from(self.0.next_u32()) < probability * 4_294_967_296.0
     }
 
-    /// Uniform over \[`low`, `high`), in steps of 2^-24 of the range.
+    /// Returns a uniform number in \[`low`, `high`), in steps of 2^-24 of the range.
     pub(super) fn range(&mut self, low: f32, high: f32) -> f32 {
         let unit = (self.0.next_u32() >> 8) as f32 / 16_777_216.0;
         low + (high - low) * unit
     }
 
-    /// The numbers 0 to 9 in random order (Fisher and Yates).
+    /// Returns the numbers 0 to 9 in random order (Fisher and Yates).
     pub(super) fn permutation(&mut self) -> [usize; 10] {
         let mut order = std::array::from_fn(|i| i);
         for last in (1..order.len()).rev() {

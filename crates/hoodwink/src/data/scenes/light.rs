@@ -3,14 +3,14 @@
 use super::dice::Dice;
 use super::palette::{Rgb, rgb, scale};
 
-/// Where the light comes from and what it does.
+/// The direction, colour and strength of the light.
 pub(super) struct Light {
     /// Direction towards the light (right, down, towards the viewer); of length 1 after
     /// [`Light::new`].
     pub(super) towards: [f32; 3],
     /// Colour and strength of the direct light.
     pub(super) direct: Rgb,
-    /// Colour and strength of the light from everywhere.
+    /// Colour and strength of the ambient light.
     pub(super) ambient: Rgb,
     /// How dark a cast shadow is, 0 to 1.
     pub(super) shadow: f32,
@@ -65,7 +65,7 @@ const fn glow(code: u32, strength: f32) -> Rgb {
 }
 
 impl Light {
-    /// Light of a kind, a little off its usual direction and strength.
+    /// Creates light of a kind, with small random changes of direction and strength.
     pub(super) fn new(value: usize, dice: &mut Dice) -> Self {
         let usual = &LIGHTS[value];
         let strength = dice.range(0.9, 1.1);
@@ -80,13 +80,13 @@ impl Light {
         }
     }
 
-    /// The light that a surface with this unit normal sends back, where white is 1.
+    /// Returns the diffuse light from a surface with this unit normal, where white is 1.
     pub(super) fn on(&self, normal: [f32; 3]) -> Rgb {
         let facing = dot(normal, self.towards).max(0.0);
         std::array::from_fn(|i| self.ambient[i] + self.direct[i] * facing)
     }
 
-    /// Strength of the mirrored light for a viewer straight ahead.
+    /// Returns the strength of the specular reflection for a viewer straight ahead.
     pub(super) fn gloss(&self, normal: [f32; 3]) -> f32 {
         let [x, y, z] = self.towards;
         let half = [x, y, z + 1.0];

@@ -1,13 +1,12 @@
 //! Procedural pictures of ten objects whose cues are independent.
 //!
-//! A scene shows one object, and the shape of the object is the class. Everything else is a *cue*
-//! that the caller may tie to the class or leave free: texture, colour, background, lighting, size
-//! and position. A training set can so contain the shortcuts that natural adversarial examples
-//! exploit (texture for shape, Geirhos et al. 2019, arXiv 1811.12231; background for object, Xiao
-//! et al. 2020, arXiv 2006.09994), and a test set can break them.
+//! A scene shows one object, and the shape of the object is the class. Everything else is a *cue* that the caller can
+//! tie to the class or leave free: texture, colour, background, lighting, size and position. So a training set can
+//! contain the shortcuts that natural adversarial examples exploit (texture for shape, Geirhos et al. 2019, arXiv
+//! 1811.12231; background for object, Xiao et al. 2020, arXiv 2006.09994), and a test set can break them.
 //!
-//! The value that a class is tied to is a plausible one: fish have scales and swim in water,
-//! mushrooms are red with dots, umbrellas are striped and stand before a brick wall.
+//! Each class is tied to a plausible value: fish have scales and swim in water, mushrooms are red with dots, umbrellas
+//! are striped and stand in front of a brick wall.
 //!
 //! ```
 //! use hoodwink::data::scenes::{Correlations, Cue, Scenes};
@@ -24,10 +23,10 @@
 //! # }
 //! ```
 //!
-//! The same (seed, index) gives the same bytes on every platform: random numbers come from ChaCha8
-//! through integer arithmetic, and what reaches a pixel is made of `+ - * /`, square roots, minima,
-//! maxima and floors of `f32`, which IEEE 754 defines to the last bit. The sines and powers of the
-//! system's mathematics library, which differ from one system to the next, are not used.
+//! The same (seed, index) gives the same bytes on every platform. Random numbers come from ChaCha8 through integer
+//! arithmetic, and pixels are computed with `+ - * /`, square roots, minima, maxima and floors of `f32`, which IEEE 754
+//! defines to the last bit. The sines and powers of the system's mathematics library are not used, because they differ
+//! between systems.
 
 mod backgrounds;
 mod dice;
@@ -72,14 +71,13 @@ pub enum Cue {
     Texture,
     /// Palette of the object: body, second tone of the texture, accents.
     Colour,
-    /// What lies behind the object.
+    /// The background of the object.
     Background,
     /// Direction, warmth and strength of the light, and the softness of shadows.
     Lighting,
-    /// Extent of the object as a share of the side: small 0.55–0.68, medium 0.68–0.82, large
-    /// 0.82–0.95.
+    /// Extent of the object as a share of the side: small 0.55–0.68, medium 0.68–0.82, large 0.82–0.95.
     Size,
-    /// Where the object stands; the larger the object, the smaller the shift.
+    /// The position of the object; the larger the object, the smaller the shift.
     Position,
 }
 
@@ -94,7 +92,7 @@ impl Cue {
         Self::Position,
     ];
 
-    /// The cue's name in tables: `texture`, `colour`, ...
+    /// Returns the cue's name in tables: `texture`, `colour`, ...
     pub fn name(self) -> &'static str {
         match self {
             Self::Texture => "texture",
@@ -106,7 +104,7 @@ impl Cue {
         }
     }
 
-    /// Names of the values that the cue can take; a value is an index into this table.
+    /// Returns the names of the values that the cue can take; a value is an index into them.
     pub fn values(self) -> &'static [&'static str] {
         match self {
             Self::Texture => &textures::NAMES,
@@ -118,8 +116,8 @@ impl Cue {
         }
     }
 
-    /// The value that `class` is tied to when assignments are shifted by `shift` classes:
-    /// `(class + shift) mod values`. Shift 0 is the natural assignment.
+    /// Returns the value that `class` is tied to if assignments are shifted by `shift` classes: `(class + shift) mod
+    /// values`. Shift 0 is the natural assignment.
     pub fn assigned(self, class: usize, shift: usize) -> usize {
         let count = self.values().len();
         (class % count + shift % count) % count
@@ -131,17 +129,17 @@ impl Cue {
 pub struct Cues([u8; 6]);
 
 impl Cues {
-    /// The value of `cue`, an index into [`Cue::values`].
+    /// Returns the value of `cue`, an index into [`Cue::values`].
     pub fn get(&self, cue: Cue) -> usize {
         usize::from(self.0[cue as usize])
     }
 
-    /// The name of the value of `cue`.
+    /// Returns the name of the value of `cue`.
     pub fn name(&self, cue: Cue) -> &'static str {
         cue.values()[self.get(cue)]
     }
 
-    /// The same cues but for one. An error if `cue` has no such value.
+    /// Returns the same cues with one changed. An error if `cue` has no such value.
     pub fn with(mut self, cue: Cue, value: usize) -> Result<Self> {
         let count = cue.values().len();
         if value >= count {
@@ -158,8 +156,8 @@ impl Cues {
 
 /// How strongly each cue is tied to the class.
 ///
-/// With the probability of its cue a scene takes the value assigned to its class
-/// ([`Cue::assigned`]); otherwise the value is uniform over all values, the assigned one included.
+/// With the probability of its cue, a scene takes the value assigned to its class ([`Cue::assigned`]). Otherwise the
+/// value is uniform over all values, including the assigned one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Correlations([Tie; 6]);
 
@@ -170,18 +168,18 @@ struct Tie {
 }
 
 impl Correlations {
-    /// Every cue independent of the class.
+    /// Makes every cue independent of the class.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Ties `cue` with `probability` in \[0, 1\] to the value assigned to the class `shift` places
-    /// further on: 0 is the natural assignment, anything else a misleading one (which may be the
-    /// natural one again where `shift` is a multiple of the number of values).
+    /// Ties `cue` with `probability` in \[0, 1\] to the value assigned to the class `shift` places further on: 0 is the
+    /// natural assignment, anything else a misleading one (or the natural one again if `shift` is a multiple of the
+    /// number of values).
     pub fn with(mut self, cue: Cue, probability: f64, shift: usize) -> Result<Self> {
         if !(0.0..=1.0).contains(&probability) {
             return Err(Error::invalid(format!(
-                "the correlation of {} is a probability in [0, 1], not {probability}",
+                "the correlation of {} must be a probability in [0, 1], not {probability}",
                 cue.name()
             )));
         }
@@ -190,7 +188,7 @@ impl Correlations {
     }
 }
 
-/// An endless, randomly accessible set of scenes.
+/// An endless set of scenes with random access.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenes {
     side: usize,
@@ -199,7 +197,7 @@ pub struct Scenes {
 }
 
 impl Scenes {
-    /// Pictures of `side` x `side` pixels ([`SIDES`]) with independent cues.
+    /// Creates scenes of `side` x `side` pixels ([`SIDES`]) with independent cues.
     pub fn new(side: usize, seed: u64) -> Result<Self> {
         check_side(side)?;
         Ok(Self {
@@ -209,21 +207,21 @@ impl Scenes {
         })
     }
 
-    /// The same scenes with cues tied to the class. Classes do not change, and neither do the cues
-    /// of scenes that the ties pass over.
+    /// Returns the same scenes with cues tied to the class. Classes do not change, and neither do the cues of scenes
+    /// where the tie does not apply.
     pub fn with_correlations(mut self, correlations: Correlations) -> Self {
         self.correlations = correlations;
         self
     }
 
-    /// The recipe of scene `index`. Each run of ten indices from a multiple of ten holds every class
-    /// once, in random order.
+    /// Returns the recipe of scene `index`. Each run of ten indices from a multiple of ten contains every class once,
+    /// in random order.
     pub fn spec(&self, index: u64) -> SceneSpec {
         let class = Dice::new(self.seed, "order", index / 10).permutation()[(index % 10) as usize];
         let mut dice = Dice::new(self.seed, "cues", index);
         let mut cues = Cues::default();
         for (cue, tie) in Cue::ALL.into_iter().zip(self.correlations.0) {
-            // Both numbers are drawn whatever the tie, so that ties do not disturb each other.
+            // Both numbers are drawn with or without a tie, so that ties do not affect each other.
             let free = dice.below(cue.values().len());
             let tied = dice.chance(tie.probability);
             let value = if tied {
@@ -240,7 +238,7 @@ impl Scenes {
         }
     }
 
-    /// Scene `index`, drawn.
+    /// Draws scene `index`.
     pub fn scene(&self, index: u64) -> Scene {
         let spec = self.spec(index);
         Scene {
@@ -253,17 +251,16 @@ impl Scenes {
 /// A drawn scene.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scene {
-    /// Class and cues, and the way to draw the scene again with a cue changed.
+    /// Class and cues, from which the scene can be drawn again with a cue changed.
     pub spec: SceneSpec,
-    /// What it looks like (RGB).
+    /// The picture (RGB).
     pub picture: Picture,
 }
 
-/// The recipe of a scene: class, cues, and the seed of the details within each cue's value (the
-/// exact angle, the waves of the water, where the dots lie).
+/// The recipe of a scene: class, cues, and the seed of the details within each cue's value (the exact angle, the waves
+/// of the water, the places of the dots).
 ///
-/// The details of each cue are drawn from their own stream: changing a cue leaves all others as
-/// they were.
+/// The details of each cue come from their own stream, so changing a cue does not affect the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SceneSpec {
     class: usize,
@@ -272,7 +269,7 @@ pub struct SceneSpec {
 }
 
 impl SceneSpec {
-    /// A scene of `class`, an index into [`CLASSES`].
+    /// Returns a scene of `class`, an index into [`CLASSES`].
     pub fn new(class: usize, cues: Cues, seed: u64) -> Result<Self> {
         if class >= CLASSES.len() {
             return Err(Error::invalid(format!(
@@ -284,17 +281,17 @@ impl SceneSpec {
         Ok(Self { class, cues, seed })
     }
 
-    /// The class, an index into [`CLASSES`].
+    /// Returns the class, an index into [`CLASSES`].
     pub fn class(&self) -> usize {
         self.class
     }
 
-    /// The value of every cue.
+    /// Returns the value of every cue.
     pub fn cues(&self) -> Cues {
         self.cues
     }
 
-    /// The same scene with one cue changed: the counterfactual.
+    /// Returns the same scene with one cue changed: the counterfactual.
     pub fn with(self, cue: Cue, value: usize) -> Result<Self> {
         Ok(Self {
             cues: self.cues.with(cue, value)?,
@@ -302,7 +299,7 @@ impl SceneSpec {
         })
     }
 
-    /// The same scene with another object.
+    /// Returns the same scene with another object.
     pub fn with_class(self, class: usize) -> Result<Self> {
         Self::new(class, self.cues, self.seed)
     }
@@ -319,7 +316,7 @@ fn check_side(side: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(format!(
-        "scenes have a side of {} to {} pixels, not {side}",
+        "scenes must have a side of {} to {} pixels, not {side}",
         SIDES.start(),
         SIDES.end()
     )))

@@ -1,6 +1,6 @@
-//! Smooth random patterns from integer hashes, and small functions that shape them.
+//! Smooth random patterns from integer hashes, and small shaping functions.
 
-/// A hash of a lattice point, uniform over `u32`.
+/// Hashes a lattice point, uniform over `u32`.
 fn hash(x: i32, y: i32, seed: u32) -> u32 {
     let mut h = seed ^ (x as u32).wrapping_mul(0x9e37_79b1) ^ (y as u32).wrapping_mul(0x85eb_ca6b);
     h = (h ^ (h >> 15)).wrapping_mul(0x2c1b_3c6d);
@@ -8,12 +8,12 @@ fn hash(x: i32, y: i32, seed: u32) -> u32 {
     h ^ (h >> 15)
 }
 
-/// White noise over lattice points, in \[0, 1).
+/// Returns white noise over lattice points, in \[0, 1).
 pub(super) fn white(x: i32, y: i32, seed: u32) -> f32 {
     (hash(x, y, seed) >> 8) as f32 / 16_777_216.0
 }
 
-/// Value noise in \[0, 1\]: random values at the lattice points, blended smoothly between them.
+/// Returns value noise in \[0, 1\]: random values at the lattice points, blended smoothly between them.
 pub(super) fn value(x: f32, y: f32, seed: u32) -> f32 {
     let (left, top) = (floor(x), floor(y));
     let (u, v) = (fade(x - left), fade(y - top));
@@ -23,7 +23,7 @@ pub(super) fn value(x: f32, y: f32, seed: u32) -> f32 {
     mix(upper, lower, v)
 }
 
-/// Value noise of two octaves, in \[0, 1\].
+/// Returns value noise of two octaves, in \[0, 1\].
 pub(super) fn cloud(x: f32, y: f32, seed: u32) -> f32 {
     0.65 * value(x, y, seed) + 0.35 * value(2.1 * x, 2.1 * y, seed ^ 0x51ed)
 }
@@ -32,20 +32,20 @@ pub(super) fn cloud(x: f32, y: f32, seed: u32) -> f32 {
 pub(super) struct Cell {
     /// Distance to the cell's own point.
     pub(super) near: f32,
-    /// How much further the next point is: 0 on the border between two cells.
+    /// How much farther the second nearest point is: 0 on the border between two cells.
     pub(super) border: f32,
-    /// A random number in \[0, 1) that belongs to the cell.
+    /// A random number in \[0, 1) of the cell.
     pub(super) tone: f32,
 }
 
-/// One random point to each unit square.
+/// Finds the cell of a point, with one random point per unit square.
 pub(super) fn cell(x: f32, y: f32, seed: u32) -> Cell {
     let (i, j) = (floor(x) as i32, floor(y) as i32);
     let (mut first, mut second, mut tone) = (f32::MAX, f32::MAX, 0.0);
     for row in j - 1..=j + 1 {
         for column in i - 1..=i + 1 {
             let h = hash(column, row, seed);
-            // Points keep off the edges of their squares, so that no cell is tiny.
+            // Points stay away from the edges of their squares, so that no cell is tiny.
             let dx = column as f32 + 0.15 + 0.7 * ((h & 0xffff) as f32 / 65_536.0) - x;
             let dy = row as f32 + 0.15 + 0.7 * ((h >> 16) as f32 / 65_536.0) - y;
             let squared = dx * dx + dy * dy;
@@ -66,7 +66,7 @@ pub(super) fn cell(x: f32, y: f32, seed: u32) -> Cell {
     }
 }
 
-/// A wave of period 1 between -1 and 1, made of two parabolas: close to a sine, without one.
+/// Returns a wave of period 1 between -1 and 1, made of two parabolas: close to a sine.
 pub(super) fn wave(x: f32) -> f32 {
     let t = fract(x);
     if t < 0.5 {
@@ -76,34 +76,34 @@ pub(super) fn wave(x: f32) -> f32 {
     }
 }
 
-/// A zigzag of period 1: 0 at whole numbers, 1 halfway between them.
+/// Returns a zigzag of period 1: 0 at whole numbers, 1 halfway between them.
 pub(super) fn zigzag(x: f32) -> f32 {
     1.0 - (2.0 * fract(x) - 1.0).abs()
 }
 
-/// The largest whole number not above `x`, for |x| < 2^31. `f32::floor` is the same number, but a
-/// function call where the processor is not known to have the instruction (x86-64 before SSE4.1).
+/// Returns the largest integer not above `x`, for |x| < 2^31. `f32::floor` returns the same number, but is a function
+/// call if the processor is not known to have the instruction (x86-64 before SSE4.1).
 pub(super) fn floor(x: f32) -> f32 {
     let whole = x as i32 as f32;
     if whole > x { whole - 1.0 } else { whole }
 }
 
-/// What [`floor`] leaves: in \[0, 1).
+/// Returns the fractional part, in \[0, 1).
 pub(super) fn fract(x: f32) -> f32 {
     x - floor(x)
 }
 
-/// 1 for odd whole numbers, 0 for even ones.
+/// Returns 1 for odd integers, 0 for even ones.
 pub(super) fn odd(whole: f32) -> f32 {
     whole - 2.0 * floor(0.5 * whole)
 }
 
-/// From `a` (t = 0) to `b` (t = 1).
+/// Interpolates from `a` (t = 0) to `b` (t = 1).
 pub(super) fn mix(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t
 }
 
-/// 0 below `low`, 1 above `high`, smooth between them.
+/// Returns 0 below `low`, 1 above `high`, and a smooth transition between them.
 pub(super) fn step(low: f32, high: f32, x: f32) -> f32 {
     fade(((x - low) / (high - low)).clamp(0.0, 1.0))
 }

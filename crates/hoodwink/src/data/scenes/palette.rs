@@ -5,8 +5,8 @@ use super::noise::mix;
 /// Red, green and blue in linear light, 0 to 1.
 pub(super) type Rgb = [f32; 3];
 
-/// The linear colour of an `0xRRGGBB` code. The display curve is taken as a square, close to sRGB,
-/// because a square root is the same on every platform and a power of 2.4 is not.
+/// Returns the linear colour of an `0xRRGGBB` code. The display curve is approximated by a square, which is close to
+/// sRGB, because a square root is the same on every platform and a power of 2.4 is not.
 pub(super) const fn rgb(code: u32) -> Rgb {
     let red = ((code >> 16) & 0xff) as f32 / 255.0;
     let green = ((code >> 8) & 0xff) as f32 / 255.0;
@@ -14,12 +14,12 @@ pub(super) const fn rgb(code: u32) -> Rgb {
     [red * red, green * green, blue * blue]
 }
 
-/// From `a` (t = 0) to `b` (t = 1).
+/// Interpolates from `a` (t = 0) to `b` (t = 1).
 pub(super) fn blend(a: Rgb, b: Rgb, t: f32) -> Rgb {
     std::array::from_fn(|i| mix(a[i], b[i], t))
 }
 
-/// A colour made brighter or darker.
+/// Returns a colour made brighter or darker.
 pub(super) fn scale(colour: Rgb, by: f32) -> Rgb {
     colour.map(|value| value * by)
 }
@@ -31,9 +31,9 @@ pub(super) const CREAM: Rgb = rgb(0xfff6e0);
 
 /// The colours of one object.
 pub(super) struct Palette {
-    /// Most of the object.
+    /// The main colour of the object.
     pub(super) body: Rgb,
-    /// Second tone of the texture.
+    /// The second tone of the texture.
     pub(super) tone: Rgb,
     /// Parts without texture: a stem, a roof, fins.
     pub(super) accent: Rgb,
@@ -44,8 +44,8 @@ pub(super) const NAMES: [&str; 10] = [
     "violet", "blue", "orange", "cream", "gold", "green", "red", "brown", "pink", "teal",
 ];
 
-/// The palettes; every body is bright enough to stand out from the night and coloured enough to
-/// stand out from snow.
+/// The palettes. Every body is bright enough to stand out against the night, and coloured enough to stand out against
+/// snow.
 pub(super) const PALETTES: [Palette; 10] = [
     palette(0x9a5fd6, 0xd9b8f7, 0xffc94d),
     palette(0x3f7de0, 0xb9dcff, 0xf7f1e3),

@@ -1,7 +1,7 @@
-//! From a recipe to pixels.
+//! Draws a recipe.
 //!
-//! Parts of the object are pillows of clay: the distance to the edge gives coverage (anti-aliasing),
-//! the surface normal (rounded towards the edge), the dark line around them and the cast shadow.
+//! The parts of the object look like pillows of clay. The distance to the edge gives coverage (anti-aliasing), the
+//! surface normal (rounded towards the edge), the dark outline and the cast shadow.
 
 use super::backgrounds::Background;
 use super::dice::Dice;
@@ -22,17 +22,17 @@ const SIZES: [(f32, f32); 3] = [(0.55, 0.68), (0.68, 0.82), (0.82, 0.95)];
 /// Names of the positions, in the order of the table.
 pub(super) const POSITION_NAMES: [&str; 5] = ["centre", "left", "right", "top", "bottom"];
 
-/// Where the object's centre lies in the room that its size leaves, right and down.
+/// The position of the object's centre within the free room, right and down.
 const POSITIONS: [(f32, f32); 5] = [(0.0, 0.0), (-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)];
 
-/// Width of the dark line around the object; the side of the frame is 2, as for every length here.
+/// Width of the dark outline. The side of the frame is 2, as for every length here.
 const OUTLINE: f32 = 0.055;
 /// Depth over which a part rounds towards its edge, for an object that fills the frame.
 const BEVEL: f32 = 0.3;
-/// Reach of the shade that a part throws on the parts below it.
+/// Reach of the shadow that a part casts on the parts below it.
 const CONTACT: f32 = 0.07;
 
-/// Draws a scene; `side` is within [`SIDES`](super::SIDES).
+/// Draws a scene. `side` is within [`SIDES`](super::SIDES).
 pub(super) fn render(spec: &SceneSpec, side: usize) -> Picture {
     let value = |cue| spec.cues.get(cue);
     let dice = |cue: Cue| Dice::new(spec.seed, cue.name(), 0);
@@ -44,7 +44,7 @@ pub(super) fn render(spec: &SceneSpec, side: usize) -> Picture {
     canvas.finish(&background)
 }
 
-/// Where the object is and how it is turned.
+/// The position and rotation of the object.
 struct Pose {
     centre: (f32, f32),
     extent: f32,
@@ -76,7 +76,7 @@ impl Pose {
         }
     }
 
-    /// A point of the frame (right and down) in the object's plane (right and up).
+    /// Maps a point of the frame (right and down) to the object's plane (right and up).
     fn inverse(&self, x: f32, y: f32) -> Point {
         let (dx, dy) = (
             (x - self.centre.0) / self.extent,
@@ -89,7 +89,7 @@ impl Pose {
     }
 }
 
-/// The object as far as it is drawn.
+/// The part of the object drawn so far.
 pub(super) struct Canvas<'a> {
     side: usize,
     pose: Pose,
@@ -124,7 +124,7 @@ impl<'a> Canvas<'a> {
         2.0 / self.side as f32
     }
 
-    /// Adds a part on top of those there; `distance` is signed and in the object's plane.
+    /// Adds a part on top; `distance` is signed and in the object's plane.
     pub(super) fn part(&mut self, paint: Paint, distance: impl Fn(Point) -> f32) {
         let (side, pose) = (self.side, &self.pose);
         let rows = self.part.chunks_exact_mut(side);
@@ -144,7 +144,7 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Paints one pixel of the part, or shades it where the part is only near.
+    /// Paints one pixel of the part, or shades it if the part is only near.
     fn paint(&mut self, paint: Paint, at: usize) {
         let d = self.part[at];
         let coverage = (0.5 - d / self.pixel()).clamp(0.0, 1.0);
@@ -158,7 +158,7 @@ impl<'a> Canvas<'a> {
         let lit = self.light.on(normal);
         let gloss = 0.35 * self.light.gloss(normal);
         let above = std::array::from_fn(|i| albedo[i] * lit[i] + gloss * self.light.direct[i]);
-        // Where nothing is below, the part's own colour stands in: the layer is not premultiplied.
+        // If nothing is below, use the part's own colour, because the layer is not premultiplied.
         let mixed = if covered == 0.0 {
             above
         } else {
@@ -186,7 +186,7 @@ impl<'a> Canvas<'a> {
         }
     }
 
-    /// Unit normal of the part being drawn: flat inside, leaning outwards near the edge.
+    /// Returns the unit normal of the part being drawn: flat inside, leaning outwards near the edge.
     fn normal(&self, at: usize) -> [f32; 3] {
         let (x, y) = (at % self.side, at / self.side);
         let last = self.side - 1;
@@ -199,7 +199,7 @@ impl<'a> Canvas<'a> {
 
         let depth = -self.part[at] / (BEVEL * self.pose.extent);
         let lean = 0.85 * (1.0 - depth.clamp(0.0, 1.0));
-        // Ridges, where the slope of the distance changes sign, stay soft.
+        // Soften ridges, where the slope of the distance changes sign.
         let lean = lean * (length / (2.0 * self.pixel())).min(1.0);
         [
             lean * dx / length,
@@ -208,11 +208,11 @@ impl<'a> Canvas<'a> {
         ]
     }
 
-    /// Lays the object with its outline and shadow on the background.
+    /// Composes the object with its outline and shadow over the background.
     fn finish(self, background: &Background) -> Picture {
         let [lx, ly, lz] = self.light.towards;
         let flat = self.light.on([0.0, 0.0, 1.0]);
-        // The shadow lies opposite to the light, further the lower the light, in whole pixels.
+        // The shadow is opposite to the light, farther away for a lower light, in whole pixels.
         let throw = 0.28 * self.pose.extent / (lz + 0.4) / self.pixel();
         let shift = |towards: f32| floor(towards * throw + 0.5) as isize;
         let (sx, sy) = (shift(lx), shift(ly));
@@ -245,7 +245,7 @@ impl<'a> Canvas<'a> {
     }
 }
 
-/// Coordinate of the centre of a row or column.
+/// Returns the coordinate of the centre of a row or column.
 fn coordinate(at: usize, side: usize) -> f32 {
     (at as f32 + 0.5) * (2.0 / side as f32) - 1.0
 }

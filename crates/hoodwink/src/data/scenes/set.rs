@@ -1,4 +1,4 @@
-//! A finite set of scenes, written where the path of a data set may stand.
+//! A finite set of scenes, which can be written in place of a data set's path.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -10,17 +10,17 @@ use crate::error::{Error, Result};
 use crate::image::Picture;
 use crate::nearest::did_you_mean;
 
-/// What the name of a set begins with.
+/// The prefix of a set's name.
 const PREFIX: &str = "scenes:";
 
-/// The most scenes that a set may have.
+/// The maximum number of scenes in a set.
 const MAX_COUNT: usize = 10_000_000;
 
 /// The first `count` of [`Scenes`], written `scenes:count=20000,side=64,seed=7,background=0.95`.
 ///
-/// All settings are optional: `count` is 1000, `side` 64 pixels, `seed` 0, and every cue is free. The name of a [`Cue`]
-/// ties it to the class with a probability; `background=0.95+3` ties it to the value of the class three places on
-/// ([`Correlations::with`]).
+/// All settings are optional. `count` is 1000 by default, `side` 64 pixels, `seed` 0, and every cue is free. The name
+/// of a [`Cue`] ties it to the class with a probability; `background=0.95+3` ties it to the value of the class three
+/// places further on ([`Correlations::with`]).
 #[derive(Clone, Debug, PartialEq)]
 pub struct SceneSet {
     scenes: Scenes,
@@ -28,18 +28,18 @@ pub struct SceneSet {
 }
 
 impl SceneSet {
-    /// The set that a path names, if it names scenes and no file: it begins with `scenes:`.
+    /// Parses a path that names scenes rather than a file: it begins with `scenes:`.
     pub(in crate::data) fn named(path: &Path) -> Option<Result<Self>> {
         let text = path.to_str()?;
         text.starts_with(PREFIX).then(|| text.parse())
     }
 
-    /// Number of scenes; at least 1.
+    /// Returns the number of scenes, at least 1.
     pub(in crate::data) fn count(&self) -> usize {
         self.count
     }
 
-    /// The class of every scene.
+    /// Returns the class of every scene.
     pub(in crate::data) fn labels(&self) -> Vec<usize> {
         (0..self.count)
             .map(|row| self.scenes.spec(row as u64).class())
@@ -47,7 +47,7 @@ impl SceneSet {
     }
 }
 
-/// Drawn when they are asked for.
+/// The pictures are drawn on demand.
 impl Rows for SceneSet {
     fn kind(&self) -> &'static str {
         "drawn scenes"
@@ -77,12 +77,12 @@ impl FromStr for SceneSet {
         for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
             let (key, value) = setting
                 .split_once('=')
-                .ok_or_else(|| wrong(&format!("{setting:?} is no setting; write KEY=VALUE")))?;
+                .ok_or_else(|| wrong(&format!("{setting:?} is not a setting; write KEY=VALUE")))?;
             if seen.contains(&key) {
                 return Err(wrong(&format!("{key} is set twice")));
             }
             seen.push(key);
-            let no_number = || wrong(&format!("{key} is a whole number, not {value:?}"));
+            let no_number = || wrong(&format!("{key} must be a whole number, not {value:?}"));
             match key {
                 "count" => count = value.parse().map_err(|_| no_number())?,
                 "side" => side = value.parse().map_err(|_| no_number())?,
@@ -99,7 +99,7 @@ impl FromStr for SceneSet {
                     })?;
                     let (probability, shift) = tie(value).ok_or_else(|| {
                         wrong(&format!(
-                            "{key} is a probability, or with a shift 0.95+3, not {value:?}"
+                            "{key} must be a probability, optionally with a shift (0.95+3), not {value:?}"
                         ))
                     })?;
                     correlations = correlations
@@ -110,7 +110,7 @@ impl FromStr for SceneSet {
         }
         if !(1..=MAX_COUNT).contains(&count) {
             return Err(wrong(&format!(
-                "count is 1 to {MAX_COUNT} scenes, not {count}"
+                "count must be 1 to {MAX_COUNT}, not {count}"
             )));
         }
         let scenes = Scenes::new(side, seed).map_err(|error| wrong(&error.to_string()))?;
@@ -121,13 +121,13 @@ impl FromStr for SceneSet {
     }
 }
 
-/// A probability and a shift, the latter after a `+`.
+/// Parses a probability and an optional shift after a `+`.
 fn tie(text: &str) -> Option<(f64, usize)> {
     let (probability, shift) = text.split_once('+').unwrap_or((text, "0"));
     Some((probability.parse().ok()?, shift.parse().ok()?))
 }
 
-/// The names of the classes, as a data set holds them.
+/// Returns the names of the classes.
 pub(in crate::data) fn class_names() -> Vec<String> {
     CLASSES.map(str::to_owned).into()
 }

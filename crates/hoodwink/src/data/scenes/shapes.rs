@@ -1,24 +1,24 @@
 //! The ten silhouettes, as signed distances: negative inside, positive outside.
 //!
-//! An object fills the square from -1 to 1, right and *up*. It is a pile of parts, drawn in order.
+//! An object fills the square from -1 to 1, right and *up*. It is a stack of parts, drawn in order.
 
 use super::noise::{floor, mix};
 use super::render::Canvas;
 
-/// What a part is painted with.
+/// The paint of a part.
 #[derive(Clone, Copy)]
 pub(super) enum Paint {
     /// The palette's body colour with the texture.
     Body,
     /// The palette's accent.
     Accent,
-    /// Dark, whatever the palette.
+    /// Dark in every palette.
     Ink,
-    /// Bright, whatever the palette.
+    /// Bright in every palette.
     Cream,
 }
 
-/// Draws class `k` with function `k`.
+/// The functions that draw the classes, in class order.
 pub(super) const SHAPES: [fn(&mut Canvas); 10] = [
     butterfly, cup, fish, house, key, leaf, mushroom, snail, star, umbrella,
 ];
@@ -38,7 +38,7 @@ impl Point {
         }
     }
 
-    /// Coordinates along and across an axis of direction (`cos`, `sin`).
+    /// Returns coordinates along and across an axis with the direction (`cos`, `sin`).
     fn along(self, cos: f32, sin: f32) -> Self {
         Self {
             x: self.x * cos + self.y * sin,
@@ -46,7 +46,7 @@ impl Point {
         }
     }
 
-    /// The left half folded onto the right half.
+    /// Folds the left half onto the right half.
     fn folded(self) -> Self {
         Self {
             x: self.x.abs(),
@@ -62,7 +62,7 @@ impl Point {
         self.minus(x, y).length() - radius
     }
 
-    /// An ellipse; the distance is exact on the edge and approximate elsewhere.
+    /// Returns the distance to an ellipse, exact on the edge and approximate elsewhere.
     fn ellipse(self, x: f32, y: f32, rx: f32, ry: f32) -> f32 {
         let p = self.minus(x, y);
         let (u, v) = (p.x / rx, p.y / ry);
@@ -71,7 +71,7 @@ impl Point {
         inner * (inner - 1.0) / (slope + 1e-6)
     }
 
-    /// A box with half sides (`hx`, `hy`) and corners of this radius.
+    /// Returns the distance to a box with half sides (`hx`, `hy`) and corners of this radius.
     fn boxed(self, x: f32, y: f32, hx: f32, hy: f32, radius: f32) -> f32 {
         let p = self.minus(x, y);
         let (dx, dy) = (p.x.abs() - hx + radius, p.y.abs() - hy + radius);
@@ -82,7 +82,7 @@ impl Point {
         outside.length() + dx.max(dy).min(0.0) - radius
     }
 
-    /// A line from `a` to `b` with round ends, whose radius goes from `ra` to `rb`.
+    /// Returns the distance to a line from `a` to `b` with round ends, whose radius goes from `ra` to `rb`.
     fn line(self, a: (f32, f32), b: (f32, f32), ra: f32, rb: f32) -> f32 {
         let p = self.minus(a.0, a.1);
         let (dx, dy) = (b.0 - a.0, b.1 - a.1);
@@ -90,7 +90,7 @@ impl Point {
         p.minus(t * dx, t * dy).length() - mix(ra, rb, t)
     }
 
-    /// Two arcs that meet at (-`half_length`, 0) and (`half_length`, 0): an almond.
+    /// Returns the distance to two arcs that meet at (-`half_length`, 0) and (`half_length`, 0): an almond.
     fn almond(self, half_length: f32, half_width: f32) -> f32 {
         let radius = (half_length * half_length + half_width * half_width) / (2.0 * half_width);
         let centre = half_width - radius;
@@ -102,7 +102,7 @@ impl Point {
             - radius
     }
 
-    /// A polygon with straight edges, its corners in order.
+    /// Returns the distance to a polygon with straight edges, its corners in order.
     fn polygon<const N: usize>(self, corners: [(f32, f32); N]) -> f32 {
         let mut squared = f32::MAX;
         let mut sign = 1.0;
@@ -113,7 +113,7 @@ impl Point {
             let t = ((p.x * dx + p.y * dy) / (dx * dx + dy * dy)).clamp(0.0, 1.0);
             let (ex, ey) = (p.x - t * dx, p.y - t * dy);
             squared = squared.min(ex * ex + ey * ey);
-            // An edge that passes to the right of the point turns inside into outside.
+            // An edge that passes to the right of the point swaps inside and outside.
             let spans = (a.1 > self.y) != (b.1 > self.y);
             let right = (p.x * dy < p.y * dx) == (dy > 0.0);
             if spans & right {
@@ -125,13 +125,13 @@ impl Point {
     }
 }
 
-/// Both shapes as one, joined by a fillet of this size.
+/// Joins two shapes with a fillet of this size.
 fn join(a: f32, b: f32, fillet: f32) -> f32 {
     let near = (fillet - (a - b).abs()).max(0.0) / fillet;
     a.min(b) - 0.25 * fillet * near * near
 }
 
-/// What is in both shapes, the edge between them rounded.
+/// Intersects two shapes and rounds the edge between them.
 fn common(a: f32, b: f32, rounding: f32) -> f32 {
     -join(-a, -b, rounding)
 }

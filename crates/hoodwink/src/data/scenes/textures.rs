@@ -8,8 +8,8 @@ pub(super) const NAMES: [&str; 10] = [
     "speckle", "checks", "scales", "wood", "plain", "marble", "dots", "rings", "zigzag", "stripes",
 ];
 
-/// Share of the second tone at a point of the object, 0 to 1. `blur` is the width of a pixel in the
-/// object's units: edges of a pattern are that soft.
+/// Returns the share of the second tone at a point of the object, 0 to 1. `blur` is the width of a pixel in the
+/// object's units: edges of a pattern are this soft.
 type Pattern = fn(x: f32, y: f32, blur: f32, seed: u32) -> f32;
 
 const PATTERNS: [Pattern; 10] = [
@@ -25,7 +25,7 @@ pub(super) struct Texture {
 }
 
 impl Texture {
-    /// A texture of a kind, with its own grain, place and size.
+    /// Creates a texture of a kind, with its own grain, place and size.
     pub(super) fn new(kind: usize, dice: &mut Dice) -> Self {
         Self {
             pattern: PATTERNS[kind],
@@ -35,7 +35,7 @@ impl Texture {
         }
     }
 
-    /// Share of the second tone at (x, y) of the object; `blur` as in [`Pattern`].
+    /// Returns the share of the second tone at (x, y) of the object; `blur` as in [`Pattern`].
     pub(super) fn at(&self, x: f32, y: f32, blur: f32) -> f32 {
         let (x, y) = (x + self.shift[0], y + self.shift[1]);
         (self.pattern)(

@@ -269,7 +269,7 @@ fn field(number: u64) -> Vec<u8> {
     bytes
 }
 
-/// The table with other counts in its footer: all of them, or the first so many.
+/// Rewrites the counts in a table's footer: all of them, or the first few.
 fn counted(path: &Path, count: u64, times: usize) {
     let (bytes, footer) = plain(path, 1234);
     let (old, new) = (field(1234), field(count));
