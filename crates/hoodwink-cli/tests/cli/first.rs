@@ -369,7 +369,7 @@ fn what_is_typed_wrong_gets_the_right_sentence() {
         (&["--std", "[0.2,", "0.3,", "0.4]"], "--std 0.2,0.3,0.4\n"),
         (&["--eps", "2/255", "8/255"], "--eps 2/255,8/255\n"),
         (&["--attack", "fgsm", "pgd"], "--attack fgsm,pgd\n"),
-        (&["--mean", "a,b,c"], "numbers with commas between them"),
+        (&["--mean", "a,b,c"], "numbers separated by commas"),
         (&["--eps", "-1"], "-1 is negative; a radius is 0 or more"),
         (&["--eps", "-1/255"], "-1/255 is negative"),
         (&["--steps", "-1"], "expected a whole number, 0 or more"),
@@ -452,7 +452,7 @@ fn files_that_are_no_onnx_say_what_they_are() {
             "git lfs pull --include",
         ),
         ("empty.onnx", b"", "is empty (0 bytes)"),
-        ("cut.onnx", &cut[..cut.len() / 2], "is cut off"),
+        ("cut.onnx", &cut[..cut.len() / 2], "is truncated"),
     ] {
         let (path, out, pictures) = (at(name), at("grad.onnx"), pictures());
         fs::write(&path, bytes).unwrap();
@@ -536,7 +536,7 @@ fn runs_are_compared_in_a_table_whose_columns_have_names() {
     );
     let errors = String::from_utf8(wrong.stderr).unwrap();
     assert!(
-        errors.contains("--names has 1 name, and there are 2 runs"),
+        errors.contains("--names has 1 name for 2 runs"),
         "{errors}"
     );
 }

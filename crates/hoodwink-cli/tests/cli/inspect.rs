@@ -349,7 +349,7 @@ fn somewhat_wrong_normalisation_of_a_robust_network_is_found() {
     assert_eq!(found.status.code(), Some(1));
     let said = String::from_utf8(found.stderr).unwrap();
     assert!(
-        said.contains("with another mean or standard deviation"),
+        said.contains("with other preprocessing (another mean or standard deviation)"),
         "{said}"
     );
     assert!(

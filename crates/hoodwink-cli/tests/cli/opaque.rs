@@ -68,8 +68,8 @@ fn black_box_attacks_work_on_any_classifier() {
     for (rest, says) in [
         (
             &noise[..],
-            "lstm.onnx: unsupported model: node \"rnn\" (LSTM): this operator is not supported; black-box attacks work \
-             with --access scores\n",
+            "lstm.onnx: unsupported model: node \"rnn\" (LSTM): this operator is not supported; to run black-box \
+             attacks, use --access scores\n",
         ),
         (
             &["--attack", "pgd", "--access", "scores"],
@@ -135,7 +135,7 @@ fn inspect_says_what_an_engine_makes_of_a_file() {
     assert_eq!(said("loop.onnx")["file"]["operators"]["Tanh"], 1);
     let table = succeed(&["inspect", &model("lstm.onnx"), "--engine", "rten"]);
     for line in [
-        "as it is        run by rten, for labels and scores",
+        "as it is        run unchanged by rten; gives labels and scores",
         "scores          yes",
         "gradients       no: unsupported model: node \"rnn\" (LSTM): this operator is not supported",
     ] {

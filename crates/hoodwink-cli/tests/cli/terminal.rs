@@ -349,7 +349,7 @@ fn run_folders_are_printed_harmlessly() {
     let told = stranger.run(&[0], &["rerun", &out(0), "--out", &out(4)]);
     let told = String::from_utf8(told.stderr).unwrap();
     assert!(
-        told.starts_with("repeating it with model \\u001b]52;"),
+        told.starts_with("repeating the run with model \\u001b]52;"),
         "{told}"
     );
     stranger.json(&[0], &["rerun", &out(0), "--out", &out(4)]);

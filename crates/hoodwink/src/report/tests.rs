@@ -311,7 +311,7 @@ fn runs_without_eps_are_compared_by_their_distances() {
         ("c".to_owned(), RunFolder::create(with_eps, &run).unwrap()),
     ];
     let refusal = compare(&mixed, &page).unwrap_err().to_string();
-    assert!(refusal.contains("share no eps"), "{refusal}");
+    assert!(refusal.contains("no eps in common"), "{refusal}");
 }
 
 fn finding(mistake: Mistake) -> FindingRecord {

@@ -227,7 +227,7 @@ fn rows_that_contradict_the_run_are_refused() {
             all_fooled(1..64),
             "rows are missing, first those of sample 0",
         ),
-        (Vec::new(), "it lacks rows"),
+        (Vec::new(), "rows are missing"),
         (all_fooled(0..100), "at most 256 belong there"),
         (strange, "row 5, sample 64: it does not belong there"),
         (other, "sample 6 has rows that disagree on it"),
@@ -275,7 +275,7 @@ fn a_run_that_cannot_be_is_refused() {
             "samples = 60000000",
             "rows are missing, first those of sample 12",
         ),
-        ("classes = 3", "classes = 2", "names of 3 classes"),
+        ("classes = 3", "classes = 2", "names for 3 classes"),
         (
             "classes = 3",
             "classes = 4294967296",
