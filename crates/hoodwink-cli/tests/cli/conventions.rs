@@ -221,7 +221,7 @@ fn a_mistyped_word_or_name_is_answered_with_the_nearest() {
         ),
         (&attack, &["--engine", "rtn"], "'rten'"),
         (&attack, &["--step-size", "2"], "did you mean 2/255?"),
-        (&attack, &["--threads", "0"], "a whole number from 1 on"),
+        (&attack, &["--threads", "0"], "a whole number, 1 or more"),
         (&train, &[], "there is no folder"),
         (&train, &["--preset", "tutrial"], "did you mean tutorial?"),
         (&train, &["--schedule", "cosin"], "did you mean cosine?"),
@@ -242,7 +242,7 @@ fn a_mistyped_word_or_name_is_answered_with_the_nearest() {
         (
             &["demo", "--pictures", "0"],
             &[],
-            "a whole number from 1 on",
+            "a whole number, 1 or more",
         ),
     ] {
         let output = hoodwink(&[command, rest].concat());

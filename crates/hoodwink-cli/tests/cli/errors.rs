@@ -178,7 +178,7 @@ fn files_that_are_not_there_or_broken_are_named() {
         assert_refused(&[&attack[..], &labels].concat(), says);
     }
     let unlabelled = ["attack", &model, &pictures, "--eps", "0.1", "--out", &run];
-    assert_refused(&unlabelled, "how pixels were prepared");
+    assert_refused(&unlabelled, "the preprocessing of");
     assert!(!parent.path().join("run").exists());
     assert_refused(
         &["grad", &truncated, "-o", &path("grad.onnx")],
@@ -199,7 +199,7 @@ fn without_arguments_there_is_help() {
     );
     let help = String::from_utf8(hoodwink(&["attack", "--help"]).stdout).unwrap();
     assert!(
-        help.contains("Every picture the model gets right"),
+        help.contains("Only pictures that the model classifies correctly"),
         "{help}"
     );
     assert!(help.contains("- pgd "), "{help}");

@@ -129,7 +129,7 @@ fn what_cannot_be_measured_is_refused_by_name() {
     let [logits, labels, nan, one, flat] =
         ["logits.npy", "labels.npy", "nan.npy", "one.npy", "flat.npy"].map(|file| saved.path(file));
     for (args, says) in [
-        (&["natural"][..], "there is nothing to measure"),
+        (&["natural"][..], "nothing to measure"),
         (
             &["natural", "--logits", &nan, "--labels", &one],
             "nan.npy[0]: the logit of class 1 is NaN",
