@@ -110,7 +110,7 @@ fn small_pictures_are_only_looked_for_as_they_are() {
     let (status, said, _) = ended(&[&args[..], &[&pictures]].concat());
     assert_eq!(status, Some(1));
     for part in [
-        "in both sets: 20 exact, 0 likely",
+        "20 pictures are in both sets: 20 exact, 0 likely",
         "20 pictures are plain or have a side below 32 pixels: only exact copies are found",
         "… and 15 more (--format json)",
     ] {

@@ -369,7 +369,7 @@ fn what_is_typed_wrong_gets_the_right_sentence() {
         (&["--std", "[0.2,", "0.3,", "0.4]"], "--std 0.2,0.3,0.4\n"),
         (&["--eps", "2/255", "8/255"], "--eps 2/255,8/255\n"),
         (&["--attack", "fgsm", "pgd"], "--attack fgsm,pgd\n"),
-        (&["--mean", "a,b,c"], "numbers separated by commas"),
+        (&["--mean", "a,b,c"], "expected numbers separated by commas"),
         (&["--eps", "-1"], "-1 is negative; a radius is 0 or more"),
         (&["--eps", "-1/255"], "-1/255 is negative"),
         (&["--steps", "-1"], "expected a whole number, 0 or more"),

@@ -258,11 +258,7 @@ mod tests {
                 "line 3: class 0 already has the name \"a\"",
             ),
             ("c.csv", "index,name\n0\n", "record"),
-            (
-                "c.csv",
-                &"column,".repeat(1 << 18),
-                "found column, column",
-            ),
+            ("c.csv", &"column,".repeat(1 << 18), "found column, column"),
             (
                 "c.txt",
                 &format!("a\nb\n{}", "c".repeat(1 << 20)),
