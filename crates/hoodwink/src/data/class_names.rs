@@ -248,7 +248,7 @@ mod tests {
             ("c.txt", "background\na\nb\nc\n", "there are 4 names"),
             ("c.txt", "a\n\nc\n", "line 2 is empty"),
             ("c.txt", "", "there are 0 names"),
-            ("c.csv", "label,title\n0,a\n", "the table has label, title"),
+            ("c.csv", "label,title\n0,a\n", "found label, title"),
             ("c.csv", "name\na\nb\n", "there are 2 names"),
             ("c.csv", "index,name\n3,a\n", "line 2 names class 3"),
             ("c.csv", "index,name\n-1,a\n", "\"-1\" is not an index"),
@@ -261,7 +261,7 @@ mod tests {
             (
                 "c.csv",
                 &"column,".repeat(1 << 18),
-                "the table has column, column",
+                "found column, column",
             ),
             (
                 "c.txt",

@@ -439,7 +439,7 @@ fn wrong_archives_are_refused_by_name() {
     let x = || npy("|u1", "(2, 1, 1)", &[1, 2]);
     for (content, says) in [
         (b"not an archive".to_vec(), "set.npz"),
-        (npz(&[("z.npy", x()), ("a.npy", x())]), "it has a, z"),
+        (npz(&[("z.npy", x()), ("a.npy", x())]), "found a, z"),
         (
             npz(&[("x.npy", npy("|u1", "(9999, 99, 99)", &[0]))]),
             "truncated",
@@ -569,7 +569,7 @@ fn a_transform_that_fails_names_the_picture() {
     let data = Dataset::open(data.path(), &options).unwrap();
     assert_refused(
         data.get(0),
-        &["cats/a.png: cannot cut 2x2", "resize it first"],
+        &["cats/a.png: cannot crop 2x2", "resize it first"],
     );
 }
 
@@ -702,6 +702,6 @@ fn scenes_are_drawn_where_a_path_names_them() {
         labels: Some("y.npy".into()),
         ..DataOptions::default()
     };
-    assert_refused(named("scenes:", &labelled), &["leave out y.npy"]);
+    assert_refused(named("scenes:", &labelled), &["remove y.npy"]);
     assert_refused(named("scenes:side=9", &window), &["scenes:side=9", "16"]);
 }

@@ -429,8 +429,8 @@ mod tars {
         refused(&of(one("a.cls", 1000)), "it is truncated");
         refused(&of(one("a.png", 1 << 60)), "it is truncated");
         refused(&of(one("a.png", u64::MAX - 5)), "tar archive");
-        refused(&of(tar(&[("a.cls", FILE, &[b' '; 65], 65)])), "no class");
-        refused(&of(tar(&[("a.cls", FILE, &[0xFF; 3], 3)])), "no class");
+        refused(&of(tar(&[("a.cls", FILE, &[b' '; 65], 65)])), "not a class");
+        refused(&of(tar(&[("a.cls", FILE, &[0xFF; 3], 3)])), "not a class");
         let twice = tar(&[("a.cls", FILE, b"1", 1), ("a.cls", FILE, b"2", 1)]);
         refused(&of(twice), "is there twice");
         let sparse = tar(&[("a.png", EntryType::GNUSparse, b"", 0)]);

@@ -643,7 +643,7 @@ mod tests {
                 onnx(b"\x3a\xff\x01rest"),
                 "truncated: it has 18 of at least 269",
             ),
-            ("k2.onnx", onnx(b"\x3a\xff"), "cut off"),
+            ("k2.onnx", onnx(b"\x3a\xff"), "truncated"),
         ] {
             let path = folder.path().join(name);
             fs::write(&path, bytes).unwrap();

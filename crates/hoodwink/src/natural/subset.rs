@@ -299,7 +299,7 @@ mod tests {
             ("0\n0\n", 3, "listed twice"),
             ("1\n", 3, "1 class is in play"),
             ("", 3, "0 classes are in play"),
-            ("0\ndog\n", 3, "do not say which classes"),
+            ("0\ndog\n", 3, "unclear which class"),
             ("n01440764\nn99999999\n", 1000, "not the WordNet id"),
         ] {
             let (_folder, path) = file(text);

@@ -223,7 +223,7 @@ fn columns_of_many_types_are_read() {
             "may be in other files",
         ),
         ("image", integers(2), "of type INT64"),
-        ("photo", texts, "it has photo"),
+        ("photo", texts, "found photo"),
     ] {
         let refusal = said(read(vec![(name, column)]));
         assert!(refusal.contains(says), "{refusal}");

@@ -485,7 +485,7 @@ fn addresses_and_settings_that_make_no_sense_are_refused() {
                 classes: Some(1),
                 ..given()
             },
-            "1 class",
+            "must be 2 to",
         ),
         (
             RemoteSettings {
