@@ -452,7 +452,7 @@ fn files_that_are_no_onnx_say_what_they_are() {
             "git lfs pull --include",
         ),
         ("empty.onnx", b"", "is empty (0 bytes)"),
-        ("cut.onnx", &cut[..cut.len() / 2], "is cut off"),
+        ("cut.onnx", &cut[..cut.len() / 2], "is truncated"),
     ] {
         let (path, out, pictures) = (at(name), at("grad.onnx"), pictures());
         fs::write(&path, bytes).unwrap();
