@@ -48,7 +48,7 @@ fn names_that_are_lost_are_told_from_those_that_never_were() -> Result<()> {
         ),
         (
             "best",
-            "no longer exists after import, because it is part of another value or no output needs it; the nearest",
+            "no longer exists after import, because it is part of another value or no output needs it; the closest",
         ),
         (
             "flatten",
