@@ -192,10 +192,7 @@ mod tests {
         let Error::NoGradient { op, reason, .. } = &error else {
             panic!("{error}");
         };
-        assert_eq!(
-            (*op, reason.as_str()),
-            ("Greater", "its result is a truth value")
-        );
+        assert_eq!((*op, reason.as_str()), ("Greater", "its result is Boolean"));
         Ok(())
     }
 

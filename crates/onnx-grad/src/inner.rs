@@ -80,7 +80,9 @@ pub(crate) fn find(graph: &Graph, name: &str) -> Result<ValueId> {
     let (reason, nearest) = match lost {
         Some(at) => {
             let reason = match graph.names()[at].1.map(|id| graph.node(id)) {
-                None => "is not kept, as it is part of another value or no output needs it",
+                None => {
+                    "no longer exists after import, because it is part of another value or no output needs it"
+                }
                 Some(node) if node.dtype != DType::F32 => "does not hold floats",
                 Some(_) => "does not depend on the input",
             };
@@ -90,16 +92,16 @@ pub(crate) fn find(graph: &Graph, name: &str) -> Result<ValueId> {
         None => {
             let alike = |(_, known, _): &(usize, &str, ValueId)| likeness(known, name);
             (
-                "is no value inside the model",
+                "is not a value inside the model",
                 addressable(graph).max_by_key(alike),
             )
         }
     };
     Err(Error::misuse(match nearest {
         Some((_, nearest, _)) => {
-            format!("{name:?} {reason}; the nearest that can be asked for is {nearest:?}")
+            format!("{name:?} {reason}; the closest available name is {nearest:?}")
         }
-        None => format!("{name:?} {reason}; no value inside it has a name"),
+        None => format!("{name:?} {reason}; no value inside the model has a name"),
     }))
 }
 

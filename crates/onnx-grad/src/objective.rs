@@ -104,7 +104,7 @@ fn objectives(model: Classifier, names: &[&str]) -> Result<Graph> {
     let mut wanted = vec![input];
     for (at, name) in names.iter().enumerate() {
         if names[..at].contains(name) {
-            return Err(Error::misuse(format!("{name:?} is asked for twice")));
+            return Err(Error::misuse(format!("{name:?} is requested twice")));
         }
         let value = find(&graph, name)?;
         if !depends(&graph, logits, value) {

@@ -33,7 +33,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
         Op::Input | Op::Constant(_) => Err(Error::invalid("is not an operator on values")),
         Op::Abs | Op::Neg | Op::Sign | Op::Relu | Op::Clip { .. } => {
             if inputs[0].dtype == DType::Bool {
-                return Err(Error::invalid("does not take truth values"));
+                return Err(Error::invalid("does not take Boolean values"));
             }
             Ok(first())
         }
@@ -64,7 +64,7 @@ pub(crate) fn infer(op: &Op, inputs: &[&Node]) -> Result<(DType, Shape)> {
         Op::Add | Op::Div | Op::Max | Op::Min | Op::Mod | Op::Mul | Op::Pow | Op::Sub => {
             expect_same_type(inputs[0], inputs[1])?;
             if inputs[0].dtype == DType::Bool {
-                return Err(Error::invalid("does not take truth values"));
+                return Err(Error::invalid("does not take Boolean values"));
             }
             Ok((
                 inputs[0].dtype,

@@ -535,10 +535,7 @@ fn runs_are_compared_in_a_table_whose_columns_have_names() {
         &["report", "a/run", "b/run", "--names", "one"],
     );
     let errors = String::from_utf8(wrong.stderr).unwrap();
-    assert!(
-        errors.contains("--names has 1 name for 2 runs"),
-        "{errors}"
-    );
+    assert!(errors.contains("--names has 1 name for 2 runs"), "{errors}");
 }
 
 #[cfg(target_os = "linux")]

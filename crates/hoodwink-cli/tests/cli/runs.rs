@@ -42,7 +42,9 @@ fn partitions_merge_to_the_bytes_of_one_run() {
         let out = succeed(&borrowed(&attack_mnist(150, &shard, &options)));
         assert!(out.contains("\"n\":50"), "{out}");
         let report = fs::read_to_string(shard.join("report.html")).unwrap();
-        assert!(report.contains(&format!("The figures cover only partition {number}/3: 50 of 150")));
+        assert!(report.contains(&format!(
+            "The figures cover only partition {number}/3: 50 of 150"
+        )));
         merge.push(shard.display().to_string());
     }
     let refusal = failure(&borrowed(&merge[..4]), 2);

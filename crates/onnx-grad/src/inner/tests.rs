@@ -168,7 +168,7 @@ fn a_step_that_is_none_is_refused() {
         (
             "befor",
             "after",
-            "\"befor\" is no value inside the model; the nearest that can be asked for is \"before\"",
+            "\"befor\" is not a value inside the model; the closest available name is \"before\"",
         ),
         ("before", "last", "\"last\" does not depend on the input"),
     ] {
@@ -187,7 +187,7 @@ fn what_cannot_be_asked_for_is_refused() -> Result<()> {
     model.clear_outputs();
     model.output("y", softmax);
     for (names, reason) in [
-        (&["after", "after"][..], "\"after\" is asked for twice"),
+        (&["after", "after"][..], "\"after\" is requested twice"),
         (&["softmax"], "the logits do not depend on \"softmax\""),
     ] {
         let error = gradient_at(&model, names).unwrap_err().to_string();

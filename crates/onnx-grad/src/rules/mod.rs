@@ -128,7 +128,7 @@ pub(crate) fn vjp<'t>(op: &Op, site: &Site<'_, 't>, input: usize) -> Result<Cota
         (Input | Constant(_), _) => return Ok(Zero),
 
         (And | Equal | Greater | GreaterOrEqual | Less | LessOrEqual | Not | Or, _) =>
-            return Ok(NotDifferentiable("its result is a truth value")),
+            return Ok(NotDifferentiable("its result is Boolean")),
         (ArgMax { .. } | Cast { .. } | MaxPoolIndices(_) | TopK { .. }, _) => return Ok(NotDifferentiable("its result is not a float")),
         (MaxPoolGrad(_), _) => return Ok(NotDifferentiable("a second derivative of MaxPool is not implemented")),
     }))

@@ -40,19 +40,19 @@ fn names_that_are_lost_are_told_from_those_that_never_were() -> Result<()> {
     for (name, reason) in [
         (
             "c",
-            "is not kept, as it is part of another value or no output needs it; the nearest that can be asked for is \"n\"",
+            "no longer exists after import, because it is part of another value or no output needs it; the closest available name is \"n\"",
         ),
         (
             "t",
-            "is not kept, as it is part of another value or no output needs it; the nearest that can be asked for is \"u\"",
+            "no longer exists after import, because it is part of another value or no output needs it; the closest available name is \"u\"",
         ),
         (
             "best",
-            "is not kept, as it is part of another value or no output needs it; the nearest",
+            "no longer exists after import, because it is part of another value or no output needs it; the closest",
         ),
         (
             "flatten",
-            "is no value inside the model; the nearest that can be asked for is \"flat\"",
+            "is not a value inside the model; the closest available name is \"flat\"",
         ),
     ] {
         let error = gradient_at(&graph, &[name]).unwrap_err().to_string();
