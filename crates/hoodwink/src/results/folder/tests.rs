@@ -307,7 +307,7 @@ fn a_run_that_cannot_be_is_refused() {
         (
             "schema = 2",
             "schema = 1",
-            "schema version 1, this program reads",
+            "schema version 1, but this program reads",
         ),
     ] {
         let changed = text.replacen(old, new, 1);
